@@ -1,0 +1,7 @@
+// Starts worker.ts on any runtime. A worker thread does not get the loader of the process that started it, and where the
+// runtime does not read TypeScript by itself, tsx does. mysql2 is loaded before: plain JavaScript need not go through tsx.
+if (!process.features.typescript && !process.versions.bun && !process.versions.deno) {
+  await import("mysql2");
+  (await import("tsx/esm/api")).register();
+}
+await import("./worker.ts");

@@ -1,0 +1,66 @@
+/** What an error means for the query that met it. One table, every row with its reason. */
+
+/**
+ * - `retry`: the server did not apply the query, and trying again is normal.
+ * - `reconnect`: nothing was sent, as the connection was already closed: connect again, then try again.
+ * - `failed`: the server's last word.
+ * - `unknown`: the connection went away between the query's being written and its answer. Nobody can know.
+ */
+export type Verdict = "retry" | "reconnect" | "failed" | "unknown";
+
+/** What mysql2 or the operating system puts on an error. */
+export interface DatabaseError {
+  readonly message: string;
+  readonly code?: string | undefined;
+  readonly errno?: number | undefined;
+  /** The connection is of no more use. */
+  readonly fatal?: boolean | undefined;
+}
+
+/** Errors of a query after which the server has not applied it. */
+const retried = new Set([
+  1213, // ER_LOCK_DEADLOCK: rolled back, "restart the transaction"; Galera's certification conflicts come as this one, too
+  1205, // ER_LOCK_WAIT_TIMEOUT: the statement is rolled back; the lock's holder will be done sooner or later
+  1020, // ER_CHECKREAD: record has changed since last read (innodb_snapshot_isolation); rolled back
+  1290, // ER_OPTION_PREVENTS_STATEMENT: read-only, for a moment, during a failover
+  1792, // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: the same
+  1836, // ER_READ_ONLY_MODE: the same
+  1047, // ER_UNKNOWN_COM_ERROR: Galera's "WSREP has not yet prepared node for application use"
+  1053, // ER_SERVER_SHUTDOWN: refused, the server is going down
+]);
+
+/** Errors of connecting that pass by themselves. */
+const connectRetried = new Set<string | number | undefined>([
+  1040, // ER_CON_COUNT_ERROR: too many connections
+  1203, // ER_TOO_MANY_USER_CONNECTIONS
+  1226, // ER_USER_LIMIT_REACHED: the account's max_user_connections
+  1053, // ER_SERVER_SHUTDOWN
+  1047, // WSREP not ready
+  "ECONNREFUSED", // not listening yet, or no more
+  "ENOENT", // no socket file yet, or no more
+  "ECONNRESET", // the server, or something in between, is restarting
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EAI_AGAIN", // the name server has no answer for the moment
+  "EAGAIN", // the socket's backlog is full
+  "PROTOCOL_CONNECTION_LOST", // the server accepted and went away
+  "HANDSHAKE_TIMEOUT",
+]);
+
+export function verdictOf(error: DatabaseError): Verdict {
+  if (error.errno !== undefined && error.errno > 0) {
+    // A connection that is killed may have committed before the server noticed: the error alone does not tell.
+    if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED
+    return retried.has(error.errno) ? "retry" : "failed";
+  }
+  if (!error.fatal) return "failed"; // mysql2 or workerDo() refused it: it was never sent
+  // mysql2's only fatal error without a code is "Can't add new command when connection is in closed state".
+  return error.code === undefined ? "reconnect" : "unknown";
+}
+
+/** Whether an error of connecting is worth another try. */
+export function passes(error: DatabaseError): boolean {
+  return connectRetried.has(error.code) || connectRetried.has(error.errno);
+}

@@ -1,0 +1,204 @@
+/**
+ * Queries in shared memory.
+ *
+ * The parent packs queries into segments; a segment is one `SharedArrayBuffer` that every thread sees. A claim is one
+ * compare-and-swap on the query's record, with no message. The records are also the only truth about what became of each
+ * query: they outlive a thread that dies.
+ *
+ * Layout of a segment, in bytes:
+ *
+ *     0         header: Int32 count, Int32 hint, Float64 seq of the first query
+ *     16        4096 records of 32 bytes, one a query:
+ *               Int32 state, Int32 tries, Float64 start (ms since the epoch), Float64 duration (ms), Float64 rows
+ *     131088    Uint32 offsets of the encoded queries, one more than there are queries
+ *     147480    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
+ */
+import { inspect } from "node:util";
+import { deserialize, serialize } from "node:v8";
+
+/** SQL text, or SQL with values for its placeholders. `at` says where it came from, such as `dump.sql:12`. */
+export type Query = string | { sql: string; values?: readonly unknown[]; at?: string };
+
+/** How a query ended. */
+export type Outcome = "done" | "failed" | "unknown" | "skipped";
+
+/** A query's state in its record: 0 when pending, the number of the worker that claimed it, or below 0 its outcome. */
+const pending = 0;
+const outcomes: readonly Outcome[] = ["done", "failed", "unknown", "skipped"];
+
+/** The outcome that a record's state stands for, or `undefined` when the query has not ended. */
+export function outcomeOf(state: number): Outcome | undefined {
+  return outcomes[-1 - state];
+}
+
+const headerBytes = 16;
+const recordBytes = 32;
+const segmentQueries = 4096;
+const offsetsAt = headerBytes + segmentQueries * recordBytes;
+const bytesAt = offsetsAt + (segmentQueries + 2) * 4;
+const segmentBytes = 1 << 20;
+
+/** Both sides' view of one segment. */
+export class Segment {
+  readonly shared: SharedArrayBuffer;
+  readonly count: number;
+  /** The 1-based position in the input of the segment's first query. */
+  readonly firstSeq: number;
+  readonly #int32: Int32Array;
+  readonly #float64: Float64Array;
+  readonly #offsets: Uint32Array;
+  readonly #bytes: Buffer;
+
+  constructor(shared: SharedArrayBuffer) {
+    this.shared = shared;
+    this.#int32 = new Int32Array(shared, 0, Math.floor(shared.byteLength / 4));
+    this.#float64 = new Float64Array(shared, 0, Math.floor(shared.byteLength / 8));
+    this.count = this.#int32[0]!;
+    this.firstSeq = this.#float64[1]!;
+    this.#offsets = new Uint32Array(shared, offsetsAt, this.count + 1);
+    this.#bytes = Buffer.from(shared);
+  }
+
+  /** Takes the first pending query for `worker` and returns its index, or -1 when none is left. */
+  claim(worker: number): number {
+    // Everything below the hint is claimed: a hint that lags behind costs a few steps, and no claim can be lost with a
+    // thread that dies between two of these lines.
+    for (let index = Atomics.load(this.#int32, 1); index < this.count; index++) {
+      if (Atomics.compareExchange(this.#int32, this.#stateAt(index), pending, worker) === pending) {
+        Atomics.store(this.#int32, 1, index + 1);
+        this.#float64[this.#timesAt(index)] = Date.now();
+        return index;
+      }
+    }
+    Atomics.store(this.#int32, 1, this.count);
+    return -1;
+  }
+
+  /** Whether no query is left to claim. */
+  get exhausted(): boolean {
+    return Atomics.load(this.#int32, 1) >= this.count;
+  }
+
+  /** The query, or whatever unit of work was put on the queue. */
+  unit(index: number): unknown {
+    const start = this.#offsets[index]!;
+    const end = this.#offsets[index + 1]!;
+    if (this.#bytes[start] === encoding.text) return this.#bytes.toString("utf8", start + 1, end);
+    return deserialize(Buffer.from(this.#bytes.subarray(start + 1, end))); // a copy: it outlives the segment
+  }
+
+  state(index: number): number {
+    return Atomics.load(this.#int32, this.#stateAt(index));
+  }
+
+  /** Records how a query ended; its claimer's last act on it. */
+  end(index: number, outcome: Outcome, durationMs: number, rows: number): void {
+    const at = this.#timesAt(index);
+    this.#float64[at + 1] = durationMs;
+    this.#float64[at + 2] = rows;
+    Atomics.store(this.#int32, this.#stateAt(index), -1 - outcomes.indexOf(outcome));
+  }
+
+  /** Counts one more sending of a query to the server. */
+  addTry(index: number): void {
+    this.#int32[this.#stateAt(index) + 1]! += 1;
+  }
+
+  record(index: number): { tries: number; start: number; durationMs: number; rows: number } {
+    const at = this.#timesAt(index);
+    return {
+      tries: this.#int32[this.#stateAt(index) + 1]!,
+      start: this.#float64[at]!,
+      durationMs: this.#float64[at + 1]!,
+      rows: this.#float64[at + 2]!,
+    };
+  }
+
+  #stateAt(index: number): number {
+    return (headerBytes + index * recordBytes) / 4;
+  }
+
+  #timesAt(index: number): number {
+    return (headerBytes + index * recordBytes) / 8 + 1;
+  }
+}
+
+/** The beginning of a unit of work, on one line, for a person to recognize it by. */
+export function describeUnit(unit: unknown, length = 200): string {
+  const sql = typeof unit === "string" ? unit : (unit as { sql?: unknown } | null)?.sql;
+  const text = typeof sql === "string" ? sql : inspect(unit, { breakLength: Number.POSITIVE_INFINITY });
+  return text
+    .slice(0, length * 2)
+    .replace(/\s+/g, " ")
+    .trim()
+    .slice(0, length);
+}
+
+const encoding = { text: 0, clone: 1 } as const;
+
+/** The parent's side: collects queries and seals them into segments. */
+export class Packer {
+  #scratch = Buffer.allocUnsafe(segmentBytes);
+  #offsets: number[] = [];
+  #end = 0;
+  #firstSeq = 1;
+
+  get size(): number {
+    return this.#offsets.length;
+  }
+
+  /** Whether the next query would have to go to another segment. */
+  get full(): boolean {
+    return this.size >= segmentQueries || this.#end >= segmentBytes;
+  }
+
+  /**
+   * Adds a query or any other value that `structuredClone` takes.
+   *
+   * @throws DataCloneError for a value that it does not take.
+   */
+  add(unit: unknown): void {
+    if (typeof unit === "string") {
+      this.#reserve(1 + unit.length * 3);
+      this.#scratch[this.#end] = encoding.text;
+      const length = this.#scratch.write(unit, this.#end + 1, "utf8");
+      this.#offsets.push(this.#end);
+      this.#end += 1 + length;
+    } else {
+      const bytes = serialize(unit);
+      this.#reserve(1 + bytes.length);
+      this.#scratch[this.#end] = encoding.clone;
+      bytes.copy(this.#scratch, this.#end + 1);
+      this.#offsets.push(this.#end);
+      this.#end += 1 + bytes.length;
+    }
+  }
+
+  /** Makes a segment of what was added since the last one, in memory that no thread uses any more where there is some. */
+  seal(spare?: SharedArrayBuffer): Segment {
+    const count = this.size;
+    const size = bytesAt + Math.max(this.#end, segmentBytes);
+    const shared = spare?.byteLength === size ? spare : new SharedArrayBuffer(size);
+    const all = Buffer.from(shared);
+    all.fill(0, 0, headerBytes + count * recordBytes);
+    new Int32Array(shared, 0, 1)[0] = count;
+    new Float64Array(shared, 8, 1)[0] = this.#firstSeq;
+    const offsets = new Uint32Array(shared, offsetsAt, count + 1);
+    for (let index = 0; index < count; index++) offsets[index] = bytesAt + this.#offsets[index]!;
+    offsets[count] = bytesAt + this.#end;
+    this.#scratch.copy(all, bytesAt, 0, this.#end);
+    this.#firstSeq += count;
+    this.#offsets = [];
+    this.#end = 0;
+    if (this.#scratch.length > 4 * segmentBytes) this.#scratch = Buffer.allocUnsafe(segmentBytes);
+    return new Segment(shared);
+  }
+
+  /** A segment may grow over its usual size by its last query. */
+  #reserve(bytes: number): void {
+    if (this.#end + bytes <= this.#scratch.length) return;
+    const larger = Buffer.allocUnsafe(this.#end + bytes);
+    this.#scratch.copy(larger, 0, 0, this.#end);
+    this.#scratch = larger;
+  }
+}

@@ -1,0 +1,150 @@
+/** Counters in shared memory for the bar, and the tally behind the summary. */
+import type { Outcome } from "./queue.ts";
+
+/** Int32 numbers between one worker's lane and the next: two cache lines, so that no two threads write to the same one. */
+const laneLength = 32;
+const names = ["done", "failed", "unknown", "retries"] as const;
+
+export type Counter = (typeof names)[number];
+export type Counts = Record<Counter, number>;
+
+/**
+ * One lane of counters a worker, written by that worker only.
+ *
+ * Lane 0 is the parent's; workers count from 1. The numbers are 32 bits wide: 2,147,483,647 queries a worker.
+ */
+export class Counters {
+  readonly shared: SharedArrayBuffer;
+  readonly #int32: Int32Array;
+
+  constructor(workers: number | SharedArrayBuffer) {
+    this.shared = typeof workers === "number" ? new SharedArrayBuffer((workers + 1) * laneLength * 4) : workers;
+    this.#int32 = new Int32Array(this.shared);
+  }
+
+  add(lane: number, counter: Counter): void {
+    Atomics.add(this.#int32, lane * laneLength + names.indexOf(counter), 1);
+  }
+
+  /** Adds the lanes up. */
+  read(): Counts {
+    const counts: Counts = { done: 0, failed: 0, unknown: 0, retries: 0 };
+    for (let at = 0; at < this.#int32.length; at += laneLength) {
+      for (const [offset, name] of names.entries()) counts[name] += Atomics.load(this.#int32, at + offset);
+    }
+    return counts;
+  }
+}
+
+/** What became of the queries. `total` is the sum of `done`, `failed`, `unknown` and `skipped`. */
+export interface Result {
+  total: number;
+  done: number;
+  failed: number;
+  unknown: number;
+  skipped: number;
+  /** How often a query was sent again. */
+  retries: number;
+  /** Rows returned and changed. */
+  rows: number;
+  latencyMs: { p50: number; p95: number; p99: number; max: number };
+  /** The first 100 queries that failed or are unknown. */
+  failures: Failure[];
+}
+
+export interface Failure {
+  seq: number;
+  /** `file:line`, where the query came from a file. */
+  at?: string;
+  /** The beginning of the query. */
+  sql: string;
+  outcome: "failed" | "unknown";
+  /** Such as `ER_NO_SUCH_TABLE`. */
+  code: string;
+  errno?: number;
+  message: string;
+}
+
+/** A query that has ended. */
+export interface Ended {
+  seq: number;
+  outcome: Outcome;
+  tries: number;
+  durationMs: number;
+  rows: number;
+  failure: Omit<Failure, "seq" | "outcome"> | undefined;
+}
+
+/** Adds up what became of the queries: exact, as it is made from their records. */
+export class Tally {
+  readonly #counts = { done: 0, failed: 0, unknown: 0, skipped: 0 };
+  readonly #latency = new Histogram();
+  readonly #failures: Failure[] = [];
+  #retries = 0;
+  #rows = 0;
+
+  add({ seq, outcome, tries, durationMs, rows, failure }: Ended): void {
+    this.#counts[outcome]++;
+    if (outcome === "skipped") return;
+    this.#latency.add(durationMs);
+    this.#retries += Math.max(0, tries - 1);
+    this.#rows += rows;
+    if (outcome !== "done" && failure && this.#failures.length < failuresKept) {
+      this.#failures.push({ seq, outcome, ...failure });
+    }
+  }
+
+  /** Counts queries that were never taken from their source. */
+  skip(count: number): void {
+    this.#counts.skipped += count;
+  }
+
+  result(): Result {
+    const { done, failed, unknown, skipped } = this.#counts;
+    const percentile = (percent: number) => this.#latency.percentile(percent);
+    return {
+      total: done + failed + unknown + skipped,
+      ...this.#counts,
+      retries: this.#retries,
+      rows: this.#rows,
+      latencyMs: { p50: percentile(50), p95: percentile(95), p99: percentile(99), max: this.#latency.max },
+      failures: this.#failures.toSorted((a, b) => a.seq - b.seq),
+    };
+  }
+}
+
+const failuresKept = 100;
+
+/** Each bucket of the histogram is this much wider than the one below: a percentile is within 5 % of the true one. */
+const growth = 1.1;
+const smallestMs = 0.001;
+
+/** A log-bucketed histogram of durations in milliseconds. */
+export class Histogram {
+  readonly #buckets: number[] = [];
+  #count = 0;
+  #max = 0;
+
+  add(ms: number): void {
+    const bucket = Math.max(0, Math.ceil(Math.log(ms / smallestMs) / Math.log(growth)));
+    this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1;
+    this.#count++;
+    if (ms > this.#max) this.#max = ms;
+  }
+
+  /** The duration that `percent` of all stay within; 0 when there are none. */
+  percentile(percent: number): number {
+    const rank = Math.ceil((percent / 100) * this.#count);
+    let seen = 0;
+    for (const [bucket, count] of this.#buckets.entries()) {
+      seen += count ?? 0;
+      // The middle of the bucket, on the scale that the buckets are equal on.
+      if (seen >= rank && seen > 0) return Math.min(this.#max, smallestMs * growth ** (bucket - 0.5));
+    }
+    return 0;
+  }
+
+  get max(): number {
+    return this.#max;
+  }
+}

@@ -1,0 +1,242 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { Worker } from "node:worker_threads";
+import { doWork, RunError } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
+import { status, useDatabase } from "./database.ts";
+import type { Unit } from "./scripts/files.ts";
+
+const database = await useDatabase(["--max-allowed-packet=64M"]);
+const { sql } = database;
+const scriptAt = (name: string) => new URL(`./scripts/${name}.ts`, import.meta.url);
+
+test("doWork() runs every query once", async () => {
+  await sql("CREATE TABLE once (id INT PRIMARY KEY)");
+  const queries = Array.from({ length: 10_000 }, (_, id) => `INSERT INTO once VALUES (${id})`);
+  const summary = await doWork(queries);
+  const { total, done, failed, unknown, skipped, retries, rows, workers, failures } = summary;
+  assert.deepEqual(
+    { total, done, failed, unknown, skipped, retries, rows, workers, failures },
+    {
+      total: 10_000,
+      done: 10_000,
+      failed: 0,
+      unknown: 0,
+      skipped: 0,
+      retries: 0,
+      rows: 10_000,
+      workers: 4,
+      failures: [],
+    },
+  );
+  assert.deepEqual(await sql("SELECT COUNT(*) AS n, SUM(id) AS sum FROM once"), [{ n: 10_000, sum: "49995000" }]);
+});
+
+test("doWork() runs { sql, values } as a prepared statement, and text with a ? as it is", async () => {
+  await sql("CREATE TABLE placed (a BIGINT, b VARCHAR(20), c DATETIME, d VARBINARY(9))");
+  const summary = await doWork(
+    [
+      { sql: "INSERT INTO placed VALUES (?, ?, ?, ?)", values: [7, "it's", null, Buffer.from([0, 255])] },
+      "INSERT INTO placed (b) VALUES ('really?')",
+      { sql: "INSERT INTO placed (b) VALUES ('no values')" },
+    ],
+    1,
+  );
+  assert.equal(summary.done, 3);
+  assert.deepEqual(await sql("SELECT a, b, HEX(d) AS d FROM placed"), [
+    { a: 7, b: "it's", d: "00FF" },
+    { a: null, b: "really?", d: null },
+    { a: null, b: "no values", d: null },
+  ]);
+  assert.ok((await status(database, "Com_stmt_prepare")) >= 1);
+});
+
+test("doWork() counts a query that fails, names it by seq, and runs the others", async () => {
+  const summary = await doWork(
+    ["DO 1", "SELECT * FROM no_such_table", "DO 2", { sql: "DO ?", values: [undefined] }],
+    2,
+  );
+  assert.deepEqual([summary.total, summary.done, summary.failed], [4, 2, 2]);
+  assert.deepEqual(summary.failures, [
+    {
+      seq: 2,
+      outcome: "failed",
+      sql: "SELECT * FROM no_such_table",
+      code: "ER_NO_SUCH_TABLE",
+      errno: 1146,
+      message: "Table 'myscript.no_such_table' doesn't exist",
+    },
+    {
+      seq: 4,
+      outcome: "failed",
+      sql: "DO ?",
+      code: "TypeError",
+      message: "Bind parameters must not contain undefined. To pass SQL NULL specify JS null",
+    },
+  ]);
+});
+
+test("doWork() with one worker runs strictly in input order", async () => {
+  await sql("CREATE TABLE ordered (at INT PRIMARY KEY AUTO_INCREMENT, seq INT)");
+  async function* queries() {
+    for (let seq = 1; seq <= 10_000; seq++) {
+      if (seq % 3000 === 0) await sleep(20); // a segment ends wherever the source pauses
+      yield `INSERT INTO ordered (seq) VALUES (${seq})`;
+    }
+  }
+  assert.equal((await doWork(queries(), 1)).done, 10_000);
+  assert.deepEqual(await sql("SELECT COUNT(*) AS n, SUM(at <> seq) AS displaced FROM ordered"), [
+    { n: 10_000, displaced: "0" },
+  ]);
+});
+
+test("doWork() holds no query back behind a slow one", async () => {
+  await sql("CREATE TABLE finished (at INT PRIMARY KEY AUTO_INCREMENT, seq INT)");
+  const queries = Array.from({ length: 401 }, (_, seq) => `INSERT INTO finished (seq) VALUES (${seq})`);
+  queries[0] = "INSERT INTO finished (seq) SELECT 0 FROM (SELECT SLEEP(2)) AS slow";
+  assert.equal((await doWork(queries, 4)).done, 401);
+  const [last] = await sql<{ seq: number }>("SELECT seq FROM finished ORDER BY at DESC LIMIT 1");
+  assert.equal(last?.seq, 0);
+});
+
+test("doWork() gives each of 64 workers on 2 threads a connection of its own", async () => {
+  await sql("CREATE TABLE connections (id INT)");
+  myglobals.together = 64;
+  myglobals.arrived = new SharedArrayBuffer(4);
+  const summary = await doWork(Array(128).fill("unit"), 64, { threads: 2, script: scriptAt("together") });
+  assert.deepEqual([summary.done, summary.workers, summary.threads], [128, 64, 2]);
+  assert.deepEqual(await sql("SELECT COUNT(DISTINCT id) AS n FROM connections"), [{ n: 64 }]);
+});
+
+test("doWork() with a script runs any unit of work with the script's own connection", async () => {
+  await sql("CREATE TABLE files (name VARCHAR(20), tags VARCHAR(20))");
+  const units: Unit[] = [
+    { name: "a.txt", tags: new Set(["x", "y"]) },
+    { name: "bad", tags: new Set() },
+  ];
+  const summary = await doWork(units, 2, { script: scriptAt("files") });
+  assert.equal(summary.done, 1);
+  assert.deepEqual(summary.failures, [
+    { seq: 2, outcome: "failed", sql: "{ name: 'bad', tags: Set(0) {} }", code: "TypeError", message: "bad name" },
+  ]);
+  assert.deepEqual(await sql("SELECT * FROM files"), [{ name: "a.txt", tags: "x,y" }]);
+});
+
+test("doWork() starts a slow source's queries as they arrive", async () => {
+  await sql("CREATE TABLE arrived (id INT)");
+  async function* queries() {
+    for (let id = 1; id <= 3; id++) {
+      yield `INSERT INTO arrived VALUES (${id})`;
+      // The source goes on only when it sees in the table that its last query has run.
+      while ((await sql<{ n: number }>("SELECT COUNT(*) AS n FROM arrived"))[0]?.n !== id) await sleep(5);
+    }
+  }
+  assert.equal((await doWork(queries())).done, 3);
+});
+
+test("doWork() starts the queries of a source that keeps the thread busy", async () => {
+  myglobals.seen = new SharedArrayBuffer(8);
+  myglobals.config.step = 1;
+  const seen = new Int32Array(myglobals.seen as SharedArrayBuffer);
+  const deadline = performance.now() + 60_000;
+  function* units() {
+    for (let id = 1; id <= 5; id++) {
+      const until = performance.now() + 20;
+      // It never waits, and goes on only when the last query but one has run.
+      while (performance.now() < until || Atomics.load(seen, 1) < id - 2) {
+        if (performance.now() > deadline) throw new Error(`query ${id - 2} was not started`);
+      }
+      yield id;
+    }
+  }
+  assert.equal((await doWork(units(), 4, { script: scriptAt("globals") })).done, 5);
+});
+
+test("doWork() sends messages per segment, not per query", async (t) => {
+  let messages = 0;
+  const { postMessage, emit } = Worker.prototype;
+  t.mock.method(Worker.prototype, "postMessage", function (this: Worker, ...values: Parameters<typeof postMessage>) {
+    messages++;
+    return postMessage.apply(this, values);
+  });
+  t.mock.method(Worker.prototype, "emit", function (this: Worker, ...values: Parameters<typeof emit>) {
+    if (values[0] === "message") messages++;
+    return emit.apply(this, values);
+  });
+  const queries = Array(100_000).fill("DO 0");
+  assert.equal((await doWork(queries, 4, { threads: 2 })).done, 100_000);
+  const segments = Math.ceil(100_000 / 4096);
+  // A segment: its announcement to and its leaving by each of 2 threads, and at most once a worker with nothing to do.
+  assert.ok(messages <= segments * (2 + 2 + 4) + 4 + 2 + 4, `${messages} messages`);
+});
+
+test("doWork() runs 2,000,000 queries in the memory of 200,000, each once", async () => {
+  const many = fileURLToPath(new URL("./scripts/many.ts", import.meta.url));
+  const run = async (count: number) => {
+    const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", many, String(count)]);
+    return JSON.parse(stdout) as { executed: number; peakMiB: number };
+  };
+  const few = await run(200_000);
+  const more = await run(2_000_000);
+  assert.deepEqual([few.executed, more.executed], [200_000, 2_000_000]);
+  assert.ok(more.peakMiB <= few.peakMiB * 1.2, `${few.peakMiB} MiB, then ${more.peakMiB} MiB`);
+});
+
+test("doWork() passes a query of 20 MB through", async () => {
+  const summary = await doWork([`SELECT LENGTH('${"x".repeat(20 << 20)}')`, "DO 0"]);
+  assert.deepEqual([summary.done, summary.failures], [2, []]);
+});
+
+test("doWork() runs with fewer queries than workers, and with none", async () => {
+  const one = await doWork(new Set(["DO 0"]), 8);
+  assert.deepEqual([one.total, one.done], [1, 1]);
+  const none = await doWork([]);
+  assert.deepEqual([none.total, none.done, none.latencyMs.max], [0, 0, 0]);
+});
+
+test("doWork() rejects a number of workers or threads that makes no sense", async () => {
+  for (const workers of [0, 1.5, -1, Number.NaN]) {
+    await assert.rejects(doWork(["DO 0"], workers), {
+      name: "RangeError",
+      message: `Cannot start ${workers} workers: the number of workers must be a positive integer`,
+    });
+  }
+  await assert.rejects(doWork(["DO 0"], 2, { threads: 0 }), RangeError);
+  await assert.rejects(doWork(["DO 0"], 2, { threads: 3 }), {
+    message: "Cannot start 3 threads for 2 workers: at most one thread a worker",
+  });
+});
+
+test("doWork() ends what was claimed and rejects when the source throws", async () => {
+  await sql("CREATE TABLE halfway (id INT)");
+  function* queries() {
+    for (let id = 1; id <= 5000; id++) yield `INSERT INTO halfway VALUES (${id})`;
+    throw new Error("the list is torn");
+  }
+  const error = await doWork(queries()).catch((error) => error);
+  assert.ok(error instanceof RunError);
+  assert.equal(error.message, "Cannot read the queue: the list is torn");
+  const { total, done, skipped } = error.summary;
+  assert.equal(total, 5000);
+  assert.equal(done + skipped, 5000);
+  assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM halfway"), [{ n: done }]);
+});
+
+test("doWork() rejects a unit that cannot be copied, with its seq", async () => {
+  const error = await doWork(["DO 0", { sql: "DO ?", values: [() => 1] } as never]).catch((error) => error);
+  assert.match(error.message, /^Cannot read the queue: .* could not be cloned/);
+});
+
+test("doWork() rejects with the server's words when no worker gets a connection", async () => {
+  const good = myglobals.config.db;
+  myglobals.config.db = { ...good, database: "no_such_database" };
+  const error = await doWork(["DO 0", "DO 1"]).catch((error) => error);
+  myglobals.config.db = good;
+  assert.ok(error instanceof RunError);
+  assert.equal(error.message, "Unknown database 'no_such_database'");
+  assert.deepEqual([error.summary.workers, error.summary.skipped, error.summary.total], [0, 2, 2]);
+});

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { doWork } from "../lib/mp.ts";
+import { findUncloneable, myglobals } from "../lib/myglobals.ts";
+import { useDatabase } from "./database.ts";
+
+const { db } = await useDatabase();
+
+test("myglobals: a worker's workerInit() sees a copy of each value, and the same SharedArrayBuffer", async () => {
+  const seen = new SharedArrayBuffer(8);
+  myglobals.config = { db, step: 7 };
+  myglobals.seen = seen;
+  const script = new URL("./scripts/globals.ts", import.meta.url);
+  const summary = await doWork(["unit"], 3, { script });
+  assert.equal(summary.done, 1);
+  assert.deepEqual([...new Int32Array(seen)], [3 * 7, 7], "three workerInit(), one workerDo()");
+  assert.equal(myglobals.config.step, 7, "a worker's change of its copy stays there");
+  delete myglobals.seen;
+});
+
+test("myglobals: a function ends the run before it starts, with its path", async () => {
+  myglobals.config = { db: { ...db, typeCast: () => null } };
+  await assert.rejects(doWork(["DO 0"]), {
+    name: "TypeError",
+    message: "myglobals.config.db.typeCast is a function: set it in workerInit()",
+  });
+  myglobals.config = { db };
+});
+
+test("findUncloneable() names the first value that cannot travel", () => {
+  const cyclic: Record<string, unknown> = { list: [1, { name: Symbol("x") }] };
+  cyclic.self = cyclic;
+  assert.equal(findUncloneable(cyclic), "myglobals.list[1].name is a symbol");
+  assert.equal(findUncloneable({ map: new Map([["a", () => 1]]) }), "myglobals.map.a is a function");
+  assert.equal(findUncloneable({ weak: new WeakMap() }), "myglobals.weak is a WeakMap that cannot be copied");
+  assert.equal(
+    findUncloneable({ date: new Date(), bytes: Buffer.from("x"), shared: new SharedArrayBuffer(1) }),
+    undefined,
+  );
+});

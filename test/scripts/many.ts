@@ -1,0 +1,20 @@
+/** Runs as many `DO 0` as the argument says, from a generator; prints how many the server executed, and the peak memory. */
+import mysql from "mysql2/promise";
+import { startSandbox } from "../../lib/command/sandbox.ts";
+import { doWork } from "../../lib/mp.ts";
+import { myglobals } from "../../lib/myglobals.ts";
+
+const count = Number(process.argv[2]);
+const sandbox = await startSandbox({ orders: 0 });
+myglobals.config = { db: sandbox.db };
+await doWork(queries(), 4);
+const connection = await mysql.createConnection(sandbox.db);
+const [rows] = await connection.query("SHOW GLOBAL STATUS LIKE 'Com_do'");
+await connection.end();
+await sandbox.stop();
+const executed = Number((rows as { Value: string }[])[0]?.Value);
+console.log(JSON.stringify({ executed, peakMiB: Math.round(process.resourceUsage().maxRSS / 1024) }));
+
+function* queries(): Generator<string> {
+  for (let n = 0; n < count; n++) yield "DO 0";
+}

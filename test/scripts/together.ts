@@ -1,0 +1,13 @@
+/** Each unit waits until as many workers as `myglobals.together` counts have one, then inserts its connection's id. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Connection } from "mysql2";
+import { execute } from "../../lib/connection.ts";
+import { myglobals } from "../../lib/myglobals.ts";
+
+const arrived = new Int32Array(myglobals.arrived as SharedArrayBuffer);
+
+export async function workerDo(_unit: unknown, connection: Connection): Promise<number> {
+  Atomics.add(arrived, 0, 1);
+  while (Atomics.load(arrived, 0) < (myglobals.together as number)) await sleep(5);
+  return execute(connection, "INSERT INTO connections VALUES (CONNECTION_ID())");
+}

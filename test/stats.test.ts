@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Counters, Histogram, Tally } from "../lib/stats.ts";
+
+test("Counters adds up the lanes that different threads write", () => {
+  const counters = new Counters(3);
+  const other = new Counters(counters.shared); // as another thread sees it
+  counters.add(1, "done");
+  other.add(2, "done");
+  other.add(3, "failed");
+  other.add(3, "retries");
+  counters.add(0, "unknown");
+  assert.deepEqual(counters.read(), { done: 2, failed: 1, unknown: 1, retries: 1 });
+});
+
+test("Histogram.percentile() is within 5 % of the true one, from microseconds to hours", () => {
+  for (const scale of [0.002, 1, 3_600_000]) {
+    const histogram = new Histogram();
+    for (let n = 1; n <= 1000; n++) histogram.add(n * scale);
+    for (const percent of [50, 95, 99]) {
+      const exact = percent * 10 * scale;
+      const ratio = histogram.percentile(percent) / exact;
+      assert.ok(ratio > 0.95 && ratio < 1.05, `p${percent} of ${scale}: ${ratio}`);
+    }
+    assert.equal(histogram.max, 1000 * scale);
+  }
+});
+
+test("Histogram.percentile() of nothing is 0, and of one value is not more than the value", () => {
+  const histogram = new Histogram();
+  assert.equal(histogram.percentile(50), 0);
+  histogram.add(7);
+  assert.ok(histogram.percentile(99) <= 7);
+});
+
+test("Tally.result() counts every outcome, and keeps the first 100 failures in input order", () => {
+  const tally = new Tally();
+  const failure = { sql: "DO x", code: "ER_X", message: "x" };
+  for (let seq = 200; seq > 0; seq--) {
+    const outcome = seq % 2 ? ("failed" as const) : ("done" as const);
+    tally.add({ seq, outcome, tries: 2, durationMs: 1, rows: 3, failure: seq % 2 ? failure : undefined });
+  }
+  tally.skip(5);
+  const result = tally.result();
+  assert.deepEqual(
+    { ...result, latencyMs: 0, failures: result.failures.map(({ seq }) => seq) },
+    {
+      total: 205,
+      done: 100,
+      failed: 100,
+      unknown: 0,
+      skipped: 5,
+      retries: 200,
+      rows: 600,
+      latencyMs: 0,
+      failures: Array.from({ length: 100 }, (_, n) => 2 * n + 1),
+    },
+  );
+});
