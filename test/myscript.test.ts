@@ -28,7 +28,7 @@ test("myscript.ts on a terminal shows a moving bar", {
 }, async () => {
   const { status, stdout } = await run("script", ["-qec", "node_modules/.bin/tsx myscript.ts", "/dev/null"]);
   const drawn = new Set(stdout.match(/[█░]{10,}/g));
-  assert.ok(drawn.size >= 3, `${drawn.size} different bars`);
+  assert.ok(drawn.size >= 2, `${drawn.size} different bars`);
   assert.match(stdout, /100 % █+ {2}2,000\/2,000/);
   assert.equal(status, 0);
 });
@@ -36,6 +36,7 @@ test("myscript.ts on a terminal shows a moving bar", {
 async function run(
   command: string,
   args: string[],
+  env: NodeJS.ProcessEnv = {},
 ): Promise<{ status: number | null; stdout: string; stderr: string }> {
   const child = spawn(command, args, {
     cwd: root,

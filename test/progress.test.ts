@@ -70,7 +70,7 @@ function terminal(columns: number) {
     const lines = [""];
     let row = 0;
     let column = 0;
-    let saved = [0, 0] as const;
+    let saved: [number, number] = [0, 0];
     for (const [piece] of written().matchAll(pieces)) {
       if (piece === "\r" || piece === "\x1b[1G") column = 0;
       else if (piece === "\n") {
