@@ -1,0 +1,419 @@
+/** Held against the `mariadb` client: the general log of a sandbox shows what it makes of the same text. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import fc from "fast-check";
+import mysql from "mysql2/promise";
+import { type FileQuery, readQueries, sessionStatement } from "../lib/command/input.ts";
+import { type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
+
+let sandbox: Sandbox;
+let server: mysql.Connection;
+let directory: string;
+
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), "myscript-input-"));
+  sandbox = await startSandbox({ orders: 0 });
+  server = await mysql.createConnection({ ...sandbox.db });
+  // The sandbox has no system tables; this is the definition of the log's in MariaDB.
+  await server.query("CREATE DATABASE mysql");
+  await server.query(`CREATE TABLE mysql.general_log (
+    event_time TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+    user_host MEDIUMTEXT NOT NULL, thread_id BIGINT(21) UNSIGNED NOT NULL, server_id INTEGER UNSIGNED NOT NULL,
+    command_type VARCHAR(64) NOT NULL, argument MEDIUMTEXT NOT NULL) ENGINE = CSV CHARACTER SET utf8mb4`);
+  await server.query("SET GLOBAL log_output = 'TABLE', GLOBAL general_log = ON");
+});
+
+after(async () => {
+  server?.destroy();
+  await sandbox?.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const split: [behaviour: string, text: string, queries: string[]][] = [
+  [
+    "splits at semicolons, the last one optional",
+    "SELECT 1;SELECT 2 ;\n SELECT\n3",
+    ["SELECT 1", "SELECT 2", "SELECT\n3"],
+  ],
+  ["keeps a semicolon inside quotes", "SELECT 'a;', \"b;\", `c;`;SELECT 2", ["SELECT 'a;', \"b;\", `c;`", "SELECT 2"]],
+  ["keeps a doubled quote", `SELECT 'a'';', "b"";";SELECT 2`, [`SELECT 'a'';', "b"";"`, "SELECT 2"]],
+  [
+    "keeps an escaped quote",
+    `SELECT 'a\\';', "b\\";", 'c\\\\';SELECT 2`,
+    [`SELECT 'a\\';', "b\\";", 'c\\\\'`, "SELECT 2"],
+  ],
+  ["takes a backslash in backticks for itself", "SELECT 1 AS `a\\`;SELECT 2", ["SELECT 1 AS `a\\`", "SELECT 2"]],
+  [
+    "keeps a comment inside a query",
+    "SELECT 1 -- ;'\n+ 2 # ;'\n+ /* ;' */ 3;SELECT 2",
+    ["SELECT 1 -- ;'\n+ 2 # ;'\n+ /* ;' */ 3", "SELECT 2"],
+  ],
+  ["needs white space after -- in a query", "SELECT 1 --2;SELECT 3 --\n+ 1;", ["SELECT 1 --2", "SELECT 3 --\n+ 1"]],
+  ["drops a comment -- before a query without white space", "--x;\nSELECT 1;--y;\n", ["SELECT 1"]],
+  ["does not close a comment at /*/", "SELECT /*/;*/ 1;SELECT 2", ["SELECT /*/;*/ 1", "SELECT 2"]],
+  ["drops empty queries and mere comments", ";;\n-- a\n;# b\n/* ; */;\n/* c */\nSELECT 1;\n-- d", ["SELECT 1"]],
+  [
+    "keeps comments that the server executes",
+    "/*!50000 SELECT ';' */;/*M!100100 SELECT 2 */;",
+    ["/*!50000 SELECT ';' */", "/*M!100100 SELECT 2 */"],
+  ],
+  ["keeps optimizer hints", "SELECT /*+ ; */ 1;", ["SELECT /*+ ; */ 1"]],
+  [
+    "carries out DELIMITER",
+    "delimiter //\nSELECT 1;\nSELECT '//' // SELECT 2\n//\nDELIMITER ;\nSELECT 3;",
+    ["SELECT 1;\nSELECT '//'", "SELECT 2", "SELECT 3"],
+  ],
+  [
+    "carries out DELIMITER ;; and $$, with blanks and a comment",
+    " DELIMITER ;; -- x\nSELECT 1; SELECT 2;;\nDELIMITER\t$$ \r\nSELECT 3;;$$",
+    ["SELECT 1; SELECT 2", "SELECT 3;;"],
+  ],
+  ["keeps DELIMITER inside quotes", "SELECT '\nDELIMITER //\n';SELECT 2", ["SELECT '\nDELIMITER //\n'", "SELECT 2"]],
+  [
+    "keeps a column named delimiter",
+    "SELECT a,\n  delimiter AS b;SELECT 2",
+    ["SELECT a,\n  delimiter AS b", "SELECT 2"],
+  ],
+  [
+    "ends a query at \\g and \\G, not at \\N",
+    "SELECT 1\\g SELECT \\N\\GSELECT 3;\\g",
+    ["SELECT 1", "SELECT \\N", "SELECT 3"],
+  ],
+  ["ends a line USE", "USE myscript\nSELECT 1;USE myscript;", ["USE myscript", "SELECT 1", "USE myscript"]],
+  ["keeps CRLF inside a query", "SELECT\r\n1;\r\n-- a\r\nSELECT 2\r\n", ["SELECT\r\n1", "SELECT 2"]],
+  ["drops a byte order mark and a DOS end of file", "\uFEFFSELECT 1;\r\n\x1A", ["SELECT 1"]],
+  [
+    "keeps what is not ASCII",
+    "SELECT 'ä;日本', `😀;`;SELECT '\uFFFD' é",
+    ["SELECT 'ä;日本', `😀;`", "SELECT '\uFFFD' é"],
+  ],
+  [
+    "reads a dump of MariaDB",
+    "/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump\n/*!40101 SET NAMES utf8mb4 */;\nDELIMITER ;;\n" +
+      "/*!50003 CREATE*/ /*!50017 DEFINER=`a`@`b`*/ /*!50003 TRIGGER t BEFORE INSERT ON a FOR EACH ROW BEGIN\n" +
+      "  SET NEW.a = 1;\nEND */;;\nDELIMITER ;\n",
+    [
+      "/*!40101 SET NAMES utf8mb4 */",
+      "/*!50003 CREATE*/ /*!50017 DEFINER=`a`@`b`*/ /*!50003 TRIGGER t BEFORE INSERT ON a FOR EACH ROW BEGIN\n" +
+        "  SET NEW.a = 1;\nEND */",
+    ],
+  ],
+];
+for (const [behaviour, text, queries] of split) {
+  test(`readQueries() ${behaviour}, like the client`, async () => {
+    assert.deepEqual(await read(text), { queries, error: "" });
+    assert.deepEqual(withoutComments(queries), await clientQueries(text));
+  });
+}
+
+const refused: [behaviour: string, text: string | Buffer, error: string][] = [
+  [
+    "a quote that is not closed",
+    "SELECT 1;\nSELECT\n'a;\n\n",
+    "Cannot read stdin:3: the ' that opens here is not closed",
+  ],
+  [
+    "a comment that is not closed",
+    "SELECT 1;\nDELETE FROM a /* WHERE;",
+    "Cannot read stdin:2: the /* that opens here is not closed",
+  ],
+  [
+    "/*! inside a comment",
+    "SELECT 1;/*\n/*! a */ DROP TABLE a; */",
+    "Cannot read stdin:2: /*! inside a comment makes its end unclear",
+  ],
+  [
+    "DELIMITER alone",
+    "SELECT 1;\nDELIMITER\nSELECT 2",
+    "Cannot read stdin:2: DELIMITER needs a line of its own, and one argument such as // or $$, without quotes",
+  ],
+  [
+    "DELIMITER that opens a comment",
+    "SELECT 1;\nDELIMITER --\n",
+    "Cannot read stdin:2: DELIMITER needs a line of its own, and one argument such as // or $$, without quotes",
+  ],
+  [
+    "text after DELIMITER's argument",
+    "SELECT 1;\nDELIMITER // SELECT 2//",
+    "Cannot read stdin:2: DELIMITER needs a line of its own, and one argument such as // or $$, without quotes",
+  ],
+  [
+    "DELIMITER behind a query",
+    "SELECT 1; DELIMITER //\nSELECT 2//",
+    "Cannot read stdin:1: DELIMITER needs a line of its own, and one argument such as // or $$, without quotes",
+  ],
+  [
+    "DELIMITER inside a query",
+    "SELECT 1;SELECT 2\nDELIMITER //\n",
+    "Cannot read stdin:2: DELIMITER inside a query: the delimiter before it is missing",
+  ],
+  [
+    "source",
+    "SELECT 1;\n\nsource a.sql\nSELECT 2;",
+    'Cannot read stdin:3: "source" is a command of the mariadb client, not SQL',
+  ],
+  ["\\c", "SELECT 1;SELECT 2\n\\c SELECT 3;", 'Cannot read stdin:2: "\\c" is a command of the mariadb client, not SQL'],
+  [
+    "a backslash at the end of a line",
+    "SELECT 1;SELECT 2\\\n;",
+    'Cannot read stdin:1: "\\" is a command of the mariadb client, not SQL',
+  ],
+  [
+    "bytes that are not UTF-8",
+    Buffer.from("SELECT 1;-- \xE4\nSELECT\n'\xE4';", "latin1"),
+    "Cannot read stdin:3: not UTF-8",
+  ],
+  [
+    "a character cut off at the end",
+    Buffer.from("SELECT 1;\nSELECT '\xC3'", "latin1"),
+    "Cannot read stdin:2: not UTF-8",
+  ],
+];
+for (const [behaviour, text, error] of refused) {
+  test(`readQueries() refuses ${behaviour}, after the queries before it`, async () => {
+    assert.deepEqual(await read(text), { queries: ["SELECT 1"], error });
+  });
+}
+
+test("readQueries() reads files and standard input in order, and says where a query is", async () => {
+  const [first, second] = [join(directory, "first.sql"), join(directory, "second.sql")];
+  await writeFile(first, "-- a\n\nSELECT 1; SELECT\n2;\n/* b\n */ SELECT 3");
+  await writeFile(second, "\nSELECT 'é\n';SELECT 6");
+  assert.deepEqual(await collect(readQueries([first, "-", second], chunksOf("\nSELECT 4\n;"))), [
+    { sql: "SELECT 1", at: `${first}:3` },
+    { sql: "SELECT\n2", at: `${first}:3` },
+    { sql: "SELECT 3", at: `${first}:6` },
+    { sql: "SELECT 4", at: "stdin:2" },
+    { sql: "SELECT 'é\n'", at: `${second}:2` },
+    { sql: "SELECT 6", at: `${second}:3` },
+  ]);
+});
+
+test("readQueries() names a missing file or a directory before the first query", async () => {
+  const missing = join(directory, "missing.sql");
+  const reading = (file: string) => readQueries(["-", file], chunksOf("SELECT 1;")).next();
+  await assert.rejects(reading(missing), { message: `Cannot read ${missing}: no such file or directory` });
+  await assert.rejects(reading(directory), { message: `Cannot read ${directory}: it is a directory` });
+});
+
+for (const [behaviour, text] of [
+  ["input", "SELECT 'a b';\n"],
+  ["line", "SELECT 'a b';"],
+] as const) {
+  test(`readQueries() streams an endless ${behaviour}, and closes it`, async () => {
+    let closed = false;
+    const endless = async function* () {
+      try {
+        for (;;) yield Buffer.from(text.repeat(1000));
+      } finally {
+        closed = true;
+      }
+    };
+    let queries = 0;
+    for await (const { sql } of readQueries(["-"], endless())) {
+      assert.equal(sql, "SELECT 'a b'");
+      if (++queries === 200_000) break;
+    }
+    assert.ok(closed);
+  });
+}
+
+test("readQueries() reads a query of 20 MB", async () => {
+  const sql = `INSERT INTO a VALUES ('${"é\\';".repeat(4_000_000)}')`;
+  const { queries, error } = await read(`${sql};SELECT 2`, 65_536);
+  assert.equal(error, "");
+  assert.ok(queries[0] === sql); // assert.equal would print it
+  assert.deepEqual(queries.slice(1), ["SELECT 2"]);
+});
+
+test("readQueries() keeps readings at the same time apart", async () => {
+  const [one, two] = ["SELECT 'a;'; SELECT 2; SELECT 3", "DELIMITER //\nSELECT `b`;// SELECT ';' //"];
+  const readings = [readQueries(["-"], chunksOf(one)), readQueries(["-"], chunksOf(two))];
+  const queries: unknown[] = [];
+  for (let turn = 0; turn < 6; turn++) queries.push(((await readings[turn % 2]!.next()).value as FileQuery)?.sql);
+  assert.deepEqual(queries, ["SELECT 'a;'", "SELECT `b`;", "SELECT 2", "SELECT ';'", "SELECT 3", undefined]);
+});
+
+const fragment = fc.oneof(
+  {
+    weight: 20,
+    arbitrary: fc.constantFrom(
+      ..."SELECT 1|a|BEGIN|END|-|--|/|*|*/|é|日本| |\t|\n|\r\n|;|;;|//|$$|\\g|\\G|\\N|-- |-- ;'\n|#;\"\n".split("|"),
+      ..."'a;b'|\"a;b\"|`a;b`|'it''s'|'a\\'b'|'\\\\'|'\n'|'\\\n'|/* ; */|/* ' */|/*\n*/|/*+ ; */".split("|"),
+      ..."/*!50000 1 */|/*! 1; */|/*M!100100 + 1 */".split("|"),
+    ),
+  },
+  { weight: 1, arbitrary: fc.constantFrom(..."'|\"|`|/*|\\|--x|go|delimiter|\nDELIMITER //\n".split("|")) },
+);
+const body = fc.array(fragment, { maxLength: 12 }).map((parts) => parts.join(""));
+const blocks = fc.array(fc.tuple(fc.constantFrom(";", ";;", "//", "$$", "end"), body), { minLength: 1, maxLength: 4 });
+const texts = blocks.map((all) => all.map(([end, text]) => `DELIMITER ${end}\n${text}\n${end}\n`).join(""));
+
+test("readQueries() ends queries where the client does, up to what it refuses", async () => {
+  const property = fc.asyncProperty(texts, async (text) => {
+    const { queries, error } = await read(text);
+    const [ours, theirs] = [withoutComments(queries), await clientQueries(text)];
+    assert.deepEqual(ours, error === "" ? theirs : theirs.slice(0, ours.length));
+  });
+  await fc.assert(property, { numRuns: 250, interruptAfterTimeLimit: 8_000 });
+});
+
+test("readQueries() reads the same in chunks of any size", async () => {
+  const bytes = fc
+    .array(
+      fc.oneof(
+        texts.map((text) => Buffer.from(text)),
+        fc.constantFrom(Buffer.from([0xff]), Buffer.from([0xc3])),
+      ),
+      {
+        maxLength: 3,
+      },
+    )
+    .map((all) => Buffer.concat(all));
+  const property = fc.asyncProperty(
+    bytes,
+    fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
+    async (text, sizes) => {
+      const whole = await read(text);
+      assert.match(whole.error, /^(?:Cannot read stdin:\d+: .+)?$/);
+      assert.deepEqual(await read(text, ...sizes), whole);
+    },
+  );
+  await fc.assert(property, { numRuns: 500, interruptAfterTimeLimit: 5_000 });
+});
+
+test("readQueries() names the line on which a query begins", async () => {
+  const property = fc.asyncProperty(texts, async (text) => {
+    const lines = text.split("\n");
+    try {
+      for await (const { sql, at } of readQueries(["-"], chunksOf(text))) {
+        assert.ok(lines[Number(at.split(":")[1]) - 1]!.includes(sql.split("\n")[0]!.trimEnd()), `${at}: ${sql}`);
+      }
+    } catch (error) {
+      assert.match((error as Error).message, /^Cannot read/);
+    }
+  });
+  await fc.assert(property, { numRuns: 500, interruptAfterTimeLimit: 5_000 });
+});
+
+test("sessionStatement() names statements that only make sense on one connection", () => {
+  const named = {
+    USE: ["use a", "USE`a`"],
+    SET: ["SET @a = 1", "set names utf8mb4", "SET SESSION sql_mode = ''", "/*!40101 SET NAMES utf8 */", "SET @@a = 1"],
+    BEGIN: ["begin", "BEGIN WORK"],
+    "START TRANSACTION": ["start\n transaction READ ONLY"],
+    COMMIT: ["COMMIT"],
+    ROLLBACK: ["ROLLBACK TO a"],
+    SAVEPOINT: ["SAVEPOINT a"],
+    "RELEASE SAVEPOINT": ["RELEASE SAVEPOINT a"],
+    XA: ["XA START 'a'"],
+    "LOCK TABLES": ["LOCK TABLES a WRITE"],
+    "UNLOCK TABLES": ["unlock tables"],
+    "CREATE TEMPORARY TABLE": ["CREATE TEMPORARY TABLE a (b INT)"],
+    "CREATE OR REPLACE TEMPORARY TABLE": ["CREATE OR REPLACE TEMPORARY TABLE a (b INT)"],
+    "DROP TEMPORARY TABLE": ["DROP TEMPORARY TABLE a"],
+    PREPARE: ["PREPARE a FROM 'SELECT 1'"],
+    EXECUTE: ["EXECUTE a"],
+    "DEALLOCATE PREPARE": ["DEALLOCATE PREPARE a"],
+    HANDLER: ["HANDLER a OPEN"],
+    "FLUSH TABLES WITH READ LOCK": ["FLUSH TABLES WITH READ LOCK"],
+  };
+  for (const [words, statements] of Object.entries(named)) {
+    for (const sql of statements) assert.equal(sessionStatement(sql), words, sql);
+  }
+  const other = [
+    ...[
+      "SELECT 1",
+      "UPDATE a SET b = 1",
+      "SET GLOBAL a = 1",
+      "SET PERSIST a = 1",
+      "SET @@global.a = 1",
+      "SET PASSWORD = ''",
+    ],
+    ...[
+      "SET STATEMENT max_statement_time = 1 FOR SELECT 1",
+      "BEGIN NOT ATOMIC SELECT 1; END",
+      "START SLAVE",
+      "FLUSH TABLES",
+    ],
+    ...[
+      "EXECUTE IMMEDIATE 'SELECT 1'",
+      "CREATE TABLE a (b INT)",
+      "DROP TABLE a",
+      "USER",
+      "/*!40000 ALTER TABLE a */",
+      "",
+    ],
+  ];
+  for (const sql of other) assert.equal(sessionStatement(sql), undefined, sql);
+});
+
+async function read(text: string | Buffer, ...sizes: number[]): Promise<{ queries: string[]; error: string }> {
+  const queries: string[] = [];
+  try {
+    for await (const { sql } of readQueries(["-"], chunksOf(text, ...sizes))) queries.push(sql);
+    return { queries, error: "" };
+  } catch (error) {
+    return { queries, error: (error as Error).message };
+  }
+}
+
+/** The text in chunks of these sizes, over and over. */
+async function* chunksOf(text: string | Buffer, ...sizes: number[]): AsyncGenerator<Uint8Array> {
+  const bytes = Buffer.from(text as string);
+  for (let start = 0, turn = 0; start < bytes.length; turn++) {
+    const end = start + (sizes[turn % sizes.length] ?? bytes.length);
+    yield bytes.subarray(start, end);
+    start = end;
+  }
+}
+
+/** What the client sends, in the form of `comparable()`. */
+async function clientQueries(text: string): Promise<string[]> {
+  await server.query("TRUNCATE mysql.general_log");
+  const { socketPath, user, database } = sandbox.db;
+  const options = [
+    "--no-defaults",
+    `--socket=${socketPath}`,
+    `--user=${user}`,
+    "--default-character-set=utf8mb4",
+    "--force",
+  ];
+  const client = spawn("mariadb", [...options, database], { stdio: ["pipe", "ignore", "ignore"] });
+  client.stdin.end(text);
+  await once(client, "exit"); // rejects where there is no client
+  const [log] = await server.query<mysql.RowDataPacket[]>(
+    `SELECT command_type AS type, argument FROM mysql.general_log
+      WHERE thread_id <> CONNECTION_ID() AND command_type IN ('Connect', 'Query', 'Init DB')`,
+  );
+  assert.equal(log[0]?.type, "Connect");
+  // The client carries out USE by other means.
+  const queries = log.slice(1).map(({ type, argument }) => (type === "Query" ? argument : `USE ${argument}`));
+  return comparable(queries.filter((sql) => sql !== "SELECT DATABASE()")).map((sql) =>
+    sql.replace("/*M!999999enablethesandboxmode*/", ""),
+  );
+}
+
+/** Queries without what the client drops from them: comments, and in quotes a backslash at the end of a line. */
+function withoutComments(queries: string[]): string[] {
+  const quoteOrComment = /('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`)|(?:--(?=\s)|#)[^\n]*|\/\*(?!M?!).*?\*\//gs;
+  return comparable(
+    queries.map((sql) => sql.replace(quoteOrComment, (_, quote = "") => quote.replace(/(\\\\)|\\(?=\r?\n)/g, "$1"))),
+  );
+}
+
+/** Queries without white space, some of which the client changes, and without what is lost at their ends. */
+function comparable(queries: string[]): string[] {
+  return queries.map((sql) => sql.replace(/\s+/g, "").replace(/[-;]+$/, "")).filter((sql) => sql !== "");
+}
+
+async function collect(queries: AsyncIterable<FileQuery>): Promise<FileQuery[]> {
+  const all: FileQuery[] = [];
+  for await (const query of queries) all.push(query);
+  return all;
+}
