@@ -1,0 +1,228 @@
+/**
+ * Where a server's name and credentials come from: `--url`, then flags, then the environment, then an option file.
+ *
+ * `localhost` is TCP here, unless the environment or the option file names a socket beside it; the mysql client takes the socket.
+ */
+import { X509Certificate } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { isIP, isIPv6 } from "node:net";
+import { homedir, userInfo } from "node:os";
+import { join } from "node:path";
+import type { ConnectionOptions } from "mysql2/promise";
+import { readOptionFile } from "./option-file.ts";
+
+/** What the person who runs the command has to put right, in one line; the exit status is 2. */
+export class UsageError extends Error {}
+
+const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca"] as const;
+type Setting = (typeof flagNames)[number] | "password";
+type Settings = { readonly [Name in Setting]?: string | undefined };
+
+/** The flags that name a server. There is none for a password: `ps` would show it. */
+export interface ServerFlags extends Omit<Settings, "password"> {
+  readonly url?: string | undefined;
+  readonly "defaults-file"?: string | undefined;
+}
+
+export interface Server {
+  /** What mysql2 needs besides the host; plain data, so it can be sent to a worker. */
+  readonly db: ConnectionOptions;
+  /** Where the server listens, the preferred host first; empty for a socket. */
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  /** `--ssl-mode PREFERRED`: `db.ssl` is for a server that offers TLS. */
+  readonly tlsOptional: boolean;
+}
+
+/**
+ * Returns the server that flags, environment or option file name, or undefined when none of them names one.
+ *
+ * A host of a list may have a port of its own; `--port` is for those that have none. The user is by default the one who runs
+ * this, as for the mysql client. `VERIFY_CA` and `VERIFY_IDENTITY` without `--ssl-ca` trust the authorities that Node trusts.
+ *
+ * @throws UsageError when these contradict one another or make no sense; its message contains no password.
+ */
+export function resolveServer(flags: ServerFlags, env = process.env, home = homedir()): Server | undefined {
+  const url = flags.url ? parseUrl(flags.url) : {};
+  rejectContradictions(flags, url);
+  const sources: Source[] = [
+    { settings: url, nameOf: (setting) => `${setting} in --url` },
+    { settings: flags, nameOf: (setting) => `--${setting}` },
+    { settings: readEnvironment(env), nameOf: (setting) => variables[setting] ?? setting },
+  ];
+  const file = flags["defaults-file"];
+  if (file === undefined && !sources.some(namesServer)) {
+    const stray = flagNames.find((name) => flags[name] !== undefined);
+    if (stray === undefined) return undefined;
+    throw new UsageError(`--${stray} needs a server: name one with --host, --socket, --url or --defaults-file`);
+  }
+  if (file !== undefined || existsSync(join(home, ".my.cnf")))
+    sources.push(readDefaults(file ?? join(home, ".my.cnf")));
+
+  const pick = (setting: Setting): Picked | undefined => {
+    const source = sources.find(({ settings }) => settings[setting]);
+    return source && { value: source.settings[setting]!, name: source.nameOf(setting) };
+  };
+  // One source says where the server is: a host never meets the socket of another source.
+  const place = sources.find(namesServer)?.settings ?? {};
+  const socketPath = !place.host || place.host === "localhost" ? place.socket : undefined;
+  const hosts = socketPath ? [] : parseHosts(pick("host"), parsePort(pick("port")));
+  const ca = readCertificate(pick("ssl-ca"));
+  const mode = parseMode(pick("ssl-mode")) ?? (ca ? "VERIFY_CA" : "PREFERRED");
+  if (mode === "VERIFY_IDENTITY" && hosts.some(({ host }) => isIP(host))) {
+    // mysql2 3.24 would compare the certificate with "localhost".
+    throw new UsageError("Cannot check an IP address with VERIFY_IDENTITY: give the host's name, or use VERIFY_CA");
+  }
+  const tls = mode !== "DISABLED" && !(mode === "PREFERRED" && socketPath);
+  const verify = { rejectUnauthorized: mode.startsWith("VERIFY"), verifyIdentity: mode === "VERIFY_IDENTITY" };
+  const password = pick("password")?.value;
+  const database = pick("database")?.value;
+  const db: ConnectionOptions = {
+    user: pick("user")?.value ?? userName(env),
+    ...(password && { password }),
+    ...(database && { database }),
+    ...(socketPath && { socketPath }),
+    ...(tls && { ssl: { ...verify, ...(ca && { ca }) } }),
+  };
+  return { db, hosts, tlsOptional: tls && mode === "PREFERRED" };
+}
+
+interface Source {
+  readonly settings: Settings;
+  /** What a person calls a setting of this source. */
+  nameOf(setting: Setting): string;
+}
+
+interface Picked {
+  readonly value: string;
+  readonly name: string;
+}
+
+const variables: Settings = {
+  host: "MYSQL_HOST",
+  port: "MYSQL_TCP_PORT",
+  socket: "MYSQL_UNIX_PORT",
+  user: "MYSQL_USER",
+  password: "MYSQL_PWD",
+  database: "MYSQL_DATABASE",
+};
+
+function readEnvironment(env: NodeJS.ProcessEnv): Settings {
+  return Object.fromEntries(Object.entries(variables).map(([setting, variable]) => [setting, env[variable!]]));
+}
+
+function namesServer({ settings }: Source): boolean {
+  return Boolean(settings.host || settings.socket);
+}
+
+function rejectContradictions(flags: ServerFlags, url: Settings): void {
+  for (const name of [...flagNames, "url", "defaults-file"] as const) {
+    // An empty value is mostly a shell variable that is not set; it must not lead to another server.
+    if (flags[name] === "") throw new UsageError(`--${name} must not be empty`);
+  }
+  for (const name of flagNames) {
+    if (flags[name] !== undefined && url[name === "socket" ? "host" : name]) {
+      throw new UsageError(`--${name} contradicts --url: give one of them`);
+    }
+  }
+  if (flags.host && flags.socket) throw new UsageError("--socket contradicts --host: give one of them");
+}
+
+/** Quotes nothing in its errors: what stands in the wrong place may be a password. */
+function parseUrl(url: string): Settings {
+  const fail = () =>
+    new UsageError(
+      "Cannot read --url: it must be like mysql://user@host:3306/database, and in a name or password " +
+        '"@" is written %40, "/" %2F, "?" %3F, "#" %23 and "%" %25',
+    );
+  const parts = /^(?:mysql|mariadb):\/\/(?:([^/?#]*)@)?([^@/?#]+)\/?([^@/?#]*)(?:\?([^@#]*))?$/i.exec(url);
+  if (parts === null) throw fail();
+  const [, account = "", host, path = "", query] = parts;
+  const parameters = Object.fromEntries(new URLSearchParams(query));
+  const unknown = Object.keys(parameters).find((name) => name !== "ssl-mode" && name !== "ssl-ca");
+  if (unknown !== undefined) {
+    throw new UsageError(`Unknown parameter ${JSON.stringify(unknown)} in --url: it may be ssl-mode or ssl-ca`);
+  }
+  const [name, ...rest] = account.split(":");
+  try {
+    const [user, password, database] = [name!, rest.join(":"), path].map(decodeURIComponent);
+    return { host, user, password, database, ...parameters };
+  } catch {
+    throw fail();
+  }
+}
+
+function readDefaults(path: string): Source {
+  const options = new Map<string, string | undefined>();
+  try {
+    for (const [name, value] of readOptionFile(path, ["client", "client-server", "client-mariadb"])) {
+      const plain = name.replaceAll("_", "-").replace(/^loose-/, "");
+      const off = /^(?:skip|disable)-(ssl.*)/.exec(plain)?.[1];
+      options.set(off ?? plain, off === undefined ? value : "0");
+    }
+  } catch (error) {
+    throw new UsageError((error as Error).message, { cause: error });
+  }
+  const settings: Settings = { "ssl-mode": mariadbMode(options), ...Object.fromEntries(options) };
+  return { settings, nameOf: (setting) => `${setting} in ${JSON.stringify(path)}` };
+}
+
+/** What MariaDB's switches mean in MySQL's words. */
+function mariadbMode(options: ReadonlyMap<string, string | undefined>): string | undefined {
+  const isOn = (name: string) => !/^(?:0|off|false)$/i.test(options.get(name) ?? "");
+  if (options.has("ssl") && !isOn("ssl")) return "DISABLED";
+  if (options.has("ssl-verify-server-cert") && isOn("ssl-verify-server-cert")) return "VERIFY_IDENTITY";
+  return options.has("ssl") && !options.get("ssl-ca") ? "REQUIRED" : undefined;
+}
+
+function parseHosts({ value, name }: Picked = { value: "localhost", name: "host" }, port: number): Server["hosts"] {
+  return value.split(",").map((item) => {
+    const text = item.trim();
+    if (isIPv6(text)) return { host: text, port };
+    const [, address, hostName, own] = /^(?:\[(.+)\]|([\p{L}\p{N}._-]+))(?::(\d+))?$/u.exec(text) ?? [];
+    const host = address ?? hostName;
+    if (host === undefined || (address && !isIPv6(address)) || (own && !isPort(own))) {
+      throw new UsageError(`${name} must be one or more hosts with ports 1 to 65535, like "db1,db2:3307,[::1]:3308"`);
+    }
+    return { host, port: own === undefined ? port : Number(own) };
+  });
+}
+
+function parsePort({ value, name }: Picked = { value: "3306", name: "port" }): number {
+  if (isPort(value)) return Number(value);
+  throw new UsageError(`${name} must be 1 to 65535, not ${JSON.stringify(value)}`);
+}
+
+function isPort(text: string): boolean {
+  return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
+}
+
+function parseMode(picked: Picked | undefined): string | undefined {
+  if (picked === undefined) return undefined;
+  const mode = picked.value.toUpperCase();
+  if (["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"].includes(mode)) return mode;
+  const wanted = "DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY";
+  throw new UsageError(`${picked.name} must be ${wanted}, not ${JSON.stringify(picked.value)}`);
+}
+
+function readCertificate(picked: Picked | undefined): string | undefined {
+  if (picked === undefined) return undefined;
+  try {
+    const pem = readFileSync(picked.value, "utf8");
+    new X509Certificate(pem);
+    return pem;
+  } catch (error) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    const reason = code.startsWith("ERR_") ? "it holds no certificate in PEM format" : message.split(", ")[0];
+    throw new UsageError(`Cannot use ${picked.name} ${JSON.stringify(picked.value)}: ${reason}`, { cause: error });
+  }
+}
+
+function userName(env: NodeJS.ProcessEnv): string {
+  try {
+    return userInfo().username;
+  } catch {
+    const name = env.USER || env.LOGNAME; // in a container the user often has a number only
+    if (name) return name;
+    throw new UsageError("Cannot tell who runs this: name the user with --user");
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Reads MySQL option files such as `~/.my.cnf`, by the rules of the clients' own reader (MariaDB's `mysys/my_default.c`).
+ *
+ * It is our own because an INI parser takes quotes, escapes, `#` and `!include` otherwise, and what npm has for the format
+ * calls `my_print_defaults`, which few machines have. The tests compare the two.
+ */
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+/** The name of an option as it is written, and its value if it has one. */
+export type Option = readonly [name: string, value: string | undefined];
+
+/**
+ * Returns the options of the given groups in the order in which they are written; of an option given twice the last one counts.
+ *
+ * The clients ignore a file that anyone may write to and go on after an error in an included file; here both are errors.
+ *
+ * @throws Error when a file cannot be read, has a line that makes no sense, or when anyone may write to it; never quotes a line.
+ */
+export function readOptionFile(path: string, groups: readonly string[], depth = 0): Option[] {
+  const options: Option[] = [];
+  let group: string | undefined;
+  for (const [index, text] of readLines(path).entries()) {
+    const line = trim(text);
+    const fail = (what: string) =>
+      new Error(`Cannot use option file ${JSON.stringify(path)}: ${what} in line ${index + 1}`);
+    if (line === "" || line.startsWith("#") || line.startsWith(";")) continue;
+    if (line.startsWith("!")) {
+      const [, directive, argument] = /^![\t-\r ]*(includedir|include)(?:[\t-\r ]+(.*))?$/s.exec(line) ?? [];
+      if (directive === undefined) continue;
+      if (argument === undefined) throw fail(`!${directive} without a path`);
+      // The clients' limit. It also ends a file that includes itself.
+      if (depth === 10) throw fail("more than 10 files that include one another");
+      for (const file of includedFiles(directive, argument)) options.push(...readOptionFile(file, groups, depth + 1));
+    } else if (line.startsWith("[")) {
+      const end = line.indexOf("]");
+      if (end < 0) throw fail('no "]"');
+      group = trim(line.slice(0, end)).slice(1).toLowerCase(); // "[ client]" is another group
+    } else if (group === undefined) {
+      throw fail("an option before the first [group]");
+    } else if (groups.includes(group)) {
+      options.push(parseOption(line));
+    }
+  }
+  return options;
+}
+
+function readLines(path: string): string[] {
+  try {
+    const file = openSync(path, "r");
+    try {
+      const { mode } = fstatSync(file);
+      const isRegularFile = (mode & 0o170000) === 0o100000; // a pipe or /dev/stdin is always open to all
+      if (isRegularFile && (mode & 0o002) !== 0) throw new Error('anyone may write to it; "chmod o-w" makes it safe');
+      // As in C, a line ends at its first NUL.
+      return readFileSync(file, "utf8")
+        .split("\n")
+        .map((line) => line.split("\0", 1)[0]!);
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    const [reason] = (error as Error).message.split(", "); // without the system call and its arguments
+    throw new Error(`Cannot use option file ${JSON.stringify(path)}: ${reason}`, { cause: error });
+  }
+}
+
+function includedFiles(directive: string, argument: string): string[] {
+  const path = argument.replace(/^~(?=\/)/, homedir());
+  if (directive === "include") return existsSync(path) ? [path] : [];
+  try {
+    const names = readdirSync(path).filter((name) => name.endsWith(".cnf"));
+    return names.sort().map((name) => join(path, name));
+  } catch (error) {
+    throw new Error(`Cannot read directory ${JSON.stringify(path)} of an option file`, { cause: error });
+  }
+}
+
+function parseOption(line: string): Option {
+  const text = trim(withoutComment(line));
+  const equals = text.indexOf("=");
+  if (equals < 0) return [text, undefined];
+  let value = trim(text.slice(equals + 1));
+  if (value.length > 1 && /^["']/.test(value) && value.at(-1) === value[0]) value = value.slice(1, -1);
+  return [trim(text.slice(0, equals)), value.replace(/\\(.)/gs, (all, character) => escapes[character] ?? all)];
+}
+
+const escapes: Record<string, string> = {
+  n: "\n",
+  t: "\t",
+  r: "\r",
+  b: "\b",
+  s: " ",
+  '"': '"',
+  "'": "'",
+  "\\": "\\",
+};
+
+/** Cuts the line at the first `#` outside quotes; a backslash protects a quote inside quotes only. */
+function withoutComment(line: string): string {
+  let quote = "";
+  for (let index = 0; index < line.length; index++) {
+    const character = line[index]!;
+    if (quote === "") {
+      if (character === "#") return line.slice(0, index);
+      if (character === '"' || character === "'") quote = character;
+    } else if (character === "\\") {
+      index++;
+    } else if (character === quote) {
+      quote = "";
+    }
+  }
+  return line;
+}
+
+/** Trims what C's isspace() calls a space; `String.trim()` would also take the end of some passwords. */
+function trim(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isSpace(text.charCodeAt(start))) start++;
+  while (end > start && isSpace(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isSpace(code: number): boolean {
+  return code === 32 || (code >= 9 && code <= 13);
+}

@@ -1,0 +1,89 @@
+/** Whether the server is there and lets us in, before anything is started that needs it. */
+import { isIPv6 } from "node:net";
+import mysql, { type ConnectionOptions, type RowDataPacket } from "mysql2/promise";
+import type { Server } from "./config.ts";
+
+export interface Probe {
+  /** What mysql2 needs to connect to the host that answered, with TLS or without. */
+  readonly db: ConnectionOptions;
+  /** For people: `user@host:port/database`. */
+  readonly where: string;
+  /** Such as `10.11.19-MariaDB`. */
+  readonly version: string;
+}
+
+/**
+ * Connects once: proves that the server is there, asks what it is, and settles whether `PREFERRED` means TLS.
+ *
+ * Hosts are tried in their order; each gets its share of the time that is left.
+ *
+ * @throws Error with one line that says for each host where, as whom and why not; it contains no password.
+ */
+export async function probeServer({ db, hosts, tlsOptional }: Server, timeoutSeconds: number): Promise<Probe> {
+  const candidates = hosts.length > 0 ? hosts.map((address) => ({ ...db, ...address })) : [db];
+  const deadline = Date.now() + timeoutSeconds * 1000;
+  const failures: string[] = [];
+  let cause: unknown;
+  for (const [index, candidate] of candidates.entries()) {
+    const where = whereIs(candidate);
+    const share = Math.ceil((deadline - Date.now()) / (candidates.length - index));
+    const timeoutMs = Math.min(Math.max(share, 1), 2 ** 31 - 1); // the range of a timer
+    try {
+      return { ...(await meet(candidate, tlsOptional, timeoutMs)), where };
+    } catch (error) {
+      cause = error;
+      failures.push(`${where}: ${reasonOf(error as mysql.QueryError)}`);
+    }
+  }
+  throw new Error(`Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " "), { cause });
+}
+
+async function meet(
+  db: ConnectionOptions,
+  tlsOptional: boolean,
+  timeoutMs: number,
+): Promise<{ db: ConnectionOptions; version: string }> {
+  try {
+    return { db, version: await askVersion(db, timeoutMs) };
+  } catch (error) {
+    if (!tlsOptional || (error as mysql.QueryError).code !== "HANDSHAKE_NO_SSL_SUPPORT") throw error;
+    const { ssl: _, ...plain } = db;
+    return meet(plain, false, timeoutMs);
+  }
+}
+
+async function askVersion(db: ConnectionOptions, timeoutMs: number): Promise<string> {
+  const connection = await mysql.createConnection({ ...db, connectTimeout: timeoutMs });
+  try {
+    const [rows] = await connection.query<RowDataPacket[]>({ sql: "SELECT VERSION() AS version", timeout: timeoutMs });
+    await connection.end();
+    return rows[0]!.version;
+  } finally {
+    connection.destroy();
+  }
+}
+
+function whereIs({ user, host, port, socketPath, database }: ConnectionOptions): string {
+  const place = socketPath ?? `${isIPv6(host!) ? `[${host}]` : host}:${port}`;
+  return `${user}@${place}${database === undefined ? "" : `/${database}`}`;
+}
+
+const reasons: Record<string, string> = {
+  ECONNREFUSED: "connection refused",
+  ECONNRESET: "the server closed the connection",
+  PROTOCOL_CONNECTION_LOST: "the server closed the connection",
+  EHOSTUNREACH: "host unreachable",
+  ENETUNREACH: "network unreachable",
+  ENOTFOUND: "unknown host",
+  EAI_AGAIN: "unknown host, because the name server does not answer",
+  ENOENT: "no such socket",
+  EACCES: "permission denied",
+  ETIMEDOUT: "no answer in time",
+  PROTOCOL_SEQUENCE_TIMEOUT: "no answer in time",
+  HANDSHAKE_NO_SSL_SUPPORT: "the server offers no TLS",
+};
+
+function reasonOf({ code, message }: mysql.QueryError): string {
+  if (code === "HANDSHAKE_SSL_ERROR") return `TLS failed: ${message}`;
+  return reasons[code] ?? message;
+}

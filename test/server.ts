@@ -1,0 +1,124 @@
+/**
+ * A MariaDB with users and passwords, on a socket and on a free port of the loopback addresses; with TLS on request.
+ *
+ * The sandbox has none of these, because it starts without grant tables; here they are made while it runs.
+ */
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
+import { networkInterfaces, tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import mysql from "mysql2/promise";
+import { type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
+
+export interface TestServer {
+  readonly port: number;
+  readonly socketPath: string;
+  /** A connection that may do everything. The empty database `myscript` is there, accounts are up to the test. */
+  readonly root: mysql.Connection;
+  /** The certificate file of the authority that signs the server's certificates. */
+  readonly ca: string;
+  /** Gives the server a certificate for another host name. */
+  certify(hostName: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface TestServerOptions {
+  /** Further `mariadbd` options. @default [] */
+  args?: readonly string[];
+  /** Offer TLS, with a certificate for `localhost`. @default false */
+  tls?: boolean;
+}
+
+/** Whether this machine has `::1`; if so, the server listens on it too. */
+export const hasIPv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
+
+const run = promisify(execFile);
+
+export async function startServer({ args = [], tls = false }: TestServerOptions = {}): Promise<TestServer> {
+  const directory = await mkdtemp(join(tmpdir(), "myscript-tls-"));
+  const file = (name: string) => join(directory, name);
+  const certify = (hostName: string) => createCertificate(file("server"), hostName, file("ca"));
+  let sandbox: Sandbox | undefined;
+  let root: mysql.Connection | undefined;
+  const stop = async () => {
+    root?.destroy();
+    await sandbox?.stop();
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    if (tls) {
+      await createAuthority(file("ca"));
+      await certify("localhost");
+      args = [...args, `--ssl-cert=${file("server.pem")}`, `--ssl-key=${file("server.key")}`];
+    }
+    const { port, ...started } = await startOnFreePort(args);
+    sandbox = started.sandbox;
+    const { socketPath } = sandbox.db;
+    const setup = await mysql.createConnection({ ...sandbox.db, multipleStatements: true });
+    await setup.query(await readSystemTables(setup));
+    await setup.query(
+      "FLUSH PRIVILEGES; CREATE USER root@localhost; GRANT ALL ON *.* TO root@localhost WITH GRANT OPTION",
+    );
+    await setup.end();
+    const admin = await mysql.createConnection(sandbox.db);
+    root = admin;
+    const recertify = async (hostName: string) => {
+      await certify(hostName);
+      await admin.query("FLUSH SSL");
+    };
+    return { port, socketPath, root, ca: file("ca.pem"), certify: recertify, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Makes `PATH.pem` and `PATH.key`. */
+export async function createAuthority(path: string): Promise<void> {
+  await run("openssl", [...request(path, "authority"), "-addext", "keyUsage=critical,keyCertSign"]);
+}
+
+async function createCertificate(path: string, hostName: string, authority: string): Promise<void> {
+  const signer = ["-CA", `${authority}.pem`, "-CAkey", `${authority}.key`];
+  const names = ["-addext", `subjectAltName=DNS:${hostName}`, "-addext", "basicConstraints=critical,CA:FALSE"];
+  await run("openssl", [...request(path, "server"), ...signer, ...names]);
+}
+
+function request(path: string, commonName: string): string[] {
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", `${path}.key`];
+  return ["req", "-x509", ...key, "-out", `${path}.pem`, "-days", "2", "-subj", `/CN=${commonName}`];
+}
+
+async function startOnFreePort(args: readonly string[]): Promise<{ sandbox: Sandbox; port: number }> {
+  const addresses = hasIPv6 ? "127.0.0.1,::1" : "127.0.0.1";
+  const network = ["--skip-networking=0", `--bind-address=${addresses}`, "--skip-name-resolve"];
+  for (let tries = 1; ; tries++) {
+    const port = await findFreePort();
+    try {
+      return { sandbox: await startSandbox({ args: [...network, `--port=${port}`, ...args], orders: 0 }), port };
+    } catch (error) {
+      // Somebody else took the port meanwhile.
+      if (tries === 5 || !/bind on tcp/i.test((error as Error).message)) throw error;
+    }
+  }
+}
+
+export async function findFreePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** The script that `mariadb-install-db` runs, where this server has it. */
+async function readSystemTables(connection: mysql.Connection): Promise<string> {
+  const [[row]] = await connection.query<mysql.RowDataPacket[]>("SELECT @@character_sets_dir AS directory");
+  const names = ["mysql_system_tables.sql", "mariadb_system_tables.sql"];
+  const path = names.map((name) => join(row!.directory, "..", name)).find((candidate) => existsSync(candidate));
+  if (path === undefined) throw new Error(`Cannot find ${names.join(" or ")} beside ${row!.directory}`);
+  return `CREATE DATABASE mysql; USE mysql; ${await readFile(path, "utf8")}`;
+}
