@@ -6,27 +6,36 @@ interface Live<Thread> {
   readonly collected: Uint8Array;
   /** Queries that are not collected yet. */
   left: number;
-  /** Threads that may still look into the segment. */
-  readonly holders: Set<Thread>;
+  /** Threads that may still look into the segment, each as often as it was announced to it. */
+  readonly holders: Map<Thread, number>;
 }
 
 export class Backlog<Thread> {
   #live: Live<Thread>[] = [];
   #spare: SharedArrayBuffer | undefined;
 
-  /** Adds a segment that is announced to these threads. */
-  add(segment: Segment, holders: Iterable<Thread>): void {
-    this.#live.push({
-      segment,
-      collected: new Uint8Array(segment.count),
-      left: segment.count,
-      holders: new Set(holders),
-    });
+  add(segment: Segment): void {
+    this.#live.push({ segment, collected: new Uint8Array(segment.count), left: segment.count, holders: new Map() });
   }
 
-  /** Hears that a thread is done with the oldest segment that it holds. */
-  leave(thread: Thread): void {
-    this.#live.find(({ holders }) => holders.delete(thread));
+  /** Notes that a segment is announced to a thread. */
+  hold(segment: Segment, thread: Thread): void {
+    const { holders } = this.#live.find((live) => live.segment === segment)!;
+    holders.set(thread, (holders.get(thread) ?? 0) + 1);
+  }
+
+  /** Notes that a thread has left the segment that begins with this query. */
+  leave(firstSeq: number, thread: Thread): void {
+    const { holders } = this.#live.find(({ segment }) => segment.firstSeq === firstSeq)!;
+    const times = holders.get(thread)! - 1;
+    if (times > 0) holders.set(thread, times);
+    else holders.delete(thread);
+    this.#prune();
+  }
+
+  /** Notes that a thread is gone. */
+  forget(thread: Thread): void {
+    for (const { holders } of this.#live) holders.delete(thread);
     this.#prune();
   }
 
@@ -42,32 +51,54 @@ export class Backlog<Thread> {
     return this.#live.every(({ left }) => left === 0);
   }
 
-  /** How many segments have queries left to claim. */
-  get ahead(): number {
-    let ahead = 0;
-    for (const { segment } of this.#live) if (!segment.exhausted) ahead++;
-    return ahead;
+  /** The segments that have queries left to claim. */
+  get open(): Segment[] {
+    return this.#live.filter(({ segment }) => !segment.exhausted).map(({ segment }) => segment);
   }
 
-  /** Visits each query that has ended and was not collected before; one that `visit` returns false for comes again. */
-  collect(visit: (segment: Segment, index: number, outcome: Outcome) => boolean): void {
+  /**
+   * Visits each query that has ended and was not collected before; one that `visit` returns false for comes again.
+   *
+   * @returns segments to be announced again: a query that was claimed by a thread that is gone can be claimed anew.
+   */
+  collect(visit: (segment: Segment, index: number, outcome: Outcome) => boolean): Segment[] {
+    const again: Segment[] = [];
     for (const live of this.#live) {
       const { segment, collected } = live;
       if (live.left === 0) continue;
+      const { exhausted } = segment; // read before the states: then a pending one was passed by
+      let passed = false;
       for (let index = 0; index < segment.count; index++) {
         if (collected[index]) continue;
-        const outcome = outcomeOf(segment.state(index));
+        const state = segment.state(index);
+        if (state === 0) passed = true;
+        const outcome = outcomeOf(state);
         if (outcome === undefined || !visit(segment, index, outcome)) continue;
         collected[index] = 1;
         live.left--;
       }
+      if (!exhausted || !passed) continue;
+      segment.rewind();
+      again.push(segment);
     }
     this.#prune();
+    return again;
   }
 
-  /** Ends every query that no worker has claimed as `skipped`. `claimer` is a worker's number that no worker has. */
+  /** Visits each query that a worker has claimed and not ended. */
+  *inFlight(): Generator<{ segment: Segment; index: number; worker: number }> {
+    for (const { segment, left } of this.#live) {
+      for (let index = 0; left > 0 && index < segment.count; index++) {
+        const worker = segment.state(index);
+        if (worker > 0) yield { segment, index, worker };
+      }
+    }
+  }
+
+  /** Ends every query that no worker has claimed as `skipped`. `claimer` is a number that no worker has. */
   skipRest(claimer: number): void {
     for (const { segment } of this.#live) {
+      segment.rewind();
       for (let index = segment.claim(claimer); index >= 0; index = segment.claim(claimer)) {
         segment.end(index, "skipped", 0, 0);
       }

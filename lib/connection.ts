@@ -1,4 +1,5 @@
 /** Opening, using, interrupting and closing a MySQL connection. */
+import type { Socket } from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
 import type { Query } from "./queue.ts";
 
@@ -57,12 +58,46 @@ export function execute(connection: Connection, query: Query): Promise<number> {
   });
 }
 
-/** Sends `KILL QUERY` for the connections with these ids, from a connection of its own. */
-export async function killQueries(options: ConnectionOptions, ids: readonly number[]): Promise<void> {
-  const connection = await connect({ ...options, connectTimeout: 1000 });
+/** The mysql2 connection in whatever a script's `workerInit()` returned, if there is one. */
+export function connectionIn(value: unknown): Connection | undefined {
+  const inner = (value as { connection?: unknown } | undefined)?.connection ?? value; // mysql2/promise wraps one
+  return typeof (inner as Partial<Connection> | undefined)?.threadId === "number" ? (inner as Connection) : undefined;
+}
+
+/**
+ * Interrupts what these connections are running: `KILL QUERY` from a connection of its own.
+ *
+ * The answer to the query decides what became of it. When even that does not come within `graceMs`, the connection is closed.
+ */
+export async function interrupt(connections: readonly Connection[], graceMs: number): Promise<void> {
+  const [first] = connections;
+  if (!first) return;
+  const closing = setTimeout(() => {
+    const error = Object.assign(new Error(`No answer within ${graceMs / 1000} s of KILL QUERY`), { code: "ETIMEDOUT" });
+    for (const connection of connections) streamOf(connection).destroy(error);
+  }, graceMs);
+  closing.unref();
   try {
-    for (const id of ids) await execute(connection, `KILL QUERY ${id}`).catch(() => {}); // it may be gone already
-  } finally {
-    connection.destroy();
+    const { host, port, socketPath, user, password, ssl } = first.config;
+    const options = { host, port, socketPath, user, password, ssl, connectTimeout: graceMs } as ConnectionOptions;
+    const killer = await connect(options);
+    for (const { threadId } of connections) await execute(killer, `KILL QUERY ${threadId}`).catch(() => {}); // it is gone
+    killer.destroy();
+  } catch {
+    return; // nobody can tell the server: the connections are closed when the time is up
   }
+  // It may have come too late, when the query had just ended: what it would hit then is this, and not the next query.
+  await Promise.all(connections.map((connection) => execute(connection, "DO 0").catch(() => {})));
+  clearTimeout(closing);
+}
+
+/** Says goodbye and closes. */
+export function close(connection: Connection): Promise<void> {
+  return new Promise((resolve) => {
+    connection.end(() => resolve());
+  });
+}
+
+function streamOf(connection: Connection): Socket {
+  return (connection as unknown as { stream: Socket }).stream;
 }

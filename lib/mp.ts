@@ -5,16 +5,16 @@
  */
 import { availableParallelism } from "node:os";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
 import { Backlog } from "./backlog.ts";
-import { findUncloneable, myglobals } from "./myglobals.ts";
-import type { Progress, Snapshot } from "./progress.ts";
+import { myglobals } from "./myglobals.ts";
+import { startThread, type Thread } from "./pool.ts";
+import type { InFlight, Progress, Snapshot } from "./progress.ts";
 import { describeUnit, type Outcome, Packer, type Query, type Segment } from "./queue.ts";
-import { Counters, type Result, Tally } from "./stats.ts";
-import type { FromThread, PlainError, ThreadData, ToThread } from "./worker.ts";
+import { Counters, type Ended, type Result, Tally } from "./stats.ts";
+import type { FromThread, PlainError, ToThread } from "./worker.ts";
 
 export type { Query } from "./queue.ts";
-export type { Failure } from "./stats.ts";
+export type { Ended, Failure } from "./stats.ts";
 
 /** Where the queries come from: of any length, as fast or slow as it likes. */
 export type Source<Unit> = Iterable<Unit> | AsyncIterable<Unit>;
@@ -26,6 +26,22 @@ export interface WorkOptions {
   script?: string | URL;
   /** Shows how far the run is. */
   progress?: Progress;
+  /** Is called in the parent with each query that has ended, in no particular order, within a moment of its end. */
+  onEnded?: (ended: Ended) => void;
+  /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */
+  retries?: number;
+  /** How long to try to get a connection, at the start and after one was lost. @default 60 */
+  connectTimeoutSeconds?: number;
+  /** A query that runs longer is interrupted on the server, and has failed. @default no limit */
+  timeoutSeconds?: number;
+  /** Starts nothing more after so many queries have failed or are unknown. @default no limit */
+  maxFailures?: number;
+  /** Says that running a query twice is harmless: one that may have run is sent again. @default false */
+  idempotent?: boolean;
+  /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
+  signal?: AbortSignal;
+  /** Interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
+  killSignal?: AbortSignal;
 }
 
 /** How a run ended. */
@@ -36,6 +52,8 @@ export interface Summary extends Result {
   /** Workers that got a connection. */
   workers: number;
   threads: number;
+  /** Why queries were skipped. */
+  reason?: string;
 }
 
 /** The run as a whole went wrong, not a query of it. */
@@ -54,6 +72,12 @@ export class RunError extends Error {
 const segmentsAhead = 2;
 /** How often the records are read and the bar is drawn, when nothing else makes it necessary. */
 const tickMs = 100;
+/** Threads that may die one after the other, without anything that they had finished. */
+const deathsInARow = 5;
+/** How long threads have to end by themselves, once all is done. */
+const endMs = 2000;
+/** The same, for queries that were interrupted. */
+const killMs = 1500;
 /** How long the source of the queries may keep this thread busy before others get their turn. */
 const busyMs = 10;
 
@@ -69,7 +93,7 @@ const busyMs = 10;
  * process.exitCode = summary.done === summary.total ? 0 : 1;
  * ```
  * @throws RangeError or TypeError for a bad argument, before anything is started.
- * @throws RunError when no worker got a connection, or when the queue's source throws.
+ * @throws RunError when no worker got a connection, when the queue's source throws, or when threads do nothing but die.
  */
 export function doWork(queue: Source<Query>, workers?: number, options?: WorkOptions): Promise<Summary>;
 /** With a `script`, a unit of work is what its `workerDo()` takes: any value that `structuredClone` takes. */
@@ -80,7 +104,8 @@ export function doWork<Unit>(
 ): Promise<Summary>;
 export async function doWork(queue: Source<unknown>, workers = 4, options: WorkOptions = {}): Promise<Summary> {
   checkCount("workers", workers);
-  const { threads = Math.min(workers, availableParallelism()), script, progress } = options;
+  const { threads = Math.min(workers, availableParallelism()), script, progress, idempotent = false } = options;
+  const { retries = 10, connectTimeoutSeconds = 60, timeoutSeconds, maxFailures = Number.POSITIVE_INFINITY } = options;
   checkCount("threads", threads);
   if (threads > workers) {
     throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
@@ -89,50 +114,127 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const startedAt = performance.now();
   const counters = new Counters(workers);
   const tally = new Tally();
-  const backlog = new Backlog<Worker>();
+  const backlog = new Backlog<Thread>();
   const packer = new Packer();
-  const errors = new Map<number, PlainError>(); // of failed queries, by seq, until their records are read
-  const pool = new Map<Worker, Promise<unknown>>();
+  const errors = new Map<number, PlainError>(); // by seq, until the query's record is read
+  const pool = new Set<Thread>();
+  const connected = new Set<number>();
+  const gone = new Set<number>();
+  let waiting = false;
   let total = lengthOf(queue);
   let released = 0;
   let sourceEnded = false;
-  let connected = 0;
-  let gone = 0;
-  let problem: string | undefined;
+  let ended: { reason: string; error: boolean } | undefined; // early
+  let deaths = 0;
+  let progressAtDeath = 0;
+  let diedAt = Number.NEGATIVE_INFINITY;
+  let over = false;
   let wakeFeed = () => {};
   let finish = () => {};
   const finished = new Promise<void>((resolve) => {
-    finish = resolve;
+    finish = () => {
+      over = true;
+      resolve();
+    };
   });
 
-  for (let thread = 0; thread < threads; thread++) startThread(thread);
+  for (let slot = 0; slot < threads; slot++) start(numbersOf(slot));
   const timer = setInterval(look, tickMs);
-  feed().catch((error) => stop(`Cannot read the queue: ${error instanceof Error ? error.message : error}`));
+  const drain = () => stop("interrupted");
+  const kill = () => {
+    drain();
+    broadcast({ type: "kill" });
+    setTimeout(terminate, killMs).unref();
+  };
+  onAbort(options.signal, drain);
+  onAbort(options.killSignal, kill);
+  feed().catch((error) => stop(`Cannot read the queue: ${error instanceof Error ? error.message : error}`, true));
   await finished;
   clearInterval(timer);
-  for (const thread of pool.keys()) send(thread, { type: "end" });
-  await Promise.all(pool.values());
+  options.signal?.removeEventListener("abort", drain);
+  options.killSignal?.removeEventListener("abort", kill);
+  broadcast({ type: "end" });
+  const ending = setTimeout(terminate, endMs);
+  await Promise.all([...pool].map((thread) => thread.exited));
+  clearTimeout(ending);
+  progress?.update(snapshot());
   progress?.stop();
-  if (problem !== undefined) throw new RunError(problem, summary());
+  if (ended?.error) throw new RunError(ended.reason, summary());
   return summary();
 
-  function startThread(thread: number): void {
-    const data: ThreadData = {
-      myglobals,
-      workers: Array.from({ length: workers }, (_, index) => index + 1).filter((worker) => worker % threads === thread),
-      script: script === undefined ? undefined : String(script),
-      counters: counters.shared,
-    };
-    const worker = spawn(data);
-    worker.on("message", (message: FromThread) => receive(worker, message));
-    pool.set(worker, new Promise((resolve) => worker.once("exit", resolve)));
+  function numbersOf(slot: number): number[] {
+    return Array.from({ length: workers }, (_, index) => index + 1).filter((number) => number % threads === slot);
   }
 
-  function receive(worker: Worker, message: FromThread): void {
-    if (message.type === "connected") connected++;
-    else if (message.type === "left") backlog.leave(worker);
-    else if (message.type === "failed") errors.set(message.seq, message.error);
-    else if (message.type === "gone" && ++gone === workers) stop(message.error.message);
+  function start(numbers: readonly number[]): void {
+    const thread: Thread = startThread(
+      {
+        myglobals,
+        workers: numbers,
+        script: script === undefined ? undefined : String(script),
+        counters: counters.shared,
+        retries,
+        connectTimeoutMs: connectTimeoutSeconds * 1000,
+        timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
+        idempotent,
+      },
+      (message) => receive(thread, message),
+    );
+    pool.add(thread);
+    for (const segment of backlog.open) announce(segment, thread);
+    thread.exited.then((cause) => bury(thread, cause));
+  }
+
+  function announce(segment: Segment, thread: Thread): void {
+    backlog.hold(segment, thread);
+    thread.send({ type: "segment", shared: segment.shared });
+  }
+
+  function receive(thread: Thread, message: FromThread): void {
+    if (message.type === "left") backlog.leave(message.firstSeq, thread);
+    else if (message.type === "error") errors.set(message.seq, message.error);
+    else if (message.type === "connected") {
+      connected.add(message.worker);
+      waiting = false;
+    } else if (message.type === "waiting") {
+      if (!waiting) progress?.log(`${message.error.message}: trying again for up to ${connectTimeoutSeconds} s`);
+      waiting = true;
+    } else if (message.type === "gone") giveUp(message.worker, message.error);
+    look();
+  }
+
+  function giveUp(worker: number, { message }: PlainError): void {
+    gone.add(worker);
+    if (gone.size === workers) stop(message, connected.size === 0);
+    else if (!ended) progress?.log(`${message}: going on with ${workers - gone.size} of ${workers} workers`);
+  }
+
+  /** What a thread had in flight when it died is unknown, or is sent again; another thread takes its place. */
+  function bury(thread: Thread, cause: string): void {
+    const { workers: numbers } = thread.data;
+    pool.delete(thread);
+    if (over) return;
+    backlog.forget(thread);
+    diedAt = performance.now();
+    for (const { segment, index, worker } of backlog.inFlight()) {
+      if (!numbers.includes(worker)) continue;
+      if (idempotent && !ended) {
+        segment.reopen(index);
+        continue;
+      }
+      errors.set(segment.firstSeq + index, { code: "THREAD_DIED", message: `Its thread died: ${cause}` });
+      segment.end(index, "unknown", Date.now() - segment.record(index).start, 0);
+      counters.add(0, "unknown");
+    }
+    if (!ended && !numbers.every((number) => gone.has(number))) {
+      const { done, failed } = counters.read();
+      deaths = done + failed > progressAtDeath ? 1 : deaths + 1;
+      progressAtDeath = done + failed;
+      progress?.log(`A thread died: ${cause}`);
+      for (const number of numbers) gone.delete(number);
+      if (deaths < deathsInARow) start(numbers);
+      else stop(`Threads die before they finish a query: ${cause}`, true);
+    }
     look();
   }
 
@@ -140,12 +242,12 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   async function feed(): Promise<void> {
     let turnAt = performance.now();
     for await (const unit of queue) {
-      if (problem !== undefined) return;
+      if (ended) return;
       packer.add(unit);
       // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
       if (packer.size === 1) setImmediate(look);
       if (packer.full) {
-        while (backlog.ahead >= segmentsAhead && problem === undefined) {
+        while (backlog.open.length >= segmentsAhead && !ended) {
           await new Promise<void>((resolve) => {
             wakeFeed = resolve;
           });
@@ -164,69 +266,99 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   }
 
   function release(): void {
-    if (packer.size === 0 || problem !== undefined) return;
+    if (packer.size === 0 || ended) return;
     const segment = packer.seal(backlog.takeSpare());
     released += segment.count;
-    backlog.add(segment, pool.keys());
-    for (const thread of pool.keys()) send(thread, { type: "segment", shared: segment.shared });
+    backlog.add(segment);
+    for (const thread of pool) announce(segment, thread);
   }
 
   /** Reads the records, and does what they make necessary. */
   function look(): void {
-    backlog.collect(collect);
-    const { ahead } = backlog;
+    for (const segment of backlog.collect(collect)) for (const thread of pool) announce(segment, thread);
+    const ahead = backlog.open.length;
     if (ahead === 0) release();
     if (ahead < segmentsAhead) wakeFeed();
+    const { failed, unknown } = tally;
+    if (failed + unknown >= maxFailures) stop(`${failed + unknown} queries failed or are unknown`);
     progress?.update(snapshot());
-    if (backlog.empty && (sourceEnded || problem !== undefined)) finish();
+    if (backlog.empty && (sourceEnded || ended)) finish();
   }
 
   function collect(segment: Segment, index: number, outcome: Outcome): boolean {
     const seq = segment.firstSeq + index;
-    const error = errors.get(seq);
-    if (outcome === "failed" && !error) return false; // its message is on the way
+    let error = errors.get(seq);
+    if (!error && (outcome === "failed" || outcome === "unknown")) {
+      if (performance.now() - diedAt > 1000) return false; // its message is on the way
+      error = { code: "THREAD_DIED", message: "Its thread died before it could say why" };
+    }
     errors.delete(seq);
     const failure = error && { sql: describeUnit(segment.unit(index)), ...error };
-    tally.add({ seq, outcome, ...segment.record(index), failure });
+    const ended: Ended = { seq, outcome, ...segment.record(index), failure };
+    tally.add(ended);
+    options.onEnded?.(ended);
     return true;
   }
 
   /** Ends the run early: what is in flight ends, the rest is skipped. */
-  function stop(why: string): void {
-    if (problem !== undefined) return;
-    problem = why;
-    if (packer.size > 0) backlog.add(packer.seal(), []);
+  function stop(reason: string, error = false): void {
+    if (ended) return;
+    ended = { reason, error };
+    if (packer.size > 0) backlog.add(packer.seal());
     backlog.skipRest(workers + 1);
+    broadcast({ type: "drain" });
     wakeFeed();
-    look();
+    setImmediate(look); // not at once: it may be looking just now
+  }
+
+  function broadcast(message: ToThread): void {
+    for (const thread of pool) thread.send(message);
+  }
+
+  function terminate(): void {
+    for (const thread of pool) thread.terminate();
   }
 
   function snapshot(): Snapshot {
     const { done, failed, unknown } = counters.read();
-    return { ended: done + failed + unknown, failed: failed + unknown, total };
+    return { ended: done + failed + unknown, failed: failed + unknown, total, inFlight };
+  }
+
+  function inFlight(): InFlight[] {
+    return [...backlog.inFlight()].map(({ segment, index, worker }) => {
+      const { start, tries } = segment.record(index);
+      const seconds = (Date.now() - start) / 1000;
+      return {
+        worker,
+        thread: worker % threads,
+        seq: segment.firstSeq + index,
+        seconds,
+        tries,
+        unit: segment.unit(index),
+      };
+    });
   }
 
   function summary(): Summary {
-    tally.skip((total ?? 0) - Math.min(total ?? 0, tally.result().total)); // never taken from the queue
-    const result = tally.result();
+    const { total: known, ...result } = tally.result();
+    const skipped = result.skipped + Math.max(0, (total ?? 0) - known); // some were never taken from the queue
     const seconds = (performance.now() - startedAt) / 1000;
-    const perSecond = (result.total - result.skipped) / seconds;
-    return { ...result, seconds, perSecond, workers: connected, threads };
+    return {
+      ...result,
+      total: known - result.skipped + skipped,
+      skipped,
+      seconds,
+      perSecond: (known - result.skipped) / seconds,
+      workers: connected.size,
+      threads,
+      ...(ended && { reason: ended.reason }),
+    };
   }
 }
 
-/** @throws TypeError for a value in `myglobals` that cannot travel. */
-function spawn(workerData: ThreadData): Worker {
-  try {
-    return new Worker(new URL("./boot.js", import.meta.url), { workerData, execArgv: [] });
-  } catch (error) {
-    const found = findUncloneable(myglobals);
-    throw found === undefined ? error : new TypeError(`${found}: set it in workerInit()`, { cause: error });
-  }
-}
-
-function send(thread: Worker, message: ToThread): void {
-  thread.postMessage(message);
+function onAbort(signal: AbortSignal | undefined, then: () => void): void {
+  if (signal?.aborted) then();
+  else signal?.addEventListener("abort", then, { once: true });
 }
 
 function checkCount(name: string, value: number): void {

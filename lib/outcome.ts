@@ -46,9 +46,9 @@ const connectRetried = new Set<string | number | undefined>([
   "EAI_AGAIN", // the name server has no answer for the moment
   "EAGAIN", // the socket's backlog is full
   "PROTOCOL_CONNECTION_LOST", // the server accepted and went away
-  "HANDSHAKE_TIMEOUT",
 ]);
 
+/** What became of a query that met this error. */
 export function verdictOf(error: DatabaseError): Verdict {
   if (error.errno !== undefined && error.errno > 0) {
     // A connection that is killed may have committed before the server noticed: the error alone does not tell.
@@ -56,11 +56,24 @@ export function verdictOf(error: DatabaseError): Verdict {
     return retried.has(error.errno) ? "retry" : "failed";
   }
   if (!error.fatal) return "failed"; // mysql2 or workerDo() refused it: it was never sent
-  // mysql2's only fatal error without a code is "Can't add new command when connection is in closed state".
-  return error.code === undefined ? "reconnect" : "unknown";
+  // mysql2's one fatal error without a code: "Can't add new command when connection is in closed state".
+  if (error.code === undefined) return "reconnect";
+  // The write itself failed: what the server got of the query, if anything, was not all of it.
+  if (error.code === "EPIPE") return "reconnect";
+  return "unknown";
+}
+
+/** Whether the connection that met this error is of no more use. */
+export function isLost(error: DatabaseError): boolean {
+  return error.fatal === true || error.errno === 1927 || error.errno === 1053;
 }
 
 /** Whether an error of connecting is worth another try. */
 export function passes(error: DatabaseError): boolean {
   return connectRetried.has(error.code) || connectRetried.has(error.errno);
+}
+
+/** How long to wait before the next try: exponential backoff with full jitter, 5 s at the most. */
+export function backoffMs(failedTries: number): number {
+  return Math.random() * Math.min(5000, 25 * 2 ** failedTries);
 }

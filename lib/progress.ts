@@ -1,5 +1,6 @@
 /** The bar: on a terminal one line that is redrawn, elsewhere a plain line every few seconds. */
 import cliProgress from "cli-progress";
+import { describeUnit } from "./queue.ts";
 
 /** What the bar shows. */
 export interface Snapshot {
@@ -7,13 +8,28 @@ export interface Snapshot {
   failed: number;
   /** Unknown until a stream of queries has come to its end. */
   total: number | undefined;
+  /** What every worker is doing. */
+  inFlight: () => InFlight[];
+}
+
+/** A query that a worker is running, or waiting to run again. */
+export interface InFlight {
+  worker: number;
+  thread: number;
+  seq: number;
+  /** Since it was claimed. */
+  seconds: number;
+  tries: number;
+  unit: unknown;
 }
 
 export interface Progress {
   update(snapshot: Snapshot): void;
-  /** Prints a line above the bar. */
+  /** Prints a line above the bar, without the control characters it may have. */
   log(line: string): void;
   /** Draws the last state and leaves the line. */
+  /** Prints what every worker is doing. */
+  report(): void;
   stop(): void;
 }
 
@@ -24,12 +40,14 @@ const rateSeconds = 5;
 export function createProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
   const start = performance.now();
   const samples: { seconds: number; ended: number }[] = [{ seconds: 0, ended: 0 }];
+  let latest: Snapshot | undefined;
   let line = "";
   let lastPlain = 0;
   let bar: cliProgress.SingleBar | undefined;
 
   return {
     update(snapshot) {
+      latest = snapshot;
       const seconds = (performance.now() - start) / 1000;
       line = describe(snapshot, rate(samples, seconds, snapshot.ended), seconds);
       if (!stream.isTTY) {
@@ -42,11 +60,14 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr): Pro
       bar.setTotal(snapshot.total ?? 0);
       bar.update(snapshot.ended);
     },
-    log(text) {
-      if (!bar) return void stream.write(`${text}\n`);
-      // cli-progress goes back to the saved position when it stops: save it anew, as the lines have moved.
-      stream.write(`\r\x1b[K${text}\n\x1b7`);
-      bar.render();
+    log,
+    report() {
+      const all = latest?.inFlight() ?? [];
+      if (all.length === 0) log("no query is in flight");
+      for (const { worker, thread, seq, seconds, tries, unit } of all) {
+        const since = `${seconds.toFixed(1)} s${tries > 1 ? `, try ${tries}` : ""}`;
+        log(`worker ${worker}, thread ${thread}: query ${seq}, ${since}: ${describeUnit(unit, 80)}`);
+      }
     },
     stop() {
       bar?.stop();
@@ -54,6 +75,18 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr): Pro
       if (lastPlain > 0) stream.write(`${line}\n`);
     },
   };
+
+  function log(text: string): void {
+    if (!bar) return void stream.write(`${printable(text)}\n`);
+    // cli-progress goes back to the saved position when it stops: save it anew, as the lines have moved.
+    stream.write(`\r\x1b[K${printable(text)}\n\x1b7`);
+    bar.render();
+  }
+}
+
+/** Text of any origin without what a terminal would obey: control and formatting characters become `�`. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}|\p{Cf}/gu, "\uFFFD");
 }
 
 /** Queries per second over the last few seconds. */

@@ -99,6 +99,16 @@ export class Segment {
     Atomics.store(this.#int32, this.#stateAt(index), -1 - outcomes.indexOf(outcome));
   }
 
+  /** Gives back a query whose claimer is gone; after the next `rewind()` it can be claimed again. */
+  reopen(index: number): void {
+    Atomics.store(this.#int32, this.#stateAt(index), pending);
+  }
+
+  /** Lets claims start again from the segment's first query. */
+  rewind(): void {
+    Atomics.store(this.#int32, 1, 0);
+  }
+
   /** Counts one more sending of a query to the server. */
   addTry(index: number): void {
     this.#int32[this.#stateAt(index) + 1]! += 1;

@@ -70,6 +70,8 @@ export interface Ended {
   seq: number;
   outcome: Outcome;
   tries: number;
+  /** When it was claimed, in milliseconds since the epoch. */
+  start: number;
   durationMs: number;
   rows: number;
   failure: Omit<Failure, "seq" | "outcome"> | undefined;
@@ -94,9 +96,12 @@ export class Tally {
     }
   }
 
-  /** Counts queries that were never taken from their source. */
-  skip(count: number): void {
-    this.#counts.skipped += count;
+  get failed(): number {
+    return this.#counts.failed;
+  }
+
+  get unknown(): number {
+    return this.#counts.unknown;
   }
 
   result(): Result {

@@ -6,9 +6,10 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import type { Connection } from "mysql2";
-import { connect, execute } from "./connection.ts";
+import { close, connect, connectionIn, execute, interrupt } from "./connection.ts";
 import { myglobals } from "./myglobals.ts";
-import { type Query, Segment } from "./queue.ts";
+import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "./outcome.ts";
+import { type Outcome, type Query, Segment } from "./queue.ts";
 import { Counters } from "./stats.ts";
 
 /** What a thread gets at its start, as `workerData`. */
@@ -19,18 +20,24 @@ export interface ThreadData {
   /** URL of the module whose `workerInit` and `workerDo` replace the default ones. */
   readonly script: string | undefined;
   readonly counters: SharedArrayBuffer;
+  readonly retries: number;
+  readonly connectTimeoutMs: number;
+  readonly timeoutMs: number | undefined;
+  readonly idempotent: boolean;
 }
 
 export type ToThread =
   | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
-  /** Every query has ended: close the connections and exit. */
-  | { readonly type: "end" };
+  /** `drain`: start nothing more. `kill`: interrupt what is in flight. `end`: all is done, close the connections. */
+  | { readonly type: "drain" | "kill" | "end" };
 
 export type FromThread =
-  /** `left`: the thread is done with the oldest segment it has. `idle`: a worker has nothing to do. */
-  | { readonly type: "connected" | "left" | "idle" }
-  | { readonly type: "gone"; readonly error: PlainError }
-  | { readonly type: "failed"; readonly seq: number; readonly error: PlainError };
+  /** The thread will not look again into the segment that begins with this query. */
+  | { readonly type: "left"; readonly firstSeq: number }
+  /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
+  | { readonly type: "connected" | "idle"; readonly worker: number }
+  | { readonly type: "waiting" | "gone"; readonly worker: number; readonly error: PlainError }
+  | { readonly type: "error"; readonly seq: number; readonly error: PlainError };
 
 /** An Error loses its class and its `code` on the way between threads: this travels instead. */
 export interface PlainError {
@@ -59,26 +66,30 @@ interface Script {
   workerDo?: (unit: unknown, connection: unknown) => unknown;
 }
 
-interface Claim {
-  readonly segment: Segment;
-  readonly index: number;
-}
+/** How long a server may take to answer `KILL QUERY`, before the connection is given up. */
+const killGraceMs = 5000;
 
 const data = workerData as ThreadData;
 const port = parentPort!;
 const counters = new Counters(data.counters);
 const segments: Segment[] = [];
+const inFlight = new Map<number, Connection>(); // by worker
+let draining = false;
 let ended = false;
-let wakeWaiting: (() => void)[] = [];
+const wakers: (() => void)[] = [];
+const pausing = new Set<() => void>();
 
 port.on("message", (message: ToThread) => {
   if (message.type === "segment") {
     while (segments[0]?.exhausted) leaveSegment(); // when all of the thread's workers are busy with something slow
     segments.push(new Segment(message.shared));
-  } else ended = true;
-  const waiting = wakeWaiting;
-  wakeWaiting = [];
-  for (const wake of waiting) wake();
+  } else if (message.type === "kill") interrupt([...inFlight.values()], killGraceMs);
+  else {
+    draining = true;
+    ended = message.type === "end";
+    for (const go of pausing) go();
+  }
+  for (const wake of wakers.splice(0)) wake();
 });
 
 const script: Script = data.script === undefined ? {} : await import(data.script);
@@ -88,27 +99,44 @@ await Promise.all(data.workers.map(work));
 port.close();
 
 async function work(worker: number): Promise<void> {
-  let connection: unknown;
-  try {
-    connection = await init();
-  } catch (error) {
-    return post({ type: "gone", error: plain(error) });
-  }
-  post({ type: "connected" });
-  for (;;) {
+  let session = await open(worker);
+  while (session) {
     const claim = claimNext(worker);
-    if (claim) await run(worker, claim, connection);
+    if (claim) session = await run(worker, claim, session);
     else if (ended) break;
     else {
-      post({ type: "idle" });
-      await new Promise<void>((resolve) => wakeWaiting.push(resolve));
+      post({ type: "idle", worker });
+      await news();
     }
   }
-  await (connection as Partial<Connection> | undefined)?.end?.();
+  const connection = connectionIn(session?.connection);
+  if (connection) await close(connection);
+}
+
+/** Calls `workerInit()`, again and again while the reason for its failing may pass; `undefined` when it gave up. */
+async function open(worker: number): Promise<{ connection: unknown } | undefined> {
+  const deadline = performance.now() + data.connectTimeoutMs;
+  for (let tries = 1; !draining; tries++) {
+    try {
+      const connection = await init();
+      post({ type: "connected", worker });
+      return { connection };
+    } catch (cause) {
+      const error = plain(cause);
+      const waitMs = backoffMs(tries);
+      if (!passes(cause as DatabaseError) || performance.now() + waitMs > deadline) {
+        post({ type: "gone", worker, error });
+        return undefined;
+      }
+      if (tries === 1) post({ type: "waiting", worker, error });
+      await pause(waitMs);
+    }
+  }
+  return undefined;
 }
 
 /** Claims the next query. */
-function claimNext(worker: number): Claim | undefined {
+function claimNext(worker: number): { segment: Segment; index: number } | undefined {
   for (let segment = segments[0]; segment; segment = segments[0]) {
     const index = segment.claim(worker);
     if (index >= 0) return { segment, index };
@@ -118,22 +146,92 @@ function claimNext(worker: number): Claim | undefined {
 }
 
 function leaveSegment(): void {
-  segments.shift();
-  post({ type: "left" });
+  const left = segments.shift();
+  if (left) post({ type: "left", firstSeq: left.firstSeq });
 }
 
-async function run(worker: number, { segment, index }: Claim, connection: unknown): Promise<void> {
+/** Runs one query to its outcome; returns the connection to go on with, or `undefined` when there is none to be had. */
+async function run(
+  worker: number,
+  { segment, index }: { segment: Segment; index: number },
+  opened: { connection: unknown },
+): Promise<{ connection: unknown } | undefined> {
   const start = performance.now();
-  segment.addTry(index);
-  try {
-    const rows = await perform(segment.unit(index), connection);
-    segment.end(index, "done", performance.now() - start, typeof rows === "number" ? rows : 0);
-    counters.add(worker, "done");
-  } catch (error) {
-    post({ type: "failed", seq: segment.firstSeq + index, error: plain(error) });
-    segment.end(index, "failed", performance.now() - start, 0);
-    counters.add(worker, "failed");
+  let session: { connection: unknown } | undefined = opened;
+  for (let tries = 1; session; tries++) {
+    segment.addTry(index);
+    try {
+      const rows = await attempt(worker, segment.unit(index), session.connection);
+      end("done", typeof rows === "number" ? rows : 0);
+      return session;
+    } catch (cause) {
+      const error = cause as DatabaseError;
+      const connection = connectionIn(session.connection);
+      if (isLost(error)) {
+        connection?.destroy();
+        session = undefined;
+      } else if (connection && script.workerDo) await execute(connection, "ROLLBACK").catch(() => {}); // what it left open
+      let verdict = verdictOf(error);
+      if (verdict === "unknown" && data.idempotent) verdict = "reconnect";
+      if (verdict === "failed" || verdict === "unknown" || tries > data.retries) {
+        post({ type: "error", seq: segment.firstSeq + index, error: plain(cause) });
+        end(verdict === "unknown" ? "unknown" : "failed", 0);
+        return session ?? open(worker);
+      }
+      if (verdict === "retry") await pause(backoffMs(tries));
+      if (draining) break;
+      session ??= await open(worker);
+      counters.add(worker, "retries");
+    }
   }
+  end("skipped", 0); // it is known not to have been applied, and the run ends before it could be tried again
+  return session;
+
+  function end(outcome: Outcome, rows: number): void {
+    segment.end(index, outcome, performance.now() - start, rows);
+    if (outcome !== "skipped") counters.add(worker, outcome);
+  }
+}
+
+/** Runs one query once, within the time limit if there is one. */
+async function attempt(worker: number, unit: unknown, session: unknown): Promise<unknown> {
+  const connection = connectionIn(session);
+  if (connection) inFlight.set(worker, connection);
+  let interrupting: Promise<void> | undefined;
+  const timer =
+    connection &&
+    data.timeoutMs &&
+    setTimeout(() => {
+      interrupting = interrupt([connection], killGraceMs);
+    }, data.timeoutMs);
+  try {
+    return await perform(unit, session);
+  } catch (error) {
+    if (interrupting && error instanceof Error) error.message += ` (time limit of ${data.timeoutMs! / 1000} s)`;
+    throw error;
+  } finally {
+    inFlight.delete(worker);
+    clearTimeout(timer || undefined);
+    await interrupting;
+  }
+}
+
+/** Waits, but not longer than until the run ends. */
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(go, draining ? 0 : ms);
+    pausing.add(go);
+    function go() {
+      clearTimeout(timer);
+      pausing.delete(go);
+      resolve();
+    }
+  });
+}
+
+/** The next message from the parent. */
+function news(): Promise<void> {
+  return new Promise((resolve) => wakers.push(resolve));
 }
 
 function post(message: FromThread): void {

@@ -6,7 +6,7 @@ import { Packer, type Segment } from "../lib/queue.ts";
 test("Backlog.collect() visits each ended query once, and again when the visitor was not ready for it", () => {
   const backlog = new Backlog<string>();
   const segment = segmentOf(3);
-  backlog.add(segment, ["thread"]);
+  backlog.add(segment);
   const seen: string[] = [];
   const collect = (ready: boolean) =>
     backlog.collect((_, index, outcome) => {
@@ -29,10 +29,12 @@ test("Backlog.collect() visits each ended query once, and again when the visitor
 test("Backlog.takeSpare() gives a segment's memory only when every thread has left it and every query has ended", () => {
   const backlog = new Backlog<string>();
   const segment = segmentOf(1);
-  backlog.add(segment, ["a", "b"]);
+  backlog.add(segment);
+  backlog.hold(segment, "a");
+  backlog.hold(segment, "b");
   const index = segment.claim(1);
-  backlog.leave("a");
-  backlog.leave("b");
+  backlog.leave(1, "a");
+  backlog.leave(1, "b");
   backlog.collect(() => true);
   assert.equal(backlog.takeSpare(), undefined, "its query has not ended");
   segment.end(index, "done", 1, 1);
@@ -41,13 +43,44 @@ test("Backlog.takeSpare() gives a segment's memory only when every thread has le
   assert.equal(backlog.takeSpare(), undefined);
 
   const other = segmentOf(1);
-  backlog.add(other, ["a", "b"]);
+  backlog.add(other);
+  for (const thread of ["a", "a", "b", "c"]) backlog.hold(other, thread);
   other.end(other.claim(1), "done", 1, 1);
   backlog.collect(() => true);
-  backlog.leave("b");
-  assert.equal(backlog.takeSpare(), undefined, "thread a may still look into it");
-  backlog.leave("a");
+  backlog.leave(1, "b");
+  backlog.leave(1, "a");
+  backlog.forget("c");
+  assert.equal(backlog.takeSpare(), undefined, "it was announced to thread a twice");
+  backlog.leave(1, "a");
   assert.equal(backlog.takeSpare(), other.shared);
+});
+
+test("Backlog.collect() names a segment to be announced again when a query in it was given back", () => {
+  const backlog = new Backlog<string>();
+  const segment = segmentOf(3);
+  backlog.add(segment);
+  for (let n = 0; n < 3; n++) segment.claim(1);
+  assert.equal(segment.claim(1), -1);
+  assert.deepEqual(backlog.open, []);
+  assert.deepEqual(
+    backlog.collect(() => true),
+    [],
+  );
+  segment.reopen(1);
+  assert.deepEqual(
+    backlog.collect(() => true),
+    [segment],
+  );
+  assert.deepEqual(backlog.open, [segment]);
+  assert.equal(segment.claim(2), 1);
+  assert.deepEqual(
+    [...backlog.inFlight()].map(({ index, worker }) => [index, worker]),
+    [
+      [0, 1],
+      [1, 2],
+      [2, 1],
+    ],
+  );
 });
 
 function segmentOf(count: number): Segment {

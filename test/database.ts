@@ -1,12 +1,18 @@
 /** A sandbox for one test file, with a connection to look into it. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { after } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import { myglobals } from "../lib/myglobals.ts";
 
 export interface Database {
   readonly db: { socketPath: string; user: string; database: string };
-  readonly pid: number;
+  /** Ends the server at once, as a power cut of its machine would. */
+  kill(): void;
+  /** Starts it again on the same files; a server that runs is shut down first. */
+  restart(): Promise<void>;
   /** Runs SQL on a connection that no worker has and returns the rows. */
   sql<Row = Record<string, unknown>>(text: string): Promise<Row[]>;
 }
@@ -14,17 +20,53 @@ export interface Database {
 /** Starts a sandbox, points `myglobals` at it, and ends it after the tests of the file. */
 export async function useDatabase(args: string[] = []): Promise<Database> {
   const sandbox = await startSandbox({ args, orders: 0 });
-  const connection = await mysql.createConnection({ ...sandbox.db, multipleStatements: true });
+  const [program, ...commandLine] = readFileSync(`/proc/${sandbox.pid}/cmdline`, "utf8").split("\0").slice(0, -1);
+  let connection = await open();
+  let server: ChildProcess | undefined;
   after(async () => {
     connection.destroy();
+    server?.kill("SIGKILL");
     await sandbox.stop();
   });
   myglobals.config = { db: sandbox.db };
   return {
     db: sandbox.db,
-    pid: sandbox.pid,
+    kill() {
+      connection.destroy();
+      if (server) server.kill("SIGKILL");
+      else process.kill(sandbox.pid, "SIGKILL");
+    },
+    async restart() {
+      await connection.query("SHUTDOWN").catch(() => {}); // where it is up
+      connection.destroy();
+      server = spawnServer();
+      connection = await open();
+    },
     sql: async (text) => (await connection.query(text))[0] as never,
   };
+
+  /** It fails as long as the last one still holds the files. */
+  function spawnServer(tries = 100): ChildProcess {
+    const child = spawn(program!, commandLine, { stdio: "ignore" });
+    child.once("exit", async (code) => {
+      if (code === 0 || child.killed || tries === 0) return;
+      await sleep(100);
+      server = spawnServer(tries - 1);
+    });
+    return child;
+  }
+
+  async function open(): Promise<mysql.Connection> {
+    for (;;) {
+      try {
+        const opened = await mysql.createConnection({ ...sandbox.db, multipleStatements: true });
+        opened.on("error", () => {});
+        return opened;
+      } catch {
+        await sleep(20);
+      }
+    }
+  }
 }
 
 /** A server's counter, such as `Com_do`. */

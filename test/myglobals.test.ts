@@ -13,7 +13,12 @@ test("myglobals: a worker's workerInit() sees a copy of each value, and the same
   const script = new URL("./scripts/globals.ts", import.meta.url);
   const summary = await doWork(["unit"], 3, { script });
   assert.equal(summary.done, 1);
-  assert.deepEqual([...new Int32Array(seen)], [3 * 7, 7], "three workerInit(), one workerDo()");
+  const [inits, dones] = new Int32Array(seen);
+  assert.ok(
+    inits === 7 || inits === 14 || inits === 21,
+    "each workerInit() saw the step; a late one is not run any more",
+  );
+  assert.equal(dones, 7, "one workerDo()");
   assert.equal(myglobals.config.step, 7, "a worker's change of its copy stays there");
   delete myglobals.seen;
 });

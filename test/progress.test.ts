@@ -3,12 +3,14 @@ import { PassThrough } from "node:stream";
 import { test } from "node:test";
 import { createProgress } from "../lib/progress.ts";
 
+const inFlight = () => [];
+
 test("createProgress() on a terminal redraws one line, within the terminal's width", () => {
   for (const columns of [100, 60, 20]) {
     const { stream, screen } = terminal(columns);
     const progress = createProgress(stream);
-    progress.update({ ended: 0, failed: 0, total: 2000 });
-    progress.update({ ended: 1999, failed: 2, total: 2000 });
+    progress.update({ ended: 0, failed: 0, total: 2000, inFlight });
+    progress.update({ ended: 1999, failed: 2, total: 2000, inFlight });
     progress.stop();
     const lines = screen();
     assert.equal(lines.length, 1);
@@ -21,9 +23,9 @@ test("createProgress() on a terminal redraws one line, within the terminal's wid
 test("createProgress() shows count and rate while the total is unknown, then the bar", () => {
   const { stream, screen } = terminal(80);
   const progress = createProgress(stream);
-  progress.update({ ended: 12_345, failed: 0, total: undefined });
+  progress.update({ ended: 12_345, failed: 0, total: undefined, inFlight });
   assert.match(screen()[0]!, /^(0|12,345) {2}[\d,]+\/s/);
-  progress.update({ ended: 20_000, failed: 0, total: 20_000 });
+  progress.update({ ended: 20_000, failed: 0, total: 20_000, inFlight });
   progress.stop();
   assert.match(screen()[0]!, /^100 % █+ {2}20,000\/20,000/);
 });
@@ -32,9 +34,9 @@ test("createProgress().log() prints above the bar, and after its end below it", 
   const { stream, screen } = terminal(80);
   const progress = createProgress(stream);
   progress.log("before");
-  progress.update({ ended: 1, failed: 0, total: 2 });
+  progress.update({ ended: 1, failed: 0, total: 2, inFlight });
   progress.log("meanwhile");
-  progress.update({ ended: 2, failed: 0, total: 2 });
+  progress.update({ ended: 2, failed: 0, total: 2, inFlight });
   progress.stop();
   progress.log("after");
   const lines = screen();
@@ -46,7 +48,7 @@ test("createProgress() without a terminal prints no control characters, and noth
   const { stream, written } = terminal(80);
   stream.isTTY = false;
   const progress = createProgress(stream);
-  progress.update({ ended: 1, failed: 0, total: 2 });
+  progress.update({ ended: 1, failed: 0, total: 2, inFlight });
   progress.log("a line");
   progress.stop();
   assert.equal(written(), "a line\n");

@@ -2,7 +2,7 @@
 import type { ConnectionOptions } from "mysql2";
 import { RunError, type Summary, type WorkOptions } from "../mp.ts";
 import { createProgress } from "../progress.ts";
-import { printable, reportLines } from "./report.ts";
+import { reportLines } from "./report.ts";
 import { startSandbox } from "./sandbox.ts";
 
 /** What the command line asks for. */
@@ -33,7 +33,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
   } catch (error) {
     const summary = error instanceof RunError ? error.summary : undefined;
     if (summary && summary.total > 0) for (const line of reportLines(summary)) progress.log(line);
-    progress.log(`myscript: ${printable(error instanceof Error ? error.message : String(error))}`);
+    progress.log(`myscript: ${error instanceof Error ? error.message : error}`);
     return Math.max(summary && summary.workers > 0 ? 1 : 2, summary ? exitStatus(summary) : 0);
   }
 }

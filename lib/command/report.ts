@@ -20,12 +20,7 @@ export function reportLines(summary: Summary): string[] {
   }
   const more = summary.failed + summary.unknown - Math.min(failures.length, failuresShown);
   if (more > 0) lines.push(`and ${count(more)} more`);
-  return lines.map(printable);
-}
-
-/** Text of any origin without what a terminal would obey: control characters become `�`. */
-export function printable(text: string): string {
-  return text.replace(/\p{Cc}|\p{Cf}/gu, "\uFFFD");
+  return lines;
 }
 
 function count(value: number): string {

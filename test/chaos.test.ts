@@ -1,0 +1,415 @@
+/** What became of each query, told by the table and by the records, while things break. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import net from "node:net";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import { doWork, type Ended, type RunError, type Summary, type WorkOptions } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
+import { useDatabase } from "./database.ts";
+
+const rows = 20_000;
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+console.log(`SEED=${seed} runs the same again`);
+const random = generator(seed);
+
+// The log reaches the operating system with each commit: what is done outlives the server's process.
+const database = await useDatabase(["--innodb-flush-log-at-trx-commit=2"]);
+const { sql, db } = database;
+await database.restart(); // a new server's files cannot be recovered before they were closed once
+
+test("doWork() tells the truth when the server is killed half-way and restarted", async () => {
+  const summary = await updateAll({
+    onCount: { [rows / 2]: () => restart() },
+  });
+  assert.ok(summary.done >= rows - 8, `${summary.done} done`);
+  assert.equal(summary.skipped, 0);
+  async function restart() {
+    database.kill();
+    await database.restart();
+  }
+});
+
+test("doWork() tells the truth while connections are killed all the time", async () => {
+  let over = false;
+  let kills = 0;
+  const killing = (async () => {
+    while (!over) {
+      const list = await sql<{ id: number }>(
+        "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = 'myscript'",
+      );
+      const victim = list[Math.floor(random() * list.length)];
+      if (victim)
+        await sql(`KILL CONNECTION ${victim.id}`).then(
+          () => kills++,
+          () => {},
+        );
+      await sleep(random() * 10);
+    }
+  })();
+  const summary = await updateAll({});
+  over = true;
+  await killing;
+  assert.ok(kills > 0);
+  assert.equal(summary.done + summary.unknown, rows);
+  assert.ok(summary.failures.every(({ outcome }) => outcome === "unknown"));
+});
+
+test("doWork() tells the truth while threads are killed", async (t) => {
+  const alive = captureThreads(t);
+  let deaths = 0;
+  const kill = () => {
+    const threads = [...alive];
+    void threads[Math.floor(random() * threads.length)]?.terminate();
+    deaths++;
+  };
+  const onCount = Object.fromEntries([2000, 5000, 8000, 11_000, 14_000, 17_000].map((count) => [count, kill]));
+  const summary = await updateAll({ onCount });
+  assert.equal(deaths, 6);
+  assert.equal(summary.done + summary.unknown, rows);
+  assert.ok(summary.unknown <= 6 * 4, `${summary.unknown} unknown`);
+  assert.match(summary.failures[0]?.message ?? "Its thread died", /^Its thread died/);
+});
+
+test("doWork() that is idempotent sends what a dead thread or connection had in flight again", async (t) => {
+  const alive = captureThreads(t);
+  const onCount = Object.fromEntries(
+    [3000, 6000, 9000, 12_000].map((count) => [count, () => [...alive][0]?.terminate() as unknown]),
+  );
+  onCount[15_000] = () =>
+    sql("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()").then(async (list) => {
+      for (const { id } of list) await sql(`KILL CONNECTION ${id}`).catch(() => {});
+    });
+  const summary = await updateAll({ onCount, idempotent: true, update: "v = 1" });
+  assert.equal(summary.done, rows);
+});
+
+test("doWork() retries deadlocks until every query is done", async () => {
+  await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_20");
+  const queries = Array.from({ length: 2000 }, (_, n) => {
+    const order = n % 2 ? "ASC" : "DESC";
+    return `UPDATE t SET v = v + 1 WHERE id BETWEEN ${1 + (n % 3)} AND ${18 + (n % 3)} ORDER BY id ${order}`;
+  });
+  const summary = await doWork(queries, 8, { threads: 2, retries: 1000 });
+  assert.equal(summary.done, 2000);
+  const [innodb] = await sql<{ Value: string }>("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'");
+  assert.ok(Number(innodb?.Value) > 0, "there were deadlocks");
+  assert.ok(summary.retries >= Number(innodb?.Value));
+  assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t WHERE id BETWEEN 3 AND 18"), [
+    { low: 2000, high: 2000 },
+  ]);
+});
+
+test("doWork() waits for a lock as often as it takes, and fails when it may not try again", async () => {
+  await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_20");
+  await sql("SET GLOBAL innodb_lock_wait_timeout = 1; BEGIN; UPDATE t SET v = 0 WHERE id = 1");
+  const queries = ["UPDATE t SET v = v + 1 WHERE id = 1", "UPDATE t SET v = v + 1 WHERE id = 2"];
+  const refused = await doWork(queries, 2, { retries: 1 });
+  assert.deepEqual([refused.done, refused.failed, refused.retries], [1, 1, 1]);
+  assert.equal(refused.failures[0]?.code, "ER_LOCK_WAIT_TIMEOUT");
+  const waiting = doWork(queries, 2, { progress: { ...silent, update: release } });
+  let released: Promise<unknown> | undefined;
+  function release({ inFlight }: Parameters<(typeof silent)["update"]>[0]) {
+    if (inFlight().some(({ tries }) => tries > 1)) released ??= sql("COMMIT");
+  }
+  const summary = await waiting;
+  await released;
+  assert.deepEqual([summary.done, summary.failed], [2, 0]);
+  assert.ok(summary.retries > 0);
+  assert.deepEqual(await sql("SELECT id, v FROM t WHERE id <= 2"), [
+    { id: 1, v: 1 },
+    { id: 2, v: 2 },
+  ]);
+});
+
+test("doWork() drains when its signal is aborted: what is in flight ends, the rest is skipped", async () => {
+  const controller = new AbortController();
+  const summary = await updateAll({ signal: controller.signal, onCount: { [rows / 2]: () => controller.abort() } });
+  assert.equal(summary.reason, "interrupted");
+  assert.equal(summary.unknown + summary.failed, 0);
+  assert.ok(summary.skipped > 0 && summary.done >= rows / 2);
+});
+
+test("doWork() interrupts on the server what is in flight when its kill signal is aborted", async () => {
+  await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_20");
+  const controller = new AbortController();
+  const queries = Array.from(
+    { length: 20 },
+    (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1} AND SLEEP(3600) = 0`,
+  );
+  const update: typeof silent.update = ({ inFlight }) => {
+    if (inFlight().length === 8) controller.abort();
+  };
+  const summary = await doWork(queries, 8, { killSignal: controller.signal, progress: { ...silent, update } });
+  assert.deepEqual([summary.failed, summary.skipped, summary.done, summary.unknown], [8, 12, 0, 0]);
+  assert.equal(summary.failures[0]?.code, "ER_QUERY_INTERRUPTED");
+  assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM information_schema.processlist WHERE info LIKE '%SLEEP(%'"), [
+    { n: 1 },
+  ]);
+});
+
+test("doWork() ends by its kill signal also when the network has stalled", async (t) => {
+  const proxy = await startProxy(t);
+  const controller = new AbortController();
+  const summary = await updateAll({
+    through: proxy.path,
+    killSignal: controller.signal,
+    onCount: {
+      [rows / 2]: () => {
+        proxy.stall();
+        controller.abort();
+      },
+    },
+  });
+  assert.ok(summary.unknown <= 8);
+  assert.ok(summary.skipped > 0);
+});
+
+test("doWork() with a time limit leaves nothing running, and goes on with the same connection", async () => {
+  const queries = [
+    "SELECT SLEEP(3600)",
+    "INSERT INTO used VALUES (CONNECTION_ID())",
+    "INSERT INTO used VALUES (CONNECTION_ID())",
+  ];
+  await sql("CREATE OR REPLACE TABLE used (id INT)");
+  const summary = await doWork([queries[1]!, queries[0]!, queries[2]!], 1, { timeoutSeconds: 0.3 });
+  assert.deepEqual([summary.done, summary.failed], [2, 1]);
+  assert.match(summary.failures[0]?.message ?? "", /interrupted.*time limit of 0\.3 s/);
+  assert.deepEqual(await sql("SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS connections FROM used"), [
+    { n: 2, connections: 1 },
+  ]);
+  assert.deepEqual(
+    await sql("SELECT COUNT(*) AS n FROM information_schema.processlist WHERE info LIKE '%SLEEP(3600)'"),
+    [{ n: 0 }],
+  );
+});
+
+test("doWork() with a time limit gives up a connection on which no answer comes", async (t) => {
+  const proxy = await startProxy(t);
+  const summary = await updateAll({
+    through: proxy.path,
+    timeoutSeconds: 1,
+    onCount: {
+      [rows / 2]: () => {
+        proxy.stall();
+        setTimeout(() => proxy.resume(), 8000); // longer than the limit and the grace
+      },
+    },
+  });
+  assert.ok(summary.unknown > 0 && summary.unknown <= 8, `${summary.unknown} unknown`);
+  assert.equal(summary.done + summary.unknown, rows);
+});
+
+test("doWork() tells the truth when the network cuts connections in the middle of a packet", async (t) => {
+  const proxy = await startProxy(t);
+  let cuts = 0;
+  const cut = () => {
+    proxy.cut();
+    cuts++;
+  };
+  const onCount = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [500 * (n + 1), cut]));
+  const summary = await updateAll({ through: proxy.path, onCount });
+  assert.equal(cuts, 30);
+  assert.equal(summary.done + summary.unknown, rows);
+});
+
+test("doWork() drains when as many queries as maxFailures have failed", async () => {
+  const queries = Array.from({ length: 10_000 }, (_, n) => (n % 10 ? "DO 0" : "no sql"));
+  const summary = await doWork(queries, 4, { maxFailures: 5 });
+  assert.ok(summary.failed >= 5);
+  assert.ok(summary.skipped > 0);
+  assert.equal(summary.total, 10_000);
+  assert.match(summary.reason ?? "", /^\d+ queries failed or are unknown$/);
+});
+
+test("doWork() goes on with the workers that got a connection, and ends when none gets one", async () => {
+  const lines: string[] = [];
+  const progress = { ...silent, log: (line: string) => void lines.push(line) };
+  await sql("SET GLOBAL max_connections = 10"); // one of them is this test's; the server keeps one more for an administrator
+  const held = await Promise.all(Array.from({ length: 6 }, () => connectTo(db.socketPath)));
+  const some = await updateAll({ connectTimeoutSeconds: 1, progress });
+  assert.equal(some.done, rows);
+  assert.ok(some.workers > 0 && some.workers < 8, `${some.workers} workers`);
+  assert.match(lines.join("\n"), /^Too many connections: trying again for up to 1 s$/m);
+  held.push(...(await Promise.all(Array.from({ length: 8 }, () => connectTo(db.socketPath)))));
+  const error = await doWork(["DO 0"], 2, { connectTimeoutSeconds: 0.5 }).catch((error: RunError) => error);
+  assert.equal((error as RunError).message, "Too many connections");
+  assert.equal((error as RunError).summary.skipped, 1);
+  for (const socket of held) socket.destroy();
+  await sql("SET GLOBAL max_connections = 500");
+});
+
+for (const [how, message] of [
+  ["exit", "it ended with exit code 7"],
+  ["throw", "Error: thrown in a timer"],
+  ["reject", "Error: rejected and never awaited"],
+  ["memory", /ERR_WORKER_OUT_OF_MEMORY|out of memory|memory limit/i],
+] as const) {
+  test(`doWork() goes on when a thread dies: ${how}`, async () => {
+    const script = new URL("./scripts/die.ts", import.meta.url);
+    const units = Array.from({ length: 40 }, (_, n) => (n === 20 ? how : "live"));
+    const summary = await doWork(units, 2, { threads: 1, script });
+    assert.equal(summary.total, 40);
+    assert.ok(summary.unknown === 1 || summary.unknown === 2, "the one that kills, and what the other worker had");
+    assert.equal(summary.done, 40 - summary.unknown);
+    const killer = summary.failures.find(({ seq }) => seq === 21);
+    assert.equal(killer?.outcome, "unknown");
+    assert.equal(killer?.code, "THREAD_DIED");
+    if (typeof message === "string") assert.equal(killer?.message, `Its thread died: ${message}`);
+    else assert.match(killer?.message ?? "", message);
+  });
+}
+
+test("doWork() ends with the cause when threads do nothing but die", async () => {
+  const script = new URL("./scripts/stillborn.ts", import.meta.url);
+  const error = await doWork(["a", "b"], 2, { script }).catch((error: RunError) => error);
+  assert.equal((error as RunError).message, "Threads die before they finish a query: it ended with exit code 9");
+  assert.equal((error as RunError).summary.skipped, 2);
+});
+
+test("doWork() skips the rest and says why when the server is stopped for good", async () => {
+  const summary = await updateAll({
+    connectTimeoutSeconds: 1,
+    onCount: { [rows / 2]: () => database.kill() },
+    beforeCheck: () => database.restart(),
+  });
+  assert.ok(summary.skipped > 0);
+  assert.match(summary.reason ?? "", /ENOENT|ECONNREFUSED|Connection lost|closed state/);
+});
+
+const silent = {
+  update: (_snapshot: { inFlight: () => { tries: number }[] }) => {},
+  log: (_line: string) => {},
+  report: () => {},
+  stop: () => {},
+};
+
+interface Chaos extends WorkOptions {
+  /** What happens when so many queries have ended. */
+  onCount?: Record<number, () => unknown>;
+  /** A socket to connect to instead of the server's. */
+  through?: string;
+  update?: string;
+  beforeCheck?: () => Promise<void>;
+}
+
+/** Updates each of the rows by a query of its own, and checks each row against the query's outcome. */
+async function updateAll({
+  onCount = {},
+  through,
+  update = "v = v + 1",
+  beforeCheck,
+  ...options
+}: Chaos): Promise<Summary> {
+  await sql(`CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_${rows}`);
+  const outcomes = new Map<number, Ended>();
+  const happening: unknown[] = [];
+  const queries = Array.from({ length: rows }, (_, n) => `UPDATE t SET ${update} WHERE id = ${n + 1}`);
+  const onEnded = (ended: Ended) => {
+    assert.ok(!outcomes.has(ended.seq), `query ${ended.seq} ended twice`);
+    outcomes.set(ended.seq, ended);
+    happening.push(onCount[outcomes.size]?.());
+  };
+  myglobals.config = { db: { ...db, socketPath: through ?? db.socketPath } };
+  const summary = await doWork(queries, 8, { threads: 2, onEnded, ...options });
+  myglobals.config = { db };
+  await Promise.all(happening);
+  await beforeCheck?.();
+
+  const counts = { done: 0, failed: 0, unknown: 0, skipped: 0 };
+  for (const { id, v } of await sql<{ id: number; v: number }>("SELECT id, v FROM t")) {
+    const outcome = outcomes.get(id)?.outcome ?? "skipped"; // never taken from the queue
+    counts[outcome]++;
+    const right = outcome === "done" ? v === 1 : outcome === "unknown" ? v === 0 || v === 1 : v === 0;
+    assert.ok(right, `row ${id} is ${v}, and its query is ${outcome}: ${JSON.stringify(outcomes.get(id))}`);
+  }
+  const { total, done, failed, unknown, skipped } = summary;
+  assert.deepEqual({ done, failed, unknown, skipped }, counts);
+  assert.equal(total, rows);
+  return summary;
+}
+
+/** Keeps the set of threads that are alive. */
+function captureThreads(t: { mock: typeof import("node:test").mock }): Set<Worker> {
+  const alive = new Set<Worker>();
+  const { postMessage } = Worker.prototype;
+  t.mock.method(Worker.prototype, "postMessage", function (this: Worker, ...values: Parameters<typeof postMessage>) {
+    if (!alive.has(this)) this.once("exit", () => alive.delete(this));
+    alive.add(this);
+    return postMessage.apply(this, values);
+  });
+  return alive;
+}
+
+/** A proxy in front of the server, on a socket of its own, that can behave as networks do. */
+async function startProxy(t: { after: (then: () => void) => void }) {
+  const path = join(db.socketPath, "..", `proxy-${Math.random()}`);
+  const pairs = new Set<[net.Socket, net.Socket]>();
+  let stalled = false;
+  const server = net.createServer((client) => {
+    const upstream = net.connect(db.socketPath);
+    const pair: [net.Socket, net.Socket] = [client, upstream];
+    pairs.add(pair);
+    for (const [from, to] of [pair, pair.toReversed()] as [net.Socket, net.Socket][]) {
+      if (!stalled) from.pipe(to);
+      from.on("error", () => to.destroy());
+      from.on("close", () => {
+        to.destroy();
+        pairs.delete(pair);
+      });
+    }
+  });
+  await once(server.listen(path), "listening");
+  t.after(() => {
+    server.close();
+    for (const sockets of pairs) for (const socket of sockets) socket.destroy();
+  });
+  return {
+    path,
+    stall() {
+      stalled = true;
+      for (const [client, upstream] of pairs) for (const socket of [client, upstream]) socket.unpipe().pause();
+    },
+    resume() {
+      stalled = false;
+      for (const [client, upstream] of pairs) {
+        client.pipe(upstream);
+        upstream.pipe(client);
+      }
+    },
+    /** Lets half of the next chunk of some connection through, in either direction, and closes it. */
+    cut() {
+      const [client, upstream] = [...pairs][Math.floor(random() * pairs.size)] ?? [];
+      if (!client || !upstream) return;
+      const [from, to] = random() < 0.5 ? [client, upstream] : [upstream, client];
+      from.unpipe();
+      from.once("data", (chunk: Buffer) => {
+        to.write(chunk.subarray(0, Math.floor(random() * chunk.length)), () => {
+          client.destroy();
+          upstream.destroy();
+        });
+      });
+      from.resume();
+    },
+  };
+}
+
+async function connectTo(path: string): Promise<net.Socket> {
+  const socket = net.connect(path);
+  socket.on("error", () => {});
+  await once(socket, "data"); // the server's greeting, or its refusal
+  return socket;
+}
+
+/** Mulberry32: the same numbers from the same seed. */
+function generator(from: number): () => number {
+  let a = from;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}

@@ -1,0 +1,20 @@
+/** A unit of work that ends its thread in the way that it names; any other is done after a moment. */
+import { setTimeout as sleep } from "node:timers/promises";
+
+export function workerInit(): void {}
+
+export async function workerDo(unit: string): Promise<void> {
+  await sleep(2);
+  if (unit === "exit") process.exit(7);
+  if (unit === "throw") {
+    setTimeout(() => {
+      throw new Error("thrown in a timer");
+    });
+    await sleep(60_000);
+  }
+  if (unit === "reject") {
+    Promise.reject(new Error("rejected and never awaited"));
+    await sleep(60_000);
+  }
+  if (unit === "memory") for (const hoard: unknown[] = []; ; ) hoard.push(new Array(10_000).fill(hoard));
+}
