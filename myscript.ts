@@ -20,7 +20,7 @@ async function* buildQueries(step = 100): AsyncGenerator<Query> {
 
 async function main(command: Command): Promise<Summary> {
   myglobals.config = { db: command.db };
-  const queries = buildQueries();
+  const queries = command.queries ?? buildQueries();
   return doWork(queries, command.workers, command.options);
 }
 

@@ -1,6 +1,6 @@
 /** Opening, using, interrupting and closing a MySQL connection. */
 import type { Socket } from "node:net";
-import mysql, { type Connection, type ConnectionOptions } from "mysql2";
+import mysql, { type Connection, type ConnectionOptions, type FieldPacket } from "mysql2";
 import type { Query } from "./queue.ts";
 
 /** Connects and runs each query by itself: `AUTOCOMMIT=1`. Rejects with mysql2's error. */
@@ -16,17 +16,26 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
   return connection;
 }
 
+/** Takes the rows of one result; returns false to get no more until the connection is resumed. */
+export type RowSink = (row: unknown[]) => boolean;
+
 /**
  * Runs one query: SQL text as text, `{ sql, values }` as a prepared statement.
  *
- * It listens to mysql2's events, which cost less than its promises and keep no rows.
+ * It listens to mysql2's events, which cost less than its promises and keep no rows. With `onResult`, each result's rows go
+ * to the sink that it makes for the result's columns, and all is text, as the server prints it.
  *
  * @returns the number of rows: returned by a SELECT, matched by an UPDATE, inserted, deleted.
  */
-export function execute(connection: Connection, query: Query): Promise<number> {
+export function execute(
+  connection: Connection,
+  query: Query,
+  onResult?: (fields: FieldPacket[]) => RowSink,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     let rows = 0;
     let isRow = false;
+    let sink: RowSink | undefined;
     let failure: Error | undefined;
     const settle = () => {
       connection.removeListener("error", fail);
@@ -38,24 +47,37 @@ export function execute(connection: Connection, query: Query): Promise<number> {
       settle();
     };
     connection.on("error", fail); // a lost connection is told to the connection, not to the query
-    const { sql, values } = typeof query === "string" ? { sql: query, values: undefined } : query;
     let command: ReturnType<Connection["query"]>;
     try {
-      command = values ? connection.execute(sql, values as (string | null)[]) : connection.query(sql);
+      command = send(connection, query, onResult !== undefined);
     } catch (error) {
       return fail(error as Error); // mysql2 refuses values such as undefined by throwing
     }
-    command.on("fields", (fields: unknown) => {
+    command.on("fields", (fields: FieldPacket[] | undefined) => {
       isRow = fields !== undefined;
+      sink = fields && onResult?.(fields);
     });
-    command.on("result", (result: { affectedRows: number }) => {
-      rows += isRow ? 1 : result.affectedRows;
+    command.on("result", (result: unknown) => {
+      if (!isRow) rows += (result as { affectedRows: number }).affectedRows;
+      else {
+        rows++;
+        if (sink?.(result as unknown[]) === false) connection.pause();
+      }
     });
     command.on("error", (error: Error) => {
       failure = error;
     });
     command.on("end", settle);
   });
+}
+
+function send(connection: Connection, query: Query, wantsRows: boolean): ReturnType<Connection["query"]> {
+  const { sql, values } = typeof query === "string" ? { sql: query, values: undefined } : query;
+  if (wantsRows) {
+    return connection.query({ sql: values ? connection.format(sql, [...values]) : sql, rowsAsArray: true });
+  }
+  if (values) return connection.execute({ sql, rowsAsArray: true }, values as (string | null)[]);
+  return connection.query({ sql, rowsAsArray: true });
 }
 
 /** The mysql2 connection in whatever a script's `workerInit()` returned, if there is one. */

@@ -28,6 +28,11 @@ export interface WorkOptions {
   progress?: Progress;
   /** Is called in the parent with each query that has ended, in no particular order, within a moment of its end. */
   onEnded?: (ended: Ended) => void;
+  /**
+   * Is called with the rows of SELECT, SHOW, CALL and RETURNING: whole lines of NDJSON, `{"seq":12,"row":{…}}`.
+   * While the promise that it returns is pending, the queries wait.
+   */
+  onRows?: (lines: Uint8Array) => void | Promise<void>;
   /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */
   retries?: number;
   /** How long to try to get a connection, at the start and after one was lost. @default 60 */
@@ -40,6 +45,8 @@ export interface WorkOptions {
   idempotent?: boolean;
   /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
   signal?: AbortSignal;
+  /** Is called with each query instead of running it; nothing is started. */
+  dryRun?: (seq: number, unit: unknown) => void;
   /** Interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
   killSignal?: AbortSignal;
 }
@@ -120,6 +127,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const pool = new Set<Thread>();
   const connected = new Set<number>();
   const gone = new Set<number>();
+  const rowsOnTheWay = new Set<Promise<void>>();
   let waiting = false;
   let total = lengthOf(queue);
   let released = 0;
@@ -138,6 +146,11 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     };
   });
 
+  if (options.dryRun) {
+    let seq = 0;
+    for await (const unit of queue) options.dryRun(++seq, unit);
+    return summary();
+  }
   for (let slot = 0; slot < threads; slot++) start(numbersOf(slot));
   const timer = setInterval(look, tickMs);
   const drain = () => stop("interrupted");
@@ -148,7 +161,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   };
   onAbort(options.signal, drain);
   onAbort(options.killSignal, kill);
-  feed().catch((error) => stop(`Cannot read the queue: ${error instanceof Error ? error.message : error}`, true));
+  feed().catch((error) => stop(error instanceof Error ? error.message : String(error), true));
   await finished;
   clearInterval(timer);
   options.signal?.removeEventListener("abort", drain);
@@ -157,6 +170,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const ending = setTimeout(terminate, endMs);
   await Promise.all([...pool].map((thread) => thread.exited));
   clearTimeout(ending);
+  await Promise.all(rowsOnTheWay);
   progress?.update(snapshot());
   progress?.stop();
   if (ended?.error) throw new RunError(ended.reason, summary());
@@ -177,6 +191,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
         connectTimeoutMs: connectTimeoutSeconds * 1000,
         timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
         idempotent,
+        rows: options.onRows !== undefined,
       },
       (message) => receive(thread, message),
     );
@@ -200,7 +215,23 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       if (!waiting) progress?.log(`${message.error.message}: trying again for up to ${connectTimeoutSeconds} s`);
       waiting = true;
     } else if (message.type === "gone") giveUp(message.worker, message.error);
+    else if (message.type === "rows") {
+      const taking = takeRows(message.lines).then(() => {
+        thread.send({ type: "taken", bytes: message.lines.length });
+        rowsOnTheWay.delete(taking);
+      });
+      rowsOnTheWay.add(taking);
+      return;
+    }
     look();
+  }
+
+  async function takeRows(lines: Uint8Array): Promise<void> {
+    try {
+      await options.onRows?.(lines);
+    } catch (error) {
+      stop(`Cannot take the rows: ${error instanceof Error ? error.message : error}`, true);
+    }
   }
 
   function giveUp(worker: number, { message }: PlainError): void {
@@ -293,7 +324,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       error = { code: "THREAD_DIED", message: "Its thread died before it could say why" };
     }
     errors.delete(seq);
-    const failure = error && { sql: describeUnit(segment.unit(index)), ...error };
+    const failure = error && describeFailure(segment.unit(index), error);
     const ended: Ended = { seq, outcome, ...segment.record(index), failure };
     tally.add(ended);
     options.onEnded?.(ended);
@@ -344,8 +375,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     const skipped = result.skipped + Math.max(0, (total ?? 0) - known); // some were never taken from the queue
     const seconds = (performance.now() - startedAt) / 1000;
     return {
-      ...result,
       total: known - result.skipped + skipped,
+      ...result,
       skipped,
       seconds,
       perSecond: (known - result.skipped) / seconds,
@@ -354,6 +385,11 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       ...(ended && { reason: ended.reason }),
     };
   }
+}
+
+function describeFailure(unit: unknown, error: PlainError): Ended["failure"] {
+  const at = (unit as { at?: unknown } | null)?.at;
+  return { ...(typeof at === "string" && { at }), sql: describeUnit(unit), ...error };
 }
 
 function onAbort(signal: AbortSignal | undefined, then: () => void): void {

@@ -84,6 +84,11 @@ export class Segment {
     const start = this.#offsets[index]!;
     const end = this.#offsets[index + 1]!;
     if (this.#bytes[start] === encoding.text) return this.#bytes.toString("utf8", start + 1, end);
+    if (this.#bytes[start] === encoding.located) {
+      const text = this.#bytes.toString("utf8", start + 1, end);
+      const newline = text.indexOf("\n");
+      return { at: text.slice(0, newline), sql: text.slice(newline + 1) };
+    }
     return deserialize(Buffer.from(this.#bytes.subarray(start + 1, end))); // a copy: it outlives the segment
   }
 
@@ -144,7 +149,16 @@ export function describeUnit(unit: unknown, length = 200): string {
     .slice(0, length);
 }
 
-const encoding = { text: 0, clone: 1 } as const;
+function locatedText(unit: unknown): string | undefined {
+  if (typeof unit !== "object" || unit === null) return undefined;
+  const { at, sql, ...rest } = unit as { at?: unknown; sql?: unknown };
+  const isPlain =
+    typeof at === "string" && typeof sql === "string" && !at.includes("\n") && Object.keys(rest).length === 0;
+  return isPlain ? `${at}\n${sql}` : undefined;
+}
+
+/** `located`: `at`, a newline, and the SQL text: what files are full of. */
+const encoding = { text: 0, located: 1, clone: 2 } as const;
 
 /** The parent's side: collects queries and seals them into segments. */
 export class Packer {
@@ -168,20 +182,13 @@ export class Packer {
    * @throws DataCloneError for a value that it does not take.
    */
   add(unit: unknown): void {
-    if (typeof unit === "string") {
-      this.#reserve(1 + unit.length * 3);
-      this.#scratch[this.#end] = encoding.text;
-      const length = this.#scratch.write(unit, this.#end + 1, "utf8");
-      this.#offsets.push(this.#end);
-      this.#end += 1 + length;
-    } else {
-      const bytes = serialize(unit);
-      this.#reserve(1 + bytes.length);
-      this.#scratch[this.#end] = encoding.clone;
-      bytes.copy(this.#scratch, this.#end + 1);
-      this.#offsets.push(this.#end);
-      this.#end += 1 + bytes.length;
-    }
+    const located = locatedText(unit);
+    const text = typeof unit === "string" ? unit : located;
+    const bytes = text === undefined ? serialize(unit) : undefined;
+    this.#reserve(1 + (bytes?.length ?? text!.length * 3));
+    this.#offsets.push(this.#end);
+    this.#scratch[this.#end++] = bytes ? encoding.clone : located === undefined ? encoding.text : encoding.located;
+    this.#end += bytes ? bytes.copy(this.#scratch, this.#end) : this.#scratch.write(text!, this.#end, "utf8");
   }
 
   /** Makes a segment of what was added since the last one, in memory that no thread uses any more where there is some. */

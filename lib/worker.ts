@@ -6,10 +6,11 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import type { Connection } from "mysql2";
-import { close, connect, connectionIn, execute, interrupt } from "./connection.ts";
+import { close, connect, connectionIn, execute, interrupt, type RowSink } from "./connection.ts";
 import { myglobals } from "./myglobals.ts";
 import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "./outcome.ts";
 import { type Outcome, type Query, Segment } from "./queue.ts";
+import { exactValues, rowEncoder } from "./rows.ts";
 import { Counters } from "./stats.ts";
 
 /** What a thread gets at its start, as `workerData`. */
@@ -24,10 +25,14 @@ export interface ThreadData {
   readonly connectTimeoutMs: number;
   readonly timeoutMs: number | undefined;
   readonly idempotent: boolean;
+  /** Whether the parent wants the rows. */
+  readonly rows: boolean;
 }
 
 export type ToThread =
   | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
+  /** The parent has taken so many bytes of the thread's rows. */
+  | { readonly type: "taken"; readonly bytes: number }
   /** `drain`: start nothing more. `kill`: interrupt what is in flight. `end`: all is done, close the connections. */
   | { readonly type: "drain" | "kill" | "end" };
 
@@ -37,6 +42,8 @@ export type FromThread =
   /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
   | { readonly type: "connected" | "idle"; readonly worker: number }
   | { readonly type: "waiting" | "gone"; readonly worker: number; readonly error: PlainError }
+  /** Whole lines of NDJSON. */
+  | { readonly type: "rows"; readonly lines: Uint8Array }
   | { readonly type: "error"; readonly seq: number; readonly error: PlainError };
 
 /** An Error loses its class and its `code` on the way between threads: this travels instead. */
@@ -49,7 +56,7 @@ export interface PlainError {
 
 /** Runs once in each worker, before its first query. What it returns is given to `workerDo()` as the connection. */
 export function workerInit(): Promise<Connection> {
-  return connect(myglobals.config.db);
+  return connect(data.rows ? { ...myglobals.config.db, ...exactValues } : myglobals.config.db);
 }
 
 /**
@@ -66,6 +73,11 @@ interface Script {
   workerDo?: (unit: unknown, connection: unknown) => unknown;
 }
 
+/** Rows are sent in pieces of about so many characters, and at the end of each query. */
+const rowsLength = 1 << 16;
+/** Bytes of rows that may be on their way to a parent that takes them slowly; then the queries wait. */
+const rowsOnTheWay = 1 << 20;
+
 /** How long a server may take to answer `KILL QUERY`, before the connection is given up. */
 const killGraceMs = 5000;
 
@@ -74,6 +86,9 @@ const port = parentPort!;
 const counters = new Counters(data.counters);
 const segments: Segment[] = [];
 const inFlight = new Map<number, Connection>(); // by worker
+const full = new Set<Connection>(); // paused until the parent has taken some rows
+let rowLines = "";
+let bytesUntaken = 0;
 let draining = false;
 let ended = false;
 const wakers: (() => void)[] = [];
@@ -83,6 +98,10 @@ port.on("message", (message: ToThread) => {
   if (message.type === "segment") {
     while (segments[0]?.exhausted) leaveSegment(); // when all of the thread's workers are busy with something slow
     segments.push(new Segment(message.shared));
+  } else if (message.type === "taken") {
+    bytesUntaken -= message.bytes;
+    for (const connection of full) connection.resume();
+    full.clear();
   } else if (message.type === "kill") interrupt([...inFlight.values()], killGraceMs);
   else {
     draining = true;
@@ -101,6 +120,7 @@ port.close();
 async function work(worker: number): Promise<void> {
   let session = await open(worker);
   while (session) {
+    while (bytesUntaken >= rowsOnTheWay) await news();
     const claim = claimNext(worker);
     if (claim) session = await run(worker, claim, session);
     else if (ended) break;
@@ -157,11 +177,14 @@ async function run(
   opened: { connection: unknown },
 ): Promise<{ connection: unknown } | undefined> {
   const start = performance.now();
+  const seq = segment.firstSeq + index;
+  const output = { rows: 0 };
   let session: { connection: unknown } | undefined = opened;
   for (let tries = 1; session; tries++) {
     segment.addTry(index);
     try {
-      const rows = await attempt(worker, segment.unit(index), session.connection);
+      const rows = await attempt(worker, seq, segment.unit(index), session.connection, output);
+      sendRows();
       end("done", typeof rows === "number" ? rows : 0);
       return session;
     } catch (cause) {
@@ -172,9 +195,11 @@ async function run(
         session = undefined;
       } else if (connection && script.workerDo) await execute(connection, "ROLLBACK").catch(() => {}); // what it left open
       let verdict = verdictOf(error);
-      if (verdict === "unknown" && data.idempotent) verdict = "reconnect";
+      if (output.rows > 0)
+        verdict = verdict === "unknown" ? "unknown" : "failed"; // its rows would come twice
+      else if (verdict === "unknown" && data.idempotent) verdict = "reconnect";
       if (verdict === "failed" || verdict === "unknown" || tries > data.retries) {
-        post({ type: "error", seq: segment.firstSeq + index, error: plain(cause) });
+        post({ type: "error", seq, error: plain(cause) });
         end(verdict === "unknown" ? "unknown" : "failed", 0);
         return session ?? open(worker);
       }
@@ -194,7 +219,13 @@ async function run(
 }
 
 /** Runs one query once, within the time limit if there is one. */
-async function attempt(worker: number, unit: unknown, session: unknown): Promise<unknown> {
+async function attempt(
+  worker: number,
+  seq: number,
+  unit: unknown,
+  session: unknown,
+  output: { rows: number },
+): Promise<unknown> {
   const connection = connectionIn(session);
   if (connection) inFlight.set(worker, connection);
   let interrupting: Promise<void> | undefined;
@@ -205,6 +236,9 @@ async function attempt(worker: number, unit: unknown, session: unknown): Promise
       interrupting = interrupt([connection], killGraceMs);
     }, data.timeoutMs);
   try {
+    if (data.rows && connection && !script.workerDo) {
+      return await execute(connection, unit as Query, (fields) => rowSink(connection, rowEncoder(seq, fields), output));
+    }
     return await perform(unit, session);
   } catch (error) {
     if (interrupting && error instanceof Error) error.message += ` (time limit of ${data.timeoutMs! / 1000} s)`;
@@ -214,6 +248,26 @@ async function attempt(worker: number, unit: unknown, session: unknown): Promise
     clearTimeout(timer || undefined);
     await interrupting;
   }
+}
+
+function rowSink(connection: Connection, encode: (row: unknown[]) => string, output: { rows: number }): RowSink {
+  return (row) => {
+    output.rows++;
+    rowLines += encode(row);
+    if (rowLines.length < rowsLength) return true;
+    sendRows();
+    if (bytesUntaken < rowsOnTheWay) return true;
+    full.add(connection);
+    return false;
+  };
+}
+
+function sendRows(): void {
+  if (rowLines === "") return;
+  const lines = new TextEncoder().encode(rowLines);
+  port.postMessage({ type: "rows", lines } satisfies FromThread, [lines.buffer as ArrayBuffer]);
+  rowLines = "";
+  bytesUntaken += lines.length;
 }
 
 /** Waits, but not longer than until the run ends. */

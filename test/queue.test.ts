@@ -8,6 +8,8 @@ test("Packer and Segment carry text, placeholders' values and any cloneable valu
     "SELECT 'žluťoučký 🐎'",
     "",
     { sql: "INSERT INTO t VALUES (?, ?, ?, ?)", values: [1, null, new Date(0), Buffer.from([0, 255])] },
+    { at: "dump.sql:12", sql: "SELECT\n  1" },
+    { at: "dump.sql:12", sql: "SELECT ?", values: [1] },
     { file: "a.txt", big: 2n ** 70n, set: new Set([1]), map: new Map([["a", 1]]) },
     42,
     null,

@@ -1,7 +1,15 @@
-/** What makes myscript.ts a good command: where it runs, what it prints, how it ends. */
-import type { ConnectionOptions } from "mysql2";
-import { RunError, type Summary, type WorkOptions } from "../mp.ts";
-import { createProgress } from "../progress.ts";
+/** What makes myscript.ts a good command: where it runs, what it prints, how it is interrupted, how it ends. */
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import mysql, { type ConnectionOptions } from "mysql2";
+import { type Query, RunError, type Summary, type WorkOptions } from "../mp.ts";
+import { type DatabaseError, passes } from "../outcome.ts";
+import { createProgress, type Progress } from "../progress.ts";
+import { resolveServer, type Server, UsageError } from "./config.ts";
+import { type Flags, help, parseFlags } from "./flags.ts";
+import { readQueries, sessionStatement } from "./input.ts";
+import { type Probe, probeServer } from "./probe.ts";
 import { reportLines } from "./report.ts";
 import { startSandbox } from "./sandbox.ts";
 
@@ -9,6 +17,8 @@ import { startSandbox } from "./sandbox.ts";
 export interface Command {
   /** The server. */
   readonly db: ConnectionOptions;
+  /** The queries of the files, if any are named. */
+  readonly queries?: AsyncIterable<Query>;
   readonly workers: number;
   readonly options: WorkOptions;
 }
@@ -16,29 +26,169 @@ export interface Command {
 /**
  * Runs `main` with what the command line asks for, and prints what became of it.
  *
- * @returns the exit status: 0 every query done; 1 some failed or were skipped; 2 the run could not start; 3 some are unknown.
+ * @returns the exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server; 3 some are
+ * unknown; 130 and 143 after SIGINT and SIGTERM.
  */
 export async function runCommand(main: (command: Command) => Promise<Summary>): Promise<number> {
   const progress = createProgress();
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {}); // its reader may be gone
+  let flags: Flags | undefined;
+  let stop = async () => {};
   try {
-    progress.log("no server was named: running on a private throwaway MariaDB");
-    const sandbox = await startSandbox();
-    try {
-      const summary = await main({ db: sandbox.db, workers: 4, options: { progress } });
-      for (const line of reportLines(summary)) progress.log(line);
-      return exitStatus(summary);
-    } finally {
-      await sandbox.stop();
+    flags = parseFlags(process.argv.slice(2));
+    if (flags.help) return print(help);
+    if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)));
+    const server = resolveServer(flags.server);
+    if (!server && flags.files.length > 0 && !flags.dryRun) {
+      throw new UsageError("Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST");
     }
+    const queries =
+      flags.files.length > 0 ? await begin(warned(readQueries(flags.files), flags.workers, progress)) : undefined;
+    const threads = flags.threads ?? Math.min(flags.workers, availableParallelism());
+    let db: ConnectionOptions = {};
+    if (server) {
+      const probe = flags.dryRun ? undefined : await reach(server, flags.connectTimeoutSeconds, progress);
+      db = probe?.db ?? { ...server.db, ...server.hosts[0] };
+      const place = probe && `${probe.where}, ${plural(flags.workers, "worker")} on ${plural(threads, "thread")}`;
+      if (probe && !flags.quiet) progress.log(`${place}, server ${probe.version}`);
+    } else if (flags.files.length === 0) {
+      if (!flags.quiet) progress.log("no server was named: running on a private throwaway MariaDB");
+      const sandbox = await startSandbox();
+      ({ stop, db } = sandbox);
+    }
+    const interruption = watchSignals(progress);
+    const summary = await main({
+      db,
+      ...(queries && { queries }),
+      workers: flags.workers,
+      options: {
+        threads,
+        ...(!flags.quiet && { progress }),
+        ...(flags.dryRun && { dryRun: printQuery }),
+        ...(flags.rows && { onRows: (lines: Uint8Array) => writeRows(lines, interruption.drain) }),
+        retries: flags.retries,
+        connectTimeoutSeconds: flags.connectTimeoutSeconds,
+        ...(flags.timeoutSeconds && { timeoutSeconds: flags.timeoutSeconds }),
+        ...(flags.maxFailures && { maxFailures: flags.maxFailures }),
+        idempotent: flags.idempotent,
+        signal: interruption.drain.signal,
+        killSignal: interruption.kill.signal,
+      },
+    });
+    if (flags.dryRun) return 0;
+    const status = finish(summary, flags, progress);
+    return interruption.status() || status;
   } catch (error) {
-    const summary = error instanceof RunError ? error.summary : undefined;
-    if (summary && summary.total > 0) for (const line of reportLines(summary)) progress.log(line);
+    const summary = error instanceof RunError && error.summary.workers > 0 ? error.summary : undefined;
+    const status = summary && flags ? Math.max(1, finish(summary, flags, progress)) : 2;
     progress.log(`myscript: ${error instanceof Error ? error.message : error}`);
-    return Math.max(summary && summary.workers > 0 ? 1 : 2, summary ? exitStatus(summary) : 0);
+    return status;
+  } finally {
+    if (flags?.files.includes("-")) process.stdin.destroy();
+    await stop();
   }
 }
 
-function exitStatus(summary: Summary): number {
-  if (summary.unknown > 0) return 3;
-  return summary.done === summary.total ? 0 : 1;
+/** Tries to reach the server until the time is up, as long as what stands in the way may pass. */
+async function reach(server: Server, timeoutSeconds: number, progress: Progress): Promise<Probe> {
+  const deadline = performance.now() + timeoutSeconds * 1000;
+  for (let tries = 0; ; tries++) {
+    const leftSeconds = (deadline - performance.now()) / 1000;
+    try {
+      return await probeServer(server, Math.max(leftSeconds, 1));
+    } catch (error) {
+      if (!passes((error as Error).cause as DatabaseError) || leftSeconds < 1) throw error;
+      if (tries === 0) progress.log(`${(error as Error).message}: trying again for up to ${timeoutSeconds} s`);
+      await sleep(500);
+    }
+  }
+}
+
+/** Reads the first query, so that a file that cannot be read ends the command before it starts anything. */
+async function begin(queries: AsyncGenerator<Query>): Promise<AsyncIterable<Query>> {
+  const first = await queries.next();
+  return (async function* () {
+    if (first.done) return;
+    yield first.value;
+    yield* queries;
+  })();
+}
+
+/** Warns of the first statement that means something to one connection only. */
+async function* warned(
+  queries: AsyncIterable<{ sql: string; at: string }>,
+  workers: number,
+  progress: Progress,
+): AsyncGenerator<Query> {
+  let warn = workers > 1;
+  for await (const query of queries) {
+    const statement = warn && sessionStatement(query.sql);
+    if (statement) {
+      progress.log(
+        `warning: ${query.at}: ${statement} means something to one connection, and there are ${workers}: ` +
+          "-j 1 runs everything in order on one",
+      );
+      warn = false;
+    }
+    yield query;
+  }
+}
+
+/** The first SIGINT or SIGTERM drains, the second interrupts what is in flight; SIGUSR2 shows what is in flight. */
+function watchSignals(progress: Progress) {
+  const drain = new AbortController();
+  const kill = new AbortController();
+  let status = 0;
+  for (const [signal, exitStatus] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const) {
+    process.on(signal, () => {
+      if (status === 0) progress.log(`${signal}: waiting for what is in flight; once more interrupts it`);
+      (status === 0 ? drain : kill).abort();
+      status ||= exitStatus;
+    });
+  }
+  process.on("SIGUSR2", progress.report);
+  return { drain, kill, status: () => status };
+}
+
+/** Writes rows to stdout and waits while its reader is slow; a reader that has gone ends the run. */
+async function writeRows(lines: Uint8Array, drain: AbortController): Promise<void> {
+  const { stdout } = process;
+  if (!stdout.writable) return drain.abort();
+  if (stdout.write(lines)) return;
+  await new Promise<void>((resolve) => {
+    stdout.once("drain", resolve);
+    stdout.once("close", resolve);
+  });
+}
+
+/** Tab-separated seq and SQL, in one line: a line break, a tab and a backslash are escaped as the mysql client does. */
+function printQuery(seq: number, unit: unknown): void {
+  const { sql, values } =
+    typeof unit === "string" ? { sql: unit, values: undefined } : (unit as Exclude<Query, string>);
+  const text = values ? mysql.format(sql, values as string[]) : sql;
+  const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
+  print(`${seq}\t${text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!)}`);
+}
+
+function finish(summary: Summary, flags: Flags, progress: Progress): number {
+  const status = summary.unknown > 0 ? 3 : summary.done === summary.total ? 0 : 1;
+  if (!flags.quiet || status !== 0) for (const line of reportLines(summary)) progress.log(line);
+  if (flags.json) print(JSON.stringify(summary));
+  return status;
+}
+
+function print(text: string): number {
+  process.stdout.write(`${text}\n`);
+  return 0;
+}
+
+function versionOf(packageUrl: URL): string {
+  return `myscript ${JSON.parse(readFileSync(packageUrl, "utf8")).version}`;
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -43,6 +43,11 @@ export interface Server {
  */
 export function resolveServer(flags: ServerFlags, env = process.env, home = homedir()): Server | undefined {
   const url = flags.url ? parseUrl(flags.url) : {};
+  if (url.password) {
+    throw new UsageError(
+      "--url must not hold a password, which ps would show: put it into MYSQL_PWD or an option file",
+    );
+  }
   rejectContradictions(flags, url);
   const sources: Source[] = [
     { settings: url, nameOf: (setting) => `${setting} in --url` },

@@ -9,6 +9,7 @@ export function reportLines(summary: Summary): string[] {
   const others = (["failed", "unknown", "skipped"] as const).filter((outcome) => summary[outcome] > 0);
   const counts = others.map((outcome) => `, ${count(summary[outcome])} ${outcome}`).join("");
   const lines = [
+    ...(summary.reason === undefined ? [] : [`ended early: ${summary.reason}`]),
     `${count(done)} of ${count(total)} queries done${counts}, in ${significant(seconds)} s (${count(perSecond)} a second)`,
     `${count(rows)} rows, ${count(retries)} retries; latency ${significant(latencyMs.p50)} ms (median), ` +
       `${significant(latencyMs.p95)} (p95), ${significant(latencyMs.p99)} (p99), ${significant(latencyMs.max)} (longest)`,

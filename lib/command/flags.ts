@@ -1,0 +1,165 @@
+/** The command line: what may stand on it, and what it means. */
+import { parseArgs } from "node:util";
+import { type ServerFlags, UsageError } from "./config.ts";
+
+export const help = `Usage: myscript.ts [options] [file.sql ...]        "-" is standard input; without files: buildQueries()
+
+Work
+  -j, --workers N          queries at a time (4)
+      --threads N          worker threads that carry them (one a processor)
+      --dry-run            print the queries, one a line with its seq; run nothing
+
+Server (MYSQL_HOST, MYSQL_TCP_PORT, MYSQL_UNIX_PORT, MYSQL_USER, MYSQL_PWD, MYSQL_DATABASE and ~/.my.cnf count, too)
+      --url URL            mysql://user@host:3306/database
+      --defaults-file F    an option file instead of ~/.my.cnf
+  -h, --host H   -P, --port N   -S, --socket F   -u, --user U   -D, --database D
+      --ssl-mode MODE      DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY
+      --ssl-ca F           certificates of the authorities to trust
+      --connect-timeout S  how long to try to get a connection (60)
+
+Failures
+      --retries N          how often a query is sent again after a deadlock and the like (10)
+      --timeout S          a query that runs longer is interrupted, and has failed
+      --max-failures N     start nothing more after so many
+      --idempotent         running a query twice is harmless: send again what may have run
+
+Output
+      --rows               rows on stdout, as NDJSON: {"seq":12,"row":{...}}
+      --json               the summary on stdout, as one line of JSON, after the rows
+  -q, --quiet              no bar and no summary, only what went wrong
+      --help   --version
+
+Exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server; 3 some are unknown:
+they may have run; 130 and 143 after a signal. Ctrl-C lets what is in flight end; twice interrupts it.`;
+
+const options = {
+  workers: { type: "string", short: "j" },
+  threads: { type: "string" },
+  "dry-run": { type: "boolean" },
+  url: { type: "string" },
+  "defaults-file": { type: "string" },
+  host: { type: "string", short: "h" },
+  port: { type: "string", short: "P" },
+  socket: { type: "string", short: "S" },
+  user: { type: "string", short: "u" },
+  database: { type: "string", short: "D" },
+  "ssl-mode": { type: "string" },
+  "ssl-ca": { type: "string" },
+  "connect-timeout": { type: "string" },
+  retries: { type: "string" },
+  timeout: { type: "string" },
+  "max-failures": { type: "string" },
+  idempotent: { type: "boolean" },
+  rows: { type: "boolean" },
+  json: { type: "boolean" },
+  quiet: { type: "boolean", short: "q" },
+  help: { type: "boolean" },
+  version: { type: "boolean" },
+} as const;
+
+/** What the command line says, checked. */
+export interface Flags {
+  readonly files: readonly string[];
+  readonly server: ServerFlags;
+  readonly workers: number;
+  readonly threads: number | undefined;
+  readonly dryRun: boolean;
+  readonly connectTimeoutSeconds: number;
+  readonly retries: number;
+  readonly timeoutSeconds: number | undefined;
+  readonly maxFailures: number | undefined;
+  readonly idempotent: boolean;
+  readonly rows: boolean;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly help: boolean;
+  readonly version: boolean;
+}
+
+/** @throws UsageError that says in one line what is wrong and what would be right. */
+export function parseFlags(args: readonly string[]): Flags {
+  const { values, positionals: files } = parse(args);
+  const flags: Flags = {
+    files,
+    server: values,
+    workers: count("workers", values.workers, 1) ?? 4,
+    threads: count("threads", values.threads, 1),
+    dryRun: values["dry-run"] ?? false,
+    connectTimeoutSeconds: seconds("connect-timeout", values["connect-timeout"]) ?? 60,
+    retries: count("retries", values.retries, 0) ?? 10,
+    timeoutSeconds: seconds("timeout", values.timeout),
+    maxFailures: count("max-failures", values["max-failures"], 1),
+    idempotent: values.idempotent ?? false,
+    rows: values.rows ?? false,
+    json: values.json ?? false,
+    quiet: values.quiet ?? false,
+    help: values.help ?? false,
+    version: values.version ?? false,
+  };
+  if (flags.threads !== undefined && flags.threads > flags.workers) {
+    throw new UsageError(
+      `--threads ${flags.threads} contradicts --workers ${flags.workers}: at most one thread a worker`,
+    );
+  }
+  if (flags.dryRun && (flags.rows || flags.json)) {
+    throw new UsageError(`--${flags.rows ? "rows" : "json"} contradicts --dry-run, which runs nothing`);
+  }
+  if (files.filter((file) => file === "-").length > 1)
+    throw new UsageError('Standard input, "-", can be read only once');
+  return flags;
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string };
+    const unknown = /^Unknown option '(-[^']*)'/.exec(message)?.[1];
+    if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" && unknown) {
+      throw new UsageError(`Unknown option ${unknown}: ${suggest(unknown)}`);
+    }
+    const [, option, problem] = /^Option '(?:-\w, )?(--[\w-]+)[^']*' ?(.*)/s.exec(message) ?? [];
+    if (problem?.startsWith("argument missing")) throw new UsageError(`${option} needs a value`);
+    if (problem?.startsWith("does not take")) throw new UsageError(`${option} takes no value`);
+    if (problem?.includes("ambiguous"))
+      throw new UsageError(`${option} needs a value: one that begins with "-" is given as ${option}=VALUE`);
+    throw new UsageError(message.split("\n")[0]!, { cause: error });
+  }
+}
+
+function suggest(unknown: string): string {
+  const name = unknown.replace(/^-+/, "");
+  if (/^p|^password/.test(name)) return "a password goes into MYSQL_PWD or an option file, where ps does not show it";
+  const distances = Object.keys(options).map((known) => ({ known, distance: distance(name, known) }));
+  const nearest = distances.reduce((best, other) => (other.distance < best.distance ? other : best));
+  return nearest.distance <= 3 && nearest.distance < name.length
+    ? `did you mean --${nearest.known}?`
+    : "--help lists the options";
+}
+
+/** Levenshtein's: how many letters to insert, remove or replace. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+function count(name: string, text: string | undefined, least: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
+  throw new UsageError(`--${name} must be a whole number from ${least}, not ${JSON.stringify(text)}`);
+}
+
+function seconds(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (/^\d*\.?\d+$/.test(text) && value > 0 && value <= 2_000_000) return value; // the range of a timer
+  throw new UsageError(`--${name} must be a number of seconds above 0, not ${JSON.stringify(text)}`);
+}
