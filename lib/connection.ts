@@ -16,46 +16,59 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
   return connection;
 }
 
-/** Takes the rows of one result; returns false to get no more until the connection is resumed. */
-export type RowSink = (row: unknown[]) => boolean;
+/** Hears of a query's results while they come; a text of several statements has several, counted from 0. */
+export interface ResultListener {
+  /** A result with columns begins. The function that it returns takes its rows, and returns false to make them wait. */
+  readonly onResult?: (index: number, fields: FieldPacket[]) => (row: unknown[]) => boolean;
+  /** A result is complete. */
+  readonly onDone?: (index: number, rows: number) => void;
+}
 
 /**
  * Runs one query: SQL text as text, `{ sql, values }` as a prepared statement.
  *
- * It listens to mysql2's events, which cost less than its promises and keep no rows. With `onResult`, each result's rows go
- * to the sink that it makes for the result's columns, and all is text, as the server prints it.
+ * It listens to mysql2's events, which cost less than its promises and keep no rows. With `onResult`, all is sent as text,
+ * as values come as the server prints them only then.
  *
  * @returns the number of rows: returned by a SELECT, matched by an UPDATE, inserted, deleted.
  */
-export function execute(
-  connection: Connection,
-  query: Query,
-  onResult?: (fields: FieldPacket[]) => RowSink,
-): Promise<number> {
+export function execute(connection: Connection, query: Query, listener: ResultListener = {}): Promise<number> {
+  const { onResult, onDone } = listener;
   return new Promise((resolve, reject) => {
-    let rows = 0;
+    let rows = 0; // of all results
+    let before = 0; // of the results that are complete
+    let complete = 0;
     let isRow = false;
-    let sink: RowSink | undefined;
+    let sink: ((row: unknown[]) => boolean) | undefined;
     let failure: Error | undefined;
+    const completeTo = (count: number) => {
+      for (; complete < count; complete++) {
+        onDone?.(complete, rows - before);
+        before = rows;
+      }
+    };
     const settle = () => {
       connection.removeListener("error", fail);
-      if (failure) reject(failure);
-      else resolve(rows);
+      if (failure) return reject(failure);
+      completeTo(complete + 1);
+      resolve(rows);
     };
     const fail = (error: Error) => {
-      failure = error;
+      failure ??= error;
+      completeTo(resultsOf(command));
       settle();
     };
     connection.on("error", fail); // a lost connection is told to the connection, not to the query
-    let command: ReturnType<Connection["query"]>;
+    let command: ReturnType<Connection["query"]> | undefined;
     try {
       command = send(connection, query, onResult !== undefined);
     } catch (error) {
       return fail(error as Error); // mysql2 refuses values such as undefined by throwing
     }
     command.on("fields", (fields: FieldPacket[] | undefined) => {
+      completeTo(resultsOf(command));
       isRow = fields !== undefined;
-      sink = fields && onResult?.(fields);
+      sink = fields && onResult?.(complete, fields);
     });
     command.on("result", (result: unknown) => {
       if (!isRow) rows += (result as { affectedRows: number }).affectedRows;
@@ -66,9 +79,15 @@ export function execute(
     });
     command.on("error", (error: Error) => {
       failure = error;
+      completeTo(resultsOf(command));
     });
     command.on("end", settle);
   });
+}
+
+/** How many results of a command have come to their end. mysql2 tells it nowhere else. */
+function resultsOf(command: unknown): number {
+  return (command as { _resultIndex?: number } | undefined)?._resultIndex ?? 0;
 }
 
 function send(connection: Connection, query: Query, wantsRows: boolean): ReturnType<Connection["query"]> {
@@ -78,6 +97,21 @@ function send(connection: Connection, query: Query, wantsRows: boolean): ReturnT
   }
   if (values) return connection.execute({ sql, rowsAsArray: true }, values as (string | null)[]);
   return connection.query({ sql, rowsAsArray: true });
+}
+
+/**
+ * Rejects with the server's error for a text that is more than one statement, where the connection would run them all.
+ *
+ * Preparing takes one statement only; 1295 says that it is one, of a kind that cannot be prepared.
+ */
+export function checkOneStatement(connection: Connection, sql: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    connection.prepare(sql, (error, statement) => {
+      if (error && error.errno !== 1295) return reject(error);
+      statement?.close();
+      resolve();
+    });
+  });
 }
 
 /** The mysql2 connection in whatever a script's `workerInit()` returned, if there is one. */

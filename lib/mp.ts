@@ -4,64 +4,19 @@
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
 import { availableParallelism } from "node:os";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { Backlog } from "./backlog.ts";
+import { startFeed } from "./feed.ts";
 import { myglobals } from "./myglobals.ts";
+import type { Source, Summary, WorkOptions } from "./options.ts";
 import { startThread, type Thread } from "./pool.ts";
-import type { InFlight, Progress, Snapshot } from "./progress.ts";
-import { describeUnit, type Outcome, Packer, type Query, type Segment } from "./queue.ts";
-import { Counters, type Ended, type Result, Tally } from "./stats.ts";
-import type { FromThread, PlainError, ToThread } from "./worker.ts";
+import type { InFlight, Snapshot } from "./progress.ts";
+import { describeUnit, type Outcome, type Query, type Segment } from "./queue.ts";
+import { Counters, type Ended, Tally } from "./stats.ts";
+import type { FromThread, PlainError, ToThread } from "./thread.ts";
 
+export type { Source, Summary, WorkOptions } from "./options.ts";
 export type { Query } from "./queue.ts";
 export type { Ended, Failure } from "./stats.ts";
-
-/** Where the queries come from: of any length, as fast or slow as it likes. */
-export type Source<Unit> = Iterable<Unit> | AsyncIterable<Unit>;
-
-export interface WorkOptions {
-  /** Worker threads that carry the workers. @default one a processor, at most one a worker */
-  threads?: number;
-  /** URL of a module whose exported `workerInit()` or `workerDo()` replace the default ones. */
-  script?: string | URL;
-  /** Shows how far the run is. */
-  progress?: Progress;
-  /** Is called in the parent with each query that has ended, in no particular order, within a moment of its end. */
-  onEnded?: (ended: Ended) => void;
-  /**
-   * Is called with the rows of SELECT, SHOW, CALL and RETURNING: whole lines of NDJSON, `{"seq":12,"row":{…}}`.
-   * While the promise that it returns is pending, the queries wait.
-   */
-  onRows?: (lines: Uint8Array) => void | Promise<void>;
-  /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */
-  retries?: number;
-  /** How long to try to get a connection, at the start and after one was lost. @default 60 */
-  connectTimeoutSeconds?: number;
-  /** A query that runs longer is interrupted on the server, and has failed. @default no limit */
-  timeoutSeconds?: number;
-  /** Starts nothing more after so many queries have failed or are unknown. @default no limit */
-  maxFailures?: number;
-  /** Says that running a query twice is harmless: one that may have run is sent again. @default false */
-  idempotent?: boolean;
-  /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
-  signal?: AbortSignal;
-  /** Is called with each query instead of running it; nothing is started. */
-  dryRun?: (seq: number, unit: unknown) => void;
-  /** Interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
-  killSignal?: AbortSignal;
-}
-
-/** How a run ended. */
-export interface Summary extends Result {
-  seconds: number;
-  /** Queries that ended, skipped ones not counted, per second. */
-  perSecond: number;
-  /** Workers that got a connection. */
-  workers: number;
-  threads: number;
-  /** Why queries were skipped. */
-  reason?: string;
-}
 
 /** The run as a whole went wrong, not a query of it. */
 export class RunError extends Error {
@@ -75,8 +30,6 @@ export class RunError extends Error {
   }
 }
 
-/** Segments kept ready beyond the one that is being worked on. */
-const segmentsAhead = 2;
 /** How often the records are read and the bar is drawn, when nothing else makes it necessary. */
 const tickMs = 100;
 /** Threads that may die one after the other, without anything that they had finished. */
@@ -85,8 +38,6 @@ const deathsInARow = 5;
 const endMs = 2000;
 /** The same, for queries that were interrupted. */
 const killMs = 1500;
-/** How long the source of the queries may keep this thread busy before others get their turn. */
-const busyMs = 10;
 
 /**
  * Runs every query of the queue once, `workers` at a time, and returns when all have ended.
@@ -113,7 +64,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   checkCount("workers", workers);
   const { threads = Math.min(workers, availableParallelism()), script, progress, idempotent = false } = options;
   const { retries = 10, connectTimeoutSeconds = 60, timeoutSeconds, maxFailures = Number.POSITIVE_INFINITY } = options;
+  const { batch = 1 } = options;
   checkCount("threads", threads);
+  checkCount("queries in a batch", batch);
   if (threads > workers) {
     throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
   }
@@ -122,7 +75,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const counters = new Counters(workers);
   const tally = new Tally();
   const backlog = new Backlog<Thread>();
-  const packer = new Packer();
   const errors = new Map<number, PlainError>(); // by seq, until the query's record is read
   const pool = new Set<Thread>();
   const connected = new Set<number>();
@@ -137,7 +89,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   let progressAtDeath = 0;
   let diedAt = Number.NEGATIVE_INFINITY;
   let over = false;
-  let wakeFeed = () => {};
   let finish = () => {};
   const finished = new Promise<void>((resolve) => {
     finish = () => {
@@ -159,9 +110,22 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     broadcast({ type: "kill" });
     setTimeout(terminate, killMs).unref();
   };
+  const feed = startFeed(
+    queue,
+    () => backlog.open.length,
+    release,
+    () => backlog.takeSpare(),
+  );
+  feed.ended.then(
+    () => {
+      sourceEnded = true;
+      total = released;
+      look();
+    },
+    (error) => stop(error instanceof Error ? error.message : String(error), true),
+  );
   onAbort(options.signal, drain);
   onAbort(options.killSignal, kill);
-  feed().catch((error) => stop(error instanceof Error ? error.message : String(error), true));
   await finished;
   clearInterval(timer);
   options.signal?.removeEventListener("abort", drain);
@@ -192,6 +156,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
         timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
         idempotent,
         rows: options.onRows !== undefined,
+        batch,
       },
       (message) => receive(thread, message),
     );
@@ -269,36 +234,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     look();
   }
 
-  /** Puts the queries into segments, a few ahead of the workers. */
-  async function feed(): Promise<void> {
-    let turnAt = performance.now();
-    for await (const unit of queue) {
-      if (ended) return;
-      packer.add(unit);
-      // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
-      if (packer.size === 1) setImmediate(look);
-      if (packer.full) {
-        while (backlog.open.length >= segmentsAhead && !ended) {
-          await new Promise<void>((resolve) => {
-            wakeFeed = resolve;
-          });
-        }
-        release();
-      }
-      if (performance.now() - turnAt > busyMs) {
-        await nextTurn();
-        turnAt = performance.now();
-      }
-    }
-    release();
-    total = released;
-    sourceEnded = true;
-    look();
-  }
-
-  function release(): void {
-    if (packer.size === 0 || ended) return;
-    const segment = packer.seal(backlog.takeSpare());
+  function release(segment: Segment): void {
     released += segment.count;
     backlog.add(segment);
     for (const thread of pool) announce(segment, thread);
@@ -307,9 +243,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   /** Reads the records, and does what they make necessary. */
   function look(): void {
     for (const segment of backlog.collect(collect)) for (const thread of pool) announce(segment, thread);
-    const ahead = backlog.open.length;
-    if (ahead === 0) release();
-    if (ahead < segmentsAhead) wakeFeed();
+    feed.poke();
     const { failed, unknown } = tally;
     if (failed + unknown >= maxFailures) stop(`${failed + unknown} queries failed or are unknown`);
     progress?.update(snapshot());
@@ -335,10 +269,10 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   function stop(reason: string, error = false): void {
     if (ended) return;
     ended = { reason, error };
-    if (packer.size > 0) backlog.add(packer.seal());
+    const unreleased = feed.stop();
+    if (unreleased) backlog.add(unreleased);
     backlog.skipRest(workers + 1);
     broadcast({ type: "drain" });
-    wakeFeed();
     setImmediate(look); // not at once: it may be looking just now
   }
 

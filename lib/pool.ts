@@ -1,7 +1,7 @@
 /** The worker threads, from the parent's side: starting them, hearing of their end, ending them. */
 import { Worker } from "node:worker_threads";
 import { findUncloneable, myglobals } from "./myglobals.ts";
-import type { FromThread, ThreadData, ToThread } from "./worker.ts";
+import type { FromThread, ThreadData, ToThread } from "./thread.ts";
 
 /** One worker thread. */
 export interface Thread {

@@ -32,30 +32,31 @@ test("doWork() tells the truth when the server is killed half-way and restarted"
   }
 });
 
-test("doWork() tells the truth while connections are killed all the time", async () => {
-  let over = false;
-  let kills = 0;
-  const killing = (async () => {
-    while (!over) {
-      const list = await sql<{ id: number }>(
-        "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = 'myscript'",
-      );
-      const victim = list[Math.floor(random() * list.length)];
-      if (victim)
-        await sql(`KILL CONNECTION ${victim.id}`).then(
-          () => kills++,
-          () => {},
+for (const batch of [1, 16])
+  test(`doWork() tells the truth while connections are killed all the time, in batches of ${batch}`, async () => {
+    let over = false;
+    let kills = 0;
+    const killing = (async () => {
+      while (!over) {
+        const list = await sql<{ id: number }>(
+          "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = 'myscript'",
         );
-      await sleep(random() * 10);
-    }
-  })();
-  const summary = await updateAll({});
-  over = true;
-  await killing;
-  assert.ok(kills > 0);
-  assert.equal(summary.done + summary.unknown, rows);
-  assert.ok(summary.failures.every(({ outcome }) => outcome === "unknown"));
-});
+        const victim = list[Math.floor(random() * list.length)];
+        if (victim)
+          await sql(`KILL CONNECTION ${victim.id}`).then(
+            () => kills++,
+            () => {},
+          );
+        await sleep(random() * 10);
+      }
+    })();
+    const summary = await updateAll({ batch });
+    over = true;
+    await killing;
+    assert.ok(kills > 0);
+    assert.equal(summary.done + summary.unknown, rows);
+    assert.ok(summary.failures.every(({ outcome }) => outcome === "unknown"));
+  });
 
 test("doWork() tells the truth while threads are killed", async (t) => {
   const alive = captureThreads(t);

@@ -67,6 +67,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
         ...(flags.dryRun && { dryRun: printQuery }),
         ...(flags.rows && { onRows: (lines: Uint8Array) => writeRows(lines, interruption.drain) }),
         retries: flags.retries,
+        batch: flags.batch,
         connectTimeoutSeconds: flags.connectTimeoutSeconds,
         ...(flags.timeoutSeconds && { timeoutSeconds: flags.timeoutSeconds }),
         ...(flags.maxFailures && { maxFailures: flags.maxFailures }),

@@ -7,6 +7,7 @@ export const help = `Usage: myscript.ts [options] [file.sql ...]        "-" is s
 Work
   -j, --workers N          queries at a time (4)
       --threads N          worker threads that carry them (one a processor)
+      --batch N            text queries in one round trip (1)
       --dry-run            print the queries, one a line with its seq; run nothing
 
 Server (MYSQL_HOST, MYSQL_TCP_PORT, MYSQL_UNIX_PORT, MYSQL_USER, MYSQL_PWD, MYSQL_DATABASE and ~/.my.cnf count, too)
@@ -35,6 +36,7 @@ they may have run; 130 and 143 after a signal. Ctrl-C lets what is in flight end
 const options = {
   workers: { type: "string", short: "j" },
   threads: { type: "string" },
+  batch: { type: "string" },
   "dry-run": { type: "boolean" },
   url: { type: "string" },
   "defaults-file": { type: "string" },
@@ -63,6 +65,7 @@ export interface Flags {
   readonly server: ServerFlags;
   readonly workers: number;
   readonly threads: number | undefined;
+  readonly batch: number;
   readonly dryRun: boolean;
   readonly connectTimeoutSeconds: number;
   readonly retries: number;
@@ -84,6 +87,7 @@ export function parseFlags(args: readonly string[]): Flags {
     server: values,
     workers: count("workers", values.workers, 1) ?? 4,
     threads: count("threads", values.threads, 1),
+    batch: count("batch", values.batch, 1) ?? 1,
     dryRun: values["dry-run"] ?? false,
     connectTimeoutSeconds: seconds("connect-timeout", values["connect-timeout"]) ?? 60,
     retries: count("retries", values.retries, 0) ?? 10,

@@ -1,0 +1,52 @@
+/** What `doWork()` takes and gives. */
+import type { Progress } from "./progress.ts";
+import type { Ended, Result } from "./stats.ts";
+
+/** Where the queries come from: of any length, as fast or slow as it likes. */
+export type Source<Unit> = Iterable<Unit> | AsyncIterable<Unit>;
+
+export interface WorkOptions {
+  /** Worker threads that carry the workers. @default one a processor, at most one a worker */
+  threads?: number;
+  /** URL of a module whose exported `workerInit()` or `workerDo()` replace the default ones. */
+  script?: string | URL;
+  /** Shows how far the run is. */
+  progress?: Progress;
+  /** Is called in the parent with each query that has ended, in no particular order, within a moment of its end. */
+  onEnded?: (ended: Ended) => void;
+  /**
+   * Is called with the rows of SELECT, SHOW, CALL and RETURNING: whole lines of NDJSON, `{"seq":12,"row":{…}}`.
+   * While the promise that it returns is pending, the queries wait.
+   */
+  onRows?: (lines: Uint8Array) => void | Promise<void>;
+  /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */
+  retries?: number;
+  /** How long to try to get a connection, at the start and after one was lost. @default 60 */
+  connectTimeoutSeconds?: number;
+  /** A query that runs longer is interrupted on the server, and has failed. @default no limit */
+  timeoutSeconds?: number;
+  /** Starts nothing more after so many queries have failed or are unknown. @default no limit */
+  maxFailures?: number;
+  /** Sends so many text queries in one round trip, at the most; each has the outcome that it would have alone. @default 1 */
+  batch?: number;
+  /** Says that running a query twice is harmless: one that may have run is sent again. @default false */
+  idempotent?: boolean;
+  /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
+  signal?: AbortSignal;
+  /** Is called with each query instead of running it; nothing is started. */
+  dryRun?: (seq: number, unit: unknown) => void;
+  /** Interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
+  killSignal?: AbortSignal;
+}
+
+/** How a run ended. */
+export interface Summary extends Result {
+  seconds: number;
+  /** Queries that ended, skipped ones not counted, per second. */
+  perSecond: number;
+  /** Workers that got a connection. */
+  workers: number;
+  threads: number;
+  /** Why queries were skipped. */
+  reason?: string;
+}

@@ -1,0 +1,143 @@
+/** One query, from its claim to its outcome: trying, trying again, connecting again, interrupting.       (worker side) */
+import { checkOneStatement, connectionIn, execute, interrupt } from "./connection.ts";
+import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "./outcome.ts";
+import type { Outcome, Query } from "./queue.ts";
+import { rowEncoder } from "./rows.ts";
+import {
+  addRows,
+  type Claim,
+  counters,
+  data,
+  inFlight,
+  isDraining,
+  killGraceMs,
+  pause,
+  plain,
+  post,
+  sendRows,
+} from "./thread.ts";
+
+/** What runs the units of work; without a `workerDo`, they are queries. */
+export interface Script {
+  readonly workerInit: () => unknown;
+  readonly workerDo: ((unit: unknown, connection: unknown) => unknown) | undefined;
+}
+
+/** What a worker's `workerInit()` returned. */
+export interface Session {
+  readonly connection: unknown;
+}
+
+/** Calls `workerInit()`, again and again while the reason for its failing may pass; `undefined` when it gave up. */
+export async function open(worker: number, { workerInit }: Script): Promise<Session | undefined> {
+  const deadline = performance.now() + data.connectTimeoutMs;
+  for (let tries = 1; !isDraining(); tries++) {
+    try {
+      const connection = await workerInit();
+      post({ type: "connected", worker });
+      return { connection };
+    } catch (error) {
+      const waitMs = backoffMs(tries);
+      if (!passes(error as DatabaseError) || performance.now() + waitMs > deadline) {
+        post({ type: "gone", worker, error: plain(error) });
+        return undefined;
+      }
+      if (tries === 1) post({ type: "waiting", worker, error: plain(error) });
+      await pause(waitMs);
+    }
+  }
+  return undefined;
+}
+
+/** Runs one query to its outcome; returns the session to go on with, or `undefined` when there is none to be had. */
+export async function run(worker: number, claim: Claim, opened: Session, script: Script): Promise<Session | undefined> {
+  const start = performance.now();
+  const output = { rows: 0 };
+  let session: Session | undefined = opened;
+  for (let tries = 1; session; tries++) {
+    claim.segment.addTry(claim.index);
+    try {
+      const rows = await attempt(worker, claim, session, script, output);
+      end(worker, claim, "done", start, typeof rows === "number" ? rows : 0);
+      return session;
+    } catch (cause) {
+      const error = cause as DatabaseError;
+      const connection = connectionIn(session.connection);
+      if (isLost(error)) {
+        connection?.destroy();
+        session = undefined;
+      } else if (connection && script.workerDo) await execute(connection, "ROLLBACK").catch(() => {}); // what it left open
+      const verdict = verdictFor(error, output.rows);
+      if (verdict === "failed" || verdict === "unknown" || tries > data.retries) {
+        fail(worker, claim, verdict === "unknown" ? "unknown" : "failed", start, cause);
+        return session ?? open(worker, script);
+      }
+      if (verdict === "retry") await pause(backoffMs(tries));
+      if (isDraining()) break;
+      session ??= await open(worker, script);
+      counters.add(worker, "retries");
+    }
+  }
+  end(worker, claim, "skipped", start, 0); // it was not applied, and the run ends before it could be tried again
+  return session;
+}
+
+/** Ends a query that has no more to be tried. */
+export function fail(worker: number, claim: Claim, outcome: "failed" | "unknown", start: number, cause: unknown): void {
+  post({ type: "error", seq: claim.segment.firstSeq + claim.index, error: plain(cause) });
+  end(worker, claim, outcome, start, 0);
+}
+
+/** Writes the outcome into the query's record: nothing else is done for it after that. */
+export function end(worker: number, claim: Claim, outcome: Outcome, start: number, rows: number): void {
+  sendRows();
+  claim.segment.end(claim.index, outcome, performance.now() - start, rows);
+  if (outcome !== "skipped") counters.add(worker, outcome);
+}
+
+function verdictFor(error: DatabaseError, rowsOutput: number) {
+  const verdict = verdictOf(error);
+  if (rowsOutput > 0) return verdict === "unknown" ? "unknown" : "failed"; // its rows would come twice
+  return verdict === "unknown" && data.idempotent ? "reconnect" : verdict;
+}
+
+/** Runs one query once, within the time limit if there is one. */
+async function attempt(
+  worker: number,
+  { segment, index }: Claim,
+  session: Session,
+  { workerDo }: Script,
+  output: { rows: number },
+): Promise<unknown> {
+  const connection = connectionIn(session.connection);
+  if (connection) inFlight.set(worker, connection);
+  let interrupting: Promise<void> | undefined;
+  const timer =
+    connection &&
+    data.timeoutMs &&
+    setTimeout(() => {
+      interrupting = interrupt([connection], killGraceMs);
+    }, data.timeoutMs);
+  try {
+    const unit = segment.unit(index);
+    if (workerDo) return await workerDo(unit, session.connection);
+    const sql = typeof unit === "string" ? unit : (unit as { sql: string }).sql;
+    if (data.batch > 1 && sql.includes(";")) await checkOneStatement(connection!, sql);
+    return await execute(connection!, unit as Query, data.rows ? { onResult } : {});
+  } catch (error) {
+    if (interrupting && error instanceof Error) error.message += ` (time limit of ${data.timeoutMs! / 1000} s)`;
+    throw error;
+  } finally {
+    inFlight.delete(worker);
+    clearTimeout(timer || undefined);
+    await interrupting;
+  }
+
+  function onResult(_: number, fields: Parameters<typeof rowEncoder>[1]) {
+    const encode = rowEncoder(segment.firstSeq + index, fields);
+    return (row: unknown[]) => {
+      output.rows++;
+      return addRows(encode(row), connection!);
+    };
+  }
+}

@@ -1,0 +1,175 @@
+/** What the workers of one thread share: its messages, its segments, waiting, and the rows on their way to the parent. */
+import { parentPort, workerData } from "node:worker_threads";
+import type { Connection } from "mysql2";
+import { interrupt } from "./connection.ts";
+import { Segment } from "./queue.ts";
+import { Counters } from "./stats.ts";
+
+/** What a thread gets at its start, as `workerData`. */
+export interface ThreadData {
+  readonly myglobals: unknown;
+  /** The numbers of the workers that this thread carries, counted from 1. */
+  readonly workers: readonly number[];
+  /** URL of the module whose `workerInit` and `workerDo` replace the default ones. */
+  readonly script: string | undefined;
+  readonly counters: SharedArrayBuffer;
+  readonly retries: number;
+  readonly connectTimeoutMs: number;
+  readonly timeoutMs: number | undefined;
+  readonly idempotent: boolean;
+  /** Whether the parent wants the rows. */
+  readonly rows: boolean;
+  /** Queries in one round trip, at the most. */
+  readonly batch: number;
+}
+
+export type ToThread =
+  | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
+  /** The parent has taken so many bytes of the thread's rows. */
+  | { readonly type: "taken"; readonly bytes: number }
+  /** `drain`: start nothing more. `kill`: interrupt what is in flight. `end`: all is done, close the connections. */
+  | { readonly type: "drain" | "kill" | "end" };
+
+export type FromThread =
+  /** The thread will not look again into the segment that begins with this query. */
+  | { readonly type: "left"; readonly firstSeq: number }
+  /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
+  | { readonly type: "connected" | "idle"; readonly worker: number }
+  | { readonly type: "waiting" | "gone"; readonly worker: number; readonly error: PlainError }
+  /** Whole lines of NDJSON. */
+  | { readonly type: "rows"; readonly lines: Uint8Array }
+  | { readonly type: "error"; readonly seq: number; readonly error: PlainError };
+
+/** An Error loses its class and its `code` on the way between threads: this travels instead. */
+export interface PlainError {
+  readonly message: string;
+  /** The server's, mysql2's or Node's, such as `ER_DUP_ENTRY`; else the class of the error. */
+  readonly code: string;
+  readonly errno?: number;
+}
+
+/** A query that a worker has claimed. */
+export interface Claim {
+  readonly segment: Segment;
+  readonly index: number;
+}
+
+/** Rows are sent in pieces of about so many characters, and at the end of each query. */
+const pieceLength = 1 << 16;
+/** Bytes of rows that may be on their way to a parent that takes them slowly; then the queries wait. */
+const bytesOnTheWay = 1 << 20;
+/** How long a server may take to answer `KILL QUERY`, before the connection is given up. */
+export const killGraceMs = 5000;
+
+const port = parentPort!;
+export const data = workerData as ThreadData;
+export const counters = new Counters(data.counters);
+/** What each worker's connection is running. */
+export const inFlight = new Map<number, Connection>();
+
+const segments: Segment[] = [];
+const full = new Set<Connection>(); // paused until the parent has taken some rows
+const wakers: (() => void)[] = [];
+const pausing = new Set<() => void>();
+let rowLines = "";
+let bytesUntaken = 0;
+let draining = false;
+let ended = false;
+
+/** Starts to listen to the parent. */
+export function listen(): void {
+  port.on("message", (message: ToThread) => {
+    if (message.type === "segment") {
+      while (segments[0]?.exhausted) leaveSegment(); // when all of the thread's workers are busy with something slow
+      segments.push(new Segment(message.shared));
+    } else if (message.type === "taken") {
+      bytesUntaken -= message.bytes;
+      for (const connection of full) connection.resume();
+      full.clear();
+    } else if (message.type === "kill") interrupt([...inFlight.values()], killGraceMs);
+    else {
+      draining = true;
+      ended = message.type === "end";
+      for (const go of pausing) go();
+    }
+    for (const wake of wakers.splice(0)) wake();
+  });
+}
+
+/** Lets the thread end when nothing else keeps it. */
+export function hangUp(): void {
+  port.close();
+}
+
+/** Whether the run ends: nothing is to be started or tried again. */
+export function isDraining(): boolean {
+  return draining;
+}
+
+/** Claims the next query for a worker, if one is there now. */
+export function claimNow(worker: number): Claim | undefined {
+  for (let segment = segments[0]; segment; segment = segments[0]) {
+    const index = segment.claim(worker);
+    if (index >= 0) return { segment, index };
+    leaveSegment();
+  }
+  return undefined;
+}
+
+/** Claims the next query for a worker, as soon as there is one; `undefined` when there will be none. */
+export async function claimNext(worker: number): Promise<Claim | undefined> {
+  for (;;) {
+    const claim = bytesUntaken < bytesOnTheWay ? claimNow(worker) : undefined;
+    if (claim || ended) return claim;
+    post({ type: "idle", worker });
+    await new Promise<void>((resolve) => wakers.push(resolve));
+  }
+}
+
+function leaveSegment(): void {
+  const left = segments.shift();
+  if (left) post({ type: "left", firstSeq: left.firstSeq });
+}
+
+/** Adds lines to the rows for the parent; returns false when `connection` is to wait, and is resumed later. */
+export function addRows(lines: string, connection: Connection): boolean {
+  rowLines += lines;
+  if (rowLines.length < pieceLength) return true;
+  sendRows();
+  if (bytesUntaken < bytesOnTheWay) return true;
+  full.add(connection);
+  return false;
+}
+
+/** Sends the rows that are there. */
+export function sendRows(): void {
+  if (rowLines === "") return;
+  const lines = new TextEncoder().encode(rowLines);
+  port.postMessage({ type: "rows", lines } satisfies FromThread, [lines.buffer as ArrayBuffer]);
+  rowLines = "";
+  bytesUntaken += lines.length;
+}
+
+/** Waits, but not longer than until the run ends. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(go, draining ? 0 : ms);
+    pausing.add(go);
+    function go() {
+      clearTimeout(timer);
+      pausing.delete(go);
+      resolve();
+    }
+  });
+}
+
+export function post(message: FromThread): void {
+  port.postMessage(message);
+}
+
+/** What of an error can travel to the parent. */
+export function plain(error: unknown): PlainError {
+  if (!(error instanceof Error)) return { message: String(error), code: "Error" };
+  const { code = error.name, errno } = error as { code?: string; errno?: number };
+  return { message: error.message || code, code, ...(errno !== undefined && { errno }) };
+}
