@@ -3,6 +3,8 @@ import { type Outcome, outcomeOf, type Segment } from "./queue.ts";
 
 interface Live<Thread> {
   readonly segment: Segment;
+  /** Queries that were released before this segment. */
+  readonly before: number;
   readonly collected: Uint8Array;
   /** Queries that are not collected yet. */
   left: number;
@@ -13,9 +15,34 @@ interface Live<Thread> {
 export class Backlog<Thread> {
   #live: Live<Thread>[] = [];
   #spare: SharedArrayBuffer | undefined;
+  #released = 0;
 
   add(segment: Segment): void {
-    this.#live.push({ segment, collected: new Uint8Array(segment.count), left: segment.count, holders: new Map() });
+    const { count } = segment;
+    this.#live.push({
+      segment,
+      before: this.#released,
+      collected: new Uint8Array(count),
+      left: count,
+      holders: new Map(),
+    });
+    this.#released += count;
+  }
+
+  /** How many queries were released. */
+  get released(): number {
+    return this.#released;
+  }
+
+  /** The seq of the last of the first `count` queries that were released, while its segment is live. */
+  seqAt(count: number): number | undefined {
+    const live = this.#live.find(({ before, segment }) => count <= before + segment.count);
+    return live && count > live.before ? live.segment.seq(count - live.before - 1) : undefined;
+  }
+
+  /** Lets the workers claim the first `count` queries that were released. */
+  admit(count: number): void {
+    for (const { segment, before } of this.#live) segment.admit(Math.min(Math.max(0, count - before), segment.count));
   }
 
   /** Notes that a segment is announced to a thread. */
@@ -24,9 +51,9 @@ export class Backlog<Thread> {
     holders.set(thread, (holders.get(thread) ?? 0) + 1);
   }
 
-  /** Notes that a thread has left the segment that begins with this query. */
-  leave(firstSeq: number, thread: Thread): void {
-    const { holders } = this.#live.find(({ segment }) => segment.firstSeq === firstSeq)!;
+  /** Notes that a thread has left the segment with this id. */
+  leave(id: number, thread: Thread): void {
+    const { holders } = this.#live.find(({ segment }) => segment.id === id)!;
     const times = holders.get(thread)! - 1;
     if (times > 0) holders.set(thread, times);
     else holders.delete(thread);
@@ -99,7 +126,7 @@ export class Backlog<Thread> {
   skipRest(claimer: number): void {
     for (const { segment } of this.#live) {
       segment.rewind();
-      for (let index = segment.claim(claimer); index >= 0; index = segment.claim(claimer)) {
+      for (let index = segment.claimAny(claimer); index >= 0; index = segment.claimAny(claimer)) {
         segment.end(index, "skipped", 0, 0);
       }
     }

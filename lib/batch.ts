@@ -107,7 +107,7 @@ async function attemptAll(
       ...(data.rows && {
         onResult(at: number, fields: Parameters<typeof rowEncoder>[1]) {
           const { segment, index } = claims[at]!;
-          const encode = rowEncoder(segment.firstSeq + index, fields);
+          const encode = rowEncoder(segment.seq(index), fields);
           return (row: unknown[]) => addRows(encode(row), connection);
         },
       }),

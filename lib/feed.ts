@@ -17,18 +17,19 @@ export interface Feed {
   stop(): Segment | undefined;
 }
 
-/**
- * Starts to read the source.
- *
- * @param ahead says how many segments have queries left to claim.
- * @param release takes each segment; `takeSpare` gives memory that can be used again.
- */
-export function startFeed(
-  source: Source<unknown>,
-  ahead: () => number,
-  release: (segment: Segment) => void,
-  takeSpare: () => SharedArrayBuffer | undefined,
-): Feed {
+export interface FeedOptions {
+  /** Says how many segments have queries left to claim. */
+  readonly ahead: () => number;
+  /** Says whether a query is to be run. */
+  readonly select: (seq: number, unit: unknown) => boolean;
+  /** Takes each segment. */
+  readonly release: (segment: Segment) => void;
+  /** Gives a segment's memory that can be used again. */
+  readonly takeSpare: () => SharedArrayBuffer | undefined;
+}
+
+/** Starts to read the source. */
+export function startFeed(source: Source<unknown>, { ahead, select, release, takeSpare }: FeedOptions): Feed {
   const packer = new Packer();
   let stopped = false;
   let wake = () => {};
@@ -47,9 +48,10 @@ export function startFeed(
 
   async function read(): Promise<void> {
     let turnAt = performance.now();
+    let seq = 0;
     for await (const unit of source) {
       if (stopped) return;
-      packer.add(unit);
+      if (select(++seq, unit)) packer.add(unit, seq);
       // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
       if (packer.size === 1) setImmediate(() => ahead() === 0 && flush());
       if (packer.full) {

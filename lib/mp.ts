@@ -32,6 +32,8 @@ export class RunError extends Error {
 
 /** How often the records are read and the bar is drawn, when nothing else makes it necessary. */
 const tickMs = 100;
+/** The same, while something may hold queries back: what is admitted evenly is admitted in such steps. */
+const gateTickMs = 20;
 /** Threads that may die one after the other, without anything that they had finished. */
 const deathsInARow = 5;
 /** How long threads have to end by themselves, once all is done. */
@@ -64,7 +66,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   checkCount("workers", workers);
   const { threads = Math.min(workers, availableParallelism()), script, progress, idempotent = false } = options;
   const { retries = 10, connectTimeoutSeconds = 60, timeoutSeconds, maxFailures = Number.POSITIVE_INFINITY } = options;
-  const { batch = 1 } = options;
+  const { batch = 1, shard, gates = [] } = options;
   checkCount("threads", threads);
   checkCount("queries in a batch", batch);
   if (threads > workers) {
@@ -81,8 +83,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const gone = new Set<number>();
   const rowsOnTheWay = new Set<Promise<void>>();
   let waiting = false;
-  let total = lengthOf(queue);
-  let released = 0;
+  const length = lengthOf(queue);
+  let admitted = 0;
+  let admitting = false;
   let sourceEnded = false;
   let ended: { reason: string; error: boolean } | undefined; // early
   let deaths = 0;
@@ -99,30 +102,29 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
 
   if (options.dryRun) {
     let seq = 0;
-    for await (const unit of queue) options.dryRun(++seq, unit);
+    for await (const unit of queue) if (isOurs(++seq)) options.dryRun(seq, unit);
     return summary();
   }
   for (let slot = 0; slot < threads; slot++) start(numbersOf(slot));
-  const timer = setInterval(look, tickMs);
+  const timer = setInterval(look, gates.length > 0 ? gateTickMs : tickMs);
   const drain = () => stop("interrupted");
   const kill = () => {
     drain();
     broadcast({ type: "kill" });
     setTimeout(terminate, killMs).unref();
   };
-  const feed = startFeed(
-    queue,
-    () => backlog.open.length,
+  const feed = startFeed(queue, {
+    ahead: () => backlog.open.length,
+    select,
     release,
-    () => backlog.takeSpare(),
-  );
+    takeSpare: () => backlog.takeSpare(),
+  });
   feed.ended.then(
     () => {
       sourceEnded = true;
-      total = released;
       look();
     },
-    (error) => stop(error instanceof Error ? error.message : String(error), true),
+    (error) => stop(messageOf(error), true),
   );
   onAbort(options.signal, drain);
   onAbort(options.killSignal, kill);
@@ -171,7 +173,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   }
 
   function receive(thread: Thread, message: FromThread): void {
-    if (message.type === "left") backlog.leave(message.firstSeq, thread);
+    if (message.type === "left") backlog.leave(message.id, thread);
     else if (message.type === "error") errors.set(message.seq, message.error);
     else if (message.type === "connected") {
       connected.add(message.worker);
@@ -195,7 +197,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     try {
       await options.onRows?.(lines);
     } catch (error) {
-      stop(`Cannot take the rows: ${error instanceof Error ? error.message : error}`, true);
+      stop(`Cannot take the rows: ${messageOf(error)}`, true);
     }
   }
 
@@ -218,7 +220,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
         segment.reopen(index);
         continue;
       }
-      errors.set(segment.firstSeq + index, { code: "THREAD_DIED", message: `Its thread died: ${cause}` });
+      errors.set(segment.seq(index), { code: "THREAD_DIED", message: `Its thread died: ${cause}` });
       segment.end(index, "unknown", Date.now() - segment.record(index).start, 0);
       counters.add(0, "unknown");
     }
@@ -234,16 +236,50 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     look();
   }
 
+  function isOurs(seq: number): boolean {
+    return !shard || (seq - shard.index) % shard.count === 0;
+  }
+
+  function select(seq: number, unit: unknown): boolean {
+    if (!isOurs(seq)) return false;
+    const outcome = options.earlier?.(seq, unit);
+    if (outcome === undefined) return true;
+    tally.addEarlier(outcome);
+    if (outcome !== "skipped") counters.add(0, outcome);
+    return false;
+  }
+
   function release(segment: Segment): void {
-    released += segment.count;
     backlog.add(segment);
+    if (gates.length === 0) segment.admit(segment.count);
     for (const thread of pool) announce(segment, thread);
+    admit();
+  }
+
+  /** Lets the workers claim as many queries as the gates allow. */
+  async function admit(): Promise<void> {
+    if (gates.length === 0 || admitting || ended) return;
+    const count = Math.min(backlog.released, ...gates.map((gate) => Math.floor(gate.limit(tally.ended))));
+    const seq = count > admitted ? backlog.seqAt(count) : undefined;
+    if (seq === undefined) return;
+    admitting = true;
+    try {
+      await Promise.all(gates.map((gate) => gate.admitted?.(seq)));
+    } catch (error) {
+      stop(messageOf(error), true);
+    }
+    admitting = false;
+    if (ended) return;
+    admitted = count;
+    backlog.admit(count);
+    broadcast({ type: "admitted" });
   }
 
   /** Reads the records, and does what they make necessary. */
   function look(): void {
     for (const segment of backlog.collect(collect)) for (const thread of pool) announce(segment, thread);
     feed.poke();
+    admit();
     const { failed, unknown } = tally;
     if (failed + unknown >= maxFailures) stop(`${failed + unknown} queries failed or are unknown`);
     progress?.update(snapshot());
@@ -251,7 +287,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   }
 
   function collect(segment: Segment, index: number, outcome: Outcome): boolean {
-    const seq = segment.firstSeq + index;
+    const seq = segment.seq(index);
     let error = errors.get(seq);
     if (!error && (outcome === "failed" || outcome === "unknown")) {
       if (performance.now() - diedAt > 1000) return false; // its message is on the way
@@ -261,7 +297,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     const failure = error && describeFailure(segment.unit(index), error);
     const ended: Ended = { seq, outcome, ...segment.record(index), failure };
     tally.add(ended);
-    options.onEnded?.(ended);
+    if (outcome !== "skipped") options.onEnded?.(ended, segment.unit(index));
     return true;
   }
 
@@ -286,7 +322,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
 
   function snapshot(): Snapshot {
     const { done, failed, unknown } = counters.read();
-    return { ended: done + failed + unknown, failed: failed + unknown, total, inFlight };
+    const total = totalNow();
+    const held = gates.find((gate) => gate.reason !== undefined)?.reason;
+    return { ended: done + failed + unknown, failed: failed + unknown, total, held, inFlight };
   }
 
   function inFlight(): InFlight[] {
@@ -296,7 +334,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       return {
         worker,
         thread: worker % threads,
-        seq: segment.firstSeq + index,
+        seq: segment.seq(index),
         seconds,
         tries,
         unit: segment.unit(index),
@@ -304,21 +342,32 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     });
   }
 
+  /** How many queries there are to run, those of an earlier run counted; unknown while a stream has not ended. */
+  function totalNow(): number | undefined {
+    if (sourceEnded) return backlog.released + tally.earlier;
+    if (length === undefined) return undefined;
+    return shard ? Math.ceil((length - shard.index + 1) / shard.count) : length;
+  }
+
   function summary(): Summary {
     const { total: known, ...result } = tally.result();
-    const skipped = result.skipped + Math.max(0, (total ?? 0) - known); // some were never taken from the queue
+    const total = Math.max(known, totalNow() ?? 0); // some were never taken from the queue
     const seconds = (performance.now() - startedAt) / 1000;
     return {
-      total: known - result.skipped + skipped,
+      total,
       ...result,
-      skipped,
+      skipped: result.skipped + total - known,
       seconds,
-      perSecond: (known - result.skipped) / seconds,
+      perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected.size,
       threads,
       ...(ended && { reason: ended.reason }),
     };
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function describeFailure(unit: unknown, error: PlainError): Ended["failure"] {

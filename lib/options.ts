@@ -1,5 +1,6 @@
 /** What `doWork()` takes and gives. */
 import type { Progress } from "./progress.ts";
+import type { Outcome } from "./queue.ts";
 import type { Ended, Result } from "./stats.ts";
 
 /** Where the queries come from: of any length, as fast or slow as it likes. */
@@ -13,7 +14,13 @@ export interface WorkOptions {
   /** Shows how far the run is. */
   progress?: Progress;
   /** Is called in the parent with each query that has ended, in no particular order, within a moment of its end. */
-  onEnded?: (ended: Ended) => void;
+  onEnded?: (ended: Ended, unit: unknown) => void;
+  /** Says what became of a query in an earlier run; it is not run, and counts as what it was. */
+  earlier?: (seq: number, unit: unknown) => Outcome | undefined;
+  /** Runs every `count`-th query only, beginning with the `index`-th (from 1); the seq stays. */
+  shard?: { index: number; count: number };
+  /** What may hold the queries back: the one that admits the fewest decides. */
+  gates?: readonly Gate[];
   /**
    * Is called with the rows of SELECT, SHOW, CALL and RETURNING: whole lines of NDJSON, `{"seq":12,"row":{…}}`.
    * While the promise that it returns is pending, the queries wait.
@@ -37,6 +44,16 @@ export interface WorkOptions {
   dryRun?: (seq: number, unit: unknown) => void;
   /** Interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
   killSignal?: AbortSignal;
+}
+
+/** Holds queries back. */
+export interface Gate {
+  /** How many queries the workers may have claimed in all, when `ended` of them have ended. It is asked often. */
+  limit(ended: number): number;
+  /** Is told before queries with a seq up to this one can be claimed; they wait for the promise. */
+  admitted?(seq: number): Promise<void>;
+  /** Why it holds queries back just now, for the bar. */
+  readonly reason?: string | undefined;
 }
 
 /** How a run ended. */

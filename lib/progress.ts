@@ -8,6 +8,8 @@ export interface Snapshot {
   failed: number;
   /** Unknown until a stream of queries has come to its end. */
   total: number | undefined;
+  /** Why queries are held back just now. */
+  held?: string | undefined;
   /** What every worker is doing. */
   inFlight: () => InFlight[];
 }
@@ -97,12 +99,13 @@ function rate(samples: { seconds: number; ended: number }[], seconds: number, en
   return seconds > first.seconds ? (ended - first.ended) / (seconds - first.seconds) : 0;
 }
 
-function describe({ ended, failed, total }: Snapshot, perSecond: number, seconds: number): string {
+function describe({ ended, failed, total, held }: Snapshot, perSecond: number, seconds: number): string {
   const count = (value: number) => Math.round(value).toLocaleString("en-US");
   const parts = [total === undefined ? count(ended) : `${count(ended)}/${count(total)}`, `${count(perSecond)}/s`];
   if (total === undefined) parts.push(duration(seconds));
   else if (ended < total && perSecond > 0) parts.push(`${duration((total - ended) / perSecond)} left`);
   if (failed > 0) parts.push(`${count(failed)} failed`);
+  if (held !== undefined) parts.push(held);
   return parts.join("  ");
 }
 

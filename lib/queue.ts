@@ -7,11 +7,11 @@
  *
  * Layout of a segment, in bytes:
  *
- *     0         header: Int32 count, Int32 hint, Float64 seq of the first query
- *     16        4096 records of 32 bytes, one a query:
- *               Int32 state, Int32 tries, Float64 start (ms since the epoch), Float64 duration (ms), Float64 rows
- *     131088    Uint32 offsets of the encoded queries, one more than there are queries
- *     147480    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
+ *     0         header: Int32 count, Int32 hint, Int32 admitted, Int32 unused, Float64 id
+ *     24        4096 records of 40 bytes, one a query: Int32 state, Int32 tries,
+ *               Float64 start (ms since the epoch), Float64 duration (ms), Float64 rows, Float64 seq
+ *     163864    Uint32 offsets of the encoded queries, one more than there are queries
+ *     180256    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
  */
 import { inspect } from "node:util";
 import { deserialize, serialize } from "node:v8";
@@ -31,8 +31,10 @@ export function outcomeOf(state: number): Outcome | undefined {
   return outcomes[-1 - state];
 }
 
-const headerBytes = 16;
-const recordBytes = 32;
+const headerBytes = 24;
+const recordBytes = 40;
+/** Places of the header, in Int32 numbers. */
+const header = { count: 0, hint: 1, admitted: 2 } as const;
 const segmentQueries = 4096;
 const offsetsAt = headerBytes + segmentQueries * recordBytes;
 const bytesAt = offsetsAt + (segmentQueries + 2) * 4;
@@ -42,8 +44,8 @@ const segmentBytes = 1 << 20;
 export class Segment {
   readonly shared: SharedArrayBuffer;
   readonly count: number;
-  /** The 1-based position in the input of the segment's first query. */
-  readonly firstSeq: number;
+  /** Counts the segments of a run. */
+  readonly id: number;
   readonly #int32: Int32Array;
   readonly #float64: Float64Array;
   readonly #offsets: Uint32Array;
@@ -53,30 +55,40 @@ export class Segment {
     this.shared = shared;
     this.#int32 = new Int32Array(shared, 0, Math.floor(shared.byteLength / 4));
     this.#float64 = new Float64Array(shared, 0, Math.floor(shared.byteLength / 8));
-    this.count = this.#int32[0]!;
-    this.firstSeq = this.#float64[1]!;
+    this.count = this.#int32[header.count]!;
+    this.id = this.#float64[2]!;
     this.#offsets = new Uint32Array(shared, offsetsAt, this.count + 1);
     this.#bytes = Buffer.from(shared);
   }
 
-  /** Takes the first pending query for `worker` and returns its index, or -1 when none is left. */
-  claim(worker: number): number {
+  /** Takes the first pending query that is admitted for `worker` and returns its index, or -1 when there is none. */
+  claim(worker: number, admitted = Atomics.load(this.#int32, header.admitted)): number {
     // Everything below the hint is claimed: a hint that lags behind costs a few steps, and no claim can be lost with a
     // thread that dies between two of these lines.
-    for (let index = Atomics.load(this.#int32, 1); index < this.count; index++) {
+    for (let index = Atomics.load(this.#int32, header.hint); index < admitted; index++) {
       if (Atomics.compareExchange(this.#int32, this.#stateAt(index), pending, worker) === pending) {
-        Atomics.store(this.#int32, 1, index + 1);
+        Atomics.store(this.#int32, header.hint, index + 1);
         this.#float64[this.#timesAt(index)] = Date.now();
         return index;
       }
     }
-    Atomics.store(this.#int32, 1, this.count);
+    if (admitted === this.count) Atomics.store(this.#int32, header.hint, this.count);
     return -1;
+  }
+
+  /** Takes the first pending query, admitted or not. */
+  claimAny(worker: number): number {
+    return this.claim(worker, this.count);
+  }
+
+  /** Lets the workers claim the first `count` queries. */
+  admit(count: number): void {
+    Atomics.store(this.#int32, header.admitted, count);
   }
 
   /** Whether no query is left to claim. */
   get exhausted(): boolean {
-    return Atomics.load(this.#int32, 1) >= this.count;
+    return Atomics.load(this.#int32, header.hint) >= this.count;
   }
 
   /** The query, or whatever unit of work was put on the queue. */
@@ -92,6 +104,12 @@ export class Segment {
     return deserialize(Buffer.from(this.#bytes.subarray(start + 1, end))); // a copy: it outlives the segment
   }
 
+  /** The query's 1-based position in the input. */
+  seq(index: number): number {
+    return this.#float64[this.#timesAt(index) + 3]!;
+  }
+
+  /** 0 when pending, the number of the worker that claimed it, or below 0 its outcome. */
   state(index: number): number {
     return Atomics.load(this.#int32, this.#stateAt(index));
   }
@@ -111,7 +129,7 @@ export class Segment {
 
   /** Lets claims start again from the segment's first query. */
   rewind(): void {
-    Atomics.store(this.#int32, 1, 0);
+    Atomics.store(this.#int32, header.hint, 0);
   }
 
   /** Counts one more sending of a query to the server. */
@@ -164,8 +182,9 @@ const encoding = { text: 0, located: 1, clone: 2 } as const;
 export class Packer {
   #scratch = Buffer.allocUnsafe(segmentBytes);
   #offsets: number[] = [];
+  #seqs: number[] = [];
   #end = 0;
-  #firstSeq = 1;
+  #nextId = 0;
 
   get size(): number {
     return this.#offsets.length;
@@ -177,16 +196,17 @@ export class Packer {
   }
 
   /**
-   * Adds a query or any other value that `structuredClone` takes.
+   * Adds a query or any other value that `structuredClone` takes, and its 1-based position in the input.
    *
    * @throws DataCloneError for a value that it does not take.
    */
-  add(unit: unknown): void {
+  add(unit: unknown, seq: number): void {
     const located = locatedText(unit);
     const text = typeof unit === "string" ? unit : located;
     const bytes = text === undefined ? serialize(unit) : undefined;
     this.#reserve(1 + (bytes?.length ?? text!.length * 3));
     this.#offsets.push(this.#end);
+    this.#seqs.push(seq);
     this.#scratch[this.#end++] = bytes ? encoding.clone : located === undefined ? encoding.text : encoding.located;
     this.#end += bytes ? bytes.copy(this.#scratch, this.#end) : this.#scratch.write(text!, this.#end, "utf8");
   }
@@ -198,14 +218,19 @@ export class Packer {
     const shared = spare?.byteLength === size ? spare : new SharedArrayBuffer(size);
     const all = Buffer.from(shared);
     all.fill(0, 0, headerBytes + count * recordBytes);
-    new Int32Array(shared, 0, 1)[0] = count;
-    new Float64Array(shared, 8, 1)[0] = this.#firstSeq;
+    const int32 = new Int32Array(shared, 0, headerBytes / 4);
+    const float64 = new Float64Array(shared, 0, offsetsAt / 8);
     const offsets = new Uint32Array(shared, offsetsAt, count + 1);
-    for (let index = 0; index < count; index++) offsets[index] = bytesAt + this.#offsets[index]!;
+    int32[header.count] = count;
+    float64[2] = this.#nextId++;
+    for (let index = 0; index < count; index++) {
+      float64[(headerBytes + index * recordBytes) / 8 + 4] = this.#seqs[index]!;
+      offsets[index] = bytesAt + this.#offsets[index]!;
+    }
     offsets[count] = bytesAt + this.#end;
     this.#scratch.copy(all, bytesAt, 0, this.#end);
-    this.#firstSeq += count;
     this.#offsets = [];
+    this.#seqs = [];
     this.#end = 0;
     if (this.#scratch.length > 4 * segmentBytes) this.#scratch = Buffer.allocUnsafe(segmentBytes);
     return new Segment(shared);

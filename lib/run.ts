@@ -84,7 +84,7 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
 
 /** Ends a query that has no more to be tried. */
 export function fail(worker: number, claim: Claim, outcome: "failed" | "unknown", start: number, cause: unknown): void {
-  post({ type: "error", seq: claim.segment.firstSeq + claim.index, error: plain(cause) });
+  post({ type: "error", seq: claim.segment.seq(claim.index), error: plain(cause) });
   end(worker, claim, outcome, start, 0);
 }
 
@@ -134,7 +134,7 @@ async function attempt(
   }
 
   function onResult(_: number, fields: Parameters<typeof rowEncoder>[1]) {
-    const encode = rowEncoder(segment.firstSeq + index, fields);
+    const encode = rowEncoder(segment.seq(index), fields);
     return (row: unknown[]) => {
       output.rows++;
       return addRows(encode(row), connection!);

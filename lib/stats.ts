@@ -82,6 +82,7 @@ export class Tally {
   readonly #counts = { done: 0, failed: 0, unknown: 0, skipped: 0 };
   readonly #latency = new Histogram();
   readonly #failures: Failure[] = [];
+  #earlier = 0;
   #retries = 0;
   #rows = 0;
 
@@ -94,6 +95,23 @@ export class Tally {
     if (outcome !== "done" && failure && this.#failures.length < failuresKept) {
       this.#failures.push({ seq, outcome, ...failure });
     }
+  }
+
+  /** Counts a query that an earlier run has ended. */
+  addEarlier(outcome: Outcome): void {
+    this.#counts[outcome]++;
+    this.#earlier++;
+  }
+
+  /** How many queries an earlier run has ended. */
+  get earlier(): number {
+    return this.#earlier;
+  }
+
+  /** How many queries have ended, those of an earlier run not counted. */
+  get ended(): number {
+    const { done, failed, unknown, skipped } = this.#counts;
+    return done + failed + unknown + skipped - this.#earlier;
   }
 
   get failed(): number {

@@ -27,12 +27,14 @@ export type ToThread =
   | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
   /** The parent has taken so many bytes of the thread's rows. */
   | { readonly type: "taken"; readonly bytes: number }
+  /** More queries can be claimed. */
+  | { readonly type: "admitted" }
   /** `drain`: start nothing more. `kill`: interrupt what is in flight. `end`: all is done, close the connections. */
   | { readonly type: "drain" | "kill" | "end" };
 
 export type FromThread =
-  /** The thread will not look again into the segment that begins with this query. */
-  | { readonly type: "left"; readonly firstSeq: number }
+  /** The thread will not look again into the segment with this id. */
+  | { readonly type: "left"; readonly id: number }
   /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
   | { readonly type: "connected" | "idle"; readonly worker: number }
   | { readonly type: "waiting" | "gone"; readonly worker: number; readonly error: PlainError }
@@ -87,7 +89,7 @@ export function listen(): void {
       for (const connection of full) connection.resume();
       full.clear();
     } else if (message.type === "kill") interrupt([...inFlight.values()], killGraceMs);
-    else {
+    else if (message.type !== "admitted") {
       draining = true;
       ended = message.type === "end";
       for (const go of pausing) go();
@@ -111,6 +113,7 @@ export function claimNow(worker: number): Claim | undefined {
   for (let segment = segments[0]; segment; segment = segments[0]) {
     const index = segment.claim(worker);
     if (index >= 0) return { segment, index };
+    if (!segment.exhausted) return undefined; // the rest is not admitted yet
     leaveSegment();
   }
   return undefined;
@@ -128,7 +131,7 @@ export async function claimNext(worker: number): Promise<Claim | undefined> {
 
 function leaveSegment(): void {
   const left = segments.shift();
-  if (left) post({ type: "left", firstSeq: left.firstSeq });
+  if (left) post({ type: "left", id: left.id });
 }
 
 /** Adds lines to the rows for the parent; returns false when `connection` is to wait, and is resumed later. */

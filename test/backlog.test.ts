@@ -33,8 +33,8 @@ test("Backlog.takeSpare() gives a segment's memory only when every thread has le
   backlog.hold(segment, "a");
   backlog.hold(segment, "b");
   const index = segment.claim(1);
-  backlog.leave(1, "a");
-  backlog.leave(1, "b");
+  backlog.leave(0, "a");
+  backlog.leave(0, "b");
   backlog.collect(() => true);
   assert.equal(backlog.takeSpare(), undefined, "its query has not ended");
   segment.end(index, "done", 1, 1);
@@ -47,11 +47,11 @@ test("Backlog.takeSpare() gives a segment's memory only when every thread has le
   for (const thread of ["a", "a", "b", "c"]) backlog.hold(other, thread);
   other.end(other.claim(1), "done", 1, 1);
   backlog.collect(() => true);
-  backlog.leave(1, "b");
-  backlog.leave(1, "a");
+  backlog.leave(0, "b");
+  backlog.leave(0, "a");
   backlog.forget("c");
   assert.equal(backlog.takeSpare(), undefined, "it was announced to thread a twice");
-  backlog.leave(1, "a");
+  backlog.leave(0, "a");
   assert.equal(backlog.takeSpare(), other.shared);
 });
 
@@ -83,8 +83,30 @@ test("Backlog.collect() names a segment to be announced again when a query in it
   );
 });
 
+test("Backlog.admit() admits in the order of release, over the bounds of segments", () => {
+  const backlog = new Backlog<string>();
+  const packer = new Packer();
+  const segments = [2, 3].map((count, n) => {
+    for (let index = 0; index < count; index++) packer.add("DO 0", 10 * (n + 1) + index);
+    const segment = packer.seal();
+    backlog.add(segment);
+    return segment;
+  });
+  assert.equal(backlog.released, 5);
+  assert.deepEqual(
+    [0, 1, 2, 3, 5, 6].map((count) => backlog.seqAt(count)),
+    [undefined, 10, 11, 20, 22, undefined],
+  );
+  backlog.admit(3);
+  assert.deepEqual([segments[0]!.claim(1), segments[0]!.claim(1), segments[0]!.claim(1)], [0, 1, -1]);
+  assert.deepEqual([segments[1]!.claim(1), segments[1]!.claim(1)], [0, -1]);
+  assert.equal(segments[1]!.exhausted, false);
+});
+
 function segmentOf(count: number): Segment {
   const packer = new Packer();
-  for (let index = 0; index < count; index++) packer.add(`DO ${index}`);
-  return packer.seal();
+  for (let index = 0; index < count; index++) packer.add(`DO ${index}`, index + 1);
+  const segment = packer.seal();
+  segment.admit(count);
+  return segment;
 }
