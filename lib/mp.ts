@@ -14,7 +14,7 @@ import { describeUnit, type Outcome, type Query, type Segment } from "./queue.ts
 import { Counters, type Ended, Tally } from "./stats.ts";
 import type { FromThread, PlainError, ToThread } from "./thread.ts";
 
-export type { Source, Summary, WorkOptions } from "./options.ts";
+export type { Gate, Source, Summary, WorkOptions } from "./options.ts";
 export type { Query } from "./queue.ts";
 export type { Ended, Failure } from "./stats.ts";
 

@@ -38,8 +38,8 @@ export interface Progress {
 const plainLineSeconds = 5;
 const rateSeconds = 5;
 
-/** Makes a bar on `stream`; nothing is drawn before the first update. */
-export function createProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
+/** Makes a bar on `stream`; nothing is drawn before the first update, and no bar when `quiet`. */
+export function createProgress(stream: NodeJS.WriteStream = process.stderr, quiet = false): Progress {
   const start = performance.now();
   const samples: { seconds: number; ended: number }[] = [{ seconds: 0, ended: 0 }];
   let latest: Snapshot | undefined;
@@ -50,6 +50,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr): Pro
   return {
     update(snapshot) {
       latest = snapshot;
+      if (quiet) return;
       const seconds = (performance.now() - start) / 1000;
       line = describe(snapshot, rate(samples, seconds, snapshot.ended), seconds);
       if (!stream.isTTY) {

@@ -3,12 +3,14 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type ConnectionOptions } from "mysql2";
-import { type Query, RunError, type Summary, type WorkOptions } from "../mp.ts";
+import { type Gate, type Query, RunError, type Summary, type WorkOptions } from "../mp.ts";
 import { type DatabaseError, passes } from "../outcome.ts";
 import { createProgress, type Progress } from "../progress.ts";
 import { resolveServer, type Server, UsageError } from "./config.ts";
 import { type Flags, help, parseFlags } from "./flags.ts";
+import { loadGate, nearGate, rateGate } from "./gates.ts";
 import { readQueries, sessionStatement } from "./input.ts";
+import { openJournal } from "./journal.ts";
 import { type Probe, probeServer } from "./probe.ts";
 import { reportLines } from "./report.ts";
 import { startSandbox } from "./sandbox.ts";
@@ -30,48 +32,38 @@ export interface Command {
  * unknown; 130 and 143 after SIGINT and SIGTERM.
  */
 export async function runCommand(main: (command: Command) => Promise<Summary>): Promise<number> {
-  const progress = createProgress();
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {}); // its reader may be gone
+  let progress = createProgress();
   let flags: Flags | undefined;
-  let stop = async () => {};
+  const closers: (() => unknown)[] = [];
   try {
     flags = parseFlags(process.argv.slice(2));
     if (flags.help) return print(help);
     if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)));
+    progress = createProgress(process.stderr, flags.quiet);
     const server = resolveServer(flags.server);
     if (!server && flags.files.length > 0 && !flags.dryRun) {
       throw new UsageError("Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST");
     }
-    const queries =
-      flags.files.length > 0 ? await begin(warned(readQueries(flags.files), flags.workers, progress)) : undefined;
-    const threads = flags.threads ?? Math.min(flags.workers, availableParallelism());
-    let db: ConnectionOptions = {};
-    if (server) {
-      const probe = flags.dryRun ? undefined : await reach(server, flags.connectTimeoutSeconds, progress);
-      db = probe?.db ?? { ...server.db, ...server.hosts[0] };
-      const place = probe && `${probe.where}, ${plural(flags.workers, "worker")} on ${plural(threads, "thread")}`;
-      if (probe && !flags.quiet) progress.log(`${place}, server ${probe.version}`);
-    } else if (flags.files.length === 0) {
-      if (!flags.quiet) progress.log("no server was named: running on a private throwaway MariaDB");
-      const sandbox = await startSandbox();
-      ({ stop, db } = sandbox);
-    }
+    const { files, workers } = flags;
+    const queries = files.length > 0 ? await begin(warned(readQueries(files), workers, progress)) : undefined;
+    const db = await serverOf(flags, server, progress, closers);
+    const gates = flags.dryRun ? {} : await gatesOf(flags, db, closers);
     const interruption = watchSignals(progress);
     const summary = await main({
       db,
       ...(queries && { queries }),
-      workers: flags.workers,
+      workers,
       options: {
-        threads,
-        ...(!flags.quiet && { progress }),
-        ...(flags.dryRun && { dryRun: printQuery }),
+        progress,
+        ...given({ threads: flags.threads, shard: flags.shard, timeoutSeconds: flags.timeoutSeconds }),
+        ...given({ maxFailures: flags.maxFailures, dryRun: flags.dryRun ? printQuery : undefined }),
         ...(flags.rows && { onRows: (lines: Uint8Array) => writeRows(lines, interruption.drain) }),
         retries: flags.retries,
         batch: flags.batch,
         connectTimeoutSeconds: flags.connectTimeoutSeconds,
-        ...(flags.timeoutSeconds && { timeoutSeconds: flags.timeoutSeconds }),
-        ...(flags.maxFailures && { maxFailures: flags.maxFailures }),
         idempotent: flags.idempotent,
+        ...gates,
         signal: interruption.drain.signal,
         killSignal: interruption.kill.signal,
       },
@@ -86,8 +78,61 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     return status;
   } finally {
     if (flags?.files.includes("-")) process.stdin.destroy();
-    await stop();
+    for (const close of closers) await close();
   }
+}
+
+/** Where the queries go: the server that was named, or else the sandbox; says so. */
+async function serverOf(
+  { dryRun, files, quiet, workers, threads, connectTimeoutSeconds }: Flags,
+  server: Server | undefined,
+  progress: Progress,
+  closers: (() => unknown)[],
+): Promise<ConnectionOptions> {
+  if (server && dryRun) return { ...server.db, ...server.hosts[0] };
+  if (server) {
+    const { db, where, version } = await reach(server, connectTimeoutSeconds, progress);
+    const carriers = plural(threads ?? Math.min(workers, availableParallelism()), "thread");
+    if (!quiet) progress.log(`${where}, ${plural(workers, "worker")} on ${carriers}, server ${version}`);
+    return db;
+  }
+  if (files.length > 0) return {}; // a dry run
+  if (!quiet) progress.log("no server was named: running on a private throwaway MariaDB");
+  const sandbox = await startSandbox();
+  closers.push(sandbox.stop);
+  return sandbox.db;
+}
+
+/** What holds queries back, and what an earlier run has done. */
+async function gatesOf(
+  flags: Flags,
+  db: ConnectionOptions,
+  closers: (() => unknown)[],
+): Promise<Pick<WorkOptions, "gates" | "earlier" | "onEnded">> {
+  const { joblog, resume, retryFailed, idempotent, rate, maxLoad, workers } = flags;
+  const gates: Gate[] = [];
+  if (rate !== undefined) gates.push(rateGate(rate, workers));
+  if (maxLoad.length > 0) {
+    const { gate, stop } = await loadGate(db, maxLoad);
+    closers.push(stop);
+    gates.push(gate, nearGate(workers));
+  }
+  if (joblog === undefined) return { gates };
+  const journal = await openJournal(joblog, { resume, retryFailed, retryUnknown: flags.retryUnknown || idempotent });
+  closers.push(() => journal.close());
+  gates.push({ ...nearGate(workers), admitted: (seq) => journal.releaseTo(seq) });
+  return {
+    gates,
+    earlier: (seq, unit) => journal.earlier(seq, unit),
+    onEnded: (ended, unit) => journal.ended(ended, unit),
+  };
+}
+
+/** The options that were given: those that are not undefined. */
+function given<Options extends object>(
+  options: Options,
+): { [Name in keyof Options]?: Exclude<Options[Name], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
 }
 
 /** Tries to reach the server until the time is up, as long as what stands in the way may pass. */
@@ -177,6 +222,9 @@ function printQuery(seq: number, unit: unknown): void {
 function finish(summary: Summary, flags: Flags, progress: Progress): number {
   const status = summary.unknown > 0 ? 3 : summary.done === summary.total ? 0 : 1;
   if (!flags.quiet || status !== 0) for (const line of reportLines(summary)) progress.log(line);
+  if (summary.total > summary.done && flags.joblog !== undefined) {
+    progress.log(`to go on: the same command with --resume; what became of each query is in ${flags.joblog}`);
+  }
   if (flags.json) print(JSON.stringify(summary));
   return status;
 }

@@ -1,6 +1,7 @@
 /** The command line: what may stand on it, and what it means. */
 import { parseArgs } from "node:util";
 import { type ServerFlags, UsageError } from "./config.ts";
+import type { LoadLimit } from "./gates.ts";
 
 export const help = `Usage: myscript.ts [options] [file.sql ...]        "-" is standard input; without files: buildQueries()
 
@@ -8,6 +9,7 @@ Work
   -j, --workers N          queries at a time (4)
       --threads N          worker threads that carry them (one a processor)
       --batch N            text queries in one round trip (1)
+      --shard I/N          every N-th query only, beginning with the I-th
       --dry-run            print the queries, one a line with its seq; run nothing
 
 Server (MYSQL_HOST, MYSQL_TCP_PORT, MYSQL_UNIX_PORT, MYSQL_USER, MYSQL_PWD, MYSQL_DATABASE and ~/.my.cnf count, too)
@@ -24,6 +26,15 @@ Failures
       --max-failures N     start nothing more after so many
       --idempotent         running a query twice is harmless: send again what may have run
 
+Resume
+      --joblog F           write down what was released to the workers and what became of it
+      --resume             go on with the job log: what is done, failed or unknown is not run again
+      --retry-failed   --retry-unknown     with --resume: but these are
+
+Gently
+      --rate N             queries a second over all workers
+      --max-load VARIABLE=N,...            pause while a status variable of the server is above N
+
 Output
       --rows               rows on stdout, as NDJSON: {"seq":12,"row":{...}}
       --json               the summary on stdout, as one line of JSON, after the rows
@@ -37,6 +48,7 @@ const options = {
   workers: { type: "string", short: "j" },
   threads: { type: "string" },
   batch: { type: "string" },
+  shard: { type: "string" },
   "dry-run": { type: "boolean" },
   url: { type: "string" },
   "defaults-file": { type: "string" },
@@ -52,6 +64,12 @@ const options = {
   timeout: { type: "string" },
   "max-failures": { type: "string" },
   idempotent: { type: "boolean" },
+  joblog: { type: "string" },
+  resume: { type: "boolean" },
+  "retry-failed": { type: "boolean" },
+  "retry-unknown": { type: "boolean" },
+  rate: { type: "string" },
+  "max-load": { type: "string" },
   rows: { type: "boolean" },
   json: { type: "boolean" },
   quiet: { type: "boolean", short: "q" },
@@ -66,12 +84,19 @@ export interface Flags {
   readonly workers: number;
   readonly threads: number | undefined;
   readonly batch: number;
+  readonly shard: { readonly index: number; readonly count: number } | undefined;
   readonly dryRun: boolean;
   readonly connectTimeoutSeconds: number;
   readonly retries: number;
   readonly timeoutSeconds: number | undefined;
   readonly maxFailures: number | undefined;
   readonly idempotent: boolean;
+  readonly joblog: string | undefined;
+  readonly resume: boolean;
+  readonly retryFailed: boolean;
+  readonly retryUnknown: boolean;
+  readonly rate: number | undefined;
+  readonly maxLoad: readonly LoadLimit[];
   readonly rows: boolean;
   readonly json: boolean;
   readonly quiet: boolean;
@@ -88,12 +113,19 @@ export function parseFlags(args: readonly string[]): Flags {
     workers: count("workers", values.workers, 1) ?? 4,
     threads: count("threads", values.threads, 1),
     batch: count("batch", values.batch, 1) ?? 1,
+    shard: shard(values.shard),
     dryRun: values["dry-run"] ?? false,
     connectTimeoutSeconds: seconds("connect-timeout", values["connect-timeout"]) ?? 60,
     retries: count("retries", values.retries, 0) ?? 10,
     timeoutSeconds: seconds("timeout", values.timeout),
     maxFailures: count("max-failures", values["max-failures"], 1),
     idempotent: values.idempotent ?? false,
+    joblog: values.joblog,
+    resume: values.resume ?? false,
+    retryFailed: values["retry-failed"] ?? false,
+    retryUnknown: values["retry-unknown"] ?? false,
+    rate: rate(values.rate),
+    maxLoad: maxLoad(values["max-load"]),
     rows: values.rows ?? false,
     json: values.json ?? false,
     quiet: values.quiet ?? false,
@@ -107,6 +139,11 @@ export function parseFlags(args: readonly string[]): Flags {
   }
   if (flags.dryRun && (flags.rows || flags.json)) {
     throw new UsageError(`--${flags.rows ? "rows" : "json"} contradicts --dry-run, which runs nothing`);
+  }
+  if (flags.joblog === "") throw new UsageError("--joblog must not be empty");
+  if (flags.resume && flags.joblog === undefined) throw new UsageError("--resume needs a job log: --joblog FILE");
+  if ((flags.retryFailed || flags.retryUnknown) && !flags.resume) {
+    throw new UsageError(`--retry-${flags.retryFailed ? "failed" : "unknown"} goes with --resume`);
   }
   if (files.filter((file) => file === "-").length > 1)
     throw new UsageError('Standard input, "-", can be read only once');
@@ -159,6 +196,29 @@ function count(name: string, text: string | undefined, least: number): number | 
   const value = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
   throw new UsageError(`--${name} must be a whole number from ${least}, not ${JSON.stringify(text)}`);
+}
+
+function shard(text: string | undefined): Flags["shard"] {
+  if (text === undefined) return undefined;
+  const [index = 0, count = 0] = (/^(\d{1,9})\/(\d{1,9})$/.exec(text) ?? []).slice(1).map(Number);
+  if (index >= 1 && index <= count) return { index, count };
+  throw new UsageError(`--shard must be I/N with I from 1 to N, such as 2/3, not ${JSON.stringify(text)}`);
+}
+
+function rate(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\d*\.?\d+$/.test(text) && Number(text) > 0) return Number(text);
+  throw new UsageError(`--rate must be a number of queries a second above 0, not ${JSON.stringify(text)}`);
+}
+
+function maxLoad(text: string | undefined): LoadLimit[] {
+  return (text?.split(",") ?? []).map((item) => {
+    const [, variable, most] = /^\s*(\w+)=(\d+(?:\.\d+)?)\s*$/.exec(item) ?? [];
+    if (variable) return { variable, most: Number(most) };
+    throw new UsageError(
+      `--max-load must be like Threads_running=25,Threads_connected=100, not ${JSON.stringify(text)}`,
+    );
+  });
 }
 
 function seconds(name: string, text: string | undefined): number | undefined {

@@ -1,0 +1,368 @@
+/**
+ * The job log: what has been released to the workers and what has ended, on disk.
+ *
+ * It is a TSV with a header, and is only ever appended to. The last lines about a query say what is known of it:
+ *
+ *     done, failed, unknown   how it ended
+ *     released                it and every query before it may be claimed from now on: one line for many, without a hash
+ *     reopened                it `failed` or was `skipped`, and is released once more by a later run
+ *     skipped                 the run ended before its claim: takes back what released or reopened it
+ *
+ * A query is released on disk before a worker can see it. So one that is `reopened`, or that has no line and is not beyond
+ * the highest `released`, may have run when its run was killed: it is unknown. The next run that leaves it so says so in a line
+ * of its own. An `unknown` query needs no `reopened`, and is never `skipped`: what a killed run left of it is as unknown.
+ *
+ * The hash tells whether the input has changed since. The lock is the kernel's, on the log itself: it ends with its process,
+ * whatever that dies of, and sees through links and containers.
+ */
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { describeUnit, type Outcome } from "../queue.ts";
+import type { Ended } from "../stats.ts";
+import { UsageError } from "./config.ts";
+
+const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
+/** Leaves time for the disk: what has ended is to be there within 200 ms. */
+const flushMs = 100;
+
+export interface Journal {
+  /**
+   * What became of a query in an earlier run when it is not to be run again, else undefined; to be asked for every query, once,
+   * in the order of the input, before its release.
+   *
+   * @throws UsageError naming the first seq whose query is not the one in the log.
+   */
+  earlier(seq: number, unit: unknown): Outcome | undefined;
+  /**
+   * Notes that queries with a seq up to `seq` may be claimed from now on; resolves when this is on disk.
+   *
+   * @throws Error when the log cannot be written, now and ever after.
+   */
+  releaseTo(seq: number): Promise<void>;
+  /** Notes how a query ended, `skipped` ones too; on disk within 200 ms. Not for what `earlier()` has answered. */
+  ended(ended: Ended, unit: unknown): void;
+  /** Writes what is left and lets go of the log. @throws Error when it cannot be written and nobody was told yet. */
+  close(): Promise<void>;
+}
+
+export interface JournalOptions {
+  /** Go on with the log, if it exists. */
+  readonly resume: boolean;
+  readonly retryFailed: boolean;
+  readonly retryUnknown: boolean;
+}
+
+/**
+ * Opens the job log and locks it; with `resume`, reads what earlier runs left.
+ *
+ * @throws UsageError when it is another run's, is there without `resume`, or cannot be opened, written or understood.
+ */
+export async function openJournal(path: string, options: JournalOptions): Promise<Journal> {
+  const handle = await openLocked(path);
+  try {
+    const { size } = await handle.stat();
+    if (size > 0 && !options.resume) {
+      throw new UsageError(`Job log ${path} exists: give --resume to go on with it, or remove it`);
+    }
+    const past = await readLog(handle, path);
+    if (past.bytes < size) await handle.truncate(past.bytes); // the last line was cut off
+    if (past.bytes === 0) {
+      await handle.appendFile(header);
+      await handle.sync();
+      await syncDirectory(dirname(path));
+    }
+    return createJournal(handle, path, past, options);
+  } catch (error) {
+    await handle.close();
+    throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
+  }
+}
+
+function createJournal(handle: FileHandle, path: string, past: Past, options: JournalOptions): Journal {
+  /** Queries with an earlier line that are to run again: first to be released, then released and not ended. */
+  const toReopen: { seq: number; line: string }[] = [];
+  const reopened = new Set<number>();
+  let released = past.released;
+  let text = "";
+  let timer: NodeJS.Timeout | undefined;
+  let written = Promise.resolve();
+  let next: Promise<void> | undefined;
+  let failure: Error | undefined;
+  let told = false;
+
+  return {
+    earlier(seq, unit) {
+      const state = past.known.state(seq);
+      const hash = state === nothing ? "" : hashOf(unit);
+      if (state !== nothing && past.known.hash(seq) !== shortHash(hash)) {
+        throw new UsageError(`Cannot resume ${path}: query ${seq} is not the one in the log`);
+      }
+      if (state === nothing ? seq <= past.released : state & maybeRun) {
+        if (options.retryUnknown) return undefined;
+        const failure = { code: "RUN_DIED", message: "Its run ended before it could say", sql: "" };
+        note({ seq, outcome: "unknown", tries: 0, start: Date.now(), durationMs: 0, rows: 0, failure }, unit);
+        return "unknown";
+      }
+      const outcome = states[state] as Outcome | undefined;
+      if (outcome === "unknown") return options.retryUnknown ? undefined : "unknown";
+      if (outcome === "done" || (outcome === "failed" && !options.retryFailed)) return outcome;
+      if (outcome) toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
+      return undefined;
+    },
+
+    async releaseTo(seq) {
+      let line = "";
+      const later = toReopen.findIndex((query) => query.seq > seq);
+      for (const query of toReopen.splice(0, later < 0 ? toReopen.length : later)) {
+        reopened.add(query.seq);
+        line += query.line;
+      }
+      if (seq > released) {
+        released = seq;
+        line += lineOf({ seq, outcome: "released" });
+      }
+      write(line);
+      await (line ? sync() : written);
+      throwFailure();
+    },
+
+    ended(ended, unit) {
+      const { seq, outcome } = ended;
+      const isReopened = reopened.delete(seq);
+      // What this run did not release has nothing to take back.
+      if (outcome === "skipped" && !isReopened && (seq <= past.released || seq > released)) return;
+      note(ended, unit);
+    },
+
+    async close() {
+      clearTimeout(timer);
+      await sync();
+      await handle.close();
+      if (!told) throwFailure();
+    },
+  };
+
+  function note(ended: Ended, unit: unknown): void {
+    write(lineOf(ended, hashOf(unit), describeUnit(unit)));
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      sync();
+    }, flushMs);
+  }
+
+  function write(lines: string): void {
+    if (!failure) text += lines;
+  }
+
+  /** Resolves when all that was written before is on disk; those who come while the disk is busy share the next turn. */
+  function sync(): Promise<void> {
+    next ??= written.then(() => {
+      next = undefined;
+      return flush();
+    });
+    written = next;
+    return written;
+  }
+
+  async function flush(): Promise<void> {
+    if (text === "" || failure) return;
+    const lines = text;
+    text = "";
+    try {
+      await handle.appendFile(lines);
+      await handle.datasync();
+    } catch (error) {
+      // Nothing may follow: half a line may be there, which is read as cut off as long as it is the last.
+      failure = new Error(`Cannot write ${path}: ${why(error)}`, { cause: error });
+      text = "";
+    }
+  }
+
+  function throwFailure(): void {
+    if (!failure) return;
+    told = true;
+    throw failure;
+  }
+}
+
+interface Line extends Partial<Omit<Ended, "seq" | "outcome">> {
+  readonly seq: number;
+  readonly outcome: Outcome | "released" | "reopened";
+}
+
+function lineOf(line: Line, hash = "", query = ""): string {
+  const { seq, outcome, start = Date.now(), durationMs = 0, tries = 0, rows = 0, failure } = line;
+  const times = `${new Date(start).toISOString()}\t${(durationMs / 1000).toFixed(6)}`;
+  const texts = `${escapeField(failure?.code)}\t${escapeField(failure?.message)}\t${escapeField(query)}`;
+  return `${seq}\t${hash}\t${outcome}\t${times}\t${tries}\t${rows}\t${texts}\n`;
+}
+
+const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
+
+/** Keeps a field on its line, as the mysql client does. */
+function escapeField(text = ""): string {
+  return text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!);
+}
+
+/**
+ * What a query is known by: 16 hex digits that are the same wherever the query comes from, and on both sides of a thread.
+ *
+ * Of values, `v8.serialize()` would not do: it tells apart what is equal, such as an integer before and after its way to a thread.
+ */
+export function hashOf(unit: unknown): string {
+  return createHash("sha256").update(keyOf(unit)).digest("hex").slice(0, 16);
+}
+
+/** SQL is its text, without `at`: its file may have another name by now. */
+function keyOf(unit: unknown): string {
+  if (typeof unit === "string") return unit;
+  const { at, ...query } = Object(unit);
+  if (typeof query.sql !== "string") return canonical(unit);
+  return Object.keys(query).length === 1 ? query.sql : canonical(query);
+}
+
+function canonical(value: unknown, around: readonly unknown[] = []): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value !== "object" || value === null) return String(value);
+  if (value instanceof Date) return `Date ${value.getTime()}`;
+  if (ArrayBuffer.isView(value)) {
+    return `Bytes ${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64")}`;
+  }
+  if (around.includes(value)) return `^${around.indexOf(value)}`;
+  const inside = (part: unknown) => canonical(part, [...around, value]);
+  if (Array.isArray(value) || value instanceof Set || value instanceof Map) return `[${[...value].map(inside)}]`;
+  return `{${Object.entries(value).map(([key, part]) => `${JSON.stringify(key)}:${inside(part)}`)}}`;
+}
+
+function shortHash(hash: string): number {
+  return Number.parseInt(hash.slice(0, 8), 16);
+}
+
+/** What a state in memory stands for; `maybeRun` is added while the query is reopened. */
+const states = ["", "done", "failed", "unknown", "skipped"];
+const nothing = 0;
+const maybeRun = 8;
+
+const pageLength = 1 << 16;
+
+/** What the log knows of each query, in 5 bytes: its state, and enough of its hash. */
+class Known {
+  readonly #pages = new Map<number, { states: Uint8Array; hashes: Uint32Array }>();
+
+  state(seq: number): number {
+    return this.#pages.get(Math.floor(seq / pageLength))?.states[seq % pageLength] ?? nothing;
+  }
+
+  hash(seq: number): number | undefined {
+    return this.#pages.get(Math.floor(seq / pageLength))?.hashes[seq % pageLength];
+  }
+
+  set(seq: number, state: number, hash: number): void {
+    const number = Math.floor(seq / pageLength);
+    let page = this.#pages.get(number);
+    if (!page) {
+      page = { states: new Uint8Array(pageLength), hashes: new Uint32Array(pageLength) };
+      this.#pages.set(number, page);
+    }
+    page.states[seq % pageLength] = state;
+    page.hashes[seq % pageLength] = hash;
+  }
+}
+
+interface Past {
+  readonly known: Known;
+  /** The highest seq that was released. */
+  readonly released: number;
+  /** How much of the file was understood: all but a last line that was cut off. */
+  readonly bytes: number;
+}
+
+/** Reads the log, line by line: a log of any length takes a few bytes a query. */
+async function readLog(handle: FileHandle, path: string): Promise<Past> {
+  const known = new Known();
+  let released = 0;
+  let bytes = 0;
+  let lines = 0;
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of handle.createReadStream({ autoClose: false, start: 0, highWaterMark: 1 << 20 })) {
+    rest = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
+    if (lines === 0 && !isHeader(rest)) throw new UsageError(`Cannot use ${path}: it is not a job log`);
+    let start = 0;
+    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n", start)) {
+      if (lines++ > 0) read(rest.toString("latin1", start, Math.min(end, start + 64)));
+      start = end + 1;
+    }
+    bytes += start;
+    rest = rest.subarray(start);
+  }
+  return { known, released, bytes };
+
+  function read(line: string): void {
+    const [, digits, hash, outcome] = /^(\d+)\t([\da-f]{16})?\t([a-z]+)\t/.exec(line) ?? [];
+    const seq = Number(digits);
+    const state = states.indexOf(outcome ?? "");
+    if (outcome === "released") released = Math.max(released, seq);
+    else if (!hash || (state < 0 && outcome !== "reopened")) {
+      throw new UsageError(`Cannot use ${path}: line ${lines} is not one of a job log`);
+    } else {
+      const before = known.state(seq);
+      const after =
+        outcome === "reopened"
+          ? before | maybeRun
+          : outcome === "skipped" && before & maybeRun
+            ? before - maybeRun
+            : state;
+      known.set(seq, after, shortHash(hash));
+    }
+  }
+}
+
+function isHeader(bytes: Buffer): boolean {
+  return header.startsWith(bytes.toString("latin1", 0, header.length)); // it may have been cut off, too
+}
+
+/** Opens a file for this process alone, until it closes it or is gone. */
+async function openLocked(path: string): Promise<FileHandle> {
+  const { O_RDWR, O_CREAT, O_APPEND, O_NONBLOCK } = constants;
+  const lock = process.platform === "darwin" ? 0x20 | O_NONBLOCK : 0; // 0x20: O_EXLOCK, which Linux does not have
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, O_RDWR | O_CREAT | O_APPEND | lock, 0o666);
+    if (!(await handle.stat()).isFile()) throw new Error("it is not a file");
+    if (!lock) await flock(handle);
+    return handle;
+  } catch (error) {
+    await handle?.close();
+    const reason = lock && (error as NodeJS.ErrnoException).code === "EAGAIN" ? inUse : why(error);
+    throw new UsageError(`Cannot use ${path}: ${reason}`, { cause: error });
+  }
+}
+
+const inUse = "another run is using it";
+
+/** What `flock 9` does for a shell: the lock that the program takes is this process's, as they share the open file. */
+async function flock({ fd }: FileHandle): Promise<void> {
+  try {
+    const [status] = await once(spawn("flock", ["-n", "0"], { stdio: [fd, "ignore", "ignore"] }), "exit");
+    if (status !== 0) throw new Error(status === 1 ? inUse : `flock cannot lock it (status ${status})`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    throw new Error("the program flock (Debian: util-linux) is not on the PATH");
+  }
+}
+
+/** So that a new file is still there after a power cut; not every file system can, or needs it. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path).catch(() => undefined);
+  await directory?.sync().catch(() => {});
+  await directory?.close();
+}
+
+function why(error: unknown): string {
+  return (error as Error).message.split(", ")[0]!;
+}

@@ -1,0 +1,57 @@
+/** The script killed with SIGKILL at random moments, again and again, and resumed. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { useDatabase } from "./database.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const rows = 20_000;
+
+test("--joblog and --resume: no query runs twice, and each that is not done is known to be unknown", async () => {
+  const { sql, db } = await useDatabase();
+  const directory = mkdtempSync(join(tmpdir(), "test-"));
+  const file = join(directory, "updates.sql");
+  const joblog = join(directory, "updates.joblog");
+  await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_${rows}`);
+  writeFileSync(file, Array.from({ length: rows }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1};\n`).join(""));
+  let kills = 0;
+  for (let status: number | null = null; status === null; ) {
+    const args = ["--import", "tsx", "myscript.ts", "-S", db.socketPath, "-u", db.user, "-D", db.database];
+    if (kills > 0) args.push("--resume");
+    const child = spawn(process.execPath, [...args, "--joblog", joblog, file], { cwd: root, stdio: "ignore" });
+    const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
+    if (kills < 4) {
+      const [before] = await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0");
+      const more = 500 + Math.random() * 2500;
+      for (
+        let now = before!.n;
+        now < before!.n + more;
+        now = (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n
+      ) {
+        await sleep(5);
+      }
+      child.kill("SIGKILL");
+      kills++;
+    }
+    status = await exited;
+  }
+  assert.equal(kills, 4);
+  const outcomes = new Map<number, string>();
+  for (const line of readFileSync(joblog, "utf8").trimEnd().split("\n").slice(1)) {
+    const [seq, , outcome] = line.split("\t");
+    if (outcome === "done") outcomes.set(Number(seq), "done");
+  }
+  let notDone = 0;
+  for (const { id, v } of await sql<{ id: number; v: number }>("SELECT id, v FROM t")) {
+    assert.ok(v === 0 || v === 1, `row ${id} is ${v}`);
+    if (outcomes.get(id) === "done") assert.equal(v, 1, `query ${id} is done`);
+    else notDone++;
+  }
+  assert.ok(notDone < rows / 2, `${notDone} are unknown`);
+  rmSync(directory, { recursive: true });
+});
