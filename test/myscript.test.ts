@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -54,3 +54,10 @@ async function run(
   const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
   return { status, stdout, stderr };
 }
+
+test("README.md shows the whole script and the help as they are", async () => {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  const { stdout } = await run("node_modules/.bin/tsx", ["myscript.ts", "--help"]);
+  assert.ok(readme.includes(`\`\`\`ts\n${readFileSync(join(root, "myscript.ts"), "utf8")}\`\`\`\n`));
+  assert.ok(readme.includes(`\`\`\`\n${stdout}\`\`\`\n`));
+});
