@@ -73,6 +73,8 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
       }
     },
     stop() {
+      // cli-progress goes back to the position that it saved at its start; lines may have moved, and Ctrl-C echoes "^C".
+      if (bar) stream.write("\x1b7");
       bar?.stop();
       bar = undefined;
       if (lastPlain > 0) stream.write(`${line}\n`);
@@ -81,8 +83,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
 
   function log(text: string): void {
     if (!bar) return void stream.write(`${printable(text)}\n`);
-    // cli-progress goes back to the saved position when it stops: save it anew, as the lines have moved.
-    stream.write(`\r\x1b[K${printable(text)}\n\x1b7`);
+    stream.write(`\r\x1b[K${printable(text)}\n`);
     bar.render();
   }
 }
@@ -122,7 +123,7 @@ function startBar(stream: NodeJS.WriteStream, line: () => string): cliProgress.S
     {
       stream,
       format: (options, params) => {
-        const columns = stream.columns || 80;
+        const columns = (stream.columns || 80) - 2; // room for the "^C" that a terminal writes behind it
         if (params.total === 0) return line().slice(0, columns - 1);
         const percent = `${String(Math.floor(params.progress * 100)).padStart(3)} %`;
         const room = Math.min(40, columns - percent.length - line().length - 4);

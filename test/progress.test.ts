@@ -6,7 +6,7 @@ import { createProgress } from "../lib/progress.ts";
 const inFlight = () => [];
 
 test("createProgress() on a terminal redraws one line, within the terminal's width", () => {
-  for (const columns of [100, 60, 20]) {
+  for (const columns of [100, 80, 20]) {
     const { stream, screen } = terminal(columns);
     const progress = createProgress(stream);
     progress.update({ ended: 0, failed: 0, total: 2000, inFlight });
@@ -16,7 +16,7 @@ test("createProgress() on a terminal redraws one line, within the terminal's wid
     assert.equal(lines.length, 1);
     assert.match(lines[0]!, /^ ?99 %/, "not 100 % before the end");
     assert.ok(lines[0]!.length < columns, `${lines[0]!.length} of ${columns} columns`);
-    if (columns >= 60) assert.match(lines[0]!, /█+░* {2}1,999\/2,000 {2}[\d,]+\/s {2}0:0\d left {2}2 failed$/);
+    if (columns >= 80) assert.match(lines[0]!, /█+░* {2}1,999\/2,000 {2}[\d,]+\/s {2}0:0\d left {2}2 failed$/);
   }
 });
 

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type mysql from "mysql2";
+import { connect, execute } from "../lib/connection.ts";
+import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "../lib/outcome.ts";
+import { useDatabase } from "./database.ts";
+
+const { sql, db } = await useDatabase();
+
+/** The error that a query meets. */
+async function errorOf(connection: mysql.Connection, query: string): Promise<DatabaseError> {
+  return execute(connection, query).then(
+    () => assert.fail(`${query} has not failed`),
+    (error) => error,
+  );
+}
+
+test("verdictOf() a lock wait timeout, a read-only server and a deadlock is to try again", async () => {
+  await sql("CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_2");
+  await sql("SET GLOBAL innodb_lock_wait_timeout = 1; BEGIN; UPDATE t SET v = 1 WHERE id = 1");
+  const connection = await connect(db);
+  assert.equal(verdictOf(await errorOf(connection, "UPDATE t SET v = 2 WHERE id = 1")), "retry");
+  await sql("COMMIT");
+  await execute(connection, "SET SESSION TRANSACTION READ ONLY");
+  assert.equal(verdictOf(await errorOf(connection, "UPDATE t SET v = 2 WHERE id = 1")), "retry");
+  connection.destroy();
+  assert.equal(verdictOf({ message: "", errno: 1213 }), "retry");
+});
+
+test("verdictOf() the server's other errors, and what was never sent, is failed", async () => {
+  const connection = await connect(db);
+  assert.equal(verdictOf(await errorOf(connection, "no sql")), "failed");
+  assert.equal(verdictOf(await errorOf(connection, "SELECT * FROM no_such_table")), "failed");
+  connection.destroy();
+  assert.equal(verdictOf(new TypeError("thrown by workerDo()")), "failed");
+});
+
+test("verdictOf() a connection lost under a query is unknown, and a query on a closed one was not sent", async () => {
+  const connection = await connect(db);
+  const lost = errorOf(connection, "DO SLEEP(3600)");
+  await sql(`KILL CONNECTION ${connection.threadId}`);
+  const error = await lost;
+  assert.equal(verdictOf(error), "unknown");
+  assert.ok(isLost(error));
+  const next = await errorOf(connection, "DO 0");
+  assert.equal(verdictOf(next), "reconnect");
+  assert.ok(isLost(next));
+});
+
+test("passes() tells a server that is away or full from one that refuses", async () => {
+  const refused = await connect({ ...db, socketPath: `${db.socketPath}.no` }).catch((error) => error);
+  assert.equal(passes(refused), true);
+  const unknown = await connect({ ...db, database: "no_such_database" }).catch((error) => error);
+  assert.equal(passes(unknown), false);
+  assert.equal(passes({ message: "", errno: 1040 }), true);
+});
+
+test("backoffMs() grows to 5 s at the most", () => {
+  for (let tries = 1; tries < 100; tries++) {
+    const ms = backoffMs(tries);
+    assert.ok(ms >= 0 && ms <= Math.min(5000, 25 * 2 ** tries));
+  }
+});
