@@ -5,12 +5,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type ConnectionOptions } from "mysql2";
 import { type Gate, type Query, RunError, type Summary, type WorkOptions } from "../mp.ts";
 import { type DatabaseError, passes } from "../outcome.ts";
-import { createProgress, type Progress } from "../progress.ts";
+import { createProgress, type Progress, printable } from "../progress.ts";
 import { resolveServer, type Server, UsageError } from "./config.ts";
 import { type Flags, help, parseFlags } from "./flags.ts";
 import { loadGate, nearGate, rateGate } from "./gates.ts";
 import { readQueries, sessionStatement } from "./input.ts";
 import { openJournal } from "./journal.ts";
+import { Output } from "./output.ts";
 import { type Probe, probeServer } from "./probe.ts";
 import { reportLines } from "./report.ts";
 import { startSandbox } from "./sandbox.ts";
@@ -32,14 +33,15 @@ export interface Command {
  * unknown; 130 and 143 after SIGINT and SIGTERM.
  */
 export async function runCommand(main: (command: Command) => Promise<Summary>): Promise<number> {
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {}); // its reader may be gone
+  process.stderr.on("error", () => {}); // its reader may be gone
+  const output = new Output();
   let progress = createProgress();
   let flags: Flags | undefined;
   const closers: (() => unknown)[] = [];
   try {
     flags = parseFlags(process.argv.slice(2));
-    if (flags.help) return print(help);
-    if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)));
+    if (flags.help) return print(help, output);
+    if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
     progress = createProgress(process.stderr, flags.quiet);
     const server = resolveServer(flags.server);
     if (!server && flags.files.length > 0 && !flags.dryRun) {
@@ -50,6 +52,8 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     const db = await serverOf(flags, server, progress, closers);
     const gates = flags.dryRun ? {} : await gatesOf(flags, db, closers);
     const interruption = watchSignals(progress);
+    interruption.kill.signal.addEventListener("abort", () => output.abandon());
+    const printDry = (seq: number, unit: unknown) => print(`${seq}\t${textOf(unit)}`, output);
     const summary = await main({
       db,
       ...(queries && { queries }),
@@ -57,8 +61,8 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
       options: {
         progress,
         ...given({ threads: flags.threads, shard: flags.shard, timeoutSeconds: flags.timeoutSeconds }),
-        ...given({ maxFailures: flags.maxFailures, dryRun: flags.dryRun ? printQuery : undefined }),
-        ...(flags.rows && { onRows: (lines: Uint8Array) => writeRows(lines, interruption.drain) }),
+        ...given({ maxFailures: flags.maxFailures, dryRun: flags.dryRun ? printDry : undefined }),
+        ...(flags.rows && { onRows: (lines: Uint8Array) => writeRows(lines, output, interruption.drain) }),
         retries: flags.retries,
         batch: flags.batch,
         connectTimeoutSeconds: flags.connectTimeoutSeconds,
@@ -69,16 +73,21 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
       },
     });
     if (flags.dryRun) return 0;
-    const status = finish(summary, flags, progress);
+    const status = await finish(summary, flags, progress, output);
     return interruption.status() || status;
   } catch (error) {
-    const summary = error instanceof RunError && error.summary.workers > 0 ? error.summary : undefined;
-    const status = summary && flags ? Math.max(1, finish(summary, flags, progress)) : 2;
+    const { workers, total } = error instanceof RunError ? error.summary : { workers: 0, total: 0 };
+    if (flags && workers > 0 && total > 0) {
+      return Math.max(1, await finish((error as RunError).summary, flags, progress, output));
+    }
     progress.log(`myscript: ${error instanceof Error ? error.message : error}`);
-    return status;
+    return 2;
   } finally {
     if (flags?.files.includes("-")) process.stdin.destroy();
     for (const close of closers) await close();
+    await output.flush();
+    // What main() left open, such as a connection, keeps the process alive no longer.
+    setTimeout(() => process.exit(), 1000).unref();
   }
 }
 
@@ -199,38 +208,37 @@ function watchSignals(progress: Progress) {
   return { drain, kill, status: () => status };
 }
 
-/** Writes rows to stdout and waits while its reader is slow; a reader that has gone ends the run. */
-async function writeRows(lines: Uint8Array, drain: AbortController): Promise<void> {
-  const { stdout } = process;
-  if (!stdout.writable) return drain.abort();
-  if (stdout.write(lines)) return;
-  await new Promise<void>((resolve) => {
-    stdout.once("drain", resolve);
-    stdout.once("close", resolve);
-  });
+/** Writes rows to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
+async function writeRows(lines: Uint8Array, output: Output, drain: AbortController): Promise<void> {
+  await output.write(lines);
+  if (output.failure) drain.abort();
 }
 
-/** Tab-separated seq and SQL, in one line: a line break, a tab and a backslash are escaped as the mysql client does. */
-function printQuery(seq: number, unit: unknown): void {
+/** A query's SQL in one line: a line break, a tab and a backslash are escaped as the mysql client does. */
+function textOf(unit: unknown): string {
   const { sql, values } =
     typeof unit === "string" ? { sql: unit, values: undefined } : (unit as Exclude<Query, string>);
   const text = values ? mysql.format(sql, values as string[]) : sql;
   const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
-  print(`${seq}\t${text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!)}`);
+  const line = text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!);
+  return process.stdout.isTTY ? printable(line) : line;
 }
 
-function finish(summary: Summary, flags: Flags, progress: Progress): number {
+async function finish(summary: Summary, flags: Flags, progress: Progress, output: Output): Promise<number> {
   const status = summary.unknown > 0 ? 3 : summary.done === summary.total ? 0 : 1;
   if (!flags.quiet || status !== 0) for (const line of reportLines(summary)) progress.log(line);
   if (summary.total > summary.done && flags.joblog !== undefined) {
     progress.log(`to go on: the same command with --resume; what became of each query is in ${flags.joblog}`);
   }
-  if (flags.json) print(JSON.stringify(summary));
-  return status;
+  if (flags.json) print(JSON.stringify(summary), output);
+  await output.flush();
+  if (!output.failure) return status;
+  progress.log(`myscript: Cannot write to stdout: ${output.failure.message}`);
+  return Math.max(1, status);
 }
 
-function print(text: string): number {
-  process.stdout.write(`${text}\n`);
+function print(text: string, output: Output): number {
+  void output.write(`${text}\n`);
   return 0;
 }
 
