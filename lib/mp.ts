@@ -297,7 +297,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     const failure = error && describeFailure(segment.unit(index), error);
     const ended: Ended = { seq, outcome, ...segment.record(index), failure };
     tally.add(ended);
-    if (outcome !== "skipped") options.onEnded?.(ended, segment.unit(index));
+    options.onEnded?.(ended, segment.unit(index));
     return true;
   }
 

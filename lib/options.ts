@@ -13,7 +13,7 @@ export interface WorkOptions {
   script?: string | URL;
   /** Shows how far the run is. */
   progress?: Progress;
-  /** Is called in the parent with each query that has ended, in no particular order, within a moment of its end. */
+  /** Is called in the parent with each query that has ended or is skipped, in no particular order, soon after. */
   onEnded?: (ended: Ended, unit: unknown) => void;
   /** Says what became of a query in an earlier run; it is not run, and counts as what it was. */
   earlier?: (seq: number, unit: unknown) => Outcome | undefined;

@@ -55,3 +55,28 @@ test("--joblog and --resume: no query runs twice, and each that is not done is k
   assert.ok(notDone < rows / 2, `${notDone} are unknown`);
   rmSync(directory, { recursive: true });
 });
+
+test("--resume after Ctrl-C runs what was skipped, and nothing is unknown", async () => {
+  const { sql, db } = await useDatabase();
+  const directory = mkdtempSync(join(tmpdir(), "test-"));
+  const file = join(directory, "updates.sql");
+  const joblog = join(directory, "updates.joblog");
+  await sql("CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_2000");
+  writeFileSync(
+    file,
+    Array.from({ length: 2000 }, (_, n) => `UPDATE t SET v = v + SLEEP(0.002) + 1 WHERE id = ${n + 1};\n`).join(""),
+  );
+  const run = (...more: string[]) => {
+    const args = ["-S", db.socketPath, "-u", db.user, "-D", db.database, "--joblog", joblog, ...more, file];
+    const child = spawn(process.execPath, ["--import", "tsx", "myscript.ts", ...args], { cwd: root, stdio: "ignore" });
+    const status = new Promise<number | null>((resolve) => child.once("exit", resolve));
+    return { child, status };
+  };
+  const first = run();
+  while ((await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n < 200) await sleep(5);
+  first.child.kill("SIGINT");
+  assert.equal(await first.status, 130);
+  assert.equal(await run("--resume").status, 0);
+  assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
+  rmSync(directory, { recursive: true });
+});

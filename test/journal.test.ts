@@ -1,0 +1,417 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
+import { mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, test } from "node:test";
+import { deserialize, serialize } from "node:v8";
+import fc from "fast-check";
+import { UsageError } from "../lib/command/config.ts";
+import { hashOf, openJournal } from "../lib/command/journal.ts";
+import type { Outcome } from "../lib/queue.ts";
+import type { Ended } from "../lib/stats.ts";
+
+const directory = await mkdtemp(join(tmpdir(), "myscript-journal-"));
+after(() => rm(directory, { recursive: true }));
+
+const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
+const journalUrl = new URL("../lib/command/journal.ts", import.meta.url).href;
+const anew = { resume: false, retryFailed: false, retryUnknown: false };
+const resume = { ...anew, resume: true };
+let files = 0;
+
+test("openJournal() starts a log that holds what was released and what ended", async () => {
+  const path = newPath();
+  const journal = await openJournal(path, anew);
+  assert.equal(journal.earlier(1, "DO 1"), undefined);
+  await journal.releaseTo(3);
+  assert.match(
+    await readFile(path, "utf8"),
+    /^seq\t.*\n3\t\treleased\t\d{4}-\d\d-\d\dT[\d:.]+Z\t0.000000\t0\t0\t\t\t\n$/,
+  );
+  journal.ended({ ...ended(2, "done"), start: Date.UTC(2026, 0, 2), durationMs: 1234.5, tries: 2, rows: 7 }, "DO 2");
+  journal.ended(ended(1, "failed"), { sql: "DO\t1", at: "a.sql:1" });
+  await journal.close();
+  const [, , second, first, end] = (await readFile(path, "utf8")).split("\n");
+  assert.equal(second, `2\t${hashOf("DO 2")}\tdone\t2026-01-02T00:00:00.000Z\t1.234500\t2\t7\t\t\tDO 2`);
+  assert.equal(first, `1\t${hashOf("DO\t1")}\tfailed\t1970-01-01T00:00:00.000Z\t0.001000\t1\t0\tER_X\tNo\tDO 1`);
+  assert.equal(end, "");
+});
+
+test("Journal.ended() is on disk without another call", async () => {
+  const path = newPath();
+  const journal = await openJournal(path, anew);
+  await journal.releaseTo(1);
+  const before = (await stat(path)).size;
+  journal.ended(ended(1, "done"), "DO 1");
+  while ((await stat(path)).size === before) await new Promise((resolve) => setTimeout(resolve, 5));
+  await journal.close();
+});
+
+for (const [name, lines, expected] of [
+  ["done", ["done"], ["done", "done", "done"]],
+  ["failed", ["failed"], ["failed", undefined, "failed"]],
+  ["unknown", ["unknown"], ["unknown", "unknown", undefined]],
+  ["released, and no more", [], ["unknown", "unknown", undefined]],
+  ["skipped", ["skipped"], [undefined, undefined, undefined]],
+  ["reopened after it failed", ["failed", "reopened"], ["unknown", "unknown", undefined]],
+  ["reopened and failed again", ["failed", "reopened", "failed"], ["failed", undefined, "failed"]],
+  ["reopened and done", ["failed", "reopened", "done"], ["done", "done", "done"]],
+  ["reopened and skipped, so still failed", ["failed", "reopened", "skipped"], ["failed", undefined, "failed"]],
+  ["reopened after it was skipped", ["skipped", "reopened"], ["unknown", "unknown", undefined]],
+  ["reopened and skipped again", ["skipped", "reopened", "skipped"], [undefined, undefined, undefined]],
+] as const) {
+  test(`Journal.earlier() of a query that was ${name}`, async () => {
+    const log = header + line(3, "released", "") + lines.map((outcome) => line(2, outcome)).join("");
+    for (const [index, retry] of [{}, { retryFailed: true }, { retryUnknown: true }].entries()) {
+      const path = newPath();
+      await writeFile(path, log);
+      const journal = await openJournal(path, { ...resume, ...retry });
+      assert.equal(journal.earlier(2, "DO 2"), expected[index], JSON.stringify(retry));
+      assert.equal(journal.earlier(4, "DO 4"), undefined, "beyond what was released");
+      await journal.close();
+    }
+  });
+}
+
+test("Journal.earlier() is unknown for a failed query that a killed run had released again", async () => {
+  const path = newPath();
+  const first = await openJournal(path, anew);
+  await first.releaseTo(2);
+  first.ended(ended(1, "failed"), "DO 1");
+  first.ended(ended(2, "failed"), "DO 2");
+  await first.close();
+
+  const second = await openJournal(path, { ...resume, retryFailed: true });
+  assert.equal(second.earlier(1, "DO 1"), undefined);
+  assert.equal(second.earlier(2, "DO 2"), undefined);
+  await second.releaseTo(1);
+  await second.close(); // as if it had been killed: nothing says how query 1 ended
+
+  const third = await openJournal(path, resume);
+  assert.equal(third.earlier(1, "DO 1"), "unknown");
+  assert.equal(third.earlier(2, "DO 2"), "failed", "it was not released again");
+  await third.close();
+  assert.match(await readFile(path, "utf8"), /\n1\t\w{16}\tunknown\t.*RUN_DIED\t.*\tDO 1\n$/, "and the log says so");
+});
+
+test("Journal is exact after runs that end well, and never wrong after runs that are killed", async () => {
+  const count = 12;
+  const run = fc.record({
+    retryFailed: fc.boolean(),
+    retryUnknown: fc.boolean(),
+    releases: fc.array(fc.nat(count), { maxLength: 4 }),
+    ends: fc.array(fc.constantFrom("done", "failed", "unknown", "running", "waiting"), {
+      minLength: count,
+      maxLength: count,
+    }),
+    cut: fc.option(fc.double({ min: 0, max: 1, noNaN: true })),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(run, { minLength: 2, maxLength: 6 }), async (runs) => {
+      let path = newPath();
+      /** What is true of each query; `truths` has several where only the end of the log can tell. */
+      let truths = Array.from({ length: count + 1 }, () => new Set<Outcome | undefined>([undefined]));
+      for (const { retryFailed, retryUnknown, releases, ends, cut } of runs) {
+        const journal = await openJournal(path, { resume: true, retryFailed, retryUnknown });
+        const next = truths.map((truth) => new Set(truth));
+        const queue: number[] = [];
+        for (let seq = 1; seq <= count; seq++) {
+          const outcome = journal.earlier(seq, `DO ${seq}`);
+          const [truth] = truths[seq]!;
+          const again = (truth === "failed" && retryFailed) || (truth === "unknown" && retryUnknown);
+          if (truths[seq]!.size === 1) assert.equal(outcome, again ? undefined : truth, `query ${seq}`);
+          else if (outcome !== "unknown" && !retryUnknown) {
+            const last = outcome ?? (retryFailed && truths[seq]!.has("failed") ? "failed" : undefined);
+            assert.ok(truths[seq]!.has(last), `query ${seq} is ${outcome}, not ${[...truths[seq]!]}`);
+          }
+          if (outcome === undefined) queue.push(seq);
+          else next[seq] = new Set([outcome]);
+        }
+        let claimable = 0;
+        let synced = (await stat(path)).size;
+        for (const release of releases) {
+          await journal.releaseTo(release);
+          synced = (await stat(path)).size;
+          claimable = Math.max(claimable, release);
+          for (const seq of queue.filter((seq) => seq <= claimable)) {
+            const end = ends[seq - 1]!;
+            if (end === "waiting") continue;
+            queue.splice(queue.indexOf(seq), 1);
+            // With its end noted, a power cut may still lose that; without, only "unknown" is right.
+            if (end === "running") next[seq] = new Set(["unknown"]);
+            else {
+              journal.ended(ended(seq, end as Outcome), `DO ${seq}`);
+              next[seq] = new Set(cut === null ? [end as Outcome] : [end as Outcome, "unknown"]);
+            }
+          }
+        }
+        if (cut === null) for (const seq of queue) journal.ended(ended(seq, "skipped"), `DO ${seq}`);
+        // What is released and not claimed when the run is killed may have been claimed, as far as the log can tell.
+        else for (const seq of queue) next[seq] = new Set([...next[seq]!, "unknown"]);
+        if (cut !== null) void journal.releaseTo(count); // nobody waits for it, so nothing is claimed
+        await journal.close();
+        const log = await readFile(path);
+        path = newPath();
+        await writeFile(path, log.subarray(0, cut === null ? log.length : synced + cut * (log.length - synced)));
+        truths = next;
+      }
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test("openJournal() reads a log up to where it was cut off, and goes on from there", async () => {
+  const whole = `${header}${line(2, "released", "")}${line(1, "done")}${line(2, "failed")}`;
+  const ends = [...whole.matchAll(/\n/g)].map(({ index }) => index + 1);
+  for (let length = 0; length <= whole.length; length++) {
+    const path = newPath();
+    await writeFile(path, whole.slice(0, length));
+    const journal = await openJournal(path, resume);
+    const lines = ends.filter((end) => end <= length).length;
+    const expected = [[], [], ["unknown", "unknown"], ["done", "unknown"], ["done", "failed"]][lines]!;
+    assert.deepEqual([journal.earlier(1, "DO 1"), journal.earlier(2, "DO 2")], [expected[0], expected[1]], `${length}`);
+    await journal.releaseTo(3);
+    await journal.close();
+    const kept = whole.slice(0, Math.max(header.length, ends[lines - 1] ?? 0));
+    const log = await readFile(path, "utf8");
+    assert.equal(log.slice(0, kept.length), kept);
+    assert.match(log.slice(kept.length), /^([12]\t\w{16}\tunknown\t.*\n)*3\t\treleased\t.*\n$/);
+  }
+});
+
+test("Journal.earlier() refuses the first query that is not the one in the log", async () => {
+  const path = newPath();
+  await writeFile(path, header + line(3, "released", "") + line(1, "done") + line(3, "done"));
+  const journal = await openJournal(path, resume);
+  assert.equal(journal.earlier(1, { sql: "DO 1", at: "renamed.sql:1" }), "done");
+  assert.equal(journal.earlier(2, "whatever"), "unknown", "the log cannot know which query it was");
+  assert.throws(() => journal.earlier(3, "DO 4"), isUsage(`Cannot resume ${path}: query 3 is not the one in the log`));
+  await journal.close();
+});
+
+test("openJournal() refuses an existing log without resume, and what is no job log, and leaves them as they are", async () => {
+  for (const [content, options, message] of [
+    [header, anew, "Job log FILE exists: give --resume to go on with it, or remove it"],
+    ["SELECT 1;\n", resume, "Cannot use FILE: it is not a job log"],
+    ["x".repeat(3 << 20), resume, "Cannot use FILE: it is not a job log"],
+    [`${header}${line(1, "released", "")}hello\n`, resume, "Cannot use FILE: line 3 is not one of a job log"],
+    [`${header}${line(1, "done", "")}`, resume, "Cannot use FILE: line 2 is not one of a job log"],
+  ] as const) {
+    const path = newPath();
+    await writeFile(path, content);
+    await assert.rejects(openJournal(path, options), isUsage(message.replace("FILE", path)));
+    assert.equal(await readFile(path, "utf8"), content);
+  }
+  await assert.rejects(openJournal("/dev/null", anew), isUsage("Cannot use /dev/null: it is not a file"));
+  const path = join(directory, "none", "log");
+  await assert.rejects(openJournal(path, anew), isUsage(`Cannot use ${path}: ENOENT: no such file or directory`));
+});
+
+test("openJournal() refuses a log that another run uses, also by another name, until that is closed or killed", async () => {
+  const path = newPath();
+  const link = newPath();
+  await symlink(path, link);
+  const child = spawnScript(`
+    const journal = await openJournal(${JSON.stringify(path)}, ${JSON.stringify(anew)});
+    await journal.releaseTo(1);
+    console.log("open");
+    process.stdin.resume();`);
+  await once(createInterface(child.stdout), "line");
+  for (const name of [path, link]) {
+    for (const options of [anew, resume]) {
+      await assert.rejects(openJournal(name, options), isUsage(`Cannot use ${name}: another run is using it`));
+    }
+  }
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  const journal = await openJournal(link, resume);
+  assert.equal(journal.earlier(1, "DO 1"), "unknown");
+  await assert.rejects(openJournal(path, resume), isUsage(`Cannot use ${path}: another run is using it`));
+  await journal.close();
+  await (await openJournal(path, resume)).close();
+});
+
+test("openJournal() says what is missing where there is no flock", {
+  skip: process.platform === "darwin",
+}, async () => {
+  const path = newPath();
+  const { PATH } = process.env;
+  process.env.PATH = directory;
+  try {
+    await assert.rejects(openJournal(path, anew), /^Error: Cannot use .*: the program flock .* is not on the PATH/);
+  } finally {
+    process.env.PATH = PATH;
+  }
+});
+
+test("Journal.releaseTo() rejects from the moment the disk is full, and the log can be resumed", async () => {
+  const path = newPath();
+  const script = `
+    const journal = await openJournal(${JSON.stringify(path)}, ${JSON.stringify(anew)});
+    const failed = async (seq) => journal.releaseTo(seq).then(() => undefined, (error) => error.message);
+    const messages = [];
+    for (let seq = 1; messages.length < 2; seq++) {
+      journal.ended({ seq, outcome: "done", tries: 1, start: 0, durationMs: 1, rows: 0 }, "DO " + seq);
+      const message = await failed(seq);
+      if (message) messages.push(message);
+    }
+    await journal.close();
+    console.log(JSON.stringify(messages));`;
+  const { stdout, stderr } = spawnSync("sh", ["-c", 'ulimit -f 16; exec "$@"', "sh", ...scriptArguments(script)], {
+    encoding: "utf8",
+    env: { ...process.env, TSX_DISABLE_CACHE: "1" },
+  });
+  assert.deepEqual(JSON.parse(stdout || stderr), Array(2).fill(`Cannot write ${path}: EFBIG: file too large`));
+  const journal = await openJournal(path, resume);
+  assert.equal(journal.earlier(1, "DO 1"), "done");
+  await journal.close();
+});
+
+test("Journal.close() rejects when the last of the log cannot be written", async () => {
+  const path = newPath();
+  const script = `
+    const journal = await openJournal(${JSON.stringify(path)}, ${JSON.stringify(anew)});
+    for (let seq = 1; seq < 1000; seq++) {
+      journal.ended({ seq, outcome: "done", tries: 1, start: 0, durationMs: 1, rows: 0 }, "DO " + seq);
+    }
+    await journal.close().catch((error) => console.log(error.message));`;
+  const { stdout } = spawnSync("sh", ["-c", 'ulimit -f 16; exec "$@"', "sh", ...scriptArguments(script)], {
+    encoding: "utf8",
+    env: { ...process.env, TSX_DISABLE_CACHE: "1" },
+  });
+  assert.equal(stdout, `Cannot write ${path}: EFBIG: file too large\n`);
+});
+
+test("openJournal() reads 1,000,000 lines in a few bytes a query", async () => {
+  const path = newPath();
+  const stream = createWriteStream(path);
+  stream.write(header + line(1_000_000, "released", ""));
+  for (let seq = 1; seq <= 1_000_000; seq += 1000) {
+    const lines = Array.from({ length: 1000 }, (_, index) =>
+      line(seq + index, "done", hashOf("DO 1"), "x".repeat(100)),
+    );
+    if (!stream.write(lines.join(""))) await once(stream, "drain");
+  }
+  await once(stream.end(), "close");
+  const child = spawnScript(
+    `async function used() {
+      for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setTimeout(resolve, (gc(), 10)));
+      const { heapUsed, external } = process.memoryUsage();
+      return heapUsed + external;
+    }
+    const before = await used();
+    const journal = await openJournal(${JSON.stringify(path)}, ${JSON.stringify(resume)});
+    console.log(JSON.stringify({ bytes: (await used() - before) / 1e6, last: journal.earlier(1e6, "DO 1") }));
+    await journal.close();`,
+    "--expose-gc",
+  );
+  const [text] = await once(createInterface(child.stdout), "line");
+  const { bytes, last } = JSON.parse(text);
+  assert.equal(last, "done");
+  assert.ok(bytes < 8, `${bytes} bytes a query`);
+  await rm(path);
+});
+
+test("Journal.ended() escapes code, message and query as the mysql client does", async () => {
+  const text = fc.string({ unit: fc.oneof(fc.constantFrom(..."\\\t\n\rnrt"), fc.string({ unit: "grapheme" })) });
+  const entries = fc.array(fc.record({ code: text, message: text, query: text }), { minLength: 1, maxLength: 20 });
+  await fc.assert(
+    fc.asyncProperty(entries, async (all) => {
+      const path = newPath();
+      const journal = await openJournal(path, anew);
+      await journal.releaseTo(all.length);
+      for (const [index, { query, ...failure }] of all.entries()) {
+        journal.ended({ ...ended(index + 1, "failed"), failure: { sql: "", ...failure } }, query);
+      }
+      await journal.close();
+      const fields = (await readFile(path, "utf8"))
+        .split("\n")
+        .map((row) => row.split("\t").slice(7).map(unescapeField));
+      for (const [index, { code, message, query }] of all.entries()) {
+        assert.deepEqual(fields[index + 2], [code, message, query.replace(/\s+/g, " ").trim()]);
+      }
+      const again = await openJournal(path, resume);
+      for (const [index, { query }] of all.entries()) assert.equal(again.earlier(index + 1, query), "failed");
+      await again.close();
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("hashOf() is the same on both sides of a thread and for a renamed file, and tells everything else apart", () => {
+  const round = (unit: unknown) => deserialize(serialize(unit)) as unknown;
+  fc.assert(
+    fc.property(
+      fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true }),
+      (unit) => {
+        assert.equal(hashOf(round(unit)), hashOf(unit));
+      },
+    ),
+  );
+  assert.equal(hashOf("DO 1"), "c889859802416df7", "as sha256sum has it");
+  assert.equal(hashOf({ sql: "DO 1", at: "a.sql:1" }), hashOf("DO 1"));
+  assert.equal(hashOf({ sql: "DO ?", values: [1], at: "a.sql:1" }), hashOf({ sql: "DO ?", values: [1] }));
+  const circular: unknown[] = [];
+  circular.push(circular);
+  const units = [
+    ..."ab",
+    ...[1, 2].map((value) => ({ sql: "DO ?", values: [value] })),
+    { sql: "DO ?", values: ["1"] },
+    { sql: "DO ?", values: [1n] },
+    { sql: "DO ?", values: [null] },
+    { sql: "DO ?", values: [undefined] },
+    { sql: "DO ?", values: [Number.NaN] },
+    { sql: "DO ?", values: [new Date(1)] },
+    { sql: "DO ?", values: [new Date(2)] },
+    { sql: "DO ?", values: [Buffer.alloc(100)] },
+    { sql: "DO ?", values: [Buffer.alloc(100, 1)] },
+    { at: 1 },
+    { at: 2 },
+    new Map([[1, 2]]),
+    [],
+    circular,
+    null,
+    undefined,
+    42,
+  ];
+  assert.equal(new Set(units.map(hashOf)).size, units.length);
+});
+
+function newPath(): string {
+  return join(directory, `log-${++files}`);
+}
+
+function ended(seq: number, outcome: Outcome): Ended {
+  const failure = outcome === "done" ? undefined : { sql: "", code: "ER_X", message: "No" };
+  return { seq, outcome, tries: 1, start: 0, durationMs: 1, rows: 0, failure };
+}
+
+function line(seq: number, outcome: string, hash = hashOf(`DO ${seq}`), query = ""): string {
+  return `${seq}\t${hash}\t${outcome}\t2026-01-01T00:00:00.000Z\t0.1\t1\t0\t\t\t${query}\n`;
+}
+
+function isUsage(message: string) {
+  return (error: Error) => {
+    assert.equal(error.message, message);
+    return error instanceof UsageError;
+  };
+}
+
+function unescapeField(field: string): string {
+  const characters: Record<string, string> = { "\\": "\\", n: "\n", t: "\t", r: "\r" };
+  return field.replace(/\\(.)/g, (_, character) => characters[character]!);
+}
+
+function scriptArguments(script: string, ...flags: string[]): string[] {
+  const imports = `import { openJournal } from ${JSON.stringify(journalUrl)};`;
+  return [process.execPath, "--import", "tsx", ...flags, "--input-type=module", "-e", imports + script];
+}
+
+function spawnScript(script: string, ...flags: string[]) {
+  const [command, ...rest] = scriptArguments(script, ...flags);
+  return spawn(command!, rest, { stdio: ["pipe", "pipe", "inherit"] });
+}
