@@ -8,11 +8,11 @@ import { Backlog } from "./backlog.ts";
 import { startFeed } from "./feed.ts";
 import { myglobals } from "./myglobals.ts";
 import type { Source, Summary, WorkOptions } from "./options.ts";
-import { startThread, type Thread } from "./pool.ts";
+import { Pool, type Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
 import { describeUnit, type Outcome, type Query, type Segment } from "./queue.ts";
 import { Counters, type Ended, Tally } from "./stats.ts";
-import type { FromThread, PlainError, ToThread } from "./thread.ts";
+import type { FromThread, PlainError } from "./thread.ts";
 
 export type { Gate, Source, Summary, WorkOptions } from "./options.ts";
 export type { Query } from "./queue.ts";
@@ -34,8 +34,6 @@ export class RunError extends Error {
 const tickMs = 100;
 /** The same, while something may hold queries back: what is admitted evenly is admitted in such steps. */
 const gateTickMs = 20;
-/** Threads that may die one after the other, without anything that they had finished. */
-const deathsInARow = 5;
 /** How long threads have to end by themselves, once all is done. */
 const endMs = 2000;
 /** The same, for queries that were interrupted. */
@@ -78,40 +76,54 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const tally = new Tally();
   const backlog = new Backlog<Thread>();
   const errors = new Map<number, PlainError>(); // by seq, until the query's record is read
-  const pool = new Set<Thread>();
-  const connected = new Set<number>();
-  const gone = new Set<number>();
   const rowsOnTheWay = new Set<Promise<void>>();
-  let waiting = false;
   const length = lengthOf(queue);
   let admitted = 0;
   let admitting = false;
   let sourceEnded = false;
   let ended: { reason: string; error: boolean } | undefined; // early
-  let deaths = 0;
-  let progressAtDeath = 0;
   let diedAt = Number.NEGATIVE_INFINITY;
-  let over = false;
   let finish = () => {};
   const finished = new Promise<void>((resolve) => {
-    finish = () => {
-      over = true;
-      resolve();
-    };
+    finish = resolve;
   });
 
   if (options.dryRun) {
     let seq = 0;
     for await (const unit of queue) if (isOurs(++seq)) options.dryRun(seq, unit);
-    return summary();
+    return summary(0);
   }
-  for (let slot = 0; slot < threads; slot++) start(numbersOf(slot));
+  const pool = new Pool(
+    workers,
+    threads,
+    {
+      myglobals,
+      script: script === undefined ? undefined : String(script),
+      counters: counters.shared,
+      retries,
+      connectTimeoutMs: connectTimeoutSeconds * 1000,
+      timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
+      idempotent,
+      rows: options.onRows !== undefined,
+      batch,
+    },
+    () => counters.read().done + counters.read().failed,
+    {
+      started(thread) {
+        for (const segment of backlog.open) announce(segment, thread);
+      },
+      message: receive,
+      died: bury,
+      hopeless: stop,
+      log: (line) => progress?.log(line),
+    },
+  );
   const timer = setInterval(look, gates.length > 0 ? gateTickMs : tickMs);
   const drain = () => stop("interrupted");
   const kill = () => {
     drain();
-    broadcast({ type: "kill" });
-    setTimeout(terminate, killMs).unref();
+    pool.broadcast({ type: "kill" });
+    setTimeout(() => pool.terminate(), killMs).unref();
   };
   const feed = startFeed(queue, {
     ahead: () => backlog.open.length,
@@ -121,7 +133,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   });
   feed.ended.then(
     () => {
-      sourceEnded = true;
+      sourceEnded = !ended; // when it was not stopped before
       look();
     },
     (error) => stop(messageOf(error), true),
@@ -132,40 +144,12 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   clearInterval(timer);
   options.signal?.removeEventListener("abort", drain);
   options.killSignal?.removeEventListener("abort", kill);
-  broadcast({ type: "end" });
-  const ending = setTimeout(terminate, endMs);
-  await Promise.all([...pool].map((thread) => thread.exited));
-  clearTimeout(ending);
+  await pool.end(endMs);
   await Promise.all(rowsOnTheWay);
   progress?.update(snapshot());
   progress?.stop();
-  if (ended?.error) throw new RunError(ended.reason, summary());
-  return summary();
-
-  function numbersOf(slot: number): number[] {
-    return Array.from({ length: workers }, (_, index) => index + 1).filter((number) => number % threads === slot);
-  }
-
-  function start(numbers: readonly number[]): void {
-    const thread: Thread = startThread(
-      {
-        myglobals,
-        workers: numbers,
-        script: script === undefined ? undefined : String(script),
-        counters: counters.shared,
-        retries,
-        connectTimeoutMs: connectTimeoutSeconds * 1000,
-        timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
-        idempotent,
-        rows: options.onRows !== undefined,
-        batch,
-      },
-      (message) => receive(thread, message),
-    );
-    pool.add(thread);
-    for (const segment of backlog.open) announce(segment, thread);
-    thread.exited.then((cause) => bury(thread, cause));
-  }
+  if (ended?.error) throw new RunError(ended.reason, summary(pool.connected));
+  return summary(pool.connected);
 
   function announce(segment: Segment, thread: Thread): void {
     backlog.hold(segment, thread);
@@ -173,49 +157,29 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   }
 
   function receive(thread: Thread, message: FromThread): void {
-    if (message.type === "left") backlog.leave(message.id, thread);
+    if (message.type === "rows") takeRows(thread, message.lines);
+    else if (message.type === "left") backlog.leave(message.id, thread);
     else if (message.type === "error") errors.set(message.seq, message.error);
-    else if (message.type === "connected") {
-      connected.add(message.worker);
-      waiting = false;
-    } else if (message.type === "waiting") {
-      if (!waiting) progress?.log(`${message.error.message}: trying again for up to ${connectTimeoutSeconds} s`);
-      waiting = true;
-    } else if (message.type === "gone") giveUp(message.worker, message.error);
-    else if (message.type === "rows") {
-      const taking = takeRows(message.lines).then(() => {
-        thread.send({ type: "taken", bytes: message.lines.length });
-        rowsOnTheWay.delete(taking);
-      });
-      rowsOnTheWay.add(taking);
-      return;
-    }
     look();
   }
 
-  async function takeRows(lines: Uint8Array): Promise<void> {
-    try {
-      await options.onRows?.(lines);
-    } catch (error) {
-      stop(`Cannot take the rows: ${messageOf(error)}`, true);
-    }
+  function takeRows(thread: Thread, lines: Uint8Array): void {
+    const { length: bytes } = lines; // it may be transferred away
+    const taking = (async () => options.onRows?.(lines))()
+      .catch((error) => stop(`Cannot take the rows: ${messageOf(error)}`, true))
+      .then(() => {
+        thread.send({ type: "taken", bytes });
+        rowsOnTheWay.delete(taking);
+      });
+    rowsOnTheWay.add(taking);
   }
 
-  function giveUp(worker: number, { message }: PlainError): void {
-    gone.add(worker);
-    if (gone.size === workers) stop(message, connected.size === 0);
-    else if (!ended) progress?.log(`${message}: going on with ${workers - gone.size} of ${workers} workers`);
-  }
-
-  /** What a thread had in flight when it died is unknown, or is sent again; another thread takes its place. */
+  /** What a thread had in flight when it died is unknown, or is sent again. */
   function bury(thread: Thread, cause: string): void {
-    const { workers: numbers } = thread.data;
-    pool.delete(thread);
-    if (over) return;
     backlog.forget(thread);
     diedAt = performance.now();
     for (const { segment, index, worker } of backlog.inFlight()) {
-      if (!numbers.includes(worker)) continue;
+      if (!thread.workers.includes(worker)) continue;
       if (idempotent && !ended) {
         segment.reopen(index);
         continue;
@@ -223,15 +187,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       errors.set(segment.seq(index), { code: "THREAD_DIED", message: `Its thread died: ${cause}` });
       segment.end(index, "unknown", Date.now() - segment.record(index).start, 0);
       counters.add(0, "unknown");
-    }
-    if (!ended && !numbers.every((number) => gone.has(number))) {
-      const { done, failed } = counters.read();
-      deaths = done + failed > progressAtDeath ? 1 : deaths + 1;
-      progressAtDeath = done + failed;
-      progress?.log(`A thread died: ${cause}`);
-      for (const number of numbers) gone.delete(number);
-      if (deaths < deathsInARow) start(numbers);
-      else stop(`Threads die before they finish a query: ${cause}`, true);
     }
     look();
   }
@@ -252,7 +207,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   function release(segment: Segment): void {
     backlog.add(segment);
     if (gates.length === 0) segment.admit(segment.count);
-    for (const thread of pool) announce(segment, thread);
+    for (const thread of pool.threads) announce(segment, thread);
     admit();
   }
 
@@ -272,12 +227,12 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     if (ended) return;
     admitted = count;
     backlog.admit(count);
-    broadcast({ type: "admitted" });
+    pool.broadcast({ type: "admitted" });
   }
 
   /** Reads the records, and does what they make necessary. */
   function look(): void {
-    for (const segment of backlog.collect(collect)) for (const thread of pool) announce(segment, thread);
+    for (const segment of backlog.collect(collect)) for (const thread of pool.threads) announce(segment, thread);
     feed.poke();
     admit();
     const { failed, unknown } = tally;
@@ -308,16 +263,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     const unreleased = feed.stop();
     if (unreleased) backlog.add(unreleased);
     backlog.skipRest(workers + 1);
-    broadcast({ type: "drain" });
+    pool.retire();
+    pool.broadcast({ type: "drain" });
     setImmediate(look); // not at once: it may be looking just now
-  }
-
-  function broadcast(message: ToThread): void {
-    for (const thread of pool) thread.send(message);
-  }
-
-  function terminate(): void {
-    for (const thread of pool) thread.terminate();
   }
 
   function snapshot(): Snapshot {
@@ -349,7 +297,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     return shard ? Math.ceil((length - shard.index + 1) / shard.count) : length;
   }
 
-  function summary(): Summary {
+  function summary(connected: number): Summary {
     const { total: known, ...result } = tally.result();
     const total = Math.max(known, totalNow() ?? 0); // some were never taken from the queue
     const seconds = (performance.now() - startedAt) / 1000;
@@ -359,7 +307,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       skipped: result.skipped + total - known,
       seconds,
       perSecond: (tally.ended - result.skipped) / seconds,
-      workers: connected.size,
+      workers: connected,
       threads,
       ...(ended && { reason: ended.reason }),
     };

@@ -1,37 +1,150 @@
-/** The worker threads, from the parent's side: starting them, hearing of their end, ending them. */
+/** The worker threads, from the parent's side: starting them, replacing those that die, ending them. */
 import { Worker } from "node:worker_threads";
 import { findUncloneable, myglobals } from "./myglobals.ts";
-import type { FromThread, ThreadData, ToThread } from "./thread.ts";
+import type { FromThread, PlainError, ThreadData, ToThread } from "./thread.ts";
 
 /** One worker thread. */
 export interface Thread {
-  readonly data: ThreadData;
-  readonly send: (message: ToThread) => void;
-  readonly terminate: () => void;
-  /** Resolves when the thread is gone, with what ended it. */
-  readonly exited: Promise<string>;
+  /** The numbers of the workers that it carries. */
+  readonly workers: readonly number[];
+  send(message: ToThread): void;
+  terminate(): void;
 }
 
-/**
- * Starts a thread.
- *
- * @throws TypeError for a value in `myglobals` that cannot travel, with its path.
- */
-export function startThread(data: ThreadData, receive: (message: FromThread) => void): Thread {
-  const worker = construct(data);
-  let cause: string | undefined;
-  worker.on("message", receive);
-  worker.on("error", (error: unknown) => {
-    cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  });
-  return {
-    data,
-    send: (message) => worker.postMessage(message),
-    terminate: () => void worker.terminate(),
-    exited: new Promise((resolve) => {
-      worker.on("exit", (code) => resolve(cause ?? `it ended with exit code ${code}`));
-    }),
-  };
+/** What a pool tells. */
+export interface PoolListener {
+  /** A thread is there: it has no segments yet. */
+  started(thread: Thread): void;
+  message(thread: Thread, message: FromThread): void;
+  /** A thread is gone, before its time; it will be replaced. */
+  died(thread: Thread, cause: string): void;
+  /** There is no use in going on; `never` when no worker ever had a connection. */
+  hopeless(reason: string, never: boolean): void;
+  /** What a person should know. */
+  log(line: string): void;
+}
+
+/** Threads that may die one after the other, without a query that was finished meanwhile. */
+const deathsInARow = 5;
+
+export class Pool {
+  readonly #workers: number;
+  readonly #data: Omit<ThreadData, "workers">;
+  readonly #listener: PoolListener;
+  readonly #finished: () => number;
+  readonly #threads = new Map<Thread, Promise<unknown>>();
+  readonly #connected = new Set<number>();
+  readonly #gone = new Set<number>();
+  #waiting = false;
+  #deaths = 0;
+  #finishedAtDeath = 0;
+  #ending = false;
+
+  /**
+   * @param finished says how many queries have been done or have failed.
+   * @throws TypeError for a value in `myglobals` that cannot travel, with its path.
+   */
+  constructor(
+    workers: number,
+    threads: number,
+    data: Omit<ThreadData, "workers">,
+    finished: () => number,
+    listener: PoolListener,
+  ) {
+    this.#workers = workers;
+    this.#data = data;
+    this.#finished = finished;
+    this.#listener = listener;
+    const numbers = Array.from({ length: workers }, (_, index) => index + 1);
+    for (let slot = 0; slot < threads; slot++) this.#start(numbers.filter((number) => number % threads === slot));
+  }
+
+  get threads(): Iterable<Thread> {
+    return this.#threads.keys();
+  }
+
+  /** How many workers have had a connection. */
+  get connected(): number {
+    return this.#connected.size;
+  }
+
+  broadcast(message: ToThread): void {
+    for (const thread of this.#threads.keys()) thread.send(message);
+  }
+
+  /** Replaces no thread any more. */
+  retire(): void {
+    this.#ending = true;
+  }
+
+  terminate(): void {
+    for (const thread of this.#threads.keys()) thread.terminate();
+  }
+
+  /** Lets the threads end by themselves, and ends those that take longer than `graceMs`. */
+  async end(graceMs: number): Promise<void> {
+    this.#ending = true;
+    this.broadcast({ type: "end" });
+    const timer = setTimeout(() => this.terminate(), graceMs);
+    await Promise.all(this.#threads.values());
+    clearTimeout(timer);
+  }
+
+  #start(workers: readonly number[]): void {
+    const worker = construct({ ...this.#data, workers });
+    const thread: Thread = {
+      workers,
+      send: (message) => worker.postMessage(message),
+      terminate: () => void worker.terminate(),
+    };
+    let cause: string | undefined;
+    worker.on("message", (message: FromThread) => this.#receive(thread, message));
+    worker.on("error", (error: unknown) => {
+      cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    });
+    const exited = new Promise<void>((resolve) => {
+      worker.on("exit", (code) => {
+        this.#bury(thread, cause ?? `it ended with exit code ${code}`);
+        resolve();
+      });
+    });
+    this.#threads.set(thread, exited);
+    this.#listener.started(thread);
+  }
+
+  #receive(thread: Thread, message: FromThread): void {
+    if (message.type === "connected") {
+      this.#connected.add(message.worker);
+      this.#waiting = false;
+    } else if (message.type === "waiting") {
+      const seconds = this.#data.connectTimeoutMs / 1000;
+      if (!this.#waiting) this.#listener.log(`${message.error.message}: trying again for up to ${seconds} s`);
+      this.#waiting = true;
+    } else if (message.type === "gone") this.#giveUp(message.worker, message.error);
+    this.#listener.message(thread, message);
+  }
+
+  #giveUp(worker: number, { message }: PlainError): void {
+    this.#gone.add(worker);
+    const left = this.#workers - this.#gone.size;
+    if (left === 0) this.#listener.hopeless(message, this.#connected.size === 0);
+    else if (!this.#ending) this.#listener.log(`${message}: going on with ${left} of ${this.#workers} workers`);
+  }
+
+  #bury(thread: Thread, cause: string): void {
+    this.#threads.delete(thread);
+    // A thread whose workers have all given up, or whose work is over, ends by itself.
+    const expected = thread.workers.every((number) => this.#gone.has(number));
+    this.#listener.died(thread, cause);
+    if (this.#ending || expected) return;
+    const finished = this.#finished();
+    this.#deaths = finished > this.#finishedAtDeath ? 1 : this.#deaths + 1;
+    this.#finishedAtDeath = finished;
+    this.#listener.log(`A thread died: ${cause}`);
+    for (const number of thread.workers) this.#gone.delete(number);
+    if (this.#deaths < deathsInARow) this.#start(thread.workers);
+    else this.#listener.hopeless(`Threads die before they finish a query: ${cause}`, true);
+  }
 }
 
 function construct(workerData: ThreadData): Worker {
