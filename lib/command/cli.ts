@@ -51,7 +51,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     const queries = files.length > 0 ? await begin(warned(readQueries(files), workers, progress)) : undefined;
     const db = await serverOf(flags, server, progress, closers);
     const gates = flags.dryRun ? {} : await gatesOf(flags, db, closers);
-    const interruption = watchSignals(progress);
+    const interruption = watchSignals(progress, flags.dryRun);
     interruption.kill.signal.addEventListener("abort", () => output.abandon());
     const printDry = (seq: number, unit: unknown) => print(`${seq}\t${textOf(unit)}`, output);
     const summary = await main({
@@ -72,7 +72,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
         killSignal: interruption.kill.signal,
       },
     });
-    if (flags.dryRun) return 0;
+    if (flags.dryRun) return await written(0, output, progress);
     const status = await finish(summary, flags, progress, output);
     return interruption.status() || status;
   } catch (error) {
@@ -84,7 +84,13 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     return 2;
   } finally {
     if (flags?.files.includes("-")) process.stdin.destroy();
-    for (const close of closers) await close();
+    for (const close of closers) {
+      try {
+        await close();
+      } catch (error) {
+        progress.log(`myscript: ${error instanceof Error ? error.message : error}`);
+      }
+    }
     await output.flush();
     // What main() left open, such as a connection, keeps the process alive no longer.
     setTimeout(() => process.exit(), 1000).unref();
@@ -148,11 +154,11 @@ function given<Options extends object>(
 async function reach(server: Server, timeoutSeconds: number, progress: Progress): Promise<Probe> {
   const deadline = performance.now() + timeoutSeconds * 1000;
   for (let tries = 0; ; tries++) {
-    const leftSeconds = (deadline - performance.now()) / 1000;
+    const leftSeconds = () => (deadline - performance.now()) / 1000;
     try {
-      return await probeServer(server, Math.max(leftSeconds, 1));
+      return await probeServer(server, Math.max(leftSeconds(), 1));
     } catch (error) {
-      if (!passes((error as Error).cause as DatabaseError) || leftSeconds < 1) throw error;
+      if (!passes((error as Error).cause as DatabaseError) || leftSeconds() < 0.5) throw error;
       if (tries === 0) progress.log(`${(error as Error).message}: trying again for up to ${timeoutSeconds} s`);
       await sleep(500);
     }
@@ -189,8 +195,11 @@ async function* warned(
   }
 }
 
-/** The first SIGINT or SIGTERM drains, the second interrupts what is in flight; SIGUSR2 shows what is in flight. */
-function watchSignals(progress: Progress) {
+/**
+ * The first SIGINT or SIGTERM drains, the second interrupts what is in flight; SIGUSR2 shows what is in flight. A dry run has
+ * nothing in flight, and ends at once.
+ */
+function watchSignals(progress: Progress, dryRun: boolean) {
   const drain = new AbortController();
   const kill = new AbortController();
   let status = 0;
@@ -198,6 +207,7 @@ function watchSignals(progress: Progress) {
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
+    if (dryRun) continue;
     process.on(signal, () => {
       if (status === 0) progress.log(`${signal}: waiting for what is in flight; once more interrupts it`);
       (status === 0 ? drain : kill).abort();
@@ -231,6 +241,11 @@ async function finish(summary: Summary, flags: Flags, progress: Progress, output
     progress.log(`to go on: the same command with --resume; what became of each query is in ${flags.joblog}`);
   }
   if (flags.json) print(JSON.stringify(summary), output);
+  return written(status, output, progress);
+}
+
+/** The exit status, which tells when not all could be written. */
+async function written(status: number, output: Output, progress: Progress): Promise<number> {
   await output.flush();
   if (!output.failure) return status;
   progress.log(`myscript: Cannot write to stdout: ${output.failure.message}`);

@@ -136,7 +136,7 @@ function rejectContradictions(flags: ServerFlags, url: Settings): void {
 function parseUrl(url: string): Settings {
   const fail = () =>
     new UsageError(
-      "Cannot read --url: it must be like mysql://user@host:3306/database, and in a name or password " +
+      "Cannot read --url: it must be like mysql://user@host:3306/database, without a password, and in a name " +
         '"@" is written %40, "/" %2F, "?" %3F, "#" %23 and "%" %25',
     );
   const parts = /^(?:mysql|mariadb):\/\/(?:([^/?#]*)@)?([^@/?#]+)\/?([^@/?#]*)(?:\?([^@#]*))?$/i.exec(url);

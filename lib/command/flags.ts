@@ -1,9 +1,10 @@
 /** The command line: what may stand on it, and what it means. */
 import { parseArgs } from "node:util";
+import { printable } from "../progress.ts";
 import { type ServerFlags, UsageError } from "./config.ts";
 import type { LoadLimit } from "./gates.ts";
 
-export const help = `Usage: myscript.ts [options] [file.sql ...]        "-" is standard input; without files: buildQueries()
+export const help = `Usage: myscript.ts [options] [file.sql ...]     "-" is standard input; without files: buildQueries()
 
 Work
   -j, --workers N          queries at a time (4)
@@ -12,7 +13,8 @@ Work
       --shard I/N          every N-th query only, beginning with the I-th
       --dry-run            print the queries, one a line with its seq; run nothing
 
-Server (MYSQL_HOST, MYSQL_TCP_PORT, MYSQL_UNIX_PORT, MYSQL_USER, MYSQL_PWD, MYSQL_DATABASE and ~/.my.cnf count, too)
+Server; what is not given comes from MYSQL_HOST, MYSQL_TCP_PORT, MYSQL_UNIX_PORT, MYSQL_USER,
+MYSQL_PWD, MYSQL_DATABASE or the [client] group of ~/.my.cnf
       --url URL            mysql://user@host:3306/database
       --defaults-file F    an option file instead of ~/.my.cnf
   -h, --host H   -P, --port N   -S, --socket F   -u, --user U   -D, --database D
@@ -41,10 +43,12 @@ Output
   -q, --quiet              no bar and no summary, only what went wrong
       --help   --version
 
-Exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server; 3 some are unknown:
-they may have run; 130 and 143 after a signal. Ctrl-C lets what is in flight end; twice interrupts it.`;
+Exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server;
+3 some are unknown: they may have run; 130 and 143 after a signal. Ctrl-C lets what is in flight
+end; twice interrupts it.`;
 
-const options = {
+/** What `parseArgs()` takes; the help tells what each is for. */
+export const options = {
   workers: { type: "string", short: "j" },
   threads: { type: "string" },
   batch: { type: "string" },
@@ -157,25 +161,31 @@ function parse(args: readonly string[]) {
     const { code, message } = error as Error & { code?: string };
     const unknown = /^Unknown option '(-[^']*)'/.exec(message)?.[1];
     if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" && unknown) {
-      throw new UsageError(`Unknown option ${unknown}: ${suggest(unknown)}`);
+      throw new UsageError(`Unknown option ${printable(unknown)}: ${suggest(unknown)}`);
     }
-    const [, option, problem] = /^Option '(?:-\w, )?(--[\w-]+)[^']*' ?(.*)/s.exec(message) ?? [];
+    const [, option, problem] = /^Option '(?:-\w, )?(--?[\w-]+)[^']*' ?(.*)/s.exec(message) ?? [];
     if (problem?.startsWith("argument missing")) throw new UsageError(`${option} needs a value`);
     if (problem?.startsWith("does not take")) throw new UsageError(`${option} takes no value`);
     if (problem?.includes("ambiguous"))
-      throw new UsageError(`${option} needs a value: one that begins with "-" is given as ${option}=VALUE`);
+      throw new UsageError(`${option} needs a value: one that begins with "-" is given as ${attached(option!)}`);
     throw new UsageError(message.split("\n")[0]!, { cause: error });
   }
 }
 
 function suggest(unknown: string): string {
   const name = unknown.replace(/^-+/, "");
-  if (/^p|^password/.test(name)) return "a password goes into MYSQL_PWD or an option file, where ps does not show it";
+  if (/^-p|^--p(?:as?s|w)/.test(unknown))
+    return "a password goes into MYSQL_PWD or an option file, where ps does not show it";
   const distances = Object.keys(options).map((known) => ({ known, distance: distance(name, known) }));
   const nearest = distances.reduce((best, other) => (other.distance < best.distance ? other : best));
-  return nearest.distance <= 3 && nearest.distance < name.length
-    ? `did you mean --${nearest.known}?`
-    : "--help lists the options";
+  const begun = name === "" ? undefined : Object.keys(options).find((known) => known.startsWith(name));
+  const typos = name.length < 5 ? 1 : name.length < 8 ? 2 : 3;
+  const meant = nearest.distance <= typos && nearest.distance < name.length ? nearest.known : begun;
+  return meant === undefined ? "--help lists the options" : `did you mean --${meant}?`;
+}
+
+function attached(option: string): string {
+  return option.startsWith("--") ? `${option}=VALUE` : `${option}VALUE`;
 }
 
 /** Levenshtein's: how many letters to insert, remove or replace. */

@@ -1,0 +1,47 @@
+/** Standard output: data only, for a reader that may be slow, or go away. */
+import type { Writable } from "node:stream";
+
+export class Output {
+  /** Why something could not be written. */
+  failure: Error | undefined;
+  readonly #stream: Writable;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(stream: Writable = process.stdout) {
+    this.#stream = stream;
+    stream.on("error", (error) => this.#fail(error));
+  }
+
+  /** Writes, and waits while the reader is slow; after a failure does nothing. */
+  write(data: string | Uint8Array): Promise<void> {
+    return this.#write(data, true);
+  }
+
+  /** Waits until all is written, or cannot be. */
+  flush(): Promise<void> {
+    return this.#write("", false);
+  }
+
+  /** Waits for the reader no more. */
+  abandon(): void {
+    this.#fail(new Error("interrupted"));
+  }
+
+  #write(data: string | Uint8Array, mayHaveRoom: boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const go = () => {
+        this.#waiting.delete(go);
+        resolve();
+      };
+      if (this.failure) return resolve();
+      this.#waiting.add(go);
+      const hasRoom = this.#stream.write(data, (error) => (error ? this.#fail(error) : go()));
+      if (hasRoom && mayHaveRoom) go();
+    });
+  }
+
+  #fail(error: Error): void {
+    this.failure ??= error;
+    for (const go of this.#waiting) go();
+  }
+}

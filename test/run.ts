@@ -1,0 +1,107 @@
+/** Runs myscript.ts as a person does: in a process of its own, with an end to the patience. */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("..", import.meta.url));
+/** The two ways to start it: the second has a process in between. */
+export const viaNode = [process.execPath, "--import", "tsx", "myscript.ts"];
+export const viaTsx = ["node_modules/.bin/tsx", "myscript.ts"];
+
+// The processes of a run end with the tests, also when these are interrupted.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
+
+export interface RunOptions {
+  /** What the arguments are put behind. @default viaNode */
+  command?: readonly string[];
+  /** Besides the environment of the tests, which has no MYSQL_* and no option file in its HOME. */
+  env?: NodeJS.ProcessEnv;
+  /** Standard input. @default nothing */
+  input?: string | Uint8Array;
+  /** Leaves stdin open and stdout unread. @default false */
+  manual?: boolean;
+  /** All processes of the run are killed after so long. @default 60 */
+  patienceSeconds?: number;
+}
+
+export interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Running {
+  readonly child: ChildProcessWithoutNullStreams;
+  /** All that was printed so far. */
+  readonly printed: { stdout: string; stderr: string };
+  readonly ended: Promise<Ended>;
+  /** Resolves once what is printed matches; rejects when the process ends before it does. */
+  until(stream: "stdout" | "stderr", pattern: RegExp): Promise<RegExpExecArray>;
+}
+
+/** Runs it to its end. */
+export function run(args: readonly string[], options?: RunOptions): Promise<Ended> {
+  return start(args, options).ended;
+}
+
+export function start(args: readonly string[], options: RunOptions = {}): Running {
+  const { command = viaNode, env, input = "", manual = false, patienceSeconds = 60 } = options;
+  const [program, ...before] = command;
+  const child = spawn(program!, [...before, ...args], {
+    cwd: root,
+    env: { ...cleanEnvironment(), ...env },
+    detached: true, // a process group of its own, to be killed as a whole
+  });
+  const kill = () => void (child.exitCode ?? child.signalCode ?? process.kill(-child.pid!, "SIGKILL"));
+  const patience = setTimeout(kill, patienceSeconds * 1000);
+  process.once("exit", kill);
+  const printed = { stdout: "", stderr: "" };
+  const watchers = new Set<() => void>();
+  for (const stream of manual ? (["stderr"] as const) : (["stdout", "stderr"] as const)) {
+    child[stream].setEncoding("utf8").on("data", (text) => {
+      printed[stream] += text;
+      for (const watch of watchers) watch();
+    });
+  }
+  child.stdin.on("error", () => {}); // it may end without reading
+  if (!manual) child.stdin.end(input);
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (status) => {
+      clearTimeout(patience);
+      process.off("exit", kill);
+      resolve({ status, ...printed });
+    });
+  });
+  const until: Running["until"] = (stream, pattern) =>
+    new Promise((resolve, reject) => {
+      const watch = () => {
+        const match = pattern.exec(printed[stream]);
+        if (match) finish(() => resolve(match));
+      };
+      const finish = (then: () => void) => {
+        watchers.delete(watch);
+        then();
+      };
+      watchers.add(watch);
+      watch();
+      ended.then(
+        () => finish(() => reject(new Error(`${pattern} was never printed: ${JSON.stringify(printed)}`))),
+        reject,
+      );
+    });
+  return { child, printed, ended, until };
+}
+
+/** Waits until it is so. */
+export async function poll(isSo: () => Promise<boolean> | boolean, patienceSeconds = 60): Promise<void> {
+  for (let tries = 0; !(await isSo()); tries++) {
+    if (tries > patienceSeconds * 50) throw new Error(`It was never so: ${isSo}`);
+    await sleep(20);
+  }
+}
+
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => !/^(?:MYSQL_|NODE_TEST_CONTEXT|NODE_OPTIONS)/.test(name));
+  return { ...Object.fromEntries(kept), HOME: "/nonexistent" };
+}
