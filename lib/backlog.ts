@@ -122,12 +122,13 @@ export class Backlog<Thread> {
     }
   }
 
-  /** Ends every query that no worker has claimed as `skipped`. `claimer` is a number that no worker has. */
+  /** Ends every query that no worker has claimed, as `skipped` or, when it may have run, as `unknown`. `claimer` is a number that no worker has. */
   skipRest(claimer: number): void {
     for (const { segment } of this.#live) {
       segment.rewind();
       for (let index = segment.claimAny(claimer); index >= 0; index = segment.claimAny(claimer)) {
-        segment.end(index, "skipped", 0, 0);
+        const { tries } = segment.record(index); // above 0, a thread that died may have sent it
+        segment.end(index, tries > 0 ? "unknown" : "skipped", 0, 0);
       }
     }
   }

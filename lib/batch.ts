@@ -3,7 +3,7 @@ import { connectionIn, execute, interrupt } from "./connection.ts";
 import { type DatabaseError, isLost, verdictOf } from "./outcome.ts";
 import { rowEncoder } from "./rows.ts";
 import { end, fail, open, run, type Script, type Session } from "./run.ts";
-import { addRows, type Claim, claimNow, counters, data, inFlight, killGraceMs } from "./thread.ts";
+import { addRows, type Claim, claimNow, counters, data, inFlight, isDraining, killGraceMs } from "./thread.ts";
 
 /** Longer texts gain nothing from sharing a round trip. */
 const longest = 10_000;
@@ -48,9 +48,13 @@ export async function runBatch(
   while (rest.length > 1 && session) {
     const sent: Claim[] = rest;
     const start = performance.now();
+    const output = { rows: 0 }; // of the query that is being answered
     let answered = 0;
     try {
-      await attemptAll(worker, sent, session, (rows) => end(worker, sent[answered++]!, "done", start, rows));
+      await attemptAll(worker, sent, session, output, (rows) => {
+        end(worker, sent[answered++]!, "done", start, rows);
+        output.rows = 0;
+      });
       if (answered < sent.length) throw new Error("The server gave fewer results than there were queries");
       return session;
     } catch (cause) {
@@ -61,11 +65,12 @@ export async function runBatch(
         session = await open(worker, script);
       }
       const verdict = verdictOf(error);
-      if (verdict === "unknown" && !data.idempotent) {
+      if (verdict === "unknown" && (!data.idempotent || !session || isDraining() || output.rows > 0)) {
         for (const claim of rest) fail(worker, claim, "unknown", start, cause); // each of them may have run
         return session;
       }
-      if (verdict === "failed") fail(worker, rest.shift()!, "failed", start, cause);
+      // With rows of it on their way, another try would give them twice.
+      if (verdict === "failed" || output.rows > 0) fail(worker, rest.shift()!, "failed", start, cause);
       else {
         counters.add(worker, "retries");
         if (session) session = await run(worker, rest.shift()!, session, script);
@@ -84,6 +89,7 @@ async function attemptAll(
   worker: number,
   claims: readonly Claim[],
   session: Session,
+  output: { rows: number },
   done: (rows: number) => void,
 ): Promise<void> {
   const connection = connectionIn(session.connection)!;
@@ -108,7 +114,10 @@ async function attemptAll(
         onResult(at: number, fields: Parameters<typeof rowEncoder>[1]) {
           const { segment, index } = claims[at]!;
           const encode = rowEncoder(segment.seq(index), fields);
-          return (row: unknown[]) => addRows(encode(row), connection);
+          return (row: unknown[]) => {
+            output.rows++;
+            return addRows(encode(row), connection);
+          };
         },
       }),
     });

@@ -120,6 +120,12 @@ export function connectionIn(value: unknown): Connection | undefined {
   return typeof (inner as Partial<Connection> | undefined)?.threadId === "number" ? (inner as Connection) : undefined;
 }
 
+/** Whether the mysql2 connection in a value, if there is one, is known to be of no more use. */
+export function isClosed(value: unknown): boolean {
+  const state = (connectionIn(value) as { state?: string } | undefined)?.state;
+  return state === "error" || state === "disconnected";
+}
+
 /**
  * Interrupts what these connections are running: `KILL QUERY` from a connection of its own.
  *

@@ -119,7 +119,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     },
   );
   const timer = setInterval(look, gates.length > 0 ? gateTickMs : tickMs);
-  const drain = () => stop("interrupted");
+  const drain = () => stop(typeof options.signal?.reason === "string" ? options.signal.reason : "interrupted");
   const kill = () => {
     drain();
     pool.broadcast({ type: "kill" });
@@ -309,7 +309,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
       threads,
-      ...(ended && { reason: ended.reason }),
+      ...(ended && {
+        reason: length === undefined && !sourceEnded ? `${ended.reason}; not all queries were read` : ended.reason,
+      }),
     };
   }
 }

@@ -53,6 +53,7 @@ export function verdictOf(error: DatabaseError): Verdict {
   if (error.errno !== undefined && error.errno > 0) {
     // A connection that is killed may have committed before the server noticed: the error alone does not tell.
     if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED
+    if (error.errno === 1290 && !/read.only/i.test(error.message)) return "failed"; // some other option, such as secure_file_priv
     return retried.has(error.errno) ? "retry" : "failed";
   }
   if (!error.fatal) return "failed"; // mysql2 or workerDo() refused it: it was never sent

@@ -1,5 +1,5 @@
 /** One query, from its claim to its outcome: trying, trying again, connecting again, interrupting.       (worker side) */
-import { checkOneStatement, connectionIn, execute, interrupt } from "./connection.ts";
+import { checkOneStatement, connectionIn, execute, interrupt, isClosed } from "./connection.ts";
 import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "./outcome.ts";
 import type { Outcome, Query } from "./queue.ts";
 import { rowEncoder } from "./rows.ts";
@@ -53,23 +53,31 @@ export async function open(worker: number, { workerInit }: Script): Promise<Sess
 export async function run(worker: number, claim: Claim, opened: Session, script: Script): Promise<Session | undefined> {
   const start = performance.now();
   const output = { rows: 0 };
+  let mayHaveRun = claim.segment.record(claim.index).tries > 0; // a thread that died may have sent it
   let session: Session | undefined = opened;
+  let cause: unknown;
   for (let tries = 1; session; tries++) {
+    if (isClosed(session.connection)) session = await open(worker, script); // lost while it was idle
+    if (!session) break;
     claim.segment.addTry(claim.index);
     try {
       const rows = await attempt(worker, claim, session, script, output);
       end(worker, claim, "done", start, typeof rows === "number" ? rows : 0);
       return session;
-    } catch (cause) {
+    } catch (thrown) {
+      cause = thrown;
       const error = cause as DatabaseError;
       const connection = connectionIn(session.connection);
       if (isLost(error)) {
         connection?.destroy();
         session = undefined;
       } else if (connection && script.workerDo) await execute(connection, "ROLLBACK").catch(() => {}); // what it left open
-      const verdict = verdictFor(error, output.rows);
-      if (verdict === "failed" || verdict === "unknown" || tries > data.retries) {
-        fail(worker, claim, verdict === "unknown" ? "unknown" : "failed", start, cause);
+      const verdict = script.workerDo ? verdictOfUnit(error) : verdictOf(error);
+      mayHaveRun ||= verdict === "unknown";
+      const again = verdict === "unknown" ? data.idempotent : verdict !== "failed";
+      // With rows of it on their way, another try would give them twice.
+      if (!again || output.rows > 0 || tries > data.retries) {
+        fail(worker, claim, mayHaveRun ? "unknown" : "failed", start, cause);
         return session ?? open(worker, script);
       }
       if (verdict === "retry") await pause(backoffMs(tries));
@@ -78,8 +86,16 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
       counters.add(worker, "retries");
     }
   }
-  end(worker, claim, "skipped", start, 0); // it was not applied, and the run ends before it could be tried again
+  // The run ends before it could be tried again.
+  if (mayHaveRun) fail(worker, claim, "unknown", start, cause ?? new Error("Its thread died"));
+  else end(worker, claim, "skipped", start, 0);
   return session;
+}
+
+/** A `workerDo()` may have sent something before the error of its last statement. */
+function verdictOfUnit(error: DatabaseError) {
+  const verdict = verdictOf(error);
+  return verdict === "reconnect" ? "unknown" : verdict;
 }
 
 /** Ends a query that has no more to be tried. */
@@ -93,12 +109,6 @@ export function end(worker: number, claim: Claim, outcome: Outcome, start: numbe
   sendRows();
   claim.segment.end(claim.index, outcome, performance.now() - start, rows);
   if (outcome !== "skipped") counters.add(worker, outcome);
-}
-
-function verdictFor(error: DatabaseError, rowsOutput: number) {
-  const verdict = verdictOf(error);
-  if (rowsOutput > 0) return verdict === "unknown" ? "unknown" : "failed"; // its rows would come twice
-  return verdict === "unknown" && data.idempotent ? "reconnect" : verdict;
 }
 
 /** Runs one query once, within the time limit if there is one. */

@@ -87,6 +87,26 @@ test("doWork() that is idempotent sends what a dead thread or connection had in 
   assert.equal(summary.done, rows);
 });
 
+test("doWork() that is idempotent never says of a query that may have run that it failed or was skipped", async () => {
+  await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_2");
+  for (const drain of [false, true]) {
+    const controller = new AbortController();
+    let killed: Promise<unknown> | undefined;
+    const update: typeof silent.update = async () => {
+      const [slow] = await sql<{ id: number }>(
+        "SELECT id FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%' AND state = 'User sleep'",
+      ).catch(() => []);
+      if (!slow || killed) return;
+      if (drain) controller.abort();
+      killed ??= sql(`KILL CONNECTION ${slow.id}`);
+    };
+    const options = { idempotent: true, retries: drain ? 10 : 0, signal: controller.signal };
+    const summary = await doWork(["DO SLEEP(3600)"], 1, { ...options, progress: { ...silent, update } });
+    await killed;
+    assert.deepEqual([summary.unknown, summary.failed, summary.skipped], [1, 0, 0]);
+  }
+});
+
 test("doWork() retries deadlocks until every query is done", async () => {
   await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_20");
   const queries = Array.from({ length: 2000 }, (_, n) => {

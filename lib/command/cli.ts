@@ -221,7 +221,7 @@ function watchSignals(progress: Progress, dryRun: boolean) {
 /** Writes rows to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
 async function writeRows(lines: Uint8Array, output: Output, drain: AbortController): Promise<void> {
   await output.write(lines);
-  if (output.failure) drain.abort();
+  if (output.failure) drain.abort("stdout was closed");
 }
 
 /** A query's SQL in one line: a line break, a tab and a backslash are escaped as the mysql client does. */

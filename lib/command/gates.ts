@@ -18,14 +18,14 @@ export function rateGate(perSecond: number, workers: number): Gate {
   };
 }
 
-/** Admits only a little more than the workers claim in a quarter of a second: two for each, when queries are slow. */
+/** Admits only a little more than the workers claim in a tenth of a second: two for each, when queries are slow. */
 export function nearGate(workers: number): Gate {
   const samples: { at: number; ended: number }[] = [];
   return {
     limit(ended) {
       const at = performance.now();
       samples.push({ at, ended });
-      while (samples.length > 2 && at - samples[1]!.at > 250) samples.shift();
+      while (samples.length > 2 && at - samples[1]!.at > 100) samples.shift();
       return ended + Math.max(2 * workers, ended - samples[0]!.ended);
     },
   };

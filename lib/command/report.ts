@@ -17,7 +17,8 @@ export function reportLines(summary: Summary): string[] {
   for (const { seq, at, outcome, code, errno, message, sql } of failures.slice(0, failuresShown)) {
     const origin = at === undefined ? "" : `, ${at}`;
     const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
-    lines.push(`query ${seq}${origin} ${outcome}: ${code}${number}: ${message}`, `    ${sql}`);
+    const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
+    lines.push(`query ${seq}${origin} ${outcome}: ${what}`, `    ${sql}`);
   }
   const more = summary.failed + summary.unknown - Math.min(failures.length, failuresShown);
   if (more > 0) lines.push(`and ${count(more)} more`);
