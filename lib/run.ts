@@ -1,5 +1,6 @@
 /** One query, from its claim to its outcome: trying, trying again, connecting again, interrupting.       (worker side) */
-import { checkOneStatement, connectionIn, execute, interrupt, isClosed } from "./connection.ts";
+import type { Connection } from "mysql2";
+import { checkOneStatement, connectionIn, execute, interrupt, isClosed, type ResultListener } from "./connection.ts";
 import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "./outcome.ts";
 import type { Outcome, Query } from "./queue.ts";
 import { rowEncoder } from "./rows.ts";
@@ -131,9 +132,15 @@ async function attempt(
   try {
     const unit = segment.unit(index);
     if (workerDo) return await workerDo(unit, session.connection);
-    const sql = typeof unit === "string" ? unit : (unit as { sql: string }).sql;
-    if (data.batch > 1 && sql.includes(";")) await checkOneStatement(connection!, sql);
-    return await execute(connection!, unit as Query, data.rows ? { onResult } : {});
+    if (data.batch > 1) {
+      const sql = typeof unit === "string" ? unit : (unit as { sql: string }).sql;
+      if (sql.includes(";")) await checkOneStatement(connection!, sql);
+    }
+    return await execute(
+      connection!,
+      unit as Query,
+      data.rows ? rowListener(segment.seq(index), connection!, output) : none,
+    );
   } catch (error) {
     if (interrupting && error instanceof Error) error.message += ` (time limit of ${data.timeoutMs! / 1000} s)`;
     throw error;
@@ -142,12 +149,19 @@ async function attempt(
     clearTimeout(timer || undefined);
     await interrupting;
   }
+}
 
-  function onResult(_: number, fields: Parameters<typeof rowEncoder>[1]) {
-    const encode = rowEncoder(segment.seq(index), fields);
-    return (row: unknown[]) => {
-      output.rows++;
-      return addRows(encode(row), connection!);
-    };
-  }
+const none: ResultListener = {};
+
+/** Encodes the rows of one query for the parent. */
+export function rowListener(seq: number, connection: Connection, output: { rows: number }): ResultListener {
+  return {
+    onResult(_, fields) {
+      const encode = rowEncoder(seq, fields);
+      return (row) => {
+        output.rows++;
+        return addRows(encode(row), connection);
+      };
+    },
+  };
 }

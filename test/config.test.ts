@@ -50,7 +50,7 @@ test("resolveServer() takes the URL before flags, these before the environment, 
   const own = writeHome("full", `[client]\nhost=h4\nport=4\nuser=u4\npassword=p4\ndatabase=d4\nssl-mode=DISABLED\n`);
   const env = { MYSQL_HOST: "h3", MYSQL_TCP_PORT: "3", MYSQL_USER: "u3", MYSQL_PWD: "p3", MYSQL_DATABASE: "d3" };
   const flags = { host: "h2", port: "2", user: "u2", database: "d2" };
-  assert.deepEqual(brief({ url: "mysql://u1:p1@h1:1/d1", port: "2" }, env, own), ["u1", "p1", "h1:1", "d1"]);
+  assert.deepEqual(brief({ url: "mysql://u1@h1:1/d1", port: "2" }, env, own), ["u1", "p3", "h1:1", "d1"]);
   assert.deepEqual(brief({ url: "mysql://h1", port: "2", user: "u2", database: "d2" }, env, own), [
     "u2",
     "p3",
@@ -89,26 +89,26 @@ test("resolveServer() reads lists of hosts and IPv6 addresses", () => {
     ["::1", 5],
   ]);
   assert.deepEqual(list("[fe80::1]"), [["fe80::1", 3306]]);
-  assert.equal(placeOf(resolveServer({ url: "mysql://u:p@[::1]:3307,db2/d" }, {}, home)), "::1:3307 db2:3306");
+  assert.equal(placeOf(resolveServer({ url: "mysql://u@[::1]:3307,db2/d" }, {}, home)), "::1:3307 db2:3306");
 });
 
 test("resolveServer() decodes the URL", () => {
-  const url = "MariaDB://us%40r:p%3A%2F%3F%23%25:+@db1/d%C3%A9?ssl-mode=required";
-  assert.deepEqual(brief({ url }, {}, home), ["us@r", "p:/?#%:+", "db1:3306", "dé"]);
+  const url = "MariaDB://us%40r%3A%2F%3F%23%25+@db1/d%C3%A9?ssl-mode=required";
+  assert.deepEqual(brief({ url }, {}, home), ["us@r:/?#%+", undefined, "db1:3306", "dé"]);
   assert.deepEqual(brief({ url: "mysql://app@db1/" }, {}, home), ["app", undefined, "db1:3306", undefined]);
   fc.assert(
     fc.property(fc.string({ minLength: 1, unit: "grapheme" }), (text) => {
       const part = encodeURIComponent(text);
-      const [user, pass, , database] = brief({ url: `mysql://${part}:${part}@db1/${part}` }, {}, home);
-      assert.deepEqual([user, pass, database], [text, text, text]);
+      const [user, , , database] = brief({ url: `mysql://${part}@db1/${part}` }, {}, home);
+      assert.deepEqual([user, database], [text, text]);
     }),
   );
 });
 
 test("resolveServer() returns plain data that a worker can be given", () => {
   const server = resolveServer(
-    { url: `mysql://app:${password}@db1/shop`, "ssl-mode": "VERIFY_IDENTITY", "ssl-ca": ca },
-    {},
+    { url: "mysql://app@db1/shop", "ssl-mode": "VERIFY_IDENTITY", "ssl-ca": ca },
+    { MYSQL_PWD: password },
     home,
   );
   assert.deepEqual(structuredClone(server), server);
@@ -164,7 +164,7 @@ test("resolveServer() understands the names and switches of both servers' option
 });
 
 test("resolveServer() rejects what contradicts in one line", () => {
-  const url = `mysql://app:${password}@db1/shop?ssl-mode=REQUIRED`;
+  const url = "mysql://app@db1/shop?ssl-mode=REQUIRED";
   assertUsage({ url, host: "db2" }, "--host contradicts --url: give one of them");
   assertUsage({ url, socket: "/run/db.sock" }, "--socket contradicts --url: give one of them");
   assertUsage({ url, user: "root" }, "--user contradicts --url: give one of them");
@@ -215,8 +215,21 @@ test("resolveServer() rejects what makes no sense in one line", () => {
   );
 });
 
+test("resolveServer() rejects a URL that holds a password", () => {
+  const message = "--url must not hold a password, which ps would show: put it into MYSQL_PWD or an option file";
+  const file = write("url.cnf", `[client]\nport=${password}\n`);
+  for (const url of [
+    `mysql://app:${password}@db1`,
+    `mariadb://:${password}@db1:1/shop`,
+    `mysql://app:::${password}@[::1]`,
+  ])
+    for (const flags of [{ url }, { url, host: "db2" }, { url, "defaults-file": file }]) assertUsage(flags, message);
+  assert.deepEqual(brief({ url: "mysql://app:@db1" }, {}, home), ["app", undefined, "db1:3306", undefined]);
+});
+
 test("resolveServer() rejects a URL that it cannot read, and quotes nothing of it", () => {
-  const advice = /^Cannot read --url: it must be like mysql:\/\/user@host:3306\/database, and in a name or password /;
+  const advice =
+    /^Cannot read --url: it must be like mysql:\/\/user@host:3306\/database, without a password, and in a name "@" /;
   const urls = [
     password,
     `postgres://app:${password}@db1`,

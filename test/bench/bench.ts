@@ -1,0 +1,178 @@
+/**
+ * Runs this project and its peers on the same work, in turns, on one throwaway server, and prints how they compare.
+ *
+ *     npm run bench                          everything, five rounds
+ *     npm run bench -- a e --rounds 7        two of the works
+ *     npm run bench -- --scale 0.05          a twentieth of the work, to see that it runs
+ *     npm run bench -- a --only myscript     the contestants whose name contains that
+ *     npm run bench -- a --svg chart.svg     and draw (a)
+ *     npm run -s bench -- --json             all runs as one JSON document
+ *
+ * BENCH_NODE24=/path/to/node adds this project without tsx, on a Node that reads TypeScript. What cannot be measured is
+ * named and left out; a target that is not reached is printed, and no reason to fail.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { chart } from "./chart.ts";
+import type { Contestant } from "./contestants.ts";
+import { killRunning, measure, quiet, type Run } from "./measure.ts";
+import { compare, figures, type Ratio, type Runs } from "./ratios.ts";
+import { memoryTable, ratioTable, rules, workTable } from "./report.ts";
+import { native, runtimes } from "./runtime.ts";
+import { startServer } from "./server.ts";
+import { spread } from "./statistics.ts";
+import { type Place, type Work, works } from "./works.ts";
+
+/** Processors that something else may keep busy before a run counts as disturbed. */
+const foreignLimit = 0.1;
+
+const { values: options, positionals: ids } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: "string", default: "5" },
+    scale: { type: "string", default: "1" },
+    only: { type: "string", default: "" },
+    json: { type: "boolean", default: false },
+    svg: { type: "string" },
+  },
+});
+if (process.platform !== "linux") throw new Error(`Cannot measure on ${process.platform}: it takes Linux's /proc`);
+const rounds = positive("rounds", options.rounds);
+const scale = positive("scale", options.scale);
+const selected = works.filter(({ id }) => ids.length === 0 || ids.includes(id));
+if (selected.length === 0) throw new RangeError(`Cannot measure "${ids.join(" ")}": the works are a to f`);
+const leftOut: Record<string, string> = {};
+const ratios: Ratio[] = [];
+const results: { work: Work; runs: Runs }[] = [];
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, abort);
+const directory = mkdtempSync(join(tmpdir(), "myscript-bench-"));
+process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+const server = await startServer();
+const machine = {
+  processors: `${availableParallelism()} x ${cpus()[0]?.model}`,
+  server: server.version,
+  runtimes: runtimes.map(({ name }) => name),
+  loadBefore: loadavg()[0]!,
+  rounds,
+  scale,
+};
+try {
+  for (const work of selected) await runWork(work);
+} finally {
+  await server.stop();
+}
+if (options.svg !== undefined) writeFileSync(options.svg, drawChart());
+console.log(options.json ? JSON.stringify(document()) : report());
+
+async function runWork(work: Work): Promise<void> {
+  const place: Place = { socketPath: server.socketPath, directory };
+  await work.prepare?.(server, scale);
+  const { contestants, pairs } = work.plan(place, scale);
+  const small = work.plan(place, Math.min(scale, 0.01)).contestants;
+  const present = contestants.filter((contestant) => {
+    if (!contestant.name.includes(options.only)) return false;
+    const why = contestant.missing?.();
+    if (why !== undefined) leftOut[`(${work.id}) ${contestant.name}`] = why;
+    return why === undefined;
+  });
+  const runs = new Map<string, (Run | undefined)[]>(present.map(({ name }) => [name, []]));
+  for (const contestant of present) await run(`(${work.id}) warm-up`, small[contestants.indexOf(contestant)]!);
+  for (let round = 1; round <= rounds; round++) {
+    for (const contestant of present) {
+      runs.get(contestant.name)!.push(await run(`(${work.id}) ${round}/${rounds}`, contestant));
+    }
+  }
+  ratios.push(...pairs.flatMap((pair) => compare(work.id, pair, runs)).filter(({ ratio }) => ratio || !options.only));
+  results.push({ work, runs });
+}
+
+/** One run, told on stderr; `undefined` when the contestant failed. A run that was disturbed is done again, up to twice. */
+async function run(step: string, contestant: Contestant): Promise<Run | undefined> {
+  const runs: Run[] = [];
+  try {
+    do {
+      await quiet();
+      const measured = await measure(contestant, server);
+      const { perSecond, wallSeconds, foreignProcessors } = measured;
+      const others = disturbed(measured) ? `; others kept ${foreignProcessors.toFixed(2)} processors busy` : "";
+      console.error(
+        `${step} ${contestant.name}: ${wallSeconds.toFixed(2)} s, ${Math.round(perSecond)} a second${others}`,
+      );
+      runs.push(measured);
+    } while (disturbed(runs.at(-1)!) && runs.length < 3);
+  } catch (error) {
+    console.error(`${step} ${contestant.name} failed: ${(error as Error).message}`);
+    leftOut[contestant.name] = `failed, ${(error as Error).message}`;
+  }
+  return runs.sort((a, b) => a.foreignProcessors - b.foreignProcessors)[0];
+}
+
+function disturbed({ foreignProcessors }: Run): boolean {
+  return foreignProcessors > foreignLimit;
+}
+
+function report(): string {
+  const { processors, runtimes, loadBefore } = machine;
+  return [
+    `${processors}; ${runtimes.join(", ")}; MariaDB ${machine.server}; load ${loadBefore.toFixed(2)} before; ${rounds} rounds`,
+    rules,
+    ...results.map(({ work, runs }) => {
+      const memory = work.id === "f" ? `\n\n${memoryTable(runs)}` : "";
+      return `\n(${work.id}) ${work.title}\n\n${workTable(work, runs)}${memory}`;
+    }),
+    ...(ratios.length > 0 ? [`\nratios\n\n${ratioTable(ratios)}`] : []),
+    disturbance(),
+    ...Object.entries(leftOut).map(([name, why]) => `left out: ${name}: ${why}`),
+  ].join("\n");
+}
+
+/** How quiet the machine was. */
+function disturbance(): string {
+  const all = results.flatMap(({ runs }) => [...runs.values()].flat()).filter((each) => each !== undefined);
+  const most = Math.max(0, ...all.map(({ foreignProcessors }) => foreignProcessors)).toFixed(2);
+  const share = `${all.filter(disturbed).length} of ${all.length} runs`;
+  return `\nin ${share}, something else kept over ${foreignLimit} processors busy (most: ${most})`;
+}
+
+function document(): object {
+  const measured = results.map(({ work: { id, title }, runs }) => ({
+    id,
+    title,
+    contestants: [...runs].map(([name, each]) => ({ name, runs: each })),
+  }));
+  return { machine, works: measured, ratios, leftOut };
+}
+
+/** Work (a) in bars, on one version of Node. */
+function drawChart(): string {
+  const runs = results.find(({ work }) => work.id === "a")?.runs ?? new Map<string, (Run | undefined)[]>();
+  const bars = (value: (run: Run) => number | undefined) =>
+    [...runs].flatMap(([name, each]) => {
+      if (native && name.endsWith(native.name)) return []; // the same again
+      const middle = spread(each.map((run) => run && value(run)));
+      return middle ? [{ name, value: middle.median }] : [];
+    });
+  const rate = bars(figures.rate["per second, work phase"]!).sort((a, b) => b.value - a.value);
+  const cpu = bars(figures.cpu["processor time, work phase"]!).sort((a, b) => a.value - b.value);
+  return chart(
+    [
+      { title: "SELECTs by primary key: queries per second (longer is better)", bars: rate },
+      { title: "Processor time of the client per query, in µs (shorter is better)", bars: cpu },
+    ],
+    "myscript",
+  );
+}
+
+function abort(): void {
+  killRunning();
+  process.exit(130);
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (value > 0) return value;
+  throw new RangeError(`Cannot take "${text}" for --${name}: it must be a positive number`);
+}

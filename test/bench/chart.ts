@@ -1,0 +1,61 @@
+/** The bar chart for the README: an SVG that is readable on light and on dark ground. */
+
+export interface Bar {
+  readonly name: string;
+  readonly value: number;
+}
+
+export interface Panel {
+  readonly title: string;
+  readonly bars: readonly Bar[];
+}
+
+const width = 760;
+const labelWidth = 290;
+const valueWidth = 70;
+const barHeight = 18;
+const step = 24;
+const titleHeight = 40;
+
+/** Draws panels of horizontal bars, one below the other; bars whose name begins with `ours` stand out. */
+export function chart(panels: readonly Panel[], ours: string): string {
+  let top = 0;
+  const parts = panels.map((panel) => {
+    const part = drawPanel(panel, ours, top);
+    top += titleHeight + panel.bars.length * step;
+    return part;
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top + 10}" width="${width}" role="img">
+<style>
+svg { color: #1f2328; font: 13px system-ui, sans-serif }
+text { fill: currentColor }
+.title { font-weight: 600 }
+.bar { fill: #8c959f }
+.ours { fill: #0969da }
+@media (prefers-color-scheme: dark) { svg { color: #e6edf3 } .bar { fill: #6e7681 } .ours { fill: #4493f8 } }
+</style>
+${parts.join("\n")}
+</svg>
+`;
+}
+
+function drawPanel({ title, bars }: Panel, ours: string, top: number): string {
+  const longest = Math.max(...bars.map(({ value }) => value));
+  const drawn = bars.map(({ name, value }, index) => {
+    const y = top + titleHeight + index * step;
+    const length = (value / longest) * (width - labelWidth - valueWidth);
+    const end = (labelWidth + length).toFixed(1);
+    const kind = name.startsWith(ours) ? "bar ours" : "bar";
+    const shown = value >= 1000 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
+    return [
+      `<text x="${labelWidth - 8}" y="${y + 13}" text-anchor="end">${escapeText(name)}</text>`,
+      `<rect class="${kind}" x="${labelWidth}" y="${y}" width="${length.toFixed(1)}" height="${barHeight}" rx="2"/>`,
+      `<text x="${end}" dx="6" y="${y + 13}">${shown}</text>`,
+    ].join("\n");
+  });
+  return [`<text class="title" x="0" y="${top + 24}">${escapeText(title)}</text>`, ...drawn].join("\n");
+}
+
+function escapeText(text: string): string {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
+}

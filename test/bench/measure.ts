@@ -1,0 +1,180 @@
+/**
+ * Runs one contestant and measures it from outside, each in the same way, whatever it is made of.
+ *
+ * - Wall time and processor time of the whole run come from bash's `time`: from exec to exit, user and system, with all
+ *   children that were waited for.
+ * - Ten times a second, the server is asked how many queries it has begun, and /proc what the processes have used. The work
+ *   phase lies between the first and the last answer from 5 to 95 % of the queries, so starting and ending are no part of it.
+ *   More often would tell more, and disturb: of two processors, client and server leave none for it.
+ * - Memory is PSS, which counts a page that processes share once. Reading it costs time, so it is read when the resident
+ *   memory, which is cheap to read, has grown by 2 %, and once a second.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Contestant } from "./contestants.ts";
+import {
+  descendants,
+  hasProportional,
+  killTree,
+  machineSeconds,
+  processorSeconds,
+  proportionalBytes,
+  residentBytes,
+} from "./process-tree.ts";
+import { type Server, takeReady } from "./server.ts";
+
+/** What one run of one contestant used. A query is a row where the work is about rows. */
+export interface Run {
+  /** From exec to exit. */
+  readonly wallSeconds: number;
+  readonly perSecond: number;
+  readonly cpuMicroseconds: number;
+  /** The same of the work phase only, unless it was too short to be measured. */
+  readonly phase: { readonly perSecond: number; readonly cpuMicroseconds: number } | undefined;
+  readonly peakBytes: number;
+  readonly memory: readonly { readonly seconds: number; readonly bytes: number }[];
+  /** From exec to the moment when every worker had begun a query, where the work asks for it. */
+  readonly readySeconds: number | undefined;
+  /** Processors that something else kept busy meanwhile, on average. */
+  readonly foreignProcessors: number;
+}
+
+interface Sample {
+  readonly seconds: number;
+  readonly count: number;
+  readonly cpuSeconds: number;
+}
+
+const [phaseStart, phaseEnd] = [0.05, 0.95];
+const countSeconds = 0.1;
+/** The shortest work phase to tell anything from. */
+const phaseSeconds = 0.3;
+/** What adding up a few numbers of ticks may be wrong by. */
+const roundingSeconds = 0.04;
+const limitSeconds = 900;
+
+/** Returns when the machine, server included, has been quiet for a moment, or has not been for 20 seconds. */
+export async function quiet(): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    const before = machineSeconds();
+    await sleep(200);
+    if (machineSeconds() - before < 0.2 * 0.2) return;
+  }
+}
+
+let running: number | undefined;
+
+/** Ends the contestant that is being measured. */
+export function killRunning(): void {
+  if (running !== undefined) killTree(running);
+}
+
+/**
+ * Runs a contestant once.
+ *
+ * @throws Error with the contestant's last words when it fails, or has not run all queries.
+ */
+export async function measure(contestant: Contestant, server: Server): Promise<Run> {
+  const countBefore = await server.status(contestant.counter);
+  const before = { machine: machineSeconds(), server: processorSeconds([server.pid]), self: selfSeconds() };
+  const startedAt = performance.now();
+  const child = spawn("bash", ["-c", timed, "bash", ...contestant.command], {
+    env: { ...process.env, MYSQL_UNIX_PORT: server.socketPath },
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
+  });
+  const pid = child.pid!;
+  running = pid;
+  const exited = once(child, "exit") as Promise<[number | null]>;
+  const output = Promise.all([text(child.stderr!), text(child.stdio[3] as NodeJS.ReadableStream)]);
+  const sampler = sample(pid, startedAt, async () => (await server.status(contestant.counter)) - countBefore);
+  const killer = setTimeout(() => killTree(pid), limitSeconds * 1000);
+  const [status] = await exited;
+  clearTimeout(killer);
+  running = undefined;
+  const { samples, memory } = await sampler.stop();
+  const [errors, times] = await output;
+  const ran = (await server.status(contestant.counter)) - countBefore;
+  if (status !== 0 || ran < contestant.count) {
+    throw new Error(`exit status ${status}, ${ran} of ${contestant.count} queries: ${errors.trim().slice(-500)}`);
+  }
+
+  const [epoch = 0, wallSeconds = 0, user = 0, system = 0] = times.trim().split(/\s+/).map(Number);
+  const others = machineSeconds() - before.machine - (processorSeconds([server.pid]) - before.server);
+  const own = user + system + selfSeconds() - before.self;
+  const queries = contestant.count * (contestant.rowsAQuery ?? 1);
+  const readyAt = contestant.showsReady ? await takeReady(server, contestant.workers) : undefined;
+  return {
+    wallSeconds,
+    perSecond: queries / wallSeconds,
+    cpuMicroseconds: ((user + system) / queries) * 1e6,
+    phase: phaseOf(samples, contestant.count, contestant.rowsAQuery ?? 1),
+    peakBytes: Math.max(0, ...memory.map(({ bytes }) => bytes)),
+    memory,
+    readySeconds: readyAt === undefined ? undefined : readyAt - epoch,
+    foreignProcessors: Math.max(0, (others - own - roundingSeconds) / wallSeconds),
+  };
+}
+
+/** Prints, on descriptor 3, when the command was started and what it used; the command's own stderr stays what it is. */
+const timed = `
+exec 4>&2 2>&3
+TIMEFORMAT='%3R %3U %3S'
+echo "$EPOCHREALTIME" >&2
+time "$@" 2>&4 3>&- 4>&-
+`;
+
+/** Looks at the children of `pid` and at the server, until it is stopped. */
+function sample(pid: number, startedAt: number, count: () => Promise<number>) {
+  const samples: Sample[] = [];
+  const memory: { seconds: number; bytes: number }[] = [];
+  let stopped = false;
+  let highest = 0;
+  const loop = look();
+  return {
+    async stop() {
+      stopped = true;
+      await loop;
+      return { samples, memory };
+    },
+  };
+
+  async function look(): Promise<void> {
+    for (let seconds = 0; !stopped; seconds = (performance.now() - startedAt) / 1000) {
+      if (seconds - (samples.at(-1)?.seconds ?? 0) >= countSeconds) await lookAtServer();
+      lookAtMemory(seconds);
+      await sleep(seconds < 1 ? 20 : 50);
+    }
+  }
+
+  async function lookAtServer(): Promise<void> {
+    const begun = await count();
+    const seconds = (performance.now() - startedAt) / 1000;
+    samples.push({ seconds, count: begun, cpuSeconds: processorSeconds([pid, ...descendants(pid)]) });
+  }
+
+  function lookAtMemory(seconds: number): void {
+    const pids = descendants(pid);
+    const resident = residentBytes(pids);
+    if (resident <= highest * 1.02 && seconds - (memory.at(-1)?.seconds ?? 0) < 1) return;
+    highest = Math.max(highest, resident);
+    memory.push({ seconds, bytes: hasProportional ? proportionalBytes(pids) : resident });
+  }
+}
+
+function phaseOf(samples: readonly Sample[], count: number, rowsAQuery: number): Run["phase"] {
+  const start = samples.find((each) => each.count >= count * phaseStart);
+  const end = samples.findLast((each) => each.count <= count * phaseEnd);
+  if (count < 100 || !start || !end || end.seconds - start.seconds < phaseSeconds) return undefined;
+  const queries = (end.count - start.count) * rowsAQuery;
+  return {
+    perSecond: queries / (end.seconds - start.seconds),
+    cpuMicroseconds: ((end.cpuSeconds - start.cpuSeconds) / queries) * 1e6,
+  };
+}
+
+function selfSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}

@@ -1,0 +1,524 @@
+/** Every option of the command, run as a person runs it: a process, its exit status, and what it prints. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import mysql from "mysql2/promise";
+import { help, options } from "../lib/command/flags.ts";
+import { startSandbox } from "../lib/command/sandbox.ts";
+import { type Ended, poll, type RunOptions, run, start, viaTsx } from "./run.ts";
+import { createAuthority, findFreePort, startServer, type TestServer } from "./server.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "myscript-cli-"));
+const env = { MYSQL_PWD: "s3cr3t" };
+const used = new Set<string>(); // options
+let server: TestServer;
+let at: string[]; // how to reach it
+
+before(async () => {
+  server = await startServer({ tls: true });
+  await server.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
+  await server.root.query("GRANT ALL ON myscript.* TO app");
+  at = ["-h", "127.0.0.1", "-P", `${server.port}`, "-u", "app", "-D", "myscript"];
+  await createAuthority(join(directory, "other"));
+});
+
+after(async () => {
+  await server?.stop();
+  rmSync(directory, { recursive: true });
+});
+
+describe("myscript.ts with", { concurrency: 2 }, () => {
+  test("-h, -P, -u and -D goes there, and says so", async () => {
+    const { status, stdout, stderr } = await cli([...at, "-"], "DO 1; DO 2");
+    assert.match(
+      stderr,
+      /^app@127\.0\.0\.1:\d+\/myscript, 4 workers on \d threads?, server [\d.]+-MariaDB\S*\n2 of 2 queries done, in [\d.]+ s \(\d+ a second\)\n0 rows, 0 retries; latency [\d.]+ ms \(median\), [\d.]+ \(p95\), [\d.]+ \(p99\), [\d.]+ \(longest\)\n$/,
+    );
+    assert.equal(stdout, "");
+    assert.equal(status, 0);
+  });
+
+  test("-S goes to the socket", async () => {
+    const { status, stderr } = await cli(["-S", server.socketPath, "-u", "root", "-j1", "-"], "DO 1", {});
+    assert.match(stderr, new RegExp(`^root@${server.socketPath}, 1 worker`));
+    assert.match(stderr, /^1 of 1 queries done/m);
+    assert.equal(status, 0);
+  });
+
+  test("--url goes there", async () => {
+    const url = `mysql://app@127.0.0.1:${server.port}/myscript?ssl-mode=DISABLED`;
+    const { status, stdout } = await cli(["--url", url, "-j1", "--rows", "-"], "SELECT DATABASE() AS d");
+    assert.deepEqual(rowsOf(stdout), [{ d: "myscript" }]);
+    assert.equal(status, 0);
+  });
+
+  test("--url with a password is refused, as ps would show it", async () => {
+    const ended = await cli(["--url", `mysql://app:s3cr3t@127.0.0.1:${server.port}/myscript`, "-"], "DO 1");
+    assertRefused(
+      ended,
+      "--url must not hold a password, which ps would show: put it into MYSQL_PWD or an option file",
+    );
+  });
+
+  test("--defaults-file goes where the file says", async () => {
+    const file = write("my.cnf", `[client]\nhost=127.0.0.1\nport=${server.port}\nuser=app\npassword=s3cr3t\n`);
+    const { status, stderr } = await cli(["--defaults-file", file, "-j1", "-"], "DO 1", {});
+    assert.match(stderr, /^app@127\.0\.0\.1:\d+, 1 worker/);
+    assert.equal(status, 0);
+  });
+
+  test("--ssl-mode encrypts, or does not", async () => {
+    const cipher = async (mode: string) => {
+      const ended = await cli([...at, "--ssl-mode", mode, "-j1", "--rows", "-"], "SHOW STATUS LIKE 'Ssl_cipher'");
+      assert.equal(ended.status, 0);
+      return rowsOf(ended.stdout)[0]!.Value!;
+    };
+    assert.match(await cipher("REQUIRED"), /^TLS/);
+    assert.equal(await cipher("disabled"), "");
+  });
+
+  test("--ssl-ca trusts its authorities only", async () => {
+    const right = await cli([...at, "-j1", "--ssl-ca", server.ca, "-"], "DO 1");
+    assert.equal(right.status, 0, right.stderr);
+    const wrong = await cli([...at, "--ssl-ca", join(directory, "other.pem"), "-"], "DO 1");
+    assertRefused(wrong, /^Cannot connect to app@127\.0\.0\.1:\d+\/myscript: TLS failed: .*certificate/);
+  });
+
+  test("--connect-timeout tries for so long, and says why not", async () => {
+    const port = await findFreePort();
+    const cannot = `Cannot connect to app@127.0.0.1:${port}: connection refused`;
+    const { status, stdout, stderr } = await cli(
+      ["-h", "127.0.0.1", "-P", `${port}`, "-u", "app", "--connect-timeout", "1", "-"],
+      "DO 1",
+    );
+    assert.equal(stderr, `${cannot}: trying again for up to 1 s\nmyscript: ${cannot}\n`);
+    assert.equal(stdout, "");
+    assert.equal(status, 2);
+  });
+
+  test("-j 1 runs in order, on one connection", async () => {
+    await server.root.query("CREATE TABLE ordered (at INT PRIMARY KEY AUTO_INCREMENT, seq INT, connection INT)");
+    const queries = Array.from({ length: 500 }, (_, seq) => `INSERT INTO ordered VALUES (0, ${seq}, CONNECTION_ID());`);
+    const { status, stderr } = await cli([...at, "-j", "1", "-"], queries.join("\n"));
+    assert.match(stderr, /, 1 worker on 1 thread, /);
+    assert.equal(status, 0);
+    const [rows] = await server.root.query(
+      "SELECT COUNT(*) AS n, SUM(at <> seq + 1) AS displaced, COUNT(DISTINCT connection) AS connections FROM ordered",
+    );
+    assert.deepEqual(rows, [{ n: 500, displaced: "0", connections: 1 }]);
+  });
+
+  test("-j and --threads starts so many", async () => {
+    const { stdout, stderr } = await cli([...at, "-j", "6", "--threads", "3", "--json", "-"], "DO 1");
+    const { workers, threads } = JSON.parse(stdout);
+    assert.deepEqual([workers, threads], [6, 3]);
+    assert.match(stderr, /, 6 workers on 3 threads, /);
+  });
+
+  test("--batch sends several in one round trip, with the outcomes that each would have alone", async () => {
+    const input = `${"DO 1;".repeat(100)}SELECT * FROM nowhere;${"DO 1;".repeat(100)}`;
+    const { status, stdout } = await cli([...at, "-j", "1", "--batch", "16", "--json", "-"], input);
+    const { total, done, failed, failures } = JSON.parse(stdout);
+    assert.deepEqual([total, done, failed, failures[0].seq, failures[0].code], [201, 200, 1, 101, "ER_NO_SUCH_TABLE"]);
+    assert.equal(status, 1);
+  });
+
+  test("--shard takes every N-th query", async () => {
+    const { status, stdout } = await cli(
+      ["--shard", "2/3", "--dry-run", "-"],
+      "DO 1; DO 2; DO 3; DO 4; DO 5; DO 6",
+      {},
+    );
+    assert.equal(stdout, "2\tDO 2\n5\tDO 5\n");
+    assert.equal(status, 0);
+  });
+
+  test("--dry-run prints the queries, one a line, and connects nowhere", async () => {
+    let connections = 0;
+    const listener = createServer(() => connections++).listen(0, "127.0.0.1");
+    await once(listener, "listening");
+    try {
+      const { port } = listener.address() as AddressInfo;
+      const input = "DO 1;\nSELECT 'a\tb',\n\t'\\\\' -- c\n;\r\nDO '\u00e9';";
+      const ended = await cli(["-h", "127.0.0.1", "-P", `${port}`, "--dry-run", "-"], input);
+      assert.deepEqual(ended, {
+        status: 0,
+        stdout: "1\tDO 1\n2\tSELECT 'a\\tb',\\n\\t'\\\\\\\\' -- c\n3\tDO '\u00e9'\n",
+        stderr: "",
+      });
+      assert.equal(connections, 0);
+    } finally {
+      listener.close();
+    }
+    const file = write("dry.sql", "DO 2");
+    assert.deepEqual(await cli(["--dry-run", file], "", {}), { status: 0, stdout: "1\tDO 2\n", stderr: "" });
+  });
+
+  test("--retries sends a query again that a deadlock has undone", async () => {
+    const deadlock = (most: number) => `BEGIN NOT ATOMIC
+      SET @tries = COALESCE(@tries, 0) + 1;
+      IF @tries <= ${most} THEN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'made up'; END IF;
+    END`;
+    const retry = async (retries: string, most: number) => {
+      const input = `DELIMITER $$\n${deadlock(most)}$$\n`;
+      const { status, stdout } = await cli([...at, "-j", "1", "--retries", retries, "--json", "-"], input);
+      const summary = JSON.parse(stdout);
+      return [status, summary.done, summary.failed, summary.retries];
+    };
+    assert.deepEqual(await retry("3", 3), [0, 1, 0, 3]);
+    assert.deepEqual(await retry("2", 3), [1, 0, 1, 2]);
+    assert.deepEqual(await retry("0", 3), [1, 0, 1, 0]);
+  });
+
+  test("--timeout interrupts a query on the server, and goes on", async () => {
+    const { status, stderr, stdout } = await cli(
+      [...at, "-j", "1", "--timeout", "0.5", "--json", "-"],
+      "SELECT SLEEP(3600) /* too long */; DO 1",
+    );
+    const { done, failed, failures } = JSON.parse(stdout);
+    assert.deepEqual([done, failed, failures[0].code], [1, 1, "ER_QUERY_INTERRUPTED"]);
+    assert.match(
+      stderr,
+      /^query 1, stdin:1 failed: ER_QUERY_INTERRUPTED 1317: .*\(time limit of 0\.5 s\)\n {4}SELECT SLEEP\(3600\)/m,
+    );
+    assert.equal(status, 1);
+    assert.equal(await processes("info LIKE '%too long%' AND id <> CONNECTION_ID()"), 0);
+  });
+
+  test("--max-failures starts nothing more after so many", async () => {
+    const input = "DO 1; SELECT no; SELECT no; SELECT no; DO 2; DO 3";
+    const { status, stdout, stderr } = await cli([...at, "-j", "1", "--max-failures", "2", "--json", "-"], input);
+    const { total, done, failed, unknown, skipped } = JSON.parse(stdout);
+    assert.equal(total, 6);
+    assert.equal(done + failed + unknown + skipped, total);
+    assert.ok(failed >= 2);
+    assert.match(stderr, /^ended early: \d queries failed or are unknown$/m);
+    assert.equal(status, 1);
+  });
+
+  test("--idempotent sends what may have run again, and without it is unknown", async () => {
+    await server.root.query("CREATE TABLE tries (name VARCHAR(9))");
+    const ran = async (name: string, ...args: string[]) => {
+      const input = `DELIMITER $$
+        BEGIN NOT ATOMIC
+          INSERT INTO tries VALUES ('${name}');
+          IF (SELECT COUNT(*) FROM tries WHERE name = '${name}') = 1 THEN KILL CONNECTION_ID(); END IF;
+        END$$`;
+      const { status, stdout } = await cli([...at, "-j", "1", "--json", ...args, "-"], input);
+      const { done, unknown, retries } = JSON.parse(stdout);
+      const [rows] = await server.root.query(`SELECT 1 FROM tries WHERE name = '${name}'`);
+      return [status, done, unknown, retries, (rows as unknown[]).length];
+    };
+    assert.deepEqual(await ran("once"), [3, 0, 1, 0, 1]);
+    assert.deepEqual(await ran("again", "--idempotent"), [0, 1, 0, 1, 2]);
+  });
+
+  test("--joblog and --resume run what is left, with --retry-failed and --retry-unknown the others too", async () => {
+    await server.root.query("CREATE TABLE resumed (seq INT)");
+    const log = join(directory, "job.log");
+    const input = "INSERT INTO resumed VALUES (1); INSERT INTO later VALUES (2); INSERT INTO resumed VALUES (3)";
+    const counts = async (...args: string[]) => {
+      const { status, stdout } = await cli([...at, "--joblog", log, "-j1", "--json", ...args, "-"], input);
+      const { total, done, failed } = JSON.parse(stdout);
+      const [rows] = await server.root.query("SELECT COUNT(*) AS n FROM resumed");
+      return [status, total, done, failed, (rows as { n: number }[])[0]!.n];
+    };
+    assert.deepEqual(await counts(), [1, 3, 2, 1, 2]);
+    assert.deepEqual(await counts("--resume"), [1, 3, 2, 1, 2]);
+    await server.root.query("CREATE TABLE later (seq INT)");
+    assert.deepEqual(await counts("--resume", "--retry-unknown"), [1, 3, 2, 1, 2]);
+    assert.deepEqual(await counts("--resume", "--retry-failed"), [0, 3, 3, 0, 2]);
+  });
+
+  test("--rate runs no more queries a second", async () => {
+    const { status, stdout } = await cli([...at, "--rate", "20", "-j1", "--json", "-"], "DO 1;".repeat(21));
+    const { done, seconds } = JSON.parse(stdout);
+    assert.equal(done, 21);
+    assert.ok(seconds > 0.7, `${seconds} s`);
+    assert.equal(status, 0);
+  });
+
+  test("--max-load waits while the server has more to do", async () => {
+    const ended = await cli([...at, "--max-load", "Threads_running=1000,Threads_connected=1000", "-j1", "-"], "DO 1");
+    assert.match(ended.stderr, /^1 of 1 queries done/m);
+    assert.equal(ended.status, 0);
+    const wrong = await cli([...at, "--max-load", "Threads_runing=1", "-"], "DO 1");
+    assert.equal(wrong.status, 2);
+    assert.match(wrong.stderr, /^myscript: .*Threads_runing.*\n$/m);
+    await server.root.query("CREATE USER patient IDENTIFIED BY 's3cr3t'");
+    const here = ["-h", "127.0.0.1", "-P", `${server.port}`, "-u", "patient", "-j", "2"];
+    const waiting = start([...here, "--max-load", "Threads_connected=0", "-"], { env, input: "DO 1" });
+    // The workers are connected; a third connection looks at the load.
+    await poll(async () => (await processes("user = 'patient'")) === 3);
+    waiting.child.kill("SIGINT");
+    const { status, stderr } = await waiting.ended;
+    assert.match(stderr, /^0 of 1 queries done, 1 skipped/m);
+    assert.equal(status, 130);
+  });
+
+  test("--rows prints rows only on stdout, --json the summary after them", async () => {
+    const { status, stdout, stderr } = await cli([...at, "--rows", "--json", "-"], "SELECT 'x' AS a; SELECT no");
+    const [row, summary, ...more] = stdout.split("\n");
+    assert.equal(row, '{"seq":1,"row":{"a":"x"}}');
+    assert.deepEqual(more, [""]);
+    const { seconds, perSecond, latencyMs, workers, threads, ...counts } = JSON.parse(summary!);
+    const [{ message }] = counts.failures;
+    assert.deepEqual(counts, {
+      total: 2,
+      done: 1,
+      failed: 1,
+      unknown: 0,
+      skipped: 0,
+      retries: 0,
+      rows: 1,
+      failures: [
+        {
+          seq: 2,
+          at: "stdin:1",
+          sql: "SELECT no",
+          outcome: "failed",
+          code: "ER_BAD_FIELD_ERROR",
+          errno: 1054,
+          message,
+        },
+      ],
+    });
+    assert.match(message, /^Unknown column 'no' in/);
+    assert.ok(seconds > 0 && perSecond > 0 && workers > 0 && threads > 0);
+    assert.deepEqual(Object.keys(latencyMs), ["p50", "p95", "p99", "max"]);
+    assert.match(stderr, /^1 of 2 queries done, 1 failed/m);
+    assert.equal(status, 1);
+  });
+
+  test("-q prints only what went wrong", async () => {
+    assert.deepEqual(await cli([...at, "-j1", "-q", "-"], "DO 1"), { status: 0, stdout: "", stderr: "" });
+    const { status, stdout, stderr } = await cli([...at, "-j1", "-q", "-"], "DO 1; SELECT no");
+    assert.match(
+      stderr,
+      /^1 of 2 queries done, 1 failed, .*\n.*\nquery 2, stdin:1 failed: ER_BAD_FIELD_ERROR 1054: Unknown column 'no' .*\n {4}SELECT no\n$/,
+    );
+    assert.equal(stdout, "");
+    assert.equal(status, 1);
+  });
+
+  test("--help and --version prints it, whatever else is asked", async () => {
+    assert.deepEqual(await cli(["--help", "missing.sql"]), { status: 0, stdout: `${help}\n`, stderr: "" });
+    const { status, stdout, stderr } = await cli(["--version"]);
+    assert.match(stdout, /^myscript \d+\.\d+\.\d+\n$/);
+    assert.deepEqual([status, stderr], [0, ""]);
+  });
+
+  test("what makes no sense is refused in one line, and nothing runs", async () => {
+    const cases: [args: string[], message: string | RegExp][] = [
+      [["--wrokers", "3"], "Unknown option --wrokers: did you mean --workers?"],
+      [["--dry-run", "--json"], "--json contradicts --dry-run, which runs nothing"],
+      [["-j", "no"], '--workers must be a whole number from 1, not "no"'],
+      [["-S", "/x"], "--socket contradicts --host: give one of them"],
+      [
+        ["--ssl-mode", "on"],
+        '--ssl-mode must be DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY, not "on"',
+      ],
+      [["--ssl-ca", "missing.pem"], 'Cannot use --ssl-ca "missing.pem": ENOENT: no such file or directory'],
+      [
+        ["-D", "nowhere"],
+        /^Cannot connect to app@.*\/nowhere: Access denied for user 'app'@'%' to database 'nowhere'$/,
+      ],
+      [["missing.sql"], "Cannot read missing.sql: no such file or directory"],
+      [[directory], `Cannot read ${directory}: it is a directory`],
+      [[""], /^Cannot read .*: no such file or directory$/],
+    ];
+    for (const [args, message] of cases) {
+      assertRefused(await cli([...at, ...args, "-"], "CREATE TABLE refused (id INT)"), message);
+    }
+    const nameless = "Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST";
+    assertRefused(await cli(["-"], "DO 1", {}), nameless);
+    assertRefused(await cli(["-u", "app", "-"], "DO 1", {}), /^--user needs a server: name one with --host/);
+    const wrong = await cli([...at, "-"], "DO 1", { MYSQL_PWD: "wr0ng" });
+    assertRefused(
+      wrong,
+      /^Cannot connect to app@127\.0\.0\.1:\d+\/myscript: Access denied for user 'app'@'127\.0\.0\.1' \(using password: YES\)$/,
+    );
+    const [rows] = await server.root.query("SHOW TABLES LIKE 'refused'");
+    assert.deepEqual(rows, []);
+  });
+});
+
+test("every option of the help is used by a test of this file", () => {
+  assert.deepEqual(
+    Object.keys(options).filter((name) => !used.has(name)),
+    [],
+  );
+});
+
+test("myscript.ts, unedited, computes every row of a server that is named", async () => {
+  const sandbox = await startSandbox({ orders: 20_000 });
+  try {
+    const { status, stderr } = await cli(["-S", sandbox.db.socketPath, "-D", "myscript"]);
+    assert.match(stderr, /^200 of 200 queries done, .*\n20,000 rows, /m);
+    assert.equal(status, 0);
+    const connection = await mysql.createConnection(sandbox.db);
+    const [rows] = await connection.query(
+      "SELECT COUNT(*) AS n, SUM(total IS NULL OR total <> quantity * price) AS wrong FROM myscript_orders",
+    );
+    await connection.end();
+    assert.deepEqual(rows, [{ n: 20_000, wrong: "0" }]);
+  } finally {
+    await sandbox.stop();
+  }
+});
+
+test("myscript.ts, unedited, says so in one line where the table is missing, and ends", async () => {
+  assertRefused(await cli(at, ""), "Table 'myscript.myscript_orders' doesn't exist");
+});
+
+describe("myscript.ts with files", { concurrency: 2 }, () => {
+  test("runs them one after the other, standard input among them, and names file and line of a failure", async () => {
+    const one = write("one.sql", "-- a comment\n\nDO 1;\nSELECT no\n  FROM nowhere;\n");
+    const two = write("two.sql", "\u{FEFF}DO 1;\r\n\r\n/* not\r\nthis */ SELECT nor_this;\r\nDO 2");
+    const { status, stderr } = await cli([...at, "-j", "1", one, "-", two], "DO 1; DO\n\n(SELECT 1 FROM neither)");
+    assert.match(stderr, /^4 of 7 queries done, 3 failed/m);
+    const named = [...stderr.matchAll(/^query (\d), (\S+) failed: (\w+) \d+: /gm)].map(([, ...found]) => found);
+    assert.deepEqual(named, [
+      ["2", `${one}:4`, "ER_NO_SUCH_TABLE"],
+      ["4", "stdin:1", "ER_NO_SUCH_TABLE"],
+      ["6", `${two}:4`, "ER_BAD_FIELD_ERROR"],
+    ]);
+    assert.equal(status, 1);
+  });
+
+  test("starts nothing when one of them is missing", async () => {
+    const fine = write("fine.sql", "CREATE TABLE started (id INT)");
+    assertRefused(await cli([...at, fine, "missing.sql"]), "Cannot read missing.sql: no such file or directory");
+    const [rows] = await server.root.query("SHOW TABLES LIKE 'started'");
+    assert.deepEqual(rows, []);
+  });
+
+  test("refuses text that is not UTF-8 and a quote that is not closed, with file and line", async () => {
+    const latin1 = write("latin1.sql", Buffer.from("DO 1;\n\nDO '\xe9';\n", "latin1"));
+    const open = write("open.sql", "DO 1;\nDO 'a;\n\nDO 2;\n");
+    for (const [file, line, why] of [
+      [latin1, 3, "not UTF-8"],
+      [open, 2, "the ' that opens here is not closed"],
+    ] as const) {
+      const { status, stdout, stderr } = await cli([...at, "-j1", "--json", file]);
+      assert.match(
+        stderr,
+        new RegExp(
+          `^ended early: Cannot read ${file}:${line}: ${why}; not all queries were read\n\\d of 1 queries done`,
+          "m",
+        ),
+      );
+      const { total, done, skipped } = JSON.parse(stdout);
+      assert.equal(total, done + skipped);
+      assert.equal(status, 1);
+    }
+    const first = write("first.sql", "DO 'a");
+    assertRefused(await cli([...at, first]), `Cannot read ${first}:1: the ' that opens here is not closed`);
+  });
+
+  test("warns of the first statement that means something to one connection only", async () => {
+    const input = "DO 1;\nSET @a = 1;\nBEGIN;\nCOMMIT;\n";
+    const { status, stderr } = await cli([...at, "-"], input);
+    const warnings = stderr.split("\n").filter((line) => line.startsWith("warning"));
+    assert.deepEqual(warnings, [
+      "warning: stdin:2: SET means something to one connection, and there are 4: -j 1 runs everything in order on one",
+    ]);
+    assert.equal(status, 0);
+    assert.doesNotMatch((await cli([...at, "-j", "1", "-"], input)).stderr, /warning/);
+    assert.doesNotMatch((await cli([...at, "-"], "DO 1; SET GLOBAL x = 1")).stderr, /warning/);
+  });
+
+  test("runs a dump in order with -j 1", async () => {
+    const dump = `
+/*M!999999\\- enable the sandbox mode */ 
+-- MariaDB dump 10.19  Distrib 10.11.19-MariaDB
+/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;
+/*!40101 SET NAMES utf8mb4 */;
+/*!40014 SET @OLD_FOREIGN_KEY_CHECKS=@@FOREIGN_KEY_CHECKS, FOREIGN_KEY_CHECKS=0 */;
+DROP TABLE IF EXISTS \`child\`;
+CREATE TABLE \`child\` (\`id\` int PRIMARY KEY, \`parent\` int, FOREIGN KEY (\`parent\`) REFERENCES \`parent\` (\`id\`));
+LOCK TABLES \`child\` WRITE;
+/*!40000 ALTER TABLE \`child\` DISABLE KEYS */;
+INSERT INTO \`child\` VALUES (1,1),(2,1);
+/*!40000 ALTER TABLE \`child\` ENABLE KEYS */;
+UNLOCK TABLES;
+CREATE TABLE \`parent\` (\`id\` int PRIMARY KEY, \`name\` text);
+LOCK TABLES \`parent\` WRITE;
+INSERT INTO \`parent\` VALUES (1,'it''s; \\'quoted\\' \u{1F600}');
+UNLOCK TABLES;
+DELIMITER ;;
+/*!50003 CREATE TRIGGER t BEFORE INSERT ON parent FOR EACH ROW BEGIN SET NEW.name = 'new'; END */;;
+DELIMITER ;
+INSERT INTO parent (id) VALUES (2);
+/*!40014 SET FOREIGN_KEY_CHECKS=@OLD_FOREIGN_KEY_CHECKS */;
+-- Dump completed
+`;
+    await server.root.query("GRANT TRIGGER, SUPER ON *.* TO app");
+    const { status, stderr } = await cli([...at, "-j", "1", "-"], dump);
+    assert.equal(status, 0, stderr);
+    const [rows] = await server.root.query(
+      "SELECT p.id, name, COUNT(c.id) AS children FROM parent p LEFT JOIN child c ON c.parent = p.id GROUP BY p.id",
+    );
+    assert.deepEqual(rows, [
+      { id: 1, name: "it's; 'quoted' \u{1F600}", children: 2 },
+      { id: 2, name: "new", children: 0 },
+    ]);
+  });
+
+  test("runs nothing, and is done, with an empty one", async () => {
+    const { status, stderr } = await cli([...at, "-j1", "-"], " -- nothing\n;;\n");
+    assert.match(stderr, /^0 of 0 queries done/m);
+    assert.equal(status, 0);
+  });
+
+  test("started by tsx, has the same exit status", async () => {
+    const statusOf = async (input: string, ...args: string[]) =>
+      (await run([...args, "-j1", "-"], { command: viaTsx, env, input })).status;
+    assert.equal(await statusOf("DO 1", ...at), 0);
+    assert.equal(await statusOf("SELECT no", ...at), 1);
+    assert.equal(await statusOf("KILL CONNECTION_ID()", ...at), 3);
+    assert.equal(await statusOf("DO 1", "--nothing"), 2);
+  });
+});
+
+function cli(
+  args: readonly string[],
+  input: RunOptions["input"] = "",
+  environment: NodeJS.ProcessEnv = env,
+): Promise<Ended> {
+  for (const [name, option] of Object.entries(options) as [string, { short?: string }][]) {
+    if (args.includes(`--${name}`) || (option.short && args.includes(`-${option.short}`))) used.add(name);
+  }
+  return run(args, { input, env: environment });
+}
+
+async function processes(where: string): Promise<number> {
+  const [rows] = await server.root.query(`SELECT 1 FROM information_schema.processlist WHERE ${where}`);
+  return (rows as unknown[]).length;
+}
+
+function rowsOf(stdout: string): Record<string, string>[] {
+  return stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line).row);
+}
+
+function assertRefused({ status, stdout, stderr }: Ended, message: string | RegExp): void {
+  const lines = stderr.split("\n");
+  const said = lines.at(-2)?.replace(/^myscript: /, "") ?? "";
+  if (typeof message === "string") assert.equal(said, message);
+  else assert.match(said, message);
+  assert.equal(stdout, "");
+  assert.equal(status, 2);
+}
+
+function write(name: string, content: string | Uint8Array): string {
+  const path = join(directory, name);
+  writeFileSync(path, content);
+  return path;
+}

@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { UsageError } from "../lib/command/config.ts";
+import { help, options, parseFlags } from "../lib/command/flags.ts";
+
+const names = Object.keys(options);
+const shorts = Object.entries(options).flatMap(([name, option]) => ("short" in option ? [{ name, ...option }] : []));
+
+test("the help fits a screen of 100 columns and 50 lines", () => {
+  const lines = help.split("\n");
+  assert.ok(lines.length <= 50, `${lines.length} lines`);
+  const wide = lines.filter((line) => line.length > 100);
+  assert.deepEqual(wide, []);
+});
+
+test("the help lists every option that parses, and no other", () => {
+  assert.deepEqual([...new Set(listed(/--([a-z][a-z-]*)/g))].sort(), [...names].sort());
+  assert.deepEqual(
+    [...new Set(listed(/(?<=^|[\s,])-([a-zA-Z]), (?=--)/gm))].sort(),
+    shorts.map(({ short }) => short).sort(),
+  );
+  for (const { name, short } of shorts) assert.match(help, new RegExp(`-${short}, --${name}\\b`));
+});
+
+test("parseFlags() has the defaults that the help gives", () => {
+  const { workers, connectTimeoutSeconds, retries, batch } = parseFlags([]);
+  const defaults = [...help.matchAll(/--(workers|batch|connect-timeout|retries) .*\((\d+)\)$/gm)];
+  assert.deepEqual(Object.fromEntries(defaults.map(([, name, value]) => [name, Number(value)])), {
+    workers,
+    batch,
+    "connect-timeout": connectTimeoutSeconds,
+    retries,
+  });
+});
+
+test("parseFlags() takes short, long and joined forms, the last one counting", () => {
+  for (const args of [["-j", "7"], ["-j7"], ["--workers", "7"], ["--workers=7"], ["-j9", "--workers=7"], ["-qj7"]])
+    assert.equal(parseFlags(args).workers, 7, args.join(" "));
+  const { server } = parseFlags(["-h", "a", "-P1", "-S", "b", "-u", "c", "-D", "d"]);
+  const { host, port, socket, user, database } = server;
+  assert.deepEqual([host, port, socket, user, database], ["a", "1", "b", "c", "d"]);
+  assert.deepEqual(parseFlags(["a.sql", "-q", "-", "--", "--json", "-"].slice(0, 5)).files, ["a.sql", "-", "--json"]);
+});
+
+test("parseFlags() says in one line what is wrong, and what would be right", () => {
+  const password = "a password goes into MYSQL_PWD or an option file, where ps does not show it";
+  const noOption = "--help lists the options";
+  const cases: [args: string, message: string][] = [
+    ["--wrokers=3", "Unknown option --wrokers: did you mean --workers?"],
+    ["--qiuet", "Unknown option --qiuet: did you mean --quiet?"],
+    ["--dryrun", "Unknown option --dryrun: did you mean --dry-run?"],
+    ["--ssl", "Unknown option --ssl: did you mean --ssl-mode?"],
+    ["--Help", "Unknown option --Help: did you mean --help?"],
+    ["--verbose", `Unknown option --verbose: ${noOption}`],
+    ["--jobs=3", `Unknown option --jobs: ${noOption}`],
+    ["-x", `Unknown option -x: ${noOption}`],
+    ["-psecret", `Unknown option -p: ${password}`],
+    ["-p secret", `Unknown option -p: ${password}`],
+    ["--password=secret", `Unknown option --password: ${password}`],
+    ["--pasword secret", `Unknown option --pasword: ${password}`],
+    ["--socket", "--socket needs a value"],
+    ["-qj", "--workers needs a value"],
+    ["--socket -q", '--socket needs a value: one that begins with "-" is given as --socket=VALUE'],
+    ["-S -q", '-S needs a value: one that begins with "-" is given as -SVALUE'],
+    ["--json=1", "--json takes no value"],
+    ["-j 0", '--workers must be a whole number from 1, not "0"'],
+    ["-j 0x4", '--workers must be a whole number from 1, not "0x4"'],
+    ["-j=2", '--workers must be a whole number from 1, not "=2"'],
+    ["--workers=1e3", '--workers must be a whole number from 1, not "1e3"'],
+    ["--workers=99999999999999999999", '--workers must be a whole number from 1, not "99999999999999999999"'],
+    ["--threads 1.5", '--threads must be a whole number from 1, not "1.5"'],
+    ["--retries=-1", '--retries must be a whole number from 0, not "-1"'],
+    ["--max-failures 0", '--max-failures must be a whole number from 1, not "0"'],
+    ["--timeout 0", '--timeout must be a number of seconds above 0, not "0"'],
+    ["--timeout 1s", '--timeout must be a number of seconds above 0, not "1s"'],
+    ["--connect-timeout 3000000", '--connect-timeout must be a number of seconds above 0, not "3000000"'],
+    ["--threads 5", "--threads 5 contradicts --workers 4: at most one thread a worker"],
+    ["--dry-run --rows", "--rows contradicts --dry-run, which runs nothing"],
+    ["--dry-run --json", "--json contradicts --dry-run, which runs nothing"],
+    ["- a.sql -", 'Standard input, "-", can be read only once'],
+  ];
+  for (const [args, message] of cases) assert.equal(refusal(args.split(" ")), message, args);
+});
+
+test("parseFlags() returns flags or says in one line what is wrong, for any arguments", () => {
+  const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+  console.log(`SEED=${seed} runs the same again`);
+  const value = fc.oneof(
+    fc.constantFrom("", "-", "--", "0", "1", "4", "-1", "2/3", "1.5", "Threads_running=25", "mysql://u:p@h", "x=y"),
+    fc.string({ unit: "binary" }),
+    fc.string({ unit: fc.constantFrom(..."-=jqhSP1a \n\x1b'\"") }),
+  );
+  const option = fc.constantFrom(...names.map((name) => `--${name}`), ...shorts.map(({ short }) => `-${short}`));
+  const argument = fc.oneof(
+    value,
+    option,
+    fc.tuple(option, fc.constantFrom("", "="), value).map((parts) => parts.join("")),
+    fc.tuple(fc.constantFrom("-", "--", "---"), value).map((parts) => parts.join("")),
+  );
+  fc.assert(
+    fc.property(fc.array(argument, { maxLength: 8 }), (args) => {
+      const message = refusal(args);
+      if (message === undefined) return;
+      assert.doesNotMatch(message, /[\p{Cc}\u2028\u2029]/u);
+      assert.ok(message.length > 10);
+    }),
+    { seed, numRuns: 20_000 },
+  );
+});
+
+/** What parseFlags() has against the arguments. */
+function refusal(args: readonly string[]): string | undefined {
+  try {
+    parseFlags(args);
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof UsageError, String(error));
+    return error.message;
+  }
+}
+
+function listed(pattern: RegExp): string[] {
+  return [...help.matchAll(pattern)].map(([, name]) => name!);
+}

@@ -1,0 +1,333 @@
+/** Rows as NDJSON: exact values of every type, and a reader that is slow or goes away. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import fc from "fast-check";
+import { doWork, type Query, RunError, type Summary } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
+import { poll, type RunOptions, run, start, viaNode } from "./run.ts";
+import { startServer, type TestServer } from "./server.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "myscript-rows-"));
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+console.log(`SEED=${seed} runs the same again`);
+let server: TestServer;
+
+before(async () => {
+  server = await startServer();
+  myglobals.config = { db: { socketPath: server.socketPath, user: "root", database: "myscript" } };
+  await server.root.query("SET sql_mode = '', time_zone = '+05:00'");
+});
+
+after(async () => {
+  await server?.stop();
+  rmSync(directory, { recursive: true });
+});
+
+test("onRows gets the values of every type as the server prints them", async () => {
+  const cases: [type: string, literal: string, json: string][] = [
+    ["TINYINT", "-128", "-128"],
+    ["BOOLEAN", "TRUE", "1"],
+    ["INT UNSIGNED", "4294967295", "4294967295"],
+    ["INT(8) ZEROFILL", "42", "42"],
+    ["BIGINT", "9007199254740991", "9007199254740991"],
+    ["BIGINT", "9007199254740993", '"9007199254740993"'],
+    ["BIGINT", "-9223372036854775808", '"-9223372036854775808"'],
+    ["BIGINT UNSIGNED", "18446744073709551615", '"18446744073709551615"'],
+    ["DECIMAL(40,10)", "123456789012345678901234567890.0123456789", '"123456789012345678901234567890.0123456789"'],
+    ["DECIMAL(10,2)", "-1", '"-1.00"'],
+    ["FLOAT", "0.1", "0.1"],
+    ["DOUBLE", "9459564053.677723", "9459564053.677723"],
+    ["DOUBLE", "1.7976931348623157e308", "1.7976931348623157e+308"],
+    ["DOUBLE", "-2.2250738585072014e-308", "-2.2250738585072014e-308"],
+    ["DATE", "'2024-02-29'", '"2024-02-29"'],
+    ["DATE", "'0000-00-00'", '"0000-00-00"'],
+    ["DATE", "'2024-00-00'", '"2024-00-00"'],
+    ["DATETIME(6)", "'9999-12-31 23:59:59.000001'", '"9999-12-31 23:59:59.000001"'],
+    ["DATETIME", "'0000-00-00 00:00:00'", '"0000-00-00 00:00:00"'],
+    ["TIMESTAMP(3) NULL", "FROM_UNIXTIME(0.5)", '"1970-01-01 00:00:00.500"'],
+    ["TIME", "'-838:59:59'", '"-838:59:59"'],
+    ["TIME(6)", "'-00:00:00.000001'", '"-00:00:00.000001"'],
+    ["TIME", "'00:00:00'", '"00:00:00"'],
+    ["YEAR", "2155", "2155"],
+    ["YEAR", "0", "0"],
+    ["BLOB", "x'00FF80'", '"AP+A"'],
+    ["VARBINARY(9)", "''", '""'],
+    ["BIT(10)", "b'1000000001'", '"AgE="'],
+    ["BIT(1)", "1", '"AQ=="'],
+    ["JSON", `'{"a": 12345678901234567890, "b":[1.10,null]}'`, '{"a": 12345678901234567890, "b":[1.10,null]}'],
+    ["JSON", "'null'", "null"],
+    ["JSON", "NULL", "null"],
+    ["INT", "NULL", "null"],
+    ["BLOB", "NULL", "null"],
+    ["DOUBLE", "NULL", "null"],
+    ["ENUM('x','ü')", "'ü'", '"ü"'],
+    ["SET('a','b')", "'b,a'", '"a,b"'],
+    ["SET('a','b')", "''", '""'],
+    ["VARCHAR(40) CHARACTER SET utf8mb4", "'𝄞😀é\\n\\t\\0\"\\\\\\u2028'", JSON.stringify('𝄞😀é\n\t\0"\\u2028')],
+    ["CHAR(5) CHARACTER SET latin1", "'é'", '"é"'],
+    ["VARCHAR(9) CHARACTER SET ucs2", "'é'", '"é"'],
+    ["VARCHAR(9)", "''", '""'],
+    ["VARCHAR(9)", "'NULL'", '"NULL"'],
+    ["LONGTEXT COLLATE utf8mb4_bin", "'[1]'", '"[1]"'],
+    ["INET6", "'::1'", '"::1"'],
+    ["UUID", "'123e4567-e89b-12d3-a456-426655440000'", '"123e4567-e89b-12d3-a456-426655440000"'],
+    ["POINT", "POINT(1, 2.5)", '{"x":1,"y":2.5}'],
+  ];
+  await server.root.query(`CREATE TABLE types (${cases.map(([type], index) => `c${index} ${type}`)})`);
+  await server.root.query(`INSERT INTO types VALUES (${cases.map(([, literal]) => literal)})`);
+  // The session's time zone decides how a TIMESTAMP is printed: the workers' is the server's.
+  await server.root.query("SET GLOBAL time_zone = '+00:00'");
+  const [lines] = await linesOf(["SELECT * FROM types"]);
+  for (const [index, [type, literal, json]] of cases.entries()) {
+    const [text] = await linesOf([`SELECT c${index} AS c FROM types`]);
+    assert.equal(text, `{"seq":1,"row":{"c":${json}}}`, `${type} ${literal}`);
+  }
+  assert.equal(lines, `{"seq":1,"row":{${cases.map(([, , json], index) => `"c${index}":${json}`)}}}`);
+});
+
+test("onRows gets every DOUBLE and FLOAT exactly", async () => {
+  const double = fc.double({ noNaN: true, noDefaultInfinity: true });
+  const price = fc.tuple(fc.nat(1e9), fc.nat(1e9)).map(([whole, rest]) => whole + rest / 1e9);
+  const usual = fc.oneof(double, price).filter((value) => value === 0 || Math.abs(value) > 1e-300);
+  const values = fc.sample(usual, { seed, numRuns: 10_000 }).map((value) => value + 0); // no -0, which the server drops
+  await server.root.query("CREATE TABLE doubles (id INT PRIMARY KEY AUTO_INCREMENT, d DOUBLE, f FLOAT)");
+  await server.root.query("INSERT INTO doubles (d) VALUES ?", [values.map((value) => [value])]);
+  await server.root.query("UPDATE doubles SET f = d WHERE ABS(d) BETWEEN 1e-37 AND 1e37");
+  const rows = await rowsOf(["SELECT d, CAST(f AS CHAR) AS text, f FROM doubles ORDER BY id"]);
+  assert.deepEqual(
+    rows.map(({ d }) => d),
+    values,
+  );
+  for (const { f, text } of rows) assert.equal(f, text === null ? null : Number(text));
+});
+
+test("onRows gets JSON in one line, and as a string where it is not valid", async () => {
+  await server.root.query("CREATE TABLE documents (id INT PRIMARY KEY, j JSON)");
+  const texts = [
+    '{\n  "a": [1,\r\n 2]\n}',
+    '"line\\nbreak"',
+    "oops",
+    "",
+    '{"a":01}',
+    '"raw\nbreak"',
+    "{'a':1}",
+    "[1,]",
+  ];
+  await server.root.query("SET check_constraint_checks = 0");
+  await server.root.query("INSERT INTO documents VALUES ?", [texts.map((text, index) => [index, text])]);
+  const rows = await rowsOf(["SELECT j FROM documents ORDER BY id"]);
+  assert.deepEqual(
+    rows.map(({ j }) => j),
+    [{ a: [1, 2] }, "line\nbreak", ...texts.slice(2)],
+  );
+});
+
+test("onRows gets every column, whatever the names", async () => {
+  const [line] = await linesOf(['SELECT 1 AS x, 2 AS x, 3 AS x_2, 4 AS X, 5 AS ``, 6 AS `a"b\\`, 7 AS `2`, 8 AS x']);
+  assert.equal(line, '{"seq":1,"row":{"x":1,"x_2":2,"x_2_2":3,"X":4,"":5,"a\\"b\\\\":6,"2":7,"x_3":8}}');
+});
+
+test("onRows gets the rows of SHOW, EXPLAIN, RETURNING, CALL and VALUES, of no others", async () => {
+  await server.root.query("CREATE TABLE returned (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
+  await server.root.query(
+    "CREATE PROCEDURE twice (n INT) BEGIN SELECT n AS a; INSERT INTO returned (v) VALUES (n); SELECT n AS b, 'x' AS c; SELECT 1 FROM DUAL WHERE 0; END",
+  );
+  const lines = await linesOf([
+    "SHOW TABLES LIKE 'returned'",
+    "INSERT INTO returned (v) VALUES (10), (20) RETURNING id, v * 2 AS w",
+    "UPDATE returned SET v = v + 1",
+    "DELETE FROM returned WHERE v = 11 RETURNING *",
+    "CALL twice(7)",
+    "VALUES (1, 'a'), (2, 'b')",
+    "SELECT 1 FROM DUAL WHERE 0",
+    "EXPLAIN SELECT 1",
+  ]);
+  assert.deepEqual(lines.slice(0, -1), [
+    '{"seq":1,"row":{"Tables_in_myscript (returned)":"returned"}}',
+    '{"seq":2,"row":{"id":1,"w":20}}',
+    '{"seq":2,"row":{"id":2,"w":40}}',
+    '{"seq":4,"row":{"id":1,"v":11}}',
+    '{"seq":5,"row":{"a":7}}',
+    '{"seq":5,"row":{"b":7,"c":"x"}}',
+    '{"seq":6,"row":{"1":1,"a":"a"}}',
+    '{"seq":6,"row":{"1":2,"a":"b"}}',
+  ]);
+  assert.equal(JSON.parse(lines.at(-1)!).seq, 8);
+});
+
+test("onRows gets the rows of { sql, values }", async () => {
+  const sql = "SELECT ? AS a, ? AS b, ? AS c, HEX(?) AS d";
+  const [line] = await linesOf([{ sql, values: [1.5, "it's \\ ?", null, Buffer.from([0, 39, 255])] }]);
+  assert.equal(line, `{"seq":1,"row":{"a":"1.5","b":"it's \\\\ ?","c":null,"d":"0027FF"}}`);
+});
+
+test("onRows gets whole lines, every row once, under any number of workers", async () => {
+  const queries = Array.from({ length: 300 }, (_, n) => `SELECT seq, REPEAT('é', ${n}) AS t FROM seq_1_to_${n + 1}`);
+  for (const options of [{ workers: 8 }, { workers: 3, batch: 16 }]) {
+    const { rows, summary } = await collect(queries, options);
+    assert.equal(summary.done, 300);
+    assert.equal(summary.rows, rows.length);
+    const next = Array(301).fill(1);
+    for (const { seq, row } of rows.map((line) => JSON.parse(line))) {
+      assert.equal(row.seq, next[seq]++, "the rows of one query come in their order");
+      assert.equal(row.t.length, seq - 1);
+    }
+    assert.deepEqual(
+      next.slice(1),
+      queries.map((_, n) => n + 2),
+    );
+  }
+});
+
+test("onRows that waits makes the queries wait, of all workers of a thread", async () => {
+  let held = 0;
+  let most = 0;
+  const release: (() => void)[] = [];
+  const { summary, rows } = await collect(
+    Array.from({ length: 24 }, () => "SELECT seq, REPEAT('x', 1000) AS t FROM seq_1_to_5000"),
+    {
+      workers: 12,
+      threads: 1,
+      onLines: async (lines) => {
+        held += lines.length;
+        most = Math.max(most, held);
+        // Nothing is taken until nothing more comes.
+        await new Promise<void>((resolve) => {
+          release.push(resolve);
+          setTimeout(() => release.shift()?.(), 20);
+        });
+        held -= lines.length;
+      },
+    },
+  );
+  assert.equal(rows.length, 24 * 5000);
+  assert.equal(summary.done, 24);
+  assert.ok(most < 8_000_000, `${most} bytes on the way`);
+});
+
+test("onRows that fails ends the run, and it is told why", async () => {
+  const running = doWork(["SELECT 1", "SELECT 2"], 1, {
+    onRows: async () => {
+      throw new Error("no more room");
+    },
+  });
+  await assert.rejects(running, (error) => error instanceof RunError && /no more room/.test(error.message));
+});
+
+test("a query that fails after its first rows has failed, and is not tried again", async () => {
+  const sql = "SELECT seq, IF(seq = 30000, (SELECT 1 UNION SELECT seq), 0) AS x FROM seq_1_to_40000";
+  const { rows, summary } = await collect([sql, "SELECT 1 AS one"], { workers: 1 });
+  const { done, failed, retries, failures } = summary;
+  assert.deepEqual([done, failed, retries, failures[0]!.code], [1, 1, 0, "ER_SUBQUERY_NO_1_ROW"]);
+  assert.equal(rows.at(-1), '{"seq":2,"row":{"one":1}}');
+});
+
+test("--rows keeps memory flat under a reader that pauses, and gives it 5,000,000 rows", async () => {
+  const small = await readSlowly(200_000);
+  const large = await readSlowly(5_000_000);
+  assert.ok(large.peakMb < small.peakMb + 80, `${large.peakMb} MB, and ${small.peakMb} MB for 200,000 rows`);
+
+  async function readSlowly(rows: number): Promise<{ peakMb: number }> {
+    const { child, ended, printed } = start(["-S", server.socketPath, "-u", "root", "-j1", "--rows", "-"], {
+      manual: true,
+    });
+    try {
+      child.stdin.end(`SELECT seq, REPEAT('x', 50) AS t FROM seq_1_to_${rows}`);
+      // It is the server that waits: nothing else takes the rows from it.
+      let waits = 0;
+      await poll(async () => {
+        const [list] = await server.root.query(
+          "SELECT state FROM information_schema.processlist WHERE info LIKE '%FROM seq_1_to%' AND id <> CONNECTION_ID()",
+        );
+        waits = (list as { state: string }[])[0]?.state === "Writing to net" ? waits + 1 : 0;
+        return waits >= 20;
+      });
+      let peakKb = 0;
+      let count = 0;
+      let sum = 0;
+      let rest = "";
+      for await (const chunk of child.stdout.setEncoding("latin1")) {
+        const lines = (rest + chunk).split("\n");
+        rest = lines.pop()!;
+        for (const line of lines) sum += Number(/^{"seq":1,"row":{"seq":(\d+),"t":"x{50}"}}$/.exec(line)?.[1]);
+        count += lines.length;
+        if (count % 64 === 0) peakKb = peakOf(child.pid!) ?? peakKb;
+      }
+      const { status, stderr } = { ...(await ended), ...printed };
+      assert.deepEqual([count, sum, rest], [rows, (rows * (rows + 1)) / 2, ""]);
+      assert.match(stderr, /^1 of 1 queries done/m);
+      assert.doesNotMatch(stderr, /Warning/);
+      assert.equal(status, 0);
+      return { peakMb: Math.round(peakKb / 1024) };
+    } finally {
+      child.kill("SIGKILL");
+    }
+  }
+});
+
+test("--rows ends when its reader goes away, and accounts for every query", async () => {
+  const file = join(directory, "many.sql");
+  writeFileSync(file, "SELECT seq, REPEAT('x', 1000) FROM seq_1_to_200;\n".repeat(5000));
+  const command = ["sh", "-c", '{ "$@"; echo "status $?" >&2; } | head -n 1', "sh", ...viaNode];
+  const { stdout, stderr } = await run(["-S", server.socketPath, "-u", "root", "--rows", "--json", file], { command });
+  assert.match(stdout, /^{"seq":\d,"row":{"seq":1,[^\n]*\n$/);
+  const [, done, skipped] = /^(\d+) of 5,000 queries done, ([\d,]+) skipped/m.exec(stderr)!;
+  assert.equal(Number(done) + Number(skipped!.replace(",", "")), 5000);
+  assert.match(stderr, /^myscript: Cannot write to stdout: write EPIPE\nstatus 1\n$/m);
+});
+
+test("--rows and --json on a full disk is not a success", async () => {
+  const full = async (...args: string[]) => {
+    const command = ["sh", "-c", '"$@" >/dev/full', "sh", ...viaNode];
+    const options: RunOptions = { command, input: "SELECT 1" };
+    return run(["-S", server.socketPath, "-u", "root", "-j1", ...args, "-"], options);
+  };
+  for (const flag of ["--rows", "--json"]) {
+    const { status, stderr } = await full(flag);
+    assert.match(stderr, /^myscript: Cannot write to stdout: ENOSPC: no space left on device/m);
+    assert.equal(status, 1);
+  }
+});
+
+interface Collect {
+  workers?: number;
+  threads?: number;
+  batch?: number;
+  onLines?: (lines: Uint8Array) => Promise<void>;
+}
+
+async function collect(queries: Query[], { onLines, workers = 4, ...options }: Collect = {}) {
+  const rows: string[] = [];
+  const summary: Summary = await doWork(queries, workers, {
+    ...options,
+    onRows: (lines) => {
+      const text = Buffer.from(lines).toString();
+      assert.ok(text.endsWith("}}\n"));
+      rows.push(...text.slice(0, -1).split("\n"));
+      return onLines?.(lines);
+    },
+  });
+  return { rows, summary };
+}
+
+async function linesOf(queries: Query[]): Promise<string[]> {
+  const { rows, summary } = await collect(queries, { workers: 1 });
+  assert.deepEqual(summary.failures, []);
+  return rows;
+}
+
+async function rowsOf(queries: Query[]): Promise<Record<string, unknown>[]> {
+  return (await linesOf(queries)).map((line) => JSON.parse(line).row);
+}
+
+/** The most memory that a process has used, in kB. */
+function peakOf(pid: number): number | undefined {
+  try {
+    return Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+  } catch {
+    return undefined; // it has ended
+  }
+}
