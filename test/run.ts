@@ -16,10 +16,10 @@ export interface RunOptions {
   command?: readonly string[];
   /** Besides the environment of the tests, which has no MYSQL_* and no option file in its HOME. */
   env?: NodeJS.ProcessEnv;
-  /** Standard input. @default nothing */
-  input?: string | Uint8Array;
-  /** Leaves stdin open and stdout unread. @default false */
-  manual?: boolean;
+  /** Standard input; `null` leaves it open. @default nothing */
+  input?: string | Uint8Array | null;
+  /** Leaves stdout to the test. @default false */
+  unread?: boolean;
   /** All processes of the run are killed after so long. @default 60 */
   patienceSeconds?: number;
 }
@@ -45,7 +45,7 @@ export function run(args: readonly string[], options?: RunOptions): Promise<Ende
 }
 
 export function start(args: readonly string[], options: RunOptions = {}): Running {
-  const { command = viaNode, env, input = "", manual = false, patienceSeconds = 60 } = options;
+  const { command = viaNode, env, input = "", unread = false, patienceSeconds = 60 } = options;
   const [program, ...before] = command;
   const child = spawn(program!, [...before, ...args], {
     cwd: root,
@@ -57,14 +57,14 @@ export function start(args: readonly string[], options: RunOptions = {}): Runnin
   process.once("exit", kill);
   const printed = { stdout: "", stderr: "" };
   const watchers = new Set<() => void>();
-  for (const stream of manual ? (["stderr"] as const) : (["stdout", "stderr"] as const)) {
+  for (const stream of unread ? (["stderr"] as const) : (["stdout", "stderr"] as const)) {
     child[stream].setEncoding("utf8").on("data", (text) => {
       printed[stream] += text;
       for (const watch of watchers) watch();
     });
   }
   child.stdin.on("error", () => {}); // it may end without reading
-  if (!manual) child.stdin.end(input);
+  if (input !== null) child.stdin.end(input);
   const ended = new Promise<Ended>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (status) => {

@@ -1,0 +1,243 @@
+/** Ctrl-C and its relatives: what ends, what is printed, and that the table says the same. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import mysql from "mysql2/promise";
+import { startSandbox } from "../lib/command/sandbox.ts";
+import { poll, type Running, type RunOptions, start, viaNode, viaTsx } from "./run.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "myscript-signals-"));
+const sandbox = await startSandbox({ orders: 0 });
+const connection = await mysql.createConnection({ ...sandbox.db, multipleStatements: true });
+after(async () => {
+  connection.destroy();
+  await sandbox.stop();
+  rmSync(directory, { recursive: true });
+});
+
+const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
+const rows = 10_000;
+// Half-way, every worker waits for a lock that the test has.
+const gate = "DO GET_LOCK('gate', 3600) + RELEASE_LOCK('gate');\n";
+const updates = (from: number) =>
+  Array.from({ length: rows / 2 }, (_, id) => `UPDATE counted SET v = v + 1 WHERE id = ${from + id};\n`).join("");
+const halves = join(directory, "halves.sql");
+writeFileSync(halves, updates(1) + gate.repeat(4) + updates(1 + rows / 2));
+const sleeps = join(directory, "sleeps.sql");
+writeFileSync(sleeps, "SELECT SLEEP(3600);\n".repeat(10));
+
+for (const [name, command] of [
+  ["node", viaNode],
+  ["tsx", viaTsx],
+] as const) {
+  test(`SIGINT to ${name} lets what is in flight end, and the summary says what the table says`, async () => {
+    await interruptHalfWay("SIGINT", 130, command);
+  });
+}
+
+test("SIGTERM does the same", async () => {
+  await interruptHalfWay("SIGTERM", 143, viaNode);
+});
+
+async function interruptHalfWay(signal: "SIGINT" | "SIGTERM", exitStatus: number, command: readonly string[]) {
+  await atTheGate({ command }, async (running, release) => {
+    running.child.kill(signal);
+    await running.until(
+      "stderr",
+      new RegExp(`^${signal}: waiting for what is in flight; once more interrupts it$`, "m"),
+    );
+    await release();
+    const { status, stdout, stderr } = await running.ended;
+    const { total, done, failed, unknown, skipped } = JSON.parse(stdout);
+    assert.deepEqual([done, failed, unknown], [rows / 2 + 4, 0, 0]);
+    assert.equal(total, done + skipped);
+    assert.deepEqual(await counted(), { ones: rows / 2, most: 1 });
+    assert.match(stderr, /^5,004 of [\d,]+ queries done, [\d,]+ skipped/m);
+    assert.equal(status, exitStatus);
+  });
+}
+
+test("SIGUSR2 prints what every worker is doing, and disturbs nothing", async () => {
+  await atTheGate({}, async (running, release) => {
+    for (const time of [1, 2]) {
+      running.child.kill("SIGUSR2");
+      await running.until("stderr", new RegExp(`(^worker [^]*){${4 * time}}`, "m"));
+    }
+    await release();
+    const { status, stderr } = await running.ended;
+    const lines = stderr.split("\n").filter((line) => line.startsWith("worker"));
+    const pattern =
+      /^worker ([1-4]), thread (\d): query (\d+), [\d.]+ s: DO GET_LOCK\('gate', 3600\) \+ RELEASE_LOCK\('gate'\)$/;
+    const found = lines.map((line) => pattern.exec(line)?.slice(1, 4).map(Number) ?? [line]);
+    assert.equal(lines.length, 8);
+    assert.deepEqual(new Set(found.map(([worker]) => worker)), new Set([1, 2, 3, 4]));
+    assert.deepEqual(new Set(found.map(([, , seq]) => seq)), new Set([5001, 5002, 5003, 5004]));
+    assert.deepEqual(await counted(), { ones: rows, most: 1 });
+    assert.equal(status, 0);
+  });
+});
+
+test("a closed stderr does not lose the run", async () => {
+  await atTheGate({}, async (running, release) => {
+    running.child.stderr.destroy();
+    running.child.kill("SIGUSR2"); // writes to it
+    running.child.kill("SIGUSR2");
+    await release();
+    const { status, stdout } = await running.ended;
+    assert.equal(JSON.parse(stdout).done, rows + 4);
+    assert.deepEqual(await counted(), { ones: rows, most: 1 });
+    assert.equal(status, 0);
+  });
+});
+
+test("two SIGINTs interrupt what is in flight on the server, and end", async () => {
+  await asleep({}, async (running) => {
+    running.child.kill("SIGINT");
+    await running.until("stderr", /waiting for what is in flight/);
+    assert.equal(await sleeping(), 4, "the first one interrupts nothing");
+    running.child.kill("SIGINT");
+    const { status, stdout } = await running.ended;
+    const { total, failed, skipped, failures } = JSON.parse(stdout);
+    assert.deepEqual([total, failed, skipped, failures[0].code], [10, 4, 6, "ER_QUERY_INTERRUPTED"]);
+    assert.equal(status, 130);
+    await poll(async () => (await sleeping()) === 0);
+  });
+});
+
+test("two SIGINTs end the run when the server does not answer any more", async () => {
+  await asleep({ patienceSeconds: 30 }, async (running) => {
+    process.kill(sandbox.pid, "SIGSTOP");
+    try {
+      running.child.kill("SIGINT");
+      await running.until("stderr", /waiting for what is in flight/);
+      running.child.kill("SIGINT");
+      const { status, stdout } = await running.ended;
+      const { total, done, failed, unknown, skipped } = JSON.parse(stdout);
+      assert.deepEqual([total, done, failed, unknown, skipped], [10, 0, 0, 4, 6]);
+      assert.equal(status, 130);
+    } finally {
+      process.kill(sandbox.pid, "SIGCONT");
+    }
+  });
+});
+
+test("SIGINT ends a run whose input does not end", async () => {
+  const running = start([...server, "-j", "3", "--json", "-"], { input: null });
+  try {
+    running.child.stdin.write("DO 1;\n");
+    await poll(async () => (await query("SHOW STATUS LIKE 'Threads_connected'"))[0]!.Value === "4");
+    running.child.kill("SIGINT");
+    const { status, stdout } = await running.ended;
+    assert.equal(JSON.parse(stdout).total, 1);
+    assert.equal(status, 130);
+  } finally {
+    running.child.kill("SIGKILL");
+  }
+});
+
+test("two SIGINTs end a run whose rows nobody reads", async () => {
+  const input = "SELECT seq, REPEAT('x', 100) FROM seq_1_to_10000000";
+  const running = start([...server, "--rows", "-"], { input, unread: true });
+  const states =
+    "SELECT state FROM information_schema.processlist WHERE info LIKE '%seq_1_to_1%' AND id <> CONNECTION_ID()";
+  try {
+    await poll(async () => (await query(states))[0]?.state === "Writing to net");
+    running.child.kill("SIGINT");
+    await running.until("stderr", /waiting for what is in flight/);
+    running.child.kill("SIGINT");
+    running.child.stdout.destroy(); // "close" comes when all is read or nobody will
+    const { status, stderr } = await running.ended;
+    assert.match(stderr, /^0 of 1 queries done, 1 (?:failed|unknown)/m);
+    assert.equal(status, 130);
+    await poll(async () => (await query(states)).length === 0);
+  } finally {
+    running.child.kill("SIGKILL");
+  }
+});
+
+test("Ctrl-C on a terminal counts once, twice interrupts", {
+  skip: process.platform !== "linux" && "no script -c",
+}, async () => {
+  const onTerminal = (file: string): [string[], RunOptions] => [
+    [[...viaTsx, ...server, file].join(" "), "/dev/null"],
+    { command: ["script", "-qec"], input: null },
+  ];
+  await atTheGate(
+    {},
+    async (running, release) => {
+      running.child.stdin.write("\x03");
+      await running.until("stdout", /SIGINT: waiting for what is in flight/);
+      await release();
+      const { status, stdout } = await running.ended;
+      assert.match(stdout, /\n5,004 of [\d,]+ queries done, [\d,]+ skipped/);
+      assert.doesNotMatch(stdout, /failed/);
+      assert.equal(stdout.match(/SIGINT:/g)?.length, 1);
+      assert.deepEqual(await counted(), { ones: rows / 2, most: 1 });
+      assert.equal(status, 130);
+    },
+    () => start(...onTerminal(halves)),
+  );
+  await asleep(
+    {},
+    async (running) => {
+      running.child.stdin.write("\x03");
+      await running.until("stdout", /SIGINT: waiting for what is in flight/);
+      running.child.stdin.write("\x03");
+      const { status, stdout } = await running.ended;
+      assert.match(stdout, /\n0 of 10 queries done, 4 failed, 6 skipped/);
+      assert.equal(status, 130);
+      await poll(async () => (await sleeping()) === 0);
+    },
+    () => start(...onTerminal(sleeps)),
+  );
+});
+
+/** Runs what has two halves, and calls `then` when the first one is done and every worker waits; `release` lets them go on. */
+async function atTheGate(
+  options: RunOptions,
+  then: (running: Running, release: () => Promise<unknown>) => Promise<void>,
+  begin = () => start([...server, "-j", "4", "--json", halves], options),
+): Promise<void> {
+  await query("CREATE OR REPLACE TABLE counted (id INT PRIMARY KEY, v INT NOT NULL)");
+  await query(`INSERT INTO counted SELECT seq, 0 FROM seq_1_to_${rows}`);
+  await query("DO GET_LOCK('gate', 0)");
+  await watching(begin(), (running) => then(running, () => query("DO RELEASE_LOCK('gate')")), "User lock");
+}
+
+/** Runs what sleeps for an hour, and calls `then` when every worker does. */
+async function asleep(
+  options: RunOptions,
+  then: (running: Running) => Promise<void>,
+  begin = () => start([...server, "-j", "4", "--json", sleeps], options),
+): Promise<void> {
+  await watching(begin(), then, "User sleep");
+}
+
+async function watching(running: Running, then: (running: Running) => Promise<void>, state: string): Promise<void> {
+  try {
+    await poll(async () => (await inState(state)) === 4);
+    await then(running);
+  } finally {
+    running.child.kill("SIGKILL");
+    await query("DO RELEASE_ALL_LOCKS()");
+  }
+}
+
+function sleeping(): Promise<number> {
+  return inState("User sleep");
+}
+
+async function inState(state: string): Promise<number> {
+  return (await query(`SELECT 1 FROM information_schema.processlist WHERE state = '${state}'`)).length;
+}
+
+async function counted() {
+  const [row] = await query("SELECT SUM(v = 1) AS ones, MAX(v) AS most FROM counted");
+  return { ones: Number(row!.ones), most: row!.most };
+}
+
+async function query(sql: string): Promise<Record<string, unknown>[]> {
+  return (await connection.query(sql))[0] as never;
+}
