@@ -209,8 +209,8 @@ function watchSignals(progress: Progress, dryRun: boolean) {
   ] as const) {
     if (dryRun) continue;
     process.on(signal, () => {
-      if (status === 0) progress.log(`${signal}: waiting for what is in flight; once more interrupts it`);
       (status === 0 ? drain : kill).abort();
+      if (status === 0) progress.log(`${signal}: waiting for what is in flight; once more interrupts it`);
       status ||= exitStatus;
     });
   }
@@ -240,7 +240,7 @@ async function finish(summary: Summary, flags: Flags, progress: Progress, output
   if (summary.total > summary.done && flags.joblog !== undefined) {
     progress.log(`to go on: the same command with --resume; what became of each query is in ${flags.joblog}`);
   }
-  if (flags.json) print(JSON.stringify(summary), output);
+  if (flags.json) print(toJson(summary), output);
   return written(status, output, progress);
 }
 
@@ -250,6 +250,11 @@ async function written(status: number, output: Output, progress: Progress): Prom
   if (!output.failure) return status;
   progress.log(`myscript: Cannot write to stdout: ${output.failure.message}`);
   return Math.max(1, status);
+}
+
+/** JSON in one line, without the control characters that JSON lets pass. */
+function toJson(value: unknown): string {
+  return JSON.stringify(value).replace(/[\x7f-\x9f]/g, (character) => `\\u00${character.charCodeAt(0).toString(16)}`);
 }
 
 function print(text: string, output: Output): number {

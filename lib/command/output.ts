@@ -6,6 +6,7 @@ export class Output {
   failure: Error | undefined;
   readonly #stream: Writable;
   readonly #waiting = new Set<() => void>();
+  #abandoned = false;
 
   constructor(stream: Writable = process.stdout) {
     this.#stream = stream;
@@ -22,9 +23,10 @@ export class Output {
     return this.#write("", false);
   }
 
-  /** Waits for the reader no more. */
+  /** Waits for the reader no more, and still writes what it may take. */
   abandon(): void {
-    this.#fail(new Error("interrupted"));
+    this.#abandoned = true;
+    for (const go of this.#waiting) go();
   }
 
   #write(data: string | Uint8Array, mayHaveRoom: boolean): Promise<void> {
@@ -36,7 +38,7 @@ export class Output {
       if (this.failure) return resolve();
       this.#waiting.add(go);
       const hasRoom = this.#stream.write(data, (error) => (error ? this.#fail(error) : go()));
-      if (hasRoom && mayHaveRoom) go();
+      if ((hasRoom && mayHaveRoom) || this.#abandoned) go();
     });
   }
 

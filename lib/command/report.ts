@@ -21,7 +21,7 @@ export function reportLines(summary: Summary): string[] {
     lines.push(`query ${seq}${origin} ${outcome}: ${what}`, `    ${sql}`);
   }
   const more = summary.failed + summary.unknown - Math.min(failures.length, failuresShown);
-  if (more > 0) lines.push(`and ${count(more)} more`);
+  if (more > 0) lines.push(`and ${count(more)} more: --json has the first 100, --joblog F all of them`);
   return lines;
 }
 
