@@ -86,8 +86,9 @@ export function listen(): void {
       segments.push(new Segment(message.shared));
     } else if (message.type === "taken") {
       bytesUntaken -= message.bytes;
-      for (const connection of full) connection.resume();
-      full.clear();
+      const resuming = [...full];
+      full.clear(); // before they go on: they may be full again at once
+      for (const connection of resuming) connection.resume();
     } else if (message.type === "kill") interrupt([...inFlight.values()], killGraceMs);
     else if (message.type !== "admitted") {
       draining = true;
@@ -148,9 +149,9 @@ export function addRows(lines: string, connection: Connection): boolean {
 export function sendRows(): void {
   if (rowLines === "") return;
   const lines = new TextEncoder().encode(rowLines);
+  bytesUntaken += lines.length; // before it is transferred: then it has none
   port.postMessage({ type: "rows", lines } satisfies FromThread, [lines.buffer as ArrayBuffer]);
   rowLines = "";
-  bytesUntaken += lines.length;
 }
 
 /** Waits, but not longer than until the run ends. */
