@@ -100,6 +100,28 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.equal(status, 2);
   });
 
+  test("too few connections for all workers are enough; none is exit status 2", async () => {
+    await server.root.query("CREATE USER few IDENTIFIED BY 's3cr3t' WITH MAX_USER_CONNECTIONS 2");
+    const here = ["-h", "127.0.0.1", "-P", `${server.port}`, "-u", "few", "--connect-timeout", "1"];
+    const some = await cli([...here, "-j4", "--json", "-"], "DO SLEEP(0.5);".repeat(8));
+    const { done, workers } = JSON.parse(some.stdout);
+    assert.deepEqual([some.status, done, workers], [0, 8, 2]);
+    assert.match(some.stderr, /^User 'few' has exceeded .*: trying again for up to 1 s$/m);
+    assert.match(some.stderr, /^User 'few' has exceeded .*: going on with [23] of 4 workers$/m);
+    const held = await Promise.all(
+      [1, 2].map(() => mysql.createConnection({ port: server.port, user: "few", password: "s3cr3t" })),
+    );
+    try {
+      const none = await cli([...here, "--json", "-"], "DO 1");
+      assertRefused(
+        none,
+        /^Cannot connect to few@127\.0\.0\.1:\d+: User 'few' has exceeded the 'max_user_connections'/,
+      );
+    } finally {
+      for (const connection of held) connection.destroy();
+    }
+  });
+
   test("-j 1 runs in order, on one connection", async () => {
     await server.root.query("CREATE TABLE ordered (at INT PRIMARY KEY AUTO_INCREMENT, seq INT, connection INT)");
     const queries = Array.from({ length: 500 }, (_, seq) => `INSERT INTO ordered VALUES (0, ${seq}, CONNECTION_ID());`);

@@ -1,5 +1,6 @@
 /** Runs myscript.ts as a person does: in a process of its own, with an end to the patience. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
@@ -25,7 +26,8 @@ export interface RunOptions {
 }
 
 export interface Ended {
-  readonly status: number | null;
+  /** As in a shell, 128 and more for a signal. */
+  readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -67,10 +69,10 @@ export function start(args: readonly string[], options: RunOptions = {}): Runnin
   if (input !== null) child.stdin.end(input);
   const ended = new Promise<Ended>((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", (status) => {
+    child.once("close", (status, signal) => {
       clearTimeout(patience);
       process.off("exit", kill);
-      resolve({ status, ...printed });
+      resolve({ status: status ?? 128 + constants.signals[signal!], ...printed });
     });
   });
   const until: Running["until"] = (stream, pattern) =>

@@ -1,13 +1,12 @@
 /** Ctrl-C and its relatives: what ends, what is printed, and that the table says the same. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
-import { poll, type Running, type RunOptions, start, viaNode, viaTsx } from "./run.ts";
+import { type Ended, poll, type Running, type RunOptions, start, viaNode, viaTsx } from "./run.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-signals-"));
 const sandbox = await startSandbox({ orders: 0 });
@@ -19,15 +18,16 @@ after(async () => {
 });
 
 const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
-const rows = 10_000;
+const rows = 4000;
 // Half-way, every worker waits for a lock that the test has.
 const gate = "DO GET_LOCK('gate', 3600) + RELEASE_LOCK('gate');\n";
 const updates = (from: number) =>
   Array.from({ length: rows / 2 }, (_, id) => `UPDATE counted SET v = v + 1 WHERE id = ${from + id};\n`).join("");
 const halves = join(directory, "halves.sql");
 writeFileSync(halves, updates(1) + gate.repeat(4) + updates(1 + rows / 2));
-const sleeps = join(directory, "sleeps.sql");
-writeFileSync(sleeps, "SELECT SLEEP(3600);\n".repeat(10));
+// Not SLEEP(): while several sleep, MariaDB's KILL QUERY may take 2 s.
+const stuck = join(directory, "stuck.sql");
+writeFileSync(stuck, "SELECT GET_LOCK('gate', 3600);\n".repeat(10));
 
 for (const [name, command] of [
   ["node", viaNode],
@@ -55,7 +55,7 @@ async function interruptHalfWay(signal: "SIGINT" | "SIGTERM", exitStatus: number
     assert.deepEqual([done, failed, unknown], [rows / 2 + 4, 0, 0]);
     assert.equal(total, done + skipped);
     assert.deepEqual(await counted(), { ones: rows / 2, most: 1 });
-    assert.match(stderr, /^5,004 of [\d,]+ queries done, [\d,]+ skipped/m);
+    assert.match(stderr, /^2,004 of [\d,]+ queries done, [\d,]+ skipped/m);
     assert.equal(status, exitStatus);
   });
 }
@@ -74,7 +74,7 @@ test("SIGUSR2 prints what every worker is doing, and disturbs nothing", async ()
     const found = lines.map((line) => pattern.exec(line)?.slice(1, 4).map(Number) ?? [line]);
     assert.equal(lines.length, 8);
     assert.deepEqual(new Set(found.map(([worker]) => worker)), new Set([1, 2, 3, 4]));
-    assert.deepEqual(new Set(found.map(([, , seq]) => seq)), new Set([5001, 5002, 5003, 5004]));
+    assert.deepEqual(new Set(found.map(([, , seq]) => seq)), new Set([2001, 2002, 2003, 2004]));
     assert.deepEqual(await counted(), { ones: rows, most: 1 });
     assert.equal(status, 0);
   });
@@ -94,27 +94,25 @@ test("a closed stderr does not lose the run", async () => {
 });
 
 test("two SIGINTs interrupt what is in flight on the server, and end", async () => {
-  await asleep({}, async (running) => {
+  await whenStuck({}, async (running) => {
     running.child.kill("SIGINT");
     await running.until("stderr", /waiting for what is in flight/);
-    assert.equal(await sleeping(), 4, "the first one interrupts nothing");
-    running.child.kill("SIGINT");
-    const { status, stdout } = await running.ended;
+    assert.equal(await waiting(), 4, "the first one interrupts nothing");
+    const { status, stdout } = await again(running, () => running.child.kill("SIGINT"));
     const { total, failed, skipped, failures } = JSON.parse(stdout);
     assert.deepEqual([total, failed, skipped, failures[0].code], [10, 4, 6, "ER_QUERY_INTERRUPTED"]);
     assert.equal(status, 130);
-    await poll(async () => (await sleeping()) === 0);
+    await poll(async () => (await waiting()) === 0);
   });
 });
 
 test("two SIGINTs end the run when the server does not answer any more", async () => {
-  await asleep({ patienceSeconds: 30 }, async (running) => {
+  await whenStuck({ patienceSeconds: 30 }, async (running) => {
     process.kill(sandbox.pid, "SIGSTOP");
     try {
       running.child.kill("SIGINT");
       await running.until("stderr", /waiting for what is in flight/);
-      running.child.kill("SIGINT");
-      const { status, stdout } = await running.ended;
+      const { status, stdout } = await again(running, () => running.child.kill("SIGINT"));
       const { total, done, failed, unknown, skipped } = JSON.parse(stdout);
       assert.deepEqual([total, done, failed, unknown, skipped], [10, 0, 0, 4, 6]);
       assert.equal(status, 130);
@@ -147,10 +145,9 @@ test("two SIGINTs end a run whose rows nobody reads", async () => {
     await poll(async () => (await query(states))[0]?.state === "Writing to net");
     running.child.kill("SIGINT");
     await running.until("stderr", /waiting for what is in flight/);
-    const exit = once(running.child, "exit");
-    running.child.kill("SIGINT");
-    const [status] = await exit;
-    assert.match(running.printed.stderr, /^0 of 1 queries done, 1 (?:failed|unknown)/m);
+    running.child.once("exit", () => running.child.stdout.destroy()); // "close" waits for a reader
+    const { status, stderr } = await again(running, () => running.child.kill("SIGINT"));
+    assert.match(stderr, /^0 of 1 queries done, 1 (?:failed|unknown)/m);
     assert.equal(status, 130);
     await poll(async () => (await query(states)).length === 0);
   } finally {
@@ -158,42 +155,61 @@ test("two SIGINTs end a run whose rows nobody reads", async () => {
   }
 });
 
-test("Ctrl-C on a terminal counts once, twice interrupts", {
-  skip: process.platform !== "linux" && "no script -c",
-}, async () => {
-  const onTerminal = (file: string): [string[], RunOptions] => [
-    [[...viaTsx, ...server, file].join(" "), "/dev/null"],
-    { command: ["script", "-qec"], input: null },
-  ];
-  await atTheGate(
-    {},
-    async (running, release) => {
-      running.child.stdin.write("\x03");
-      await running.until("stdout", /SIGINT: waiting for what is in flight/);
-      await release();
-      const { status, stdout } = await running.ended;
-      assert.match(stdout, /\n5,004 of [\d,]+ queries done, [\d,]+ skipped/);
-      assert.doesNotMatch(stdout, /failed/);
-      assert.equal(stdout.match(/SIGINT:/g)?.length, 1);
-      assert.deepEqual(await counted(), { ones: rows / 2, most: 1 });
-      assert.equal(status, 130);
-    },
-    () => start(...onTerminal(halves)),
-  );
-  await asleep(
+const onTerminal = (file: string, command: readonly string[] = viaTsx): [string[], RunOptions] => [
+  [[...command, ...server, "-j4", file].join(" "), "/dev/null"],
+  { command: ["script", "-qec"], input: null },
+];
+const skip = process.platform !== "linux" && "no script -c";
+
+for (const [name, command] of [
+  ["tsx", viaTsx],
+  ["npm start", ["npm", "start", "--silent", "--"]],
+] as const) {
+  test(`Ctrl-C on the terminal of ${name} lets what is in flight end`, { skip }, async () => {
+    await atTheGate(
+      {},
+      async (running, release) => {
+        running.child.stdin.write("\x03");
+        await running.until("stdout", /SIGINT: waiting for what is in flight/);
+        await release();
+        const { status, stdout } = await running.ended;
+        assert.match(stdout, /\n2,004 of [\d,]+ queries done, [\d,]+ skipped/);
+        assert.doesNotMatch(stdout, /failed/);
+        assert.equal(stdout.match(/SIGINT:/g)?.length, 1);
+        assert.deepEqual(await counted(), { ones: rows / 2, most: 1 });
+        assert.equal(status, 130);
+      },
+      () => start(...onTerminal(halves, command)),
+    );
+  });
+}
+
+test("Ctrl-C twice on a terminal interrupts", { skip }, async () => {
+  await whenStuck(
     {},
     async (running) => {
       running.child.stdin.write("\x03");
       await running.until("stdout", /SIGINT: waiting for what is in flight/);
-      running.child.stdin.write("\x03");
-      const { status, stdout } = await running.ended;
+      const { status, stdout } = await again(running, () => running.child.stdin.write("\x03"));
       assert.match(stdout, /\n0 of 10 queries done, 4 failed, 6 skipped/);
       assert.equal(status, 130);
-      await poll(async () => (await sleeping()) === 0);
+      await poll(async () => (await waiting()) === 0);
     },
-    () => start(...onTerminal(sleeps)),
+    () => start(...onTerminal(stuck)),
   );
 });
+
+/** Interrupts until the run ends: what comes right after the first time is taken for the same. */
+async function again(running: Running, interrupt: () => void): Promise<Ended> {
+  const timer = setInterval(interrupt, 250);
+  try {
+    const printed = () => running.printed.stdout + running.printed.stderr;
+    await poll(() => printed().includes("SIGINT: interrupting what is in flight"));
+  } finally {
+    clearInterval(timer);
+  }
+  return running.ended;
+}
 
 /** Runs what has two halves, and calls `then` when the first one is done and every worker waits; `release` lets them go on. */
 async function atTheGate(
@@ -204,21 +220,22 @@ async function atTheGate(
   await query("CREATE OR REPLACE TABLE counted (id INT PRIMARY KEY, v INT NOT NULL)");
   await query(`INSERT INTO counted SELECT seq, 0 FROM seq_1_to_${rows}`);
   await query("DO GET_LOCK('gate', 0)");
-  await watching(begin(), (running) => then(running, () => query("DO RELEASE_LOCK('gate')")), "User lock");
+  await watching(begin(), (running) => then(running, () => query("DO RELEASE_LOCK('gate')")));
 }
 
-/** Runs what sleeps for an hour, and calls `then` when every worker does. */
-async function asleep(
+/** Runs what waits for a lock that the test has, and calls `then` when every worker does. */
+async function whenStuck(
   options: RunOptions,
   then: (running: Running) => Promise<void>,
-  begin = () => start([...server, "-j", "4", "--json", sleeps], options),
+  begin = () => start([...server, "-j", "4", "--json", stuck], options),
 ): Promise<void> {
-  await watching(begin(), then, "User sleep");
+  await query("DO GET_LOCK('gate', 0)");
+  await watching(begin(), then);
 }
 
-async function watching(running: Running, then: (running: Running) => Promise<void>, state: string): Promise<void> {
+async function watching(running: Running, then: (running: Running) => Promise<void>): Promise<void> {
   try {
-    await poll(async () => (await inState(state)) === 4);
+    await poll(async () => (await waiting()) === 4);
     await then(running);
   } finally {
     running.child.kill("SIGKILL");
@@ -226,12 +243,8 @@ async function watching(running: Running, then: (running: Running) => Promise<vo
   }
 }
 
-function sleeping(): Promise<number> {
-  return inState("User sleep");
-}
-
-async function inState(state: string): Promise<number> {
-  return (await query(`SELECT 1 FROM information_schema.processlist WHERE state = '${state}'`)).length;
+async function waiting(): Promise<number> {
+  return (await query("SELECT 1 FROM information_schema.processlist WHERE state = 'User lock'")).length;
 }
 
 async function counted() {

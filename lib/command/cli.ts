@@ -195,6 +195,9 @@ async function* warned(
   }
 }
 
+/** `npm start` passes on the Ctrl-C that the terminal has sent to all processes: it comes twice, and means one. */
+const onceMs = 200;
+
 /**
  * The first SIGINT or SIGTERM drains, the second interrupts what is in flight; SIGUSR2 shows what is in flight. A dry run has
  * nothing in flight, and ends at once.
@@ -203,14 +206,21 @@ function watchSignals(progress: Progress, dryRun: boolean) {
   const drain = new AbortController();
   const kill = new AbortController();
   let status = 0;
+  let firstAt = 0;
   for (const [signal, exitStatus] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
     if (dryRun) continue;
     process.on(signal, () => {
-      (status === 0 ? drain : kill).abort();
-      if (status === 0) progress.log(`${signal}: waiting for what is in flight; once more interrupts it`);
+      const isFirst = status === 0;
+      if (isFirst) firstAt = performance.now();
+      else if (kill.signal.aborted || performance.now() - firstAt < onceMs) return;
+      (isFirst ? drain : kill).abort();
+      const what = isFirst
+        ? "waiting for what is in flight; once more interrupts it"
+        : "interrupting what is in flight";
+      progress.log(`${signal}: ${what}`);
       status ||= exitStatus;
     });
   }

@@ -1,0 +1,140 @@
+/** The summary as a person reads it, and what of the queries and the server's words reaches the terminal. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { reportLines } from "../lib/command/report.ts";
+import { startSandbox } from "../lib/command/sandbox.ts";
+import type { Failure, Summary } from "../lib/mp.ts";
+import { run, viaTsx } from "./run.ts";
+
+const sandbox = await startSandbox({ orders: 0 });
+const directory = mkdtempSync(join(tmpdir(), "myscript-report-"));
+after(async () => {
+  await sandbox.stop();
+  rmSync(directory, { recursive: true });
+});
+const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript", "-j1"];
+
+const nothing: Summary = {
+  total: 0,
+  done: 0,
+  failed: 0,
+  unknown: 0,
+  skipped: 0,
+  retries: 0,
+  rows: 0,
+  seconds: 0.5,
+  perSecond: 0,
+  latencyMs: { p50: 0, p95: 0, p99: 0, max: 0 },
+  workers: 4,
+  threads: 2,
+  failures: [],
+};
+
+test("reportLines() tells counts, rate and durations in two lines when all went well", () => {
+  const latencyMs = { p50: 0.123456, p95: 1.5, p99: 99.96, max: 1234567.8 };
+  const counts = {
+    total: 1_234_567,
+    done: 1_234_567,
+    rows: 7_654_321,
+    retries: 1000,
+    seconds: 100.49,
+    perSecond: 12285.5,
+  };
+  assert.deepEqual(reportLines({ ...nothing, ...counts, latencyMs }), [
+    "1,234,567 of 1,234,567 queries done, in 100 s (12,286 a second)",
+    "7,654,321 rows, 1,000 retries; latency 0.123 ms (median), 1.5 (p95), 100 (p99), 1,234,568 (longest)",
+  ]);
+});
+
+test("reportLines() names what was not done, and why", () => {
+  const counts = { total: 10, done: 1, failed: 2, unknown: 3, skipped: 4, perSecond: 12 };
+  const [reason, line] = reportLines({ ...nothing, ...counts, reason: "interrupted" });
+  assert.equal(reason, "ended early: interrupted");
+  assert.equal(line, "1 of 10 queries done, 2 failed, 3 unknown, 4 skipped, in 0.5 s (12 a second)");
+});
+
+test("reportLines() shows seq, place, code, number, message and the query of a failure", () => {
+  const failures: Failure[] = [
+    {
+      seq: 7,
+      at: "a.sql:3",
+      sql: "SELECT 1",
+      outcome: "failed",
+      code: "ER_X",
+      errno: 1146,
+      message: "it is not there",
+    },
+    { seq: 8, sql: "SELECT 2", outcome: "unknown", code: "PROTOCOL_CONNECTION_LOST", message: "it went away" },
+    { seq: 9, sql: "SELECT 3", outcome: "unknown", code: "ECONNRESET", errno: -104, message: "read ECONNRESET" },
+  ];
+  assert.deepEqual(reportLines({ ...nothing, failed: 1, unknown: 2, failures }).slice(2), [
+    "query 7, a.sql:3 failed: ER_X 1146: it is not there",
+    "    SELECT 1",
+    "query 8 unknown: PROTOCOL_CONNECTION_LOST: it went away",
+    "    SELECT 2",
+    "query 9 unknown: ECONNRESET: read ECONNRESET",
+    "    SELECT 3",
+  ]);
+});
+
+test("of 250 failures, 10 are shown, 100 are in the JSON, and all are counted", async () => {
+  const input = Array.from({ length: 250 }, (_, n) => `SELECT no_${n + 1};\n`).join("");
+  const { status, stdout, stderr } = await run([...server, "--json", "-"], { input });
+  const { failed, failures } = JSON.parse(stdout);
+  assert.deepEqual([failed, failures.length], [250, 100]);
+  assert.deepEqual(
+    failures.map(({ seq, at }: Failure) => [seq, at]),
+    Array.from({ length: 100 }, (_, n) => [n + 1, `stdin:${n + 1}`]),
+  );
+  const shown = [
+    ...stderr.matchAll(/^query (\d+), stdin:\d+ failed: ER_BAD_FIELD_ERROR 1054: .*\n {4}SELECT no_\1$/gm),
+  ];
+  assert.equal(shown.length, 10);
+  assert.match(stderr, /\nand 240 more\b.*\n$/);
+  assert.equal(status, 1);
+});
+
+test("a long query is shown by its beginning, in one line", async () => {
+  const input = `SELECT no,\n\t  'x'${", 'é'".repeat(100_000)}`;
+  const { stdout, stderr } = await run([...server, "--json", "-"], { input });
+  const [{ sql }] = JSON.parse(stdout).failures;
+  assert.match(sql, /^SELECT no, 'x', 'é', 'é'/);
+  assert.ok(sql.length <= 210, `${sql.length} characters`);
+  assert.ok(stderr.includes(`\n    ${sql}\n`));
+});
+
+test("no control character of a query or of the server's words reaches the terminal", async () => {
+  // A name that the server repeats in its message, a text that it makes its message, and what stands around them.
+  // MariaDB escapes the first kind in its messages by itself, MySQL does not.
+  const evil = "\x1b[31m\x07\x9b2J\x7f\u202e\r";
+  const file = join(directory, `evil${evil}.sql`);
+  const input = `SELECT \`no${evil}\`, '${evil}'; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a ${evil} b';`;
+  writeFileSync(file, input);
+  const { status, stdout, stderr } = await run([...server, "-q", "--json", file]);
+  const shown = "\uFFFD[31m\uFFFD\uFFFD2J\uFFFD\uFFFD\uFFFD";
+  assert.ok(stderr.includes(`evil${shown}.sql:1 failed: ER_SIGNAL_EXCEPTION 1644: a `), stderr);
+  assert.ok(stderr.includes(`MESSAGE_TEXT = 'a ${shown.slice(0, -1)} b'`), stderr);
+  assertClean(stderr);
+  assertClean(stdout);
+  assert.equal(JSON.parse(stdout).failures[1].at, `${file}:1`, "JSON keeps it, escaped");
+  assert.equal(status, 1);
+  const missing = await run([...server, `${file}\x1b[31m`]);
+  assert.match(missing.stderr, /^myscript: Cannot read .*: no such file or directory\n$/);
+  assertClean(missing.stderr);
+  const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+  const pipe = `printf %s ${quoted(input)} | ${[...viaTsx, ...server, "-"].join(" ")}`;
+  const terminal = await run([pipe, "/dev/null"], { command: ["script", "-qec"] });
+  assert.match(terminal.stdout, /0 of 2 queries done, 2 failed/);
+  // The bar itself moves the cursor, and colours nothing.
+  assert.doesNotMatch(terminal.stdout, /\x1b\[31m|\x07|\x9b|\x7f|\u202e/);
+  const dry = await run([`${pipe} --dry-run`, "/dev/null"], { command: ["script", "-qec"] });
+  assert.match(dry.stdout, /^1\tSELECT/m);
+  assert.doesNotMatch(dry.stdout, /[\x1b\x07\x9b\x7f\u202e]/);
+});
+
+function assertClean(text: string): void {
+  assert.doesNotMatch(text.replaceAll("\n", ""), /\p{Cc}/u);
+}
