@@ -27,7 +27,7 @@ const halves = join(directory, "halves.sql");
 writeFileSync(halves, updates(1) + gate.repeat(4) + updates(1 + rows / 2));
 // Not SLEEP(): while several sleep, MariaDB's KILL QUERY may take 2 s.
 const stuck = join(directory, "stuck.sql");
-writeFileSync(stuck, "SELECT GET_LOCK('gate', 3600);\n".repeat(10));
+writeFileSync(stuck, "SELECT * FROM locked;\n".repeat(10));
 
 for (const [name, command] of [
   ["node", viaNode],
@@ -229,7 +229,8 @@ async function whenStuck(
   then: (running: Running) => Promise<void>,
   begin = () => start([...server, "-j", "4", "--json", stuck], options),
 ): Promise<void> {
-  await query("DO GET_LOCK('gate', 0)");
+  await query("CREATE OR REPLACE TABLE locked (id INT)");
+  await query("LOCK TABLES locked WRITE");
   await watching(begin(), then);
 }
 
@@ -239,12 +240,14 @@ async function watching(running: Running, then: (running: Running) => Promise<vo
     await then(running);
   } finally {
     running.child.kill("SIGKILL");
+    await query("UNLOCK TABLES");
     await query("DO RELEASE_ALL_LOCKS()");
   }
 }
 
 async function waiting(): Promise<number> {
-  return (await query("SELECT 1 FROM information_schema.processlist WHERE state = 'User lock'")).length;
+  const states = "'User lock', 'Waiting for table metadata lock'";
+  return (await query(`SELECT 1 FROM information_schema.processlist WHERE state IN (${states})`)).length;
 }
 
 async function counted() {
