@@ -33,56 +33,89 @@ export interface ResultListener {
  * @returns the number of rows: returned by a SELECT, matched by an UPDATE, inserted, deleted.
  */
 export function execute(connection: Connection, query: Query, listener: ResultListener = {}): Promise<number> {
-  const { onResult, onDone } = listener;
   return new Promise((resolve, reject) => {
-    let rows = 0; // of all results
-    let before = 0; // of the results that are complete
-    let complete = 0;
-    let isRow = false;
-    let sink: ((row: unknown[]) => boolean) | undefined;
-    let failure: Error | undefined;
-    const completeTo = (count: number) => {
-      for (; complete < count; complete++) {
-        onDone?.(complete, rows - before);
-        before = rows;
-      }
-    };
-    const settle = () => {
-      connection.removeListener("error", fail);
-      if (failure) return reject(failure);
-      completeTo(complete + 1);
-      resolve(rows);
-    };
-    const fail = (error: Error) => {
-      failure ??= error;
-      completeTo(resultsOf(command));
-      settle();
-    };
-    connection.on("error", fail); // a lost connection is told to the connection, not to the query
-    let command: ReturnType<Connection["query"]> | undefined;
-    try {
-      command = send(connection, query, onResult !== undefined);
-    } catch (error) {
-      return fail(error as Error); // mysql2 refuses values such as undefined by throwing
-    }
-    command.on("fields", (fields: FieldPacket[] | undefined) => {
-      completeTo(resultsOf(command));
-      isRow = fields !== undefined;
-      sink = fields && onResult?.(complete, fields);
-    });
-    command.on("result", (result: unknown) => {
-      if (!isRow) rows += (result as { affectedRows: number }).affectedRows;
-      else {
-        rows++;
-        if (sink?.(result as unknown[]) === false) connection.pause();
-      }
-    });
-    command.on("error", (error: Error) => {
-      failure = error;
-      completeTo(resultsOf(command));
-    });
-    command.on("end", settle);
+    new Execution(connection, listener, resolve, reject).send(query);
   });
+}
+
+/** A query on its way. A class, as closures for each query cost more. */
+class Execution {
+  readonly #connection: Connection;
+  readonly #listener: ResultListener;
+  readonly #resolve: (rows: number) => void;
+  readonly #reject: (error: Error) => void;
+  readonly #lost: (error: Error) => void;
+  #command: ReturnType<Connection["query"]> | undefined;
+  #rows = 0; // of all results
+  #before = 0; // of the results that are complete
+  #complete = 0;
+  #isRow = false;
+  #sink: ((row: unknown[]) => boolean) | undefined;
+  #failure: Error | undefined;
+
+  constructor(
+    connection: Connection,
+    listener: ResultListener,
+    resolve: (rows: number) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.#connection = connection;
+    this.#listener = listener;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#lost = this.#fail.bind(this);
+  }
+
+  send(query: Query): void {
+    this.#connection.on("error", this.#lost); // a lost connection is told to the connection, not to the query
+    try {
+      this.#command = send(this.#connection, query, this.#listener.onResult !== undefined);
+    } catch (error) {
+      return this.#fail(error as Error); // mysql2 refuses values such as undefined by throwing
+    }
+    this.#command
+      .on("fields", (fields: FieldPacket[] | undefined) => this.#begin(fields))
+      .on("result", (result: unknown) => this.#take(result))
+      .on("error", (error: Error) => {
+        this.#failure = error;
+        this.#completeTo(resultsOf(this.#command));
+      })
+      .on("end", () => this.#settle());
+  }
+
+  #begin(fields: FieldPacket[] | undefined): void {
+    this.#completeTo(resultsOf(this.#command));
+    this.#isRow = fields !== undefined;
+    this.#sink = fields && this.#listener.onResult?.(this.#complete, fields);
+  }
+
+  #take(result: unknown): void {
+    if (!this.#isRow) this.#rows += (result as { affectedRows: number }).affectedRows;
+    else {
+      this.#rows++;
+      if (this.#sink?.(result as unknown[]) === false) this.#connection.pause();
+    }
+  }
+
+  #completeTo(count: number): void {
+    for (; this.#complete < count; this.#complete++) {
+      this.#listener.onDone?.(this.#complete, this.#rows - this.#before);
+      this.#before = this.#rows;
+    }
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#completeTo(resultsOf(this.#command));
+    this.#settle();
+  }
+
+  #settle(): void {
+    this.#connection.removeListener("error", this.#lost);
+    if (this.#failure) return this.#reject(this.#failure);
+    this.#completeTo(this.#complete + 1);
+    this.#resolve(this.#rows);
+  }
 }
 
 /** How many results of a command have come to their end. mysql2 tells it nowhere else. */
@@ -95,8 +128,7 @@ function send(connection: Connection, query: Query, wantsRows: boolean): ReturnT
   if (wantsRows) {
     return connection.query({ sql: values ? connection.format(sql, [...values]) : sql, rowsAsArray: true });
   }
-  if (values) return connection.execute({ sql, rowsAsArray: true }, values as (string | null)[]);
-  return connection.query({ sql, rowsAsArray: true });
+  return values ? connection.execute(sql, values as (string | null)[]) : connection.query(sql);
 }
 
 /**
