@@ -71,7 +71,8 @@ class Execution {
     try {
       this.#command = send(this.#connection, query, this.#listener.onResult !== undefined);
     } catch (error) {
-      return this.#fail(error as Error); // mysql2 refuses values such as undefined by throwing
+      this.#fail(error as Error); // mysql2 refuses values such as undefined by throwing
+      return;
     }
     this.#command
       .on("fields", (fields: FieldPacket[] | undefined) => this.#begin(fields))
@@ -112,9 +113,11 @@ class Execution {
 
   #settle(): void {
     this.#connection.removeListener("error", this.#lost);
-    if (this.#failure) return this.#reject(this.#failure);
-    this.#completeTo(this.#complete + 1);
-    this.#resolve(this.#rows);
+    if (this.#failure) this.#reject(this.#failure);
+    else {
+      this.#completeTo(this.#complete + 1);
+      this.#resolve(this.#rows);
+    }
   }
 }
 

@@ -193,6 +193,39 @@ test("Journal.earlier() refuses the first query that is not the one in the log",
   await journal.close();
 });
 
+test("Journal.checkEnd() refuses an input that has lost queries at its end", async () => {
+  const path = newPath();
+  const journal = await openJournal(path, anew);
+  for (const seq of [1, 2, 3]) journal.earlier(seq, `DO ${seq}`);
+  await journal.releaseTo(3);
+  journal.checkEnd();
+  await journal.close();
+  const resumed = await openJournal(path, resume);
+  for (const seq of [1, 2]) resumed.earlier(seq, `DO ${seq}`);
+  const message = `The input has changed: it ends with query 2, and job log ${path} has query 3`;
+  assert.throws(() => resumed.checkEnd(), isUsage(message));
+  resumed.earlier(3, "DO 3");
+  resumed.checkEnd();
+  await resumed.close();
+});
+
+test("openJournal() refuses the log of another shard", async () => {
+  for (const [was, is, message] of [
+    ["1/3", "2/3", "it was written with --shard 1/3"],
+    ["1/3", undefined, "it was written with --shard 1/3"],
+    [undefined, "1/3", "it was written without --shard"],
+    ["1/3", "1/3", undefined],
+  ]) {
+    const path = newPath();
+    const journal = await openJournal(path, { ...anew, ...(was && { shard: was }) });
+    await journal.releaseTo(1);
+    await journal.close();
+    const again = openJournal(path, { ...resume, ...(is && { shard: is }) });
+    if (message) await assert.rejects(again, isUsage(`Cannot resume ${path}: ${message}`));
+    else await (await again).close();
+  }
+});
+
 test("openJournal() refuses an existing log without resume, and what is no job log, and leaves them as they are", async () => {
   for (const [content, options, message] of [
     [header, anew, "Job log FILE exists: give --resume to go on with it, or remove it"],

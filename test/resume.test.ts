@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { useDatabase } from "./database.ts";
+import { poll, run, start } from "./run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const rows = 20_000;
@@ -78,5 +79,39 @@ test("--resume after Ctrl-C runs what was skipped, and nothing is unknown", asyn
   assert.equal(await first.status, 130);
   assert.equal(await run("--resume").status, 0);
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
+  rmSync(directory, { recursive: true });
+});
+
+test("of slow queries, a killed run leaves at most two a worker unknown", async () => {
+  const { sql, db } = await useDatabase();
+  const directory = mkdtempSync(join(tmpdir(), "test-"));
+  const joblog = join(directory, "slow.joblog");
+  const file = join(directory, "slow.sql");
+  const workers = 4;
+  // Every one waits for a lock that the test has.
+  writeFileSync(file, "DO GET_LOCK('slow', 3600) + RELEASE_LOCK('slow');\n".repeat(100));
+  await sql("DO GET_LOCK('slow', 0)");
+  const at = ["-S", db.socketPath, "-u", db.user, "-D", db.database];
+  const killed = start([...at, "-j", `${workers}`, "--joblog", joblog, file]);
+  const waiting = "SELECT 1 FROM information_schema.processlist WHERE state = 'User lock'";
+  await poll(async () => (await sql(waiting)).length === workers);
+  killed.child.kill("SIGKILL");
+  await killed.ended;
+  await sql("DO RELEASE_ALL_LOCKS()");
+  const { status, stdout } = await run([...at, "--json", "--joblog", joblog, "--resume", file]);
+  const { done, unknown } = JSON.parse(stdout);
+  assert.equal(done + unknown, 100);
+  assert.ok(unknown >= workers && unknown <= 2 * workers, `${unknown} are unknown`);
+  assert.equal(status, 3);
+  writeFileSync(file, "DO GET_LOCK('slow', 3600) + RELEASE_LOCK('slow');\n".repeat(99));
+  const shorter = await run([...at, "--joblog", joblog, "--resume", file]);
+  assert.match(
+    shorter.stderr,
+    /^myscript: The input has changed: it ends with query 99, and job log .* has query 100$/m,
+  );
+  assert.equal(shorter.status, 2);
+  const shard = await run([...at, "--shard", "1/2", "--joblog", joblog, "--resume", file]);
+  assert.match(shard.stderr, /^myscript: Cannot resume .*: it was written without --shard\n$/m);
+  assert.equal(shard.status, 2);
   rmSync(directory, { recursive: true });
 });

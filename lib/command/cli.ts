@@ -10,7 +10,7 @@ import { resolveServer, type Server, UsageError } from "./config.ts";
 import { type Flags, help, parseFlags } from "./flags.ts";
 import { loadGate, nearGate, rateGate } from "./gates.ts";
 import { readQueries, sessionStatement } from "./input.ts";
-import { openJournal } from "./journal.ts";
+import { type Journal, openJournal } from "./journal.ts";
 import { Output } from "./output.ts";
 import { type Probe, probeServer } from "./probe.ts";
 import { reportLines } from "./report.ts";
@@ -50,7 +50,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     const { files, workers } = flags;
     const queries = files.length > 0 ? await begin(warned(readQueries(files), workers, progress)) : undefined;
     const db = await serverOf(flags, server, progress, closers);
-    const gates = flags.dryRun ? {} : await gatesOf(flags, db, closers);
+    const { journal, gates } = flags.dryRun ? {} : await gatesOf(flags, db, closers);
     const interruption = watchSignals(progress, flags.dryRun);
     interruption.kill.signal.addEventListener("abort", () => output.abandon());
     const printDry = (seq: number, unit: unknown) => print(`${seq}\t${textOf(unit)}`, output);
@@ -67,13 +67,15 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
         batch: flags.batch,
         connectTimeoutSeconds: flags.connectTimeoutSeconds,
         idempotent: flags.idempotent,
-        ...gates,
+        ...(gates && { gates }),
+        ...(journal && { earlier: journal.earlier, onEnded: journal.ended }),
         signal: interruption.drain.signal,
         killSignal: interruption.kill.signal,
       },
     });
     if (flags.dryRun) return await written(0, output, progress);
     const status = await finish(summary, flags, progress, output);
+    if (summary.reason === undefined) journal?.checkEnd();
     return interruption.status() || status;
   } catch (error) {
     const { workers, total } = error instanceof RunError ? error.summary : { workers: 0, total: 0 };
@@ -118,12 +120,12 @@ async function serverOf(
   return sandbox.db;
 }
 
-/** What holds queries back, and what an earlier run has done. */
+/** What holds queries back, and the job log, which is one of these. */
 async function gatesOf(
   flags: Flags,
   db: ConnectionOptions,
   closers: (() => unknown)[],
-): Promise<Pick<WorkOptions, "gates" | "earlier" | "onEnded">> {
+): Promise<{ gates: Gate[]; journal?: Journal }> {
   const { joblog, resume, retryFailed, idempotent, rate, maxLoad, workers } = flags;
   const gates: Gate[] = [];
   if (rate !== undefined) gates.push(rateGate(rate, workers));
@@ -133,14 +135,15 @@ async function gatesOf(
     gates.push(gate, nearGate(workers));
   }
   if (joblog === undefined) return { gates };
-  const journal = await openJournal(joblog, { resume, retryFailed, retryUnknown: flags.retryUnknown || idempotent });
-  closers.push(() => journal.close());
-  gates.push({ ...nearGate(workers), admitted: (seq) => journal.releaseTo(seq) });
-  return {
-    gates,
-    earlier: (seq, unit) => journal.earlier(seq, unit),
-    onEnded: (ended, unit) => journal.ended(ended, unit),
-  };
+  const journal = await openJournal(joblog, {
+    resume,
+    retryFailed,
+    retryUnknown: flags.retryUnknown || idempotent,
+    ...(flags.shard && { shard: `${flags.shard.index}/${flags.shard.count}` }),
+  });
+  closers.push(journal.close);
+  gates.push({ ...nearGate(workers), admitted: journal.releaseTo });
+  return { gates, journal };
 }
 
 /** The options that were given: those that are not undefined. */

@@ -4,7 +4,8 @@
  * It is a TSV with a header, and is only ever appended to. The last lines about a query say what is known of it:
  *
  *     done, failed, unknown   how it ended
- *     released                it and every query before it may be claimed from now on: one line for many, without a hash
+ *     released                it and every query before it may be claimed from now on: one line for many, without a hash;
+ *                             with the shard in the place of the query
  *     reopened                it `failed` or was `skipped`, and is released once more by a later run
  *     skipped                 the run ended before its claim: takes back what released or reopened it
  *
@@ -12,18 +13,15 @@
  * the highest `released`, may have run when its run was killed: it is unknown. The next run that leaves it so says so in a line
  * of its own. An `unknown` query needs no `reopened`, and is never `skipped`: what a killed run left of it is as unknown.
  *
- * The hash tells whether the input has changed since. The lock is the kernel's, on the log itself: it ends with its process,
- * whatever that dies of, and sees through links and containers.
+ * The hash tells whether the input has changed since.
  */
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { describeUnit, type Outcome } from "../queue.ts";
 import type { Ended } from "../stats.ts";
 import { UsageError } from "./config.ts";
+import { openLocked } from "./lock.ts";
 
 const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
 /** Leaves time for the disk: what has ended is to be there within 200 ms. */
@@ -45,6 +43,12 @@ export interface Journal {
   releaseTo(seq: number): Promise<void>;
   /** Notes how a query ended, `skipped` ones too; on disk within 200 ms. Not for what `earlier()` has answered. */
   ended(ended: Ended, unit: unknown): void;
+  /**
+   * To be asked when the input has been read to its end.
+   *
+   * @throws UsageError when the log has queries beyond it.
+   */
+  checkEnd(): void;
   /** Writes what is left and lets go of the log. @throws Error when it cannot be written and nobody was told yet. */
   close(): Promise<void>;
 }
@@ -54,6 +58,8 @@ export interface JournalOptions {
   readonly resume: boolean;
   readonly retryFailed: boolean;
   readonly retryUnknown: boolean;
+  /** `1/3`: the shard that runs, if not all do. */
+  readonly shard?: string;
 }
 
 /**
@@ -62,13 +68,18 @@ export interface JournalOptions {
  * @throws UsageError when it is another run's, is there without `resume`, or cannot be opened, written or understood.
  */
 export async function openJournal(path: string, options: JournalOptions): Promise<Journal> {
-  const handle = await openLocked(path);
+  let handle: FileHandle | undefined;
   try {
+    handle = await openLocked(path);
     const { size } = await handle.stat();
     if (size > 0 && !options.resume) {
       throw new UsageError(`Job log ${path} exists: give --resume to go on with it, or remove it`);
     }
     const past = await readLog(handle, path);
+    if (past.released > 0 && past.shard !== (options.shard ?? "")) {
+      const was = past.shard ? `with --shard ${past.shard}` : "without --shard";
+      throw new UsageError(`Cannot resume ${path}: it was written ${was}`);
+    }
     if (past.bytes < size) await handle.truncate(past.bytes); // the last line was cut off
     if (past.bytes === 0) {
       await handle.appendFile(header);
@@ -77,7 +88,7 @@ export async function openJournal(path: string, options: JournalOptions): Promis
     }
     return createJournal(handle, path, past, options);
   } catch (error) {
-    await handle.close();
+    await handle?.close();
     throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
   }
 }
@@ -87,6 +98,7 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
   const toReopen: { seq: number; line: string }[] = [];
   const reopened = new Set<number>();
   let released = past.released;
+  let last = 0; // seq of the input
   let text = "";
   let timer: NodeJS.Timeout | undefined;
   let written = Promise.resolve();
@@ -96,6 +108,7 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
 
   return {
     earlier(seq, unit) {
+      last = seq;
       const state = past.known.state(seq);
       const hash = state === nothing ? "" : hashOf(unit);
       if (state !== nothing && past.known.hash(seq) !== shortHash(hash)) {
@@ -123,7 +136,7 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
       }
       if (seq > released) {
         released = seq;
-        line += lineOf({ seq, outcome: "released" });
+        line += lineOf({ seq, outcome: "released" }, "", options.shard);
       }
       write(line);
       await (line ? sync() : written);
@@ -136,6 +149,12 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
       // What this run did not release has nothing to take back.
       if (outcome === "skipped" && !isReopened && (seq <= past.released || seq > released)) return;
       note(ended, unit);
+    },
+
+    checkEnd() {
+      const known = Math.max(past.known.last, past.released);
+      if (last >= known) return;
+      throw new UsageError(`The input has changed: it ends with query ${last}, and job log ${path} has query ${known}`);
     },
 
     async close() {
@@ -253,6 +272,8 @@ const pageLength = 1 << 16;
 /** What the log knows of each query, in 5 bytes: its state, and enough of its hash. */
 class Known {
   readonly #pages = new Map<number, { states: Uint8Array; hashes: Uint32Array }>();
+  /** The highest seq of all. */
+  last = 0;
 
   state(seq: number): number {
     return this.#pages.get(Math.floor(seq / pageLength))?.states[seq % pageLength] ?? nothing;
@@ -269,6 +290,7 @@ class Known {
       page = { states: new Uint8Array(pageLength), hashes: new Uint32Array(pageLength) };
       this.#pages.set(number, page);
     }
+    this.last = Math.max(this.last, seq);
     page.states[seq % pageLength] = state;
     page.hashes[seq % pageLength] = hash;
   }
@@ -278,6 +300,8 @@ interface Past {
   readonly known: Known;
   /** The highest seq that was released. */
   readonly released: number;
+  /** Which shard was released, or "". */
+  readonly shard: string;
   /** How much of the file was understood: all but a last line that was cut off. */
   readonly bytes: number;
 }
@@ -286,6 +310,7 @@ interface Past {
 async function readLog(handle: FileHandle, path: string): Promise<Past> {
   const known = new Known();
   let released = 0;
+  let shard = "";
   let bytes = 0;
   let lines = 0;
   let rest: Buffer = Buffer.alloc(0);
@@ -294,20 +319,22 @@ async function readLog(handle: FileHandle, path: string): Promise<Past> {
     if (lines === 0 && !isHeader(rest)) throw new UsageError(`Cannot use ${path}: it is not a job log`);
     let start = 0;
     for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n", start)) {
-      if (lines++ > 0) read(rest.toString("latin1", start, Math.min(end, start + 64)));
+      if (lines++ > 0) read(rest.toString("latin1", start, Math.min(end, start + 128)));
       start = end + 1;
     }
     bytes += start;
     rest = rest.subarray(start);
   }
-  return { known, released, bytes };
+  return { known, released, shard, bytes };
 
   function read(line: string): void {
     const [, digits, hash, outcome] = /^(\d+)\t([\da-f]{16})?\t([a-z]+)\t/.exec(line) ?? [];
     const seq = Number(digits);
     const state = states.indexOf(outcome ?? "");
-    if (outcome === "released") released = Math.max(released, seq);
-    else if (!hash || (state < 0 && outcome !== "reopened")) {
+    if (outcome === "released") {
+      released = Math.max(released, seq);
+      shard = line.slice(line.lastIndexOf("\t") + 1);
+    } else if (!hash || (state < 0 && outcome !== "reopened")) {
       throw new UsageError(`Cannot use ${path}: line ${lines} is not one of a job log`);
     } else {
       const before = known.state(seq);
@@ -324,36 +351,6 @@ async function readLog(handle: FileHandle, path: string): Promise<Past> {
 
 function isHeader(bytes: Buffer): boolean {
   return header.startsWith(bytes.toString("latin1", 0, header.length)); // it may have been cut off, too
-}
-
-/** Opens a file for this process alone, until it closes it or is gone. */
-async function openLocked(path: string): Promise<FileHandle> {
-  const { O_RDWR, O_CREAT, O_APPEND, O_NONBLOCK } = constants;
-  const lock = process.platform === "darwin" ? 0x20 | O_NONBLOCK : 0; // 0x20: O_EXLOCK, which Linux does not have
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(path, O_RDWR | O_CREAT | O_APPEND | lock, 0o666);
-    if (!(await handle.stat()).isFile()) throw new Error("it is not a file");
-    if (!lock) await flock(handle);
-    return handle;
-  } catch (error) {
-    await handle?.close();
-    const reason = lock && (error as NodeJS.ErrnoException).code === "EAGAIN" ? inUse : why(error);
-    throw new UsageError(`Cannot use ${path}: ${reason}`, { cause: error });
-  }
-}
-
-const inUse = "another run is using it";
-
-/** What `flock 9` does for a shell: the lock that the program takes is this process's, as they share the open file. */
-async function flock({ fd }: FileHandle): Promise<void> {
-  try {
-    const [status] = await once(spawn("flock", ["-n", "0"], { stdio: [fd, "ignore", "ignore"] }), "exit");
-    if (status !== 0) throw new Error(status === 1 ? inUse : `flock cannot lock it (status ${status})`);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    throw new Error("the program flock (Debian: util-linux) is not on the PATH");
-  }
 }
 
 /** So that a new file is still there after a power cut; not every file system can, or needs it. */
