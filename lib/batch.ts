@@ -1,8 +1,9 @@
 /** Several queries in one round trip, as one text of several statements, with the outcomes that each would have alone. */
 import { connectionIn, execute, interrupt } from "./connection.ts";
-import { type DatabaseError, isLost, verdictOf } from "./outcome.ts";
+import { type DatabaseError, verdictOf } from "./outcome.ts";
 import { rowEncoder } from "./rows.ts";
-import { end, fail, open, run, type Script, type Session } from "./run.ts";
+import { end, fail, run } from "./run.ts";
+import { mustReopen, open, type Script, type Session } from "./session.ts";
 import { addRows, type Claim, claimNow, counters, data, inFlight, isDraining, killGraceMs } from "./thread.ts";
 
 /** Longer texts gain nothing from sharing a round trip. */
@@ -60,7 +61,7 @@ export async function runBatch(
     } catch (cause) {
       rest = sent.slice(answered);
       const error = cause as DatabaseError;
-      if (isLost(error)) {
+      if (mustReopen(worker, error)) {
         connectionIn(session.connection)?.destroy();
         session = await open(worker, script);
       }

@@ -1,9 +1,23 @@
 /** Opening, using, interrupting and closing a MySQL connection. */
-import type { Socket } from "node:net";
+import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions, type FieldPacket } from "mysql2";
 import type { Query } from "./queue.ts";
 
-/** Connects and runs each query by itself: `AUTOCOMMIT=1`. Rejects with mysql2's error. */
+/** Where a server listens. */
+export interface Host {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** For people: `db1:3306`, `[::1]:3306`. */
+export function nameOf({ host, port }: Host): string {
+  return `${net.isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
+/**
+ * Connects and runs each query by itself: `AUTOCOMMIT=1`. Rejects with mysql2's error, also where the server lets us in and
+ * takes no queries yet.
+ */
 export async function connect(options: ConnectionOptions): Promise<Connection> {
   // A prepared statement for each of many texts would end in the server's limit for all clients (error 1461).
   const connection = mysql.createConnection({ maxPreparedStatements: 64, ...options });
@@ -12,7 +26,13 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
   await new Promise<void>((resolve, reject) => {
     connection.connect((error) => (error ? reject(error) : resolve()));
   });
-  await execute(connection, "SET AUTOCOMMIT=1");
+  try {
+    await execute(connection, "SET AUTOCOMMIT=1");
+    await execute(connection, "DO 0"); // a Galera node that is not part of its cluster takes SET and SELECT 1, but not this
+  } catch (error) {
+    connection.destroy();
+    throw error;
+  }
   return connection;
 }
 
@@ -162,13 +182,29 @@ export function isClosed(value: unknown): boolean {
 }
 
 /**
- * Interrupts what these connections are running: `KILL QUERY` from a connection of its own.
+ * Interrupts what these connections are running: `KILL QUERY` from a connection of its own to each server.
  *
  * The answer to the query decides what became of it. When even that does not come within `graceMs`, the connection is closed.
  */
 export async function interrupt(connections: readonly Connection[], graceMs: number): Promise<void> {
+  const servers = new Map<string, [Connection, ...Connection[]]>();
+  for (const connection of connections) {
+    const others = servers.get(serverOf(connection));
+    if (others) others.push(connection);
+    else servers.set(serverOf(connection), [connection]);
+  }
+  await Promise.all([...servers.values()].map((those) => interruptAt(those, graceMs)));
+}
+
+/** The same number of a connection is somebody else's on another server, and one name may stand for several. */
+function serverOf(connection: Connection): string {
+  const { remoteAddress, remotePort } = streamOf(connection);
+  const { socketPath, host, port } = connection.config;
+  return remoteAddress ? `${remoteAddress} ${remotePort}` : (socketPath ?? `${host} ${port}`);
+}
+
+async function interruptAt(connections: [Connection, ...Connection[]], graceMs: number): Promise<void> {
   const [first] = connections;
-  if (!first) return;
   const closing = setTimeout(() => {
     const error = Object.assign(new Error(`No answer within ${graceMs / 1000} s of KILL QUERY`), { code: "ETIMEDOUT" });
     for (const connection of connections) streamOf(connection).destroy(error);
@@ -177,6 +213,8 @@ export async function interrupt(connections: readonly Connection[], graceMs: num
   try {
     const { host, port, socketPath, user, password, ssl } = first.config;
     const options = { host, port, socketPath, user, password, ssl, connectTimeout: graceMs } as ConnectionOptions;
+    const { remoteAddress, remotePort } = streamOf(first);
+    if (remoteAddress) options.stream = () => net.connect(remotePort!, remoteAddress); // the name is for the certificate
     const killer = await connect(options);
     for (const { threadId } of connections) await execute(killer, `KILL QUERY ${threadId}`).catch(() => {}); // it is gone
     killer.destroy();
@@ -195,6 +233,6 @@ export function close(connection: Connection): Promise<void> {
   });
 }
 
-function streamOf(connection: Connection): Socket {
-  return (connection as unknown as { stream: Socket }).stream;
+function streamOf(connection: Connection): net.Socket {
+  return (connection as unknown as { stream: net.Socket }).stream;
 }

@@ -14,6 +14,7 @@ import { describeUnit, type Outcome, type Query, type Segment } from "./queue.ts
 import { Counters, type Ended, Tally } from "./stats.ts";
 import type { FromThread, PlainError } from "./thread.ts";
 
+export type { Host } from "./connection.ts";
 export type { Gate, Source, Summary, WorkOptions } from "./options.ts";
 export type { Query } from "./queue.ts";
 export type { Ended, Failure } from "./stats.ts";
@@ -100,6 +101,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       myglobals,
       script: script === undefined ? undefined : String(script),
       counters: counters.shared,
+      hosts: (options.hosts ?? []).map(({ host, port }) => ({ host, port })),
       retries,
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,

@@ -1,4 +1,5 @@
 /** What `doWork()` takes and gives. */
+import type { Host } from "./connection.ts";
 import type { Progress } from "./progress.ts";
 import type { Outcome } from "./queue.ts";
 import type { Ended, Result } from "./stats.ts";
@@ -11,6 +12,11 @@ export interface WorkOptions {
   threads?: number;
   /** URL of a module whose exported `workerInit()` or `workerDo()` replace the default ones. */
   script?: string | URL;
+  /**
+   * The servers of a cluster, over which the workers are spread. A worker goes on with the next one when its own is lost, and
+   * comes back to it later. @default the one in `myglobals.config.db`
+   */
+  hosts?: readonly Host[];
   /** Shows how far the run is. */
   progress?: Progress;
   /** Is called in the parent with each query that has ended or is skipped, in no particular order, soon after. */

@@ -53,7 +53,7 @@ export function verdictOf(error: DatabaseError): Verdict {
   if (error.errno !== undefined && error.errno > 0) {
     // A connection that is killed may have committed before the server noticed: the error alone does not tell.
     if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED
-    if (error.errno === 1290 && !/read.only/i.test(error.message)) return "failed"; // some other option, such as secure_file_priv
+    if (error.errno === 1290 && !isReadOnly(error)) return "failed"; // some other option, such as secure_file_priv
     return retried.has(error.errno) ? "retry" : "failed";
   }
   if (!error.fatal) return "failed"; // mysql2 or workerDo() refused it: it was never sent
@@ -69,12 +69,22 @@ export function isLost(error: DatabaseError): boolean {
   return error.fatal === true || error.errno === 1927 || error.errno === 1053;
 }
 
+/** Whether the server refuses to write, whatever the query: a replica, or a failover. */
+export function isReadOnly({ errno, message }: DatabaseError): boolean {
+  return errno === 1792 || errno === 1836 || (errno === 1290 && /read.only/i.test(message));
+}
+
+/** Whether the server takes no queries at the moment: a Galera node that is not part of its cluster. */
+export function isUnready({ errno }: DatabaseError): boolean {
+  return errno === 1047;
+}
+
 /** Whether an error of connecting is worth another try. */
 export function passes(error: DatabaseError): boolean {
   return connectRetried.has(error.code) || connectRetried.has(error.errno);
 }
 
 /** How long to wait before the next try: exponential backoff with full jitter, 5 s at the most. */
-export function backoffMs(failedTries: number): number {
-  return Math.random() * Math.min(5000, 25 * 2 ** failedTries);
+export function backoffMs(failedTries: number, most = 5000): number {
+  return Math.random() * Math.min(most, 25 * 2 ** failedTries);
 }

@@ -35,6 +35,7 @@ export class Pool {
   readonly #threads = new Map<Thread, Promise<unknown>>();
   readonly #connected = new Set<number>();
   readonly #gone = new Set<number>();
+  readonly #hostsAway = new Set<string>();
   #waiting = false;
   #deaths = 0;
   #finishedAtDeath = 0;
@@ -116,6 +117,12 @@ export class Pool {
     if (message.type === "connected") {
       this.#connected.add(message.worker);
       this.#waiting = false;
+      if (message.host !== undefined && this.#hostsAway.delete(message.host)) {
+        this.#listener.log(`${message.host} is back`);
+      }
+    } else if (message.type === "away") {
+      if (!this.#hostsAway.has(message.host)) this.#listener.log(`${message.error.message}: trying the other hosts`);
+      this.#hostsAway.add(message.host);
     } else if (message.type === "waiting") {
       const seconds = this.#data.connectTimeoutMs / 1000;
       if (!this.#waiting) this.#listener.log(`${message.error.message}: trying again for up to ${seconds} s`);

@@ -1,9 +1,10 @@
-/** One query, from its claim to its outcome: trying, trying again, connecting again, interrupting.       (worker side) */
+/** One query, from its claim to its outcome: trying, trying again, interrupting.       (worker side) */
 import type { Connection } from "mysql2";
-import { checkOneStatement, connectionIn, execute, interrupt, isClosed, type ResultListener } from "./connection.ts";
-import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "./outcome.ts";
+import { checkOneStatement, connectionIn, execute, interrupt, type ResultListener } from "./connection.ts";
+import { backoffMs, type DatabaseError, verdictOf } from "./outcome.ts";
 import type { Outcome, Query } from "./queue.ts";
 import { rowEncoder } from "./rows.ts";
+import { keep, mustReopen, open, type Script, type Session } from "./session.ts";
 import {
   addRows,
   type Claim,
@@ -18,38 +19,6 @@ import {
   sendRows,
 } from "./thread.ts";
 
-/** What runs the units of work; without a `workerDo`, they are queries. */
-export interface Script {
-  readonly workerInit: () => unknown;
-  readonly workerDo: ((unit: unknown, connection: unknown) => unknown) | undefined;
-}
-
-/** What a worker's `workerInit()` returned. */
-export interface Session {
-  readonly connection: unknown;
-}
-
-/** Calls `workerInit()`, again and again while the reason for its failing may pass; `undefined` when it gave up. */
-export async function open(worker: number, { workerInit }: Script): Promise<Session | undefined> {
-  const deadline = performance.now() + data.connectTimeoutMs;
-  for (let tries = 1; !isDraining(); tries++) {
-    try {
-      const connection = await workerInit();
-      post({ type: "connected", worker });
-      return { connection };
-    } catch (error) {
-      const waitMs = backoffMs(tries);
-      if (!passes(error as DatabaseError) || performance.now() + waitMs > deadline) {
-        post({ type: "gone", worker, error: plain(error) });
-        return undefined;
-      }
-      if (tries === 1) post({ type: "waiting", worker, error: plain(error) });
-      await pause(waitMs);
-    }
-  }
-  return undefined;
-}
-
 /** Runs one query to its outcome; returns the session to go on with, or `undefined` when there is none to be had. */
 export async function run(worker: number, claim: Claim, opened: Session, script: Script): Promise<Session | undefined> {
   const start = performance.now();
@@ -58,7 +27,7 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
   let session: Session | undefined = opened;
   let cause: unknown;
   for (let tries = 1; session; tries++) {
-    if (isClosed(session.connection)) session = await open(worker, script); // lost while it was idle
+    session = await keep(worker, session, script);
     if (!session) break;
     claim.segment.addTry(claim.index);
     try {
@@ -69,7 +38,7 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
       cause = thrown;
       const error = cause as DatabaseError;
       const connection = connectionIn(session.connection);
-      if (isLost(error)) {
+      if (mustReopen(worker, error)) {
         connection?.destroy();
         session = undefined;
       } else if (connection && script.workerDo) await execute(connection, "ROLLBACK").catch(() => {}); // what it left open

@@ -1,7 +1,7 @@
 /** What the workers of one thread share: its messages, its segments, waiting, and the rows on their way to the parent. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { Connection } from "mysql2";
-import { interrupt } from "./connection.ts";
+import { type Host, interrupt } from "./connection.ts";
 import { Segment } from "./queue.ts";
 import { Counters } from "./stats.ts";
 
@@ -13,6 +13,8 @@ export interface ThreadData {
   /** URL of the module whose `workerInit` and `workerDo` replace the default ones. */
   readonly script: string | undefined;
   readonly counters: SharedArrayBuffer;
+  /** Where to connect to; empty when the configuration alone says it. */
+  readonly hosts: readonly Host[];
   readonly retries: number;
   readonly connectTimeoutMs: number;
   readonly timeoutMs: number | undefined;
@@ -35,8 +37,11 @@ export type ToThread =
 export type FromThread =
   /** The thread will not look again into the segment with this id. */
   | { readonly type: "left"; readonly id: number }
+  | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
+  /** One of several hosts does not let the worker in. */
+  | { readonly type: "away"; readonly worker: number; readonly host: string; readonly error: PlainError }
   /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
-  | { readonly type: "connected" | "idle"; readonly worker: number }
+  | { readonly type: "idle"; readonly worker: number }
   | { readonly type: "waiting" | "gone"; readonly worker: number; readonly error: PlainError }
   /** Whole lines of NDJSON. */
   | { readonly type: "rows"; readonly lines: Uint8Array }

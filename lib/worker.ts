@@ -6,16 +6,23 @@
  */
 import type { Connection } from "mysql2";
 import { claimBatch, runBatch } from "./batch.ts";
-import { close, connect, connectionIn, execute } from "./connection.ts";
+import { close, connect, connectionIn, execute, type Host } from "./connection.ts";
 import { myglobals } from "./myglobals.ts";
 import type { Query } from "./queue.ts";
 import { exactValues } from "./rows.ts";
-import { open, run, type Script } from "./run.ts";
+import { run } from "./run.ts";
+import { goHome, open, type Script } from "./session.ts";
 import { claimNext, data, hangUp, listen } from "./thread.ts";
 
-/** Runs once in each worker, before its first query. What it returns is given to `workerDo()` as the connection. */
-export function workerInit(): Promise<Connection> {
-  const options = { ...myglobals.config.db, ...(data.rows && exactValues) };
+/**
+ * Runs once in each worker, before its first query, and when it needs another connection. What it returns is given to
+ * `workerDo()` as the connection.
+ *
+ * @param host where to connect to, when the run has several; else it is in `myglobals.config.db`.
+ * @param connectTimeout how many milliseconds there are for it.
+ */
+export function workerInit(host?: Host, connectTimeout = 10_000): Promise<Connection> {
+  const options = { connectTimeout, ...myglobals.config.db, ...host, ...(data.rows && exactValues) };
   return connect(data.batch > 1 ? { ...options, multipleStatements: true } : options);
 }
 
@@ -37,6 +44,7 @@ hangUp();
 async function work(worker: number): Promise<void> {
   let session = await open(worker, script);
   while (session) {
+    session = await goHome(worker, session, script);
     const claim = await claimNext(worker);
     if (!claim) break;
     if (data.batch === 1 || script.workerDo) {

@@ -55,6 +55,17 @@ test("loadGate() holds queries back while the server is above the limit, and not
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
 });
 
+test("loadGate() says which of several servers it is, and does not wait for one that is not there", async () => {
+  const load = { variable: "Threads_connected", most: 0 };
+  const { gate, stop } = await loadGate(db, [load], "db2:3306");
+  stop();
+  assert.match(gate.reason ?? "", /^paused: Threads_connected is \d+ on db2:3306, above 0$/);
+  assert.equal(gate.limit(7), 7);
+  const gone = await loadGate({ ...db, socketPath: `${db.socketPath}.no` }, [load], "db3:3306");
+  gone.stop();
+  assert.equal(gone.gate.limit(7), Number.POSITIVE_INFINITY);
+});
+
 test("loadGate() rejects a variable that the server does not have", async () => {
   await assert.rejects(loadGate(db, [{ variable: "Nope", most: 1 }]), {
     message: "--max-load: the server has no number called Nope",

@@ -97,7 +97,7 @@ test("probeServer() takes the first host that answers, and else says why for eac
   const closed = await findFreePort();
   const host = `127.0.0.1:${closed},127.0.0.1:${silent},127.0.0.1:${plain.port}`;
   const { db, where } = await probe({ host }, { MYSQL_PWD: password }, 4);
-  assert.deepEqual([db.host, db.port, where], ["127.0.0.1", plain.port, `app@127.0.0.1:${plain.port}`]);
+  assert.deepEqual([db.host, db.port, where], ["127.0.0.1", plain.port, `app@${host}`]);
   await assertFails(
     { host: `127.0.0.1:${closed},127.0.0.1:${silent}`, timeoutSeconds: 2 },
     `Cannot connect to app@127.0.0.1:${closed}: connection refused; app@127.0.0.1:${silent}: no answer in time`,

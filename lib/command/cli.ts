@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type ConnectionOptions } from "mysql2";
-import { type Gate, type Query, RunError, type Summary, type WorkOptions } from "../mp.ts";
+import { nameOf } from "../connection.ts";
+import { type Gate, type Host, type Query, RunError, type Summary, type WorkOptions } from "../mp.ts";
 import { type DatabaseError, passes } from "../outcome.ts";
 import { createProgress, type Progress, printable } from "../progress.ts";
 import { resolveServer, type Server, UsageError } from "./config.ts";
@@ -18,7 +19,7 @@ import { startSandbox } from "./sandbox.ts";
 
 /** What the command line asks for. */
 export interface Command {
-  /** The server. */
+  /** The server; of several, one that answered. */
   readonly db: ConnectionOptions;
   /** The queries of the files, if any are named. */
   readonly queries?: AsyncIterable<Query>;
@@ -50,7 +51,8 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     const { files, workers } = flags;
     const queries = files.length > 0 ? await begin(warned(readQueries(files), workers, progress)) : undefined;
     const db = await serverOf(flags, server, progress, closers);
-    const { journal, gates } = flags.dryRun ? {} : await gatesOf(flags, db, closers);
+    const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
+    const { journal, gates } = flags.dryRun ? {} : await gatesOf(flags, db, hosts, closers);
     const interruption = watchSignals(progress, flags.dryRun);
     interruption.kill.signal.addEventListener("abort", () => output.abandon());
     const printDry = (seq: number, unit: unknown) => print(`${seq}\t${textOf(unit)}`, output);
@@ -60,7 +62,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
       workers,
       options: {
         progress,
-        ...given({ threads: flags.threads, shard: flags.shard, timeoutSeconds: flags.timeoutSeconds }),
+        ...given({ hosts, threads: flags.threads, shard: flags.shard, timeoutSeconds: flags.timeoutSeconds }),
         ...given({ maxFailures: flags.maxFailures, dryRun: flags.dryRun ? printDry : undefined }),
         ...(flags.rows && { onRows: (lines: Uint8Array) => writeRows(lines, output, interruption.drain) }),
         retries: flags.retries,
@@ -124,15 +126,22 @@ async function serverOf(
 async function gatesOf(
   flags: Flags,
   db: ConnectionOptions,
+  hosts: readonly Host[] | undefined,
   closers: (() => unknown)[],
 ): Promise<{ gates: Gate[]; journal?: Journal }> {
   const { joblog, resume, retryFailed, idempotent, rate, maxLoad, workers } = flags;
   const gates: Gate[] = [];
   if (rate !== undefined) gates.push(rateGate(rate, workers));
   if (maxLoad.length > 0) {
-    const { gate, stop } = await loadGate(db, maxLoad);
-    closers.push(stop);
-    gates.push(gate, nearGate(workers));
+    // The most loaded host decides: in a cluster, what one of them writes is work for all.
+    const looking = hosts?.map((host) => loadGate({ ...db, ...host }, maxLoad, nameOf(host))) ?? [
+      loadGate(db, maxLoad),
+    ];
+    for (const { gate, stop } of await Promise.all(looking)) {
+      gates.push(gate);
+      closers.push(stop);
+    }
+    gates.push(nearGate(workers));
   }
   if (joblog === undefined) return { gates };
   const journal = await openJournal(joblog, {

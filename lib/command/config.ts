@@ -9,6 +9,7 @@ import { isIP, isIPv6 } from "node:net";
 import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
+import type { Host } from "../connection.ts";
 import { readOptionFile } from "./option-file.ts";
 
 /** What the person who runs the command has to put right, in one line; the exit status is 2. */
@@ -27,8 +28,8 @@ export interface ServerFlags extends Omit<Settings, "password"> {
 export interface Server {
   /** What mysql2 needs besides the host; plain data, so it can be sent to a worker. */
   readonly db: ConnectionOptions;
-  /** Where the server listens, the preferred host first; empty for a socket. */
-  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  /** Where the server, or the servers of a cluster listen; empty for a socket. */
+  readonly hosts: readonly Host[];
   /** `--ssl-mode PREFERRED`: `db.ssl` is for a server that offers TLS. */
   readonly tlsOptional: boolean;
 }

@@ -33,6 +33,8 @@ export function nearGate(workers: number): Gate {
 
 /** How often the server's load is looked at. */
 const lookMs = 500;
+/** A server that takes longer to tell has no say. */
+const answerMs = 2000;
 
 /** A limit on one of the server's status variables. */
 export interface LoadLimit {
@@ -41,24 +43,21 @@ export interface LoadLimit {
 }
 
 /**
- * Admits nothing while one of the server's status variables is above its limit.
+ * Admits nothing while one of the server's status variables is above its limit. A server that is not there has no load.
  *
+ * @param where what to call the server where there are several.
  * @returns the gate, and what ends its looking.
  * @throws UsageError for a variable that the server does not have.
  */
 export async function loadGate(
   db: ConnectionOptions,
   limits: readonly LoadLimit[],
+  where?: string,
 ): Promise<{ gate: Gate; stop: () => void }> {
   let connection: mysql.Connection | undefined;
   let reason: string | undefined;
   let timer: NodeJS.Timeout | undefined;
-  try {
-    await look();
-  } catch (error) {
-    connection?.destroy();
-    throw error;
-  }
+  await look().catch(unreachable);
   schedule();
   const gate: Gate = {
     limit: (ended) => (reason === undefined ? Number.POSITIVE_INFINITY : ended),
@@ -77,28 +76,33 @@ export async function loadGate(
 
   function schedule(): void {
     timer = setTimeout(async () => {
-      try {
-        await look();
-      } catch {
-        connection?.destroy(); // the workers will say what is wrong with the server
-        connection = undefined;
-      }
+      await look()
+        .catch(unreachable)
+        .catch(() => {});
       if (timer) schedule();
     }, lookMs);
   }
 
+  function unreachable(error: unknown): void {
+    connection?.destroy();
+    connection = undefined;
+    reason = undefined;
+    if (error instanceof UsageError) throw error;
+    // The workers will say what is wrong with the server.
+  }
+
   async function look(): Promise<void> {
     if (!connection) {
-      connection = await mysql.createConnection(db);
+      connection = await mysql.createConnection({ ...db, connectTimeout: answerMs });
       connection.on("error", () => {});
     }
-    const [rows] = await connection.query<RowDataPacket[]>("SHOW GLOBAL STATUS");
+    const [rows] = await connection.query<RowDataPacket[]>({ sql: "SHOW GLOBAL STATUS", timeout: answerMs });
     const values = new Map(rows.map(({ Variable_name, Value }) => [Variable_name.toLowerCase(), Value]));
     reason = undefined;
     for (const { variable, most } of limits) {
       const value = Number(values.get(variable.toLowerCase()));
       if (Number.isNaN(value)) throw new UsageError(`--max-load: the server has no number called ${variable}`);
-      if (value > most) reason ??= `paused: ${variable} is ${value}, above ${most}`;
+      if (value > most) reason ??= `paused: ${variable} is ${value}${where ? ` on ${where}` : ""}, above ${most}`;
     }
   }
 }

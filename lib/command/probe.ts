@@ -1,38 +1,43 @@
 /** Whether the server is there and lets us in, before anything is started that needs it. */
-import { isIPv6 } from "node:net";
 import mysql, { type ConnectionOptions, type RowDataPacket } from "mysql2/promise";
+import { type Host, nameOf } from "../connection.ts";
+import { type DatabaseError, passes } from "../outcome.ts";
 import type { Server } from "./config.ts";
 
 export interface Probe {
   /** What mysql2 needs to connect to the host that answered, with TLS or without. */
   readonly db: ConnectionOptions;
-  /** For people: `user@host:port/database`. */
+  /** For people: `user@host:port/database`, with all hosts. */
   readonly where: string;
   /** Such as `10.11.19-MariaDB`. */
   readonly version: string;
 }
+
+/** How long one host may take to answer while there are others. */
+const tryMs = 10_000;
 
 /**
  * Connects once: proves that the server is there, asks what it is, and settles whether `PREFERRED` means TLS.
  *
  * Hosts are tried in their order; each gets its share of the time that is left.
  *
- * @throws Error with one line that says for each host where, as whom and why not; it contains no password.
+ * @throws Error with one line that says for each host where, as whom and why not; it contains no password. Its cause is of the
+ * kind that passes, if one of the hosts' is.
  */
 export async function probeServer({ db, hosts, tlsOptional }: Server, timeoutSeconds: number): Promise<Probe> {
   const candidates = hosts.length > 0 ? hosts.map((address) => ({ ...db, ...address })) : [db];
   const deadline = Date.now() + timeoutSeconds * 1000;
   const failures: string[] = [];
   let cause: unknown;
+  const most = candidates.length > 1 ? tryMs : 2 ** 31 - 1; // the range of a timer
   for (const [index, candidate] of candidates.entries()) {
-    const where = whereIs(candidate);
     const share = Math.ceil((deadline - Date.now()) / (candidates.length - index));
-    const timeoutMs = Math.min(Math.max(share, 1), 2 ** 31 - 1); // the range of a timer
+    const timeoutMs = Math.min(Math.max(share, 1), most);
     try {
-      return { ...(await meet(candidate, tlsOptional, timeoutMs)), where };
+      return { ...(await meet(candidate, tlsOptional, timeoutMs)), where: whereIs(db, hosts) };
     } catch (error) {
-      cause = error;
-      failures.push(`${where}: ${reasonOf(error as mysql.QueryError)}`);
+      if (!passes((cause ?? {}) as DatabaseError)) cause = error;
+      failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as mysql.QueryError)}`);
     }
   }
   throw new Error(`Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " "), { cause });
@@ -63,9 +68,8 @@ async function askVersion(db: ConnectionOptions, timeoutMs: number): Promise<str
   }
 }
 
-function whereIs({ user, host, port, socketPath, database }: ConnectionOptions): string {
-  const place = socketPath ?? `${isIPv6(host!) ? `[${host}]` : host}:${port}`;
-  return `${user}@${place}${database === undefined ? "" : `/${database}`}`;
+function whereIs({ user, socketPath, database }: ConnectionOptions, hosts: readonly Host[]): string {
+  return `${user}@${socketPath ?? hosts.map(nameOf).join(",")}${database === undefined ? "" : `/${database}`}`;
 }
 
 const reasons: Record<string, string> = {

@@ -1,0 +1,243 @@
+/** Several servers, each with a table of its own: which of them ran what. */
+import assert from "node:assert/strict";
+import { appendFileSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { resolveServer } from "../lib/command/config.ts";
+import { probeServer } from "../lib/command/probe.ts";
+import { doWork, type Ended, type Host, type RunError, type WorkOptions } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
+import type { Snapshot } from "../lib/progress.ts";
+import { type Database, useDatabase } from "./database.ts";
+import { run } from "./run.ts";
+import { findFreePort, startServer } from "./server.ts";
+
+interface Node extends Database, Host {}
+
+const db = { user: "root", database: "myscript" };
+const nodes = [await useNode(), await useNode(), await useNode()] as const;
+const [a, b] = nodes;
+await a.restart(); // a new server's files cannot be recovered before they were closed once
+const nowhere = { host: "127.0.0.1", port: await findFreePort() };
+
+test("doWork() spreads the workers over the hosts", async () => {
+  const { summary } = await insertUntil(async () => (await connections()).every((count) => count >= 2), 6, {
+    hosts: nodes,
+  });
+  assert.equal(summary.done, summary.total);
+  assert.deepEqual(await connections(), [2, 2, 2]);
+});
+
+test("doWork() goes on without a host that is not there, and says so once", async () => {
+  const { summary, lines } = await insertUntil(
+    async () => (await connections()).every((count, index) => index === 2 || count >= 3),
+    6,
+    { hosts: [nowhere, a, b] },
+  );
+  assert.equal(summary.done, summary.total);
+  assert.deepEqual(await connections(), [3, 3, 0]);
+  assert.deepEqual(lines, [
+    `127.0.0.1:${nowhere.port}: connect ECONNREFUSED 127.0.0.1:${nowhere.port}: trying the other hosts`,
+  ]);
+});
+
+for (const idempotent of [false, true]) {
+  const title = `doWork() goes on with the others when a host is killed, and comes back to it${idempotent ? ": idempotent" : ""}`;
+  test(title, async () => {
+    let killed = false;
+    let restarted = false;
+    let atB = 0;
+    const { summary, lines } = await insertUntil(
+      async () => {
+        if (!killed) {
+          if ((await connections()).slice(0, 2).some((count) => count < 2)) return false;
+          a.kill();
+          killed = true;
+          atB = await count(b);
+        } else if (!restarted) {
+          if ((await connections())[1]! < 4 || (await count(b)) <= atB) return false; // the workers of the other are here
+          await a.restart();
+          restarted = true;
+          atB = await count(a);
+        }
+        return restarted && (await count(a)) > atB;
+      },
+      4,
+      { hosts: [a, b], idempotent },
+    );
+    assert.ok(summary.unknown <= (idempotent ? 0 : 2), `${summary.unknown} unknown`);
+    assert.equal(summary.done + summary.unknown, summary.total);
+    assert.match(lines.join("\n"), new RegExp(`^127.0.0.1:${a.port}: .*: trying the other hosts$`, "m"));
+    assert.match(lines.join("\n"), new RegExp(`^127.0.0.1:${a.port} is back$`, "m"));
+  });
+}
+
+test("doWork() gives up when no host lets it in within the connect timeout", async () => {
+  const other = { ...nowhere, port: await findFreePort() };
+  const options = { hosts: [nowhere, other], connectTimeoutSeconds: 0.5 };
+  const error = (await doWork(["DO 0"], 2, options).catch((error) => error)) as RunError;
+  assert.match(error.message, /^127\.0\.0\.1:\d+: connect ECONNREFUSED/);
+  assert.equal(error.summary.skipped, 1);
+});
+
+test("doWork() does not wait for hosts whose refusal does not pass", async () => {
+  myglobals.config = { db: { user: "root", database: "no_such_database" } };
+  const error = (await doWork(["DO 0"], 2, { hosts: [a, b] }).catch((error) => error)) as RunError;
+  assert.match(error.message, /^127\.0\.0\.1:\d+: Unknown database 'no_such_database'$/);
+  assert.ok(error.summary.seconds < 30, "the connect timeout is 60 s");
+});
+
+test("doWork() interrupts each query on its own host", async () => {
+  myglobals.config = { db };
+  for (const node of nodes) await node.sql("CREATE OR REPLACE TABLE locked (v INT); LOCK TABLES locked WRITE");
+  const kill = new AbortController();
+  const update = ({ inFlight }: Snapshot) => {
+    if (inFlight().length === 6) waiting().then((all) => all && kill.abort());
+  };
+  const summary = await doWork(Array(6).fill("INSERT INTO locked VALUES (1)"), 6, {
+    threads: 1,
+    hosts: nodes,
+    killSignal: kill.signal,
+    progress: { ...silent, update },
+  });
+  for (const node of nodes) await node.sql("UNLOCK TABLES");
+  assert.deepEqual([summary.failed, summary.unknown], [6, 0]);
+  assert.ok(summary.failures.every(({ code }) => code === "ER_QUERY_INTERRUPTED"));
+
+  async function waiting(): Promise<boolean> {
+    const lists = nodes.map(({ sql }) =>
+      sql("SELECT id FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"),
+    );
+    return (await Promise.all(lists)).every(({ length }) => length === 2);
+  }
+});
+
+test("doWork() leaves a host that is read-only to those that can do with it", async (t) => {
+  const servers = await Promise.all([startServer(), startServer()]);
+  t.after(() => Promise.all(servers.map(({ stop }) => stop())));
+  for (const { root } of servers) {
+    await root.query("CREATE USER app");
+    await root.query("GRANT ALL ON myscript.* TO app");
+    await root.query("CREATE TABLE myscript.t (v INT)");
+  }
+  const [replica, primary] = servers as [(typeof servers)[0], (typeof servers)[0]];
+  await replica.root.query("SET GLOBAL read_only = 1");
+  myglobals.config = { db: { user: "app", database: "myscript" } };
+  const hosts = servers.map(({ port }) => ({ host: "127.0.0.1", port }));
+  const written = await doWork(Array(400).fill("INSERT INTO t VALUES (1)"), 4, { hosts });
+  assert.equal(written.done, 400);
+  assert.ok(written.retries <= 2, `${written.retries} retries: no worker goes there twice`);
+  const [rows] = await primary.root.query("SELECT COUNT(*) AS n FROM myscript.t");
+  assert.deepEqual(rows, [{ n: 400 }]);
+});
+
+test("doWork() checks the certificate of each host for its name", async (t) => {
+  const servers = await Promise.all([startServer({ tls: true }), startServer({ tls: true })]);
+  t.after(() => Promise.all(servers.map(({ stop }) => stop())));
+  for (const { root } of servers) {
+    await root.query("CREATE USER app");
+    await root.query("GRANT ALL ON myscript.* TO app");
+    await root.query("CREATE TABLE myscript.t (v INT)");
+  }
+  const [own, other] = servers as [(typeof servers)[0], (typeof servers)[0]];
+  await other.certify("db2.example.org");
+  // The authorities of both are trusted; each has its own.
+  appendFileSync(own.ca, readFileSync(other.ca));
+  const host = servers.map(({ port }) => `localhost:${port}`).join();
+  const server = resolveServer(
+    { host, user: "app", database: "myscript", "ssl-mode": "VERIFY_IDENTITY", "ssl-ca": own.ca },
+    {},
+    "/",
+  );
+  myglobals.config = { db: (await probeServer(server!, 10)).db };
+  const lines: string[] = [];
+  const progress = { ...silent, log: (line: string) => void lines.push(line) };
+  const summary = await doWork(Array(100).fill("INSERT INTO t VALUES (1)"), 4, { hosts: server!.hosts, progress });
+  assert.equal(summary.done, 100);
+  assert.match(lines.join("\n"), new RegExp(`^localhost:${other.port}: Hostname/IP does not match .*db2.example.org`));
+  const [rows] = await own.root.query("SELECT COUNT(*) AS n FROM myscript.t");
+  assert.deepEqual(rows, [{ n: 100 }]);
+});
+
+test("the command names all hosts, and ends with status 2 when none of them answers", async () => {
+  const list = [nowhere, a, b].map(({ host, port }) => `${host}:${port}`).join();
+  const ran = await run(["-h", list, "-u", "root", "-D", "myscript", "-j", "3", "--threads", "1", "-"], {
+    input: "DO 0; DO 0; DO 0;",
+  });
+  assert.equal(ran.status, 0, ran.stderr);
+  assert.match(ran.stderr, new RegExp(`^root@${list}/myscript, 3 workers on 1 thread, server \\d+`, "m"));
+  assert.match(ran.stderr, /^127\.0\.0\.1:\d+: connect ECONNREFUSED .*: trying the other hosts$/m);
+  const other = `127.0.0.1:${await findFreePort()}`;
+  const refused = await run(
+    ["-h", `127.0.0.1:${nowhere.port},${other}`, "-u", "root", "--connect-timeout", "0.3", "-"],
+    {
+      input: "DO 0",
+    },
+  );
+  assert.equal(refused.status, 2);
+  assert.equal(
+    refused.stderr,
+    `myscript: Cannot connect to root@127.0.0.1:${nowhere.port}: connection refused; root@${other}: connection refused\n`,
+  );
+});
+
+test("the command refuses a list of hosts that it cannot read", async () => {
+  for (const host of ["db1,,db2", "db1:70000,db2", "db1,", "db1:3306:3307"]) {
+    assert.deepEqual(await run(["-h", host, "-"]), {
+      status: 2,
+      stdout: "",
+      stderr: 'myscript: --host must be one or more hosts with ports 1 to 65535, like "db1,db2:3307,[::1]:3308"\n',
+    });
+  }
+});
+
+const silent = { update: (_: Snapshot) => {}, log: (_: string) => {}, report: () => {}, stop: () => {} };
+
+async function useNode(): Promise<Node> {
+  const port = await findFreePort();
+  const network = ["--skip-networking=0", "--bind-address=127.0.0.1", `--port=${port}`];
+  const database = await useDatabase([...network, "--innodb-flush-log-at-trx-commit=2"]);
+  return { ...database, host: "127.0.0.1", port };
+}
+
+/** Inserts one seq after the other until `isEnough`, and checks each against the tables of all nodes. */
+async function insertUntil(isEnough: () => Promise<boolean>, workers: number, options: WorkOptions) {
+  for (const { sql } of nodes) await sql("CREATE OR REPLACE TABLE ran (seq INT PRIMARY KEY, connection INT)");
+  const outcomes = new Map<number, Ended["outcome"]>();
+  const lines: string[] = [];
+  async function* queries() {
+    for (let seq = 1; !(await isEnough()); seq++) {
+      if (seq > 20_000) throw new Error("It was never enough");
+      yield { sql: "REPLACE INTO ran VALUES (?, CONNECTION_ID())", values: [seq] };
+      await sleep(1);
+    }
+  }
+  myglobals.config = { db };
+  const summary = await doWork(queries(), workers, {
+    threads: 2,
+    onEnded: ({ seq, outcome }) => outcomes.set(seq, outcome),
+    progress: { ...silent, log: (line) => void lines.push(line) },
+    ...options,
+  });
+  const times = new Map<number, number>();
+  for (const { sql } of nodes) {
+    for (const { seq } of await sql<{ seq: number }>("SELECT seq FROM ran")) times.set(seq, (times.get(seq) ?? 0) + 1);
+  }
+  assert.equal(outcomes.size, summary.total);
+  for (const [seq, outcome] of outcomes) {
+    const ran = times.get(seq) ?? 0;
+    const most = options.idempotent ? 2 : 1;
+    const right = outcome === "done" ? ran >= 1 && ran <= most : outcome === "unknown" && ran <= 1;
+    assert.ok(right, `query ${seq} ran ${ran} times, and is ${outcome}`);
+  }
+  return { summary, lines };
+}
+
+/** How many connections have run something on each node. */
+function connections(): Promise<number[]> {
+  return Promise.all(nodes.map((node) => count(node, "DISTINCT connection")));
+}
+
+async function count({ sql }: Node, what = "*"): Promise<number> {
+  return Number((await sql(`SELECT COUNT(${what}) AS n FROM ran`).catch(() => []))[0]?.n ?? 0);
+}
