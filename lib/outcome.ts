@@ -4,7 +4,8 @@
  * - `retry`: the server did not apply the query, and trying again is normal.
  * - `reconnect`: nothing was sent, as the connection was already closed: connect again, then try again.
  * - `failed`: the server's last word.
- * - `unknown`: the connection went away between the query's being written and its answer. Nobody can know.
+ * - `unknown`: the connection went away between the query's being written and its answer, or the server does not know what
+ *   became of it. Nobody can know.
  */
 export type Verdict = "retry" | "reconnect" | "failed" | "unknown";
 
@@ -21,12 +22,18 @@ export interface DatabaseError {
 const retried = new Set([
   1213, // ER_LOCK_DEADLOCK: rolled back, "restart the transaction"; Galera's certification conflicts come as this one, too
   1205, // ER_LOCK_WAIT_TIMEOUT: the statement is rolled back; the lock's holder will be done sooner or later
+  3101, // ER_TRANSACTION_ROLLBACK_DURING_COMMIT: a conflict in MySQL's group replication
   1020, // ER_CHECKREAD: record has changed since last read (innodb_snapshot_isolation); rolled back
   1290, // ER_OPTION_PREVENTS_STATEMENT: read-only, for a moment, during a failover
   1792, // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: the same
   1836, // ER_READ_ONLY_MODE: the same
   1047, // ER_UNKNOWN_COM_ERROR: Galera's "WSREP has not yet prepared node for application use"
   1053, // ER_SERVER_SHUTDOWN: refused, the server is going down
+  8002, // TiDB: a write conflict of SELECT FOR UPDATE; for all of these its manual says that the whole can be run again
+  8005, // TiDB: a write conflict
+  8022, // TiDB: the commit failed, and was rolled back
+  8028, // TiDB: the table was altered meanwhile
+  9007, // TiDB: a write conflict
 ]);
 
 /** Errors of connecting that pass by themselves. */
@@ -53,6 +60,8 @@ export function verdictOf(error: DatabaseError): Verdict {
   if (error.errno !== undefined && error.errno > 0) {
     // A connection that is killed may have committed before the server noticed: the error alone does not tell.
     if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED
+    // A Galera node that lost the others while it was committing: they may have got it.
+    if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
     if (error.errno === 1290 && !isReadOnly(error)) return "failed"; // some other option, such as secure_file_priv
     return retried.has(error.errno) ? "retry" : "failed";
   }

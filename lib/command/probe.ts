@@ -61,6 +61,7 @@ async function askVersion(db: ConnectionOptions, timeoutMs: number): Promise<str
   const connection = await mysql.createConnection({ ...db, connectTimeout: timeoutMs });
   try {
     const [rows] = await connection.query<RowDataPacket[]>({ sql: "SELECT VERSION() AS version", timeout: timeoutMs });
+    await connection.query("DO 0"); // a Galera node that is not part of its cluster answers the first, but not this
     await connection.end();
     return rows[0]!.version;
   } finally {
