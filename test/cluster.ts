@@ -25,6 +25,8 @@ export interface Cluster {
 }
 
 const run = promisify(execFile);
+/** Kills the server when it is told to, and also when this process is gone. Its stdout is open as long as the server is. */
+const keeperScript = '"$@" </dev/null & exec >&-; read -r _; kill -9 $!; wait';
 const host = "127.0.0.1";
 const libraries = [
   "/usr/lib/galera/libgalera_smm.so",
@@ -68,13 +70,8 @@ export async function startCluster(): Promise<Cluster> {
   for (const name of names) for (const use of ["sql", "group", "ist", "sst"]) ports[name + use] = await findFreePort();
   const address = `gcomm://${names.map((name) => `${host}:${ports[`${name}group`]}`).join()}`;
   const processes = new Map<string, ChildProcess>();
-  const killAll = () => {
-    for (const child of processes.values()) child.kill("SIGKILL");
-  };
-  process.once("exit", killAll);
   const stop = async () => {
     await Promise.all(names.map(kill));
-    process.off("exit", killAll);
     rmSync(directory, { recursive: true, force: true });
   };
   try {
@@ -132,11 +129,14 @@ export async function startCluster(): Promise<Cluster> {
       "wsrep-sst-receive-address": `${host}:${sst}`,
     };
     const options = Object.entries(settings).map(([option, value]) => `--${option}=${value}`);
-    const child = spawn("mariadbd", ["--no-defaults", ...asMysql, ...options, ...more], { stdio: "ignore" });
+    const command = ["mariadbd", "--no-defaults", ...asMysql, ...options, ...more];
+    const child = spawn("/bin/sh", ["-c", keeperScript, "sh", ...command], {
+      stdio: ["pipe", "pipe", "ignore"],
+      detached: true, // Ctrl-C is for this process
+    });
     processes.set(name, child);
-    const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     let over = false;
-    ended.then(() => {
+    child.stdout!.resume().once("close", () => {
       over = true;
     });
     for (let tries = 0; ; tries++) {
@@ -153,9 +153,9 @@ export async function startCluster(): Promise<Cluster> {
 
   async function kill(name: string): Promise<void> {
     const child = processes.get(name);
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    if (!child || child.exitCode !== null) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGKILL");
+    child.stdin!.end();
     await ended;
   }
 
