@@ -273,8 +273,15 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   function snapshot(): Snapshot {
     const { done, failed, unknown } = counters.read();
     const total = totalNow();
-    const held = gates.find((gate) => gate.reason !== undefined)?.reason;
-    return { ended: done + failed + unknown, failed: failed + unknown, total, held, inFlight };
+    const held = ended ? "ending" : gates.find((gate) => gate.reason !== undefined)?.reason;
+    return {
+      ended: done + failed + unknown,
+      earlier: tally.earlier,
+      failed: failed + unknown,
+      total,
+      held,
+      inFlight,
+    };
   }
 
   function inFlight(): InFlight[] {

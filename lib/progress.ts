@@ -1,14 +1,17 @@
 /** The bar: on a terminal one line that is redrawn, elsewhere a plain line every few seconds. */
 import cliProgress from "cli-progress";
+import { Pace } from "./pace.ts";
 import { describeUnit } from "./queue.ts";
 
 /** What the bar shows. */
 export interface Snapshot {
   ended: number;
+  /** How many of these an earlier run has ended. */
+  earlier: number;
   failed: number;
   /** Unknown until a stream of queries has come to its end. */
   total: number | undefined;
-  /** Why queries are held back just now. */
+  /** Why no time that is left can be told: queries are held back, or are not run any more. */
   held?: string | undefined;
   /** What every worker is doing. */
   inFlight: () => InFlight[];
@@ -29,39 +32,45 @@ export interface Progress {
   update(snapshot: Snapshot): void;
   /** Prints a line above the bar, without the control characters it may have. */
   log(line: string): void;
-  /** Draws the last state and leaves the line. */
   /** Prints what every worker is doing. */
   report(): void;
+  /** Draws the last state and leaves the line. */
   stop(): void;
 }
 
-const plainLineSeconds = 5;
-const rateSeconds = 5;
-
 /** Makes a bar on `stream`; nothing is drawn before the first update, and no bar when `quiet`. */
 export function createProgress(stream: NodeJS.WriteStream = process.stderr, quiet = false): Progress {
-  const start = performance.now();
-  const samples: { seconds: number; ended: number }[] = [{ seconds: 0, ended: 0 }];
+  // A dumb terminal cannot draw a line anew, and the one of a CI service is a log file.
+  const redraws = stream.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
+  let start: number | undefined;
+  const now = () => (performance.now() - (start ?? performance.now())) / 1000;
+  const pace = new Pace();
   let latest: Snapshot | undefined;
-  let line = "";
-  let lastPlain = 0;
+  let plainAt = 0;
   let bar: cliProgress.SingleBar | undefined;
+  let stopped = false;
 
   return {
     update(snapshot) {
       latest = snapshot;
       if (quiet) return;
-      const seconds = (performance.now() - start) / 1000;
-      line = describe(snapshot, rate(samples, seconds, snapshot.ended), seconds);
-      if (!stream.isTTY) {
-        if (seconds - lastPlain < plainLineSeconds) return;
-        lastPlain = seconds;
-        stream.write(`${line}\n`);
-        return;
+      const { ended, earlier, total, inFlight } = snapshot;
+      // While the workers are being started, a stream has nothing to show; a short one soon has its total.
+      if (start === undefined && total === undefined && ended + inFlight().length === 0) return;
+      start ??= performance.now();
+      pace.look(now(), () => ({
+        ended: ended - earlier,
+        left: total === undefined ? undefined : total - ended,
+        inFlight: inFlight().length,
+      }));
+      if (redraws) {
+        bar ??= startBar(stream, snapshot, () => figures(latest!));
+        bar.setTotal(total ?? 0);
+        bar.update(ended);
+      } else if (now() - plainAt >= plainSeconds(now())) {
+        plainAt = now();
+        writePlain(snapshot);
       }
-      bar ??= startBar(stream, () => line);
-      bar.setTotal(snapshot.total ?? 0);
-      bar.update(snapshot.ended);
     },
     log,
     report() {
@@ -73,18 +82,39 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
       }
     },
     stop() {
-      // cli-progress goes back to the position that it saved at its start; lines may have moved, and Ctrl-C echoes "^C".
+      stopped = true;
+      // cli-progress goes back to the position that it saved at its start, and lines have moved since.
       if (bar) stream.write("\x1b7");
       bar?.stop();
       bar = undefined;
-      if (lastPlain > 0) stream.write(`${line}\n`);
+      if (latest && plainAt > 0) writePlain(latest);
     },
   };
 
   function log(text: string): void {
     if (!bar) return void stream.write(`${printable(text)}\n`);
-    stream.write(`\r\x1b[K${printable(text)}\n`);
+    stream.write(`\r\x1b[J${printable(text)}\n`);
     bar.render();
+  }
+
+  function writePlain(snapshot: Snapshot): void {
+    const { ended, total } = snapshot;
+    const parts = total ? [`${percent(ended, total)} %`, ...figures(snapshot)] : figures(snapshot);
+    stream.write(`${parts.join("  ")}\n`);
+  }
+
+  /** What is told beside the bar. At the end that is what became of the queries: the summary has the whole run's rate. */
+  function figures({ ended, earlier, failed, total, held }: Snapshot): string[] {
+    const secondsLeft = held === undefined ? pace.secondsLeft(now()) : undefined;
+    return [
+      total === undefined ? count(ended) : `${count(ended).padStart(count(total).length)}/${count(total)}`,
+      !stopped && pace.perSecond !== undefined && rate(pace.perSecond),
+      earlier > 0 && `${count(earlier)} earlier`,
+      !stopped && total === undefined && clock(now()),
+      !stopped && secondsLeft !== undefined && `${about(secondsLeft)} left`,
+      failed > 0 && `${count(failed)} failed`,
+      !stopped && held,
+    ].filter((part) => typeof part === "string");
   }
 }
 
@@ -93,45 +123,74 @@ export function printable(text: string): string {
   return text.replace(/\p{Cc}|\p{Cf}/gu, "\uFFFD");
 }
 
-/** Queries per second over the last few seconds. */
-function rate(samples: { seconds: number; ended: number }[], seconds: number, ended: number): number {
-  samples.push({ seconds, ended });
-  while (samples.length > 2 && seconds - samples[1]!.seconds >= rateSeconds) samples.shift();
-  const first = samples[0]!;
-  return seconds > first.seconds ? (ended - first.ended) / (seconds - first.seconds) : 0;
+function count(value: number): string {
+  return value.toLocaleString("en-US");
 }
 
-function describe({ ended, failed, total, held }: Snapshot, perSecond: number, seconds: number): string {
-  const count = (value: number) => Math.round(value).toLocaleString("en-US");
-  const parts = [total === undefined ? count(ended) : `${count(ended)}/${count(total)}`, `${count(perSecond)}/s`];
-  if (total === undefined) parts.push(duration(seconds));
-  else if (ended < total && perSecond > 0) parts.push(`${duration((total - ended) / perSecond)} left`);
-  if (failed > 0) parts.push(`${count(failed)} failed`);
-  if (held !== undefined) parts.push(held);
-  return parts.join("  ");
+/** Rounded down: 100 when all have ended, and not before. */
+function percent(ended: number, total: number): string {
+  return String(Math.floor((ended * 100) / total)).padStart(3);
 }
 
-function duration(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const minutes = `${Math.floor(whole / 60) % 60}:${two(whole % 60)}`;
-  return whole < 3600 ? minutes : `${Math.floor(whole / 3600)}:${minutes.padStart(5, "0")}`;
+/** Two or three digits: the others change too often to be read. */
+function rate(perSecond: number): string {
+  const [value, unit] =
+    perSecond >= 1 ? [perSecond, "s"] : perSecond * 60 >= 1 ? [perSecond * 60, "min"] : [perSecond * 3600, "h"];
+  return `${count(Number(value.toPrecision(value < 100 ? 2 : 3)))}/${unit}`;
 }
 
-function startBar(stream: NodeJS.WriteStream, line: () => string): cliProgress.SingleBar {
+function clock(seconds: number): string {
+  const two = (value: number) => String(Math.floor(value) % 60).padStart(2, "0");
+  const minutes = `${two(seconds / 60)}:${two(seconds)}`;
+  return seconds < 3600 ? minutes.replace(/^0/, "") : `${Math.floor(seconds / 3600)}:${minutes}`;
+}
+
+/** The longer, the coarser. */
+function about(seconds: number): string {
+  const steps = (size: number) => Math.ceil(seconds / size) * size;
+  if (seconds <= 20) return `${steps(1)} s`;
+  if (seconds <= 120) return `${steps(10)} s`;
+  if (seconds <= 3600) return `${steps(60) / 60} min`;
+  if (seconds <= 48 * 3600) return `${steps(3600) / 3600} h`;
+  return `${steps(86400) / 86400} days`;
+}
+
+/** In a log file the lines become rarer, up to one a minute. */
+function plainSeconds(seconds: number): number {
+  return Math.min(Math.max(5, seconds / 10), 60);
+}
+
+/** What stands on the line, within so many columns. The bar is as long for all of a run: it moves forward only. */
+function draw(columns: number, ended: number, total: number, figures: readonly string[]): string {
+  if (total === 0) return fit(figures, columns);
+  const head = `${percent(ended, total)} %`;
+  const roomBeside = 2 * count(total).length + 36; // for a rate, a time and a failure
+  const size = Math.max(10, Math.min(40, columns - head.length - roomBeside));
+  const line = fit(figures, columns - head.length - 2);
+  const beside = fit(figures, columns - head.length - size - 3);
+  if (columns < 50 || beside.length > columns - head.length - size - 3) return `${head}  ${line}`;
+  const full = Math.floor((ended * size) / total);
+  return `${head} ${"█".repeat(full)}${"░".repeat(size - full)}  ${beside}`;
+}
+
+/** Leaves out what comes second as long as the rest is too long: the first and the last are the most important. */
+function fit(figures: readonly string[], columns: number): string {
+  const line = figures.join("  ");
+  return line.length <= columns || figures.length <= 2 ? line : fit(figures.toSpliced(1, 1), columns);
+}
+
+function startBar(
+  stream: NodeJS.WriteStream,
+  { ended, total }: Snapshot,
+  figures: () => string[],
+): cliProgress.SingleBar {
   const bar = new cliProgress.SingleBar(
     {
       stream,
-      format: (options, params) => {
-        const columns = (stream.columns || 80) - 2; // room for the "^C" that a terminal writes behind it
-        if (params.total === 0) return line().slice(0, columns - 1);
-        const percent = `${String(Math.floor(params.progress * 100)).padStart(3)} %`;
-        const room = Math.min(40, columns - percent.length - line().length - 4);
-        if (room < 5) return `${percent}  ${line()}`.slice(0, columns - 1);
-        return `${percent} ${cliProgress.Format.BarFormat(params.progress, { ...options, barsize: room })}  ${line()}`;
+      format: (_, params) => {
+        const columns = (stream.columns || 80) - 1;
+        return draw(columns, params.value, params.total, figures()).slice(0, columns);
       },
-      barCompleteChar: "█",
-      barIncompleteChar: "░",
       fps: 10,
       linewrap: true, // that is: do not change the terminal, which a process that is killed would leave changed
       gracefulExit: false, // it would end the process without a summary
@@ -140,6 +199,16 @@ function startBar(stream: NodeJS.WriteStream, line: () => string): cliProgress.S
     },
     cliProgress.Presets.shades_classic,
   );
-  bar.start(0, 0);
+  // All in one write. While a terminal has become narrower and nobody has noticed, the line is cut off and does not wrap; and
+  // the cursor waits at its start, which stays where it is when the terminal wraps the line itself.
+  bar.on("redraw-pre", () => {
+    stream.cork();
+    stream.write("\x1b[?7l");
+  });
+  bar.on("redraw-post", () => {
+    stream.write("\x1b[?7h\x1b[J\r");
+    stream.uncork();
+  });
+  bar.start(total ?? 0, ended);
   return bar;
 }

@@ -43,6 +43,8 @@ export interface Result {
   failed: number;
   unknown: number;
   skipped: number;
+  /** How many of them an earlier run has ended so. */
+  earlier: { done: number; failed: number; unknown: number };
   /** How often a query was sent again. */
   retries: number;
   /** Rows returned and changed. */
@@ -82,7 +84,7 @@ export class Tally {
   readonly #counts = { done: 0, failed: 0, unknown: 0, skipped: 0 };
   readonly #latency = new Histogram();
   readonly #failures: Failure[] = [];
-  #earlier = 0;
+  readonly #earlier = { done: 0, failed: 0, unknown: 0, skipped: 0 };
   #retries = 0;
   #rows = 0;
 
@@ -100,18 +102,17 @@ export class Tally {
   /** Counts a query that an earlier run has ended. */
   addEarlier(outcome: Outcome): void {
     this.#counts[outcome]++;
-    this.#earlier++;
+    this.#earlier[outcome]++;
   }
 
   /** How many queries an earlier run has ended. */
   get earlier(): number {
-    return this.#earlier;
+    return sum(this.#earlier);
   }
 
   /** How many queries have ended, those of an earlier run not counted. */
   get ended(): number {
-    const { done, failed, unknown, skipped } = this.#counts;
-    return done + failed + unknown + skipped - this.#earlier;
+    return sum(this.#counts) - this.earlier;
   }
 
   get failed(): number {
@@ -123,17 +124,22 @@ export class Tally {
   }
 
   result(): Result {
-    const { done, failed, unknown, skipped } = this.#counts;
+    const { skipped: _, ...earlier } = this.#earlier;
     const percentile = (percent: number) => this.#latency.percentile(percent);
     return {
-      total: done + failed + unknown + skipped,
+      total: sum(this.#counts),
       ...this.#counts,
+      earlier,
       retries: this.#retries,
       rows: this.#rows,
       latencyMs: { p50: percentile(50), p95: percentile(95), p99: percentile(99), max: this.#latency.max },
       failures: this.#failures.toSorted((a, b) => a.seq - b.seq),
     };
   }
+}
+
+function sum({ done, failed, unknown, skipped }: Record<Outcome, number>): number {
+  return done + failed + unknown + skipped;
 }
 
 const failuresKept = 100;

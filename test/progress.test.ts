@@ -1,63 +1,217 @@
+/** The bar as a person sees it: what was printed is shown by a terminal emulator. */
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
-import { test } from "node:test";
-import { createProgress } from "../lib/progress.ts";
+import { after, beforeEach, test } from "node:test";
+import mysql from "mysql2/promise";
+import { startSandbox } from "../lib/command/sandbox.ts";
+import { createProgress, type Snapshot } from "../lib/progress.ts";
+import { poll } from "./run.ts";
+import { frameEnd, moments, noTerminal, type OnTerminal, Screen, startOnTerminal } from "./terminal.ts";
 
-const inFlight = () => [];
+const sandbox = await startSandbox({ orders: 0 });
+const directory = mkdtempSync(join(tmpdir(), "myscript-progress-"));
+const connection = await mysql.createConnection(sandbox.db);
+after(async () => {
+  connection.destroy();
+  await sandbox.stop();
+  rmSync(directory, { recursive: true });
+});
+beforeEach(() => {
+  // As on a person's terminal.
+  delete process.env.CI;
+  process.env.TERM = "xterm";
+});
 
-test("createProgress() on a terminal redraws one line, within the terminal's width", () => {
-  for (const columns of [100, 80, 20]) {
-    const { stream, screen } = terminal(columns);
-    const progress = createProgress(stream);
-    progress.update({ ended: 0, failed: 0, total: 2000, inFlight });
-    progress.update({ ended: 1999, failed: 2, total: 2000, inFlight });
-    progress.stop();
-    const lines = screen();
-    assert.equal(lines.length, 1);
-    assert.match(lines[0]!, /^ ?99 %/, "not 100 % before the end");
-    assert.ok(lines[0]!.length < columns, `${lines[0]!.length} of ${columns} columns`);
-    if (columns >= 80) assert.match(lines[0]!, /█+░* {2}1,999\/2,000 {2}[\d,]+\/s {2}0:0\d left {2}2 failed$/);
+const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
+const snapshot: Snapshot = { ended: 0, earlier: 0, failed: 0, total: undefined, inFlight: () => [] };
+
+test("createProgress() on a terminal redraws one line, within the terminal's width", async () => {
+  for (const columns of [120, 80, 60, 40, 20]) {
+    for (const total of [10, 2000, 10_000_000]) {
+      const { stream, screen } = terminal(columns);
+      const progress = createProgress(stream);
+      progress.update({ ...snapshot, total });
+      progress.update({ ...snapshot, ended: total - 1, failed: 2, earlier: 3, total });
+      progress.log("drawn");
+      const rows = (await screen()).rows;
+      progress.stop();
+      const left = (await screen()).rows;
+      assert.deepEqual([rows[0], rows.length, left.length], ["drawn", 2, 2]);
+      for (const line of [rows[1]!, left[1]!]) {
+        const count = new RegExp(`${(total - 1).toLocaleString("en-US")}/${total.toLocaleString("en-US")}`);
+        assert.match(line, total === 10 ? /^ 90 %/ : /^ 99 %/, "not 100 % before the end");
+        assert.match(line, columns > 20 || total === 10 ? count : /./);
+        assert.ok(line.length < columns, `${line.length} of ${columns} columns`);
+        if (columns >= 60) assert.match(line, /^ 9\d % █+░+ {2} *[\d,]+\/[\d,]+ {2}(3 earlier {2})?2 failed$/);
+        if (columns >= 80) assert.match(line, / 3 earlier /);
+      }
+    }
   }
 });
 
-test("createProgress() shows count and rate while the total is unknown, then the bar", () => {
+test("createProgress() draws a bar from the first moment, and as far as an earlier run has come", async () => {
   const { stream, screen } = terminal(80);
   const progress = createProgress(stream);
-  progress.update({ ended: 12_345, failed: 0, total: undefined, inFlight });
-  assert.match(screen()[0]!, /^(0|12,345) {2}[\d,]+\/s/);
-  progress.update({ ended: 20_000, failed: 0, total: 20_000, inFlight });
+  progress.update({ ...snapshot, ended: 5, earlier: 5, total: 10 });
+  const bar = /^ 50 % (█+)(░+) {2} 5\/10 {2}5 earlier$/.exec((await screen()).rows.join("\n"))!;
+  assert.equal(bar[1]!.length, bar[2]!.length);
   progress.stop();
-  assert.match(screen()[0]!, /^100 % █+ {2}20,000\/20,000/);
 });
 
-test("createProgress().log() prints above the bar, and after its end below it", () => {
+test("createProgress() shows nothing of a stream before its first query, its count, then the bar", async () => {
   const { stream, screen } = terminal(80);
   const progress = createProgress(stream);
+  progress.update(snapshot);
+  assert.deepEqual((await screen()).rows, []);
+  progress.update({ ...snapshot, ended: 12_345 });
+  assert.match((await screen()).rows[0]!, /^12,345 {2}0:00$/);
+  progress.update({ ...snapshot, ended: 20_000, total: 20_000 });
+  progress.stop();
+  assert.match((await screen()).rows[0]!, /^100 % █+ {2}20,000\/20,000$/);
+});
+
+test("createProgress() says why no query is run just now, at the cost of the bar if need be", async () => {
+  const held = "paused: Threads_running is 12, above 8";
+  for (const columns of [100, 60]) {
+    const { stream, screen } = terminal(columns);
+    const progress = createProgress(stream);
+    progress.update({ ...snapshot, ended: 10, total: 2000, held });
+    const [row] = (await screen()).rows;
+    assert.ok(row!.startsWith("  0 % ") && row!.endsWith(`   10/2,000  ${held}`), row);
+    assert.equal(row!.includes("░"), columns === 100);
+    progress.stop();
+  }
+});
+
+test("createProgress().log() prints above the bar, and after its end below it", async () => {
+  const { stream, screen } = terminal(60);
+  const long = "a long message, ".repeat(30).trim();
+  const progress = createProgress(stream);
   progress.log("before");
-  progress.update({ ended: 1, failed: 0, total: 2, inFlight });
-  progress.log("meanwhile");
-  progress.update({ ended: 2, failed: 0, total: 2, inFlight });
+  progress.update({ ...snapshot, ended: 1, total: 2 });
+  progress.log(long);
+  progress.update({ ...snapshot, ended: 2, total: 2 });
   progress.stop();
   progress.log("after");
-  const lines = screen();
-  assert.deepEqual([lines[0], lines[1], lines[3], lines.length], ["before", "meanwhile", "after", 4]);
+  const { lines } = await screen();
+  assert.deepEqual([lines[0], lines[1], lines[3], lines.length], ["before", long, "after", 4]);
   assert.match(lines[2]!, /^100 %/);
 });
 
-test("createProgress() without a terminal prints no control characters, and nothing for a short run", () => {
-  const { stream, written } = terminal(80);
-  stream.isTTY = false;
-  const progress = createProgress(stream);
-  progress.update({ ended: 1, failed: 0, total: 2, inFlight });
-  progress.log("a line");
-  progress.stop();
-  assert.equal(written(), "a line\n");
+test("createProgress() where no line can be drawn anew prints no control characters, and nothing for a short run", () => {
+  const cases: [isTTY: boolean, env: NodeJS.ProcessEnv][] = [
+    [false, {}],
+    [true, { TERM: "dumb" }],
+    [true, { CI: "true" }],
+  ];
+  for (const [isTTY, env] of cases) {
+    Object.assign(process.env, { TERM: "xterm" }, env);
+    const { stream, written } = terminal(80);
+    stream.isTTY = isTTY;
+    const progress = createProgress(stream);
+    progress.update({ ...snapshot, ended: 1, total: 2 });
+    progress.log("a line");
+    progress.stop();
+    assert.equal(written(), "a line\n");
+  }
 });
 
-/** Control sequences, and single characters. */
-const pieces = /\x1b\[\??\d*[A-Za-z]|\x1b[78]|[\s\S]/gu;
+test("on 60 columns, with 16 workers and long messages, one line moves forward below all that was said", {
+  skip: noTerminal,
+}, async () => {
+  const columns = 60;
+  const { stdout, status } = await halfWay(columns, async (running) => {
+    process.kill(await running.pid, "SIGUSR2");
+    await running.until("stdout", /(worker [\s\S]*){16}/);
+  });
+  const percents: number[] = [];
+  const all: string[][] = [];
+  for await (const screen of moments(stdout, columns)) {
+    const { rows, lines } = screen;
+    const bars = rows.filter((row) => /[█░]/.test(row));
+    assert.ok(bars.length <= 1, `${bars.length} bars:\n${rows.join("\n")}`);
+    if (bars.length === 0) continue;
+    if (!/ 400\/400$/.test(bars[0]!)) assert.equal(bars[0], rows.at(-1), "nothing below it before the end");
+    const [, percent, bar, ended] = /^ {0,2}(\d+) % ([█░]+) {2} *(\d+)\/400/.exec(bars[0]!)!;
+    assert.equal(Number(percent), Math.floor(Number(ended) / 4));
+    assert.equal(bar!.lastIndexOf("█") + 1, Math.floor((Number(ended) * bar!.length) / 400));
+    percents.push(Number(percent));
+    all.push(lines.filter((line) => !/[█░]/.test(line)));
+  }
+  assert.deepEqual(
+    percents,
+    percents.toSorted((a, b) => a - b),
+    "it never goes back",
+  );
+  assert.equal(percents.at(-1), 100);
+  assert.ok(percents.includes(50));
+  for (const [index, lines] of all.entries()) {
+    for (const line of all[index - 1] ?? []) assert.ok(lines.includes(line), `${line} is gone or torn`);
+  }
+  const reported = all
+    .at(-1)!
+    .filter((line) => /^worker \d+, thread \d: query \d+, [\d.]+ s: DO GET_LOCK.*x\W*$/.test(line));
+  assert.equal(reported.length, 16, all.at(-1)!.join("\n"));
+  assert.match(all.at(-1)!.join("\n"), /\n400 of 400 queries done, in [\d.]+ s \(\d+ a second\)\n/);
+  assert.equal(status, 0);
+});
 
-/** A terminal with as much of its behaviour as a bar needs, and what stands on its screen. */
+test("a terminal that becomes narrower and wider keeps one bar, and nothing is left behind", {
+  skip: noTerminal,
+}, async () => {
+  const screen = new Screen(120);
+  let shown = 0;
+  const { stdout, status } = await halfWay(120, async (running) => {
+    for (const columns of [60, 30, 45, 90]) {
+      const drawn = () => running.printed.stdout.split(frameEnd).length;
+      await screen.show(running.printed.stdout.slice(shown));
+      shown = running.printed.stdout.length;
+      screen.resize(columns);
+      await running.resize(columns);
+      const before = drawn();
+      await poll(() => drawn() > before + 2);
+    }
+  });
+  await screen.show(stdout.slice(shown));
+  assert.equal(screen.lines.filter((line) => / %|[█░]/.test(line)).length, 1, screen.lines.join("\n"));
+  const [said, bar, ...summary] = screen.lines;
+  assert.match(said!, /^root@.*, 16 workers on \d threads?, server \S+$/);
+  assert.match(bar!, /^100 % █+ {2}400\/400$/);
+  assert.deepEqual([summary.length, status], [3, 0]);
+});
+
+test("rows that run over the terminal do not run over a bar", { skip: noTerminal }, async () => {
+  const file = join(directory, "rows.sql");
+  writeFileSync(file, "SELECT SLEEP(0.1) AS s;\n".repeat(20));
+  const { stdout } = await startOnTerminal([...server, "-j", "2", "--rows", file], 80).ended;
+  const screen = new Screen(80);
+  await screen.show(stdout);
+  assert.equal(screen.lines.filter((line) => /^\{"seq":\d+,"row":\{"s":0\}\}$/.test(line)).length, 20);
+  assert.doesNotMatch(stdout, / %|\x1b/);
+});
+
+/** Runs 400 queries with 16 workers, and calls `then` when 200 are done and every worker waits for a lock. */
+async function halfWay(columns: number, then: (running: OnTerminal) => Promise<void>) {
+  const file = join(directory, "halves.sql");
+  const wait = `DO GET_LOCK('gate', 3600) + RELEASE_LOCK('gate') /* ${"x".repeat(200)} */;\n`;
+  writeFileSync(file, "DO SLEEP(0.01);\n".repeat(200) + wait.repeat(16) + "DO SLEEP(0.01);\n".repeat(184));
+  await connection.query("DO GET_LOCK('gate', 0)");
+  const running = startOnTerminal([...server, "-j", "16", file], columns);
+  try {
+    const waiting = "SELECT 1 FROM information_schema.processlist WHERE state = 'User lock'";
+    await poll(async () => ((await connection.query(waiting))[0] as unknown[]).length === 16);
+    await running.until("stdout", /\b50 % /);
+    await then(running);
+  } finally {
+    await connection.query("DO RELEASE_ALL_LOCKS()");
+  }
+  return running.ended;
+}
+
+/** A stream to a terminal, and what stands on its screen. */
 function terminal(columns: number) {
   const stream = Object.assign(new PassThrough(), { isTTY: true, columns }) as unknown as NodeJS.WriteStream;
   let all = "";
@@ -68,27 +222,10 @@ function terminal(columns: number) {
     stream.read();
     return all;
   };
-  const screen = () => {
-    const lines = [""];
-    let row = 0;
-    let column = 0;
-    let saved: [number, number] = [0, 0];
-    for (const [piece] of written().matchAll(pieces)) {
-      if (piece === "\r" || piece === "\x1b[1G") column = 0;
-      else if (piece === "\n") {
-        row++;
-        column = 0;
-        lines[row] ??= "";
-      } else if (piece === "\x1b7") saved = [row, column];
-      else if (piece === "\x1b8") [row, column] = saved;
-      else if (piece === "\x1b[K" || piece === "\x1b[0K") lines[row] = lines[row]!.slice(0, column);
-      else {
-        assert.ok(!piece.startsWith("\x1b"), `unexpected sequence ${JSON.stringify(piece)}`);
-        lines[row] = lines[row]!.padEnd(column).slice(0, column) + piece + lines[row]!.slice(column + 1);
-        column++;
-      }
-    }
-    return lines.filter((line, index) => line !== "" || index < lines.length - 1);
+  const screen = async () => {
+    const shown = new Screen(columns);
+    await shown.show(written().replaceAll("\n", "\r\n")); // as a terminal's driver does
+    return shown;
   };
   return { stream, screen, written };
 }

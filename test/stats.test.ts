@@ -47,6 +47,7 @@ test("Tally.result() counts every outcome, and keeps the first 100 failures in i
     {
       total: 200,
       done: 100,
+      earlier: { done: 0, failed: 0, unknown: 0 },
       failed: 100,
       unknown: 0,
       skipped: 0,
