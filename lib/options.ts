@@ -29,7 +29,7 @@ export interface WorkOptions {
   gates?: readonly Gate[];
   /**
    * Is called with the rows of SELECT, SHOW, CALL and RETURNING: whole lines of NDJSON, `{"seq":12,"row":{…}}`.
-   * While the promise that it returns is pending, the queries wait.
+   * While the promise that it returns is pending, the queries wait. A script's own `workerDo()` has no such rows.
    */
   onRows?: (lines: Uint8Array) => void | Promise<void>;
   /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */

@@ -36,7 +36,7 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     const { status, stdout, stderr } = await cli([...at, "-"], "DO 1; DO 2");
     assert.match(
       stderr,
-      /^app@127\.0\.0\.1:\d+\/myscript, 4 workers on \d threads?, server [\d.]+-MariaDB\S*\n2 of 2 queries done, in [\d.]+ s \(\d+ a second\)\n0 rows, 0 retries; latency [\d.]+ ms \(median\), [\d.]+ \(p95\), [\d.]+ \(p99\), [\d.]+ \(longest\)\n$/,
+      /^app@127\.0\.0\.1:\d+\/myscript, 4 workers on \d threads?, server [\d.]+-MariaDB\S*\n2 of 2 queries done, in [\d.]+ s \([\d.,]+ a second\)\n0 rows, 0 retries\nlatency [\d.]+ ms median, [\d.]+ p95, [\d.]+ p99, [\d.]+ longest\n$/,
     );
     assert.equal(stdout, "");
     assert.equal(status, 0);
@@ -243,14 +243,21 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     await server.root.query("CREATE TABLE resumed (seq INT)");
     const log = join(directory, "job.log");
     const input = "INSERT INTO resumed VALUES (1); INSERT INTO later VALUES (2); INSERT INTO resumed VALUES (3)";
+    let said = "";
     const counts = async (...args: string[]) => {
-      const { status, stdout } = await cli([...at, "--joblog", log, "-j1", "--json", ...args, "-"], input);
-      const { total, done, failed } = JSON.parse(stdout);
+      const { status, stdout, stderr } = await cli([...at, "--joblog", log, "-j1", "--json", ...args, "-"], input);
+      const { total, done, failed, earlier, failures } = JSON.parse(stdout);
+      said = stderr;
+      assert.equal(failures.length, failed - earlier.failed);
       const [rows] = await server.root.query("SELECT COUNT(*) AS n FROM resumed");
       return [status, total, done, failed, (rows as { n: number }[])[0]!.n];
     };
     assert.deepEqual(await counts(), [1, 3, 2, 1, 2]);
     assert.deepEqual(await counts("--resume"), [1, 3, 2, 1, 2]);
+    assert.match(
+      said,
+      /^2 of 3 queries done, 1 failed, in [\d.]+ s\nof these, 2 done, 1 failed in an earlier run\nto go on: the same command with --resume --retry-failed; [^\n]*\n$/m,
+    );
     await server.root.query("CREATE TABLE later (seq INT)");
     assert.deepEqual(await counts("--resume", "--retry-unknown"), [1, 3, 2, 1, 2]);
     assert.deepEqual(await counts("--resume", "--retry-failed"), [0, 3, 3, 0, 2]);
@@ -295,6 +302,7 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
       failed: 1,
       unknown: 0,
       skipped: 0,
+      earlier: { done: 0, failed: 0, unknown: 0 },
       retries: 0,
       rows: 1,
       failures: [
@@ -321,7 +329,7 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     const { status, stdout, stderr } = await cli([...at, "-j1", "-q", "-"], "DO 1; SELECT no");
     assert.match(
       stderr,
-      /^1 of 2 queries done, 1 failed, .*\n.*\nquery 2, stdin:1 failed: ER_BAD_FIELD_ERROR 1054: Unknown column 'no' .*\n {4}SELECT no\n$/,
+      /^1 of 2 queries done, 1 failed, .*\n.*\n.*\nquery 2, stdin:1 failed: ER_BAD_FIELD_ERROR 1054: Unknown column 'no' .*\n {4}SELECT no\n$/,
     );
     assert.equal(stdout, "");
     assert.equal(status, 1);

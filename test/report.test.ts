@@ -31,9 +31,10 @@ const nothing: Summary = {
   workers: 4,
   threads: 2,
   failures: [],
+  earlier: { done: 0, failed: 0, unknown: 0 },
 };
 
-test("reportLines() tells counts, rate and durations in two lines when all went well", () => {
+test("reportLines() tells counts, rate and durations in three lines when all went well", () => {
   const latencyMs = { p50: 0.123456, p95: 1.5, p99: 99.96, max: 1234567.8 };
   const counts = {
     total: 1_234_567,
@@ -45,7 +46,8 @@ test("reportLines() tells counts, rate and durations in two lines when all went 
   };
   assert.deepEqual(reportLines({ ...nothing, ...counts, latencyMs }), [
     "1,234,567 of 1,234,567 queries done, in 100 s (12,286 a second)",
-    "7,654,321 rows, 1,000 retries; latency 0.123 ms (median), 1.5 (p95), 100 (p99), 1,234,568 (longest)",
+    "7,654,321 rows, 1,000 retries",
+    "latency 0.123 ms median, 1.5 p95, 100 p99, 1,234,568 longest",
   ]);
 });
 
@@ -54,6 +56,19 @@ test("reportLines() names what was not done, and why", () => {
   const [reason, line] = reportLines({ ...nothing, ...counts, reason: "interrupted" });
   assert.equal(reason, "ended early: interrupted");
   assert.equal(line, "1 of 10 queries done, 2 failed, 3 unknown, 4 skipped, in 0.5 s (12 a second)");
+});
+
+test("reportLines() tells a slow rate, and none where all was done earlier", () => {
+  const ended = { total: 3, done: 3, seconds: 40, perSecond: 0.025 };
+  assert.equal(
+    reportLines({ ...nothing, ...ended, earlier: { done: 2, failed: 0, unknown: 0 } })[0],
+    "3 of 3 queries done, in 40 s (0.025 a second)",
+  );
+  const counts = { total: 4303, failed: 4300, unknown: 3, perSecond: 0 };
+  assert.deepEqual(reportLines({ ...nothing, ...counts, earlier: { done: 0, failed: 4300, unknown: 3 } }), [
+    "0 of 4,303 queries done, 4,300 failed, 3 unknown, in 0.5 s",
+    "of these, 4,300 failed, 3 unknown in an earlier run",
+  ]);
 });
 
 test("reportLines() shows seq, place, code, number, message and the query of a failure", () => {
@@ -70,7 +85,7 @@ test("reportLines() shows seq, place, code, number, message and the query of a f
     { seq: 8, sql: "SELECT 2", outcome: "unknown", code: "PROTOCOL_CONNECTION_LOST", message: "it went away" },
     { seq: 9, sql: "SELECT 3", outcome: "unknown", code: "ECONNRESET", errno: -104, message: "read ECONNRESET" },
   ];
-  assert.deepEqual(reportLines({ ...nothing, failed: 1, unknown: 2, failures }).slice(2), [
+  assert.deepEqual(reportLines({ ...nothing, failed: 1, unknown: 2, failures }).slice(3), [
     "query 7, a.sql:3 failed: ER_X 1146: it is not there",
     "    SELECT 1",
     "query 8 unknown: PROTOCOL_CONNECTION_LOST: it went away",

@@ -22,7 +22,7 @@ export interface Command {
   /** The server; of several, one that answered. */
   readonly db: ConnectionOptions;
   /** The queries of the files, if any are named. */
-  readonly queries?: AsyncIterable<Query>;
+  readonly queries: AsyncIterable<Query> | undefined;
   readonly workers: number;
   readonly options: WorkOptions;
 }
@@ -43,7 +43,8 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     flags = parseFlags(process.argv.slice(2));
     if (flags.help) return print(help, output);
     if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
-    progress = createProgress(process.stderr, flags.quiet);
+    // Rows that run over a terminal would run over the bar.
+    progress = createProgress(process.stderr, flags.quiet || (flags.rows && process.stdout.isTTY));
     const server = resolveServer(flags.server);
     if (!server && flags.files.length > 0 && !flags.dryRun) {
       throw new UsageError("Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST");
@@ -56,9 +57,13 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     const interruption = watchSignals(progress, flags.dryRun);
     interruption.kill.signal.addEventListener("abort", () => output.abandon());
     const printDry = (seq: number, unit: unknown) => print(`${seq}\t${textOf(unit)}`, output);
+    let unread = flags.files.length > 0;
     const summary = await main({
       db,
-      ...(queries && { queries }),
+      get queries() {
+        unread = false;
+        return queries;
+      },
       workers,
       options: {
         progress,
@@ -75,8 +80,8 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
         killSignal: interruption.kill.signal,
       },
     });
-    if (flags.dryRun) return await written(0, output, progress);
-    const status = await finish(summary, flags, progress, output);
+    const status = flags.dryRun ? await written(0, output, progress) : await finish(summary, flags, progress, output);
+    if (unread) throw new UsageError(`Nothing of ${files.join(", ")} was run: the script does not use command.queries`);
     if (summary.reason === undefined) journal?.checkEnd();
     return interruption.status() || status;
   } catch (error) {
@@ -243,7 +248,7 @@ function watchSignals(progress: Progress, dryRun: boolean) {
 /** Writes rows to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
 async function writeRows(lines: Uint8Array, output: Output, drain: AbortController): Promise<void> {
   await output.write(lines);
-  if (output.failure) drain.abort("stdout was closed");
+  if (output.failure) drain.abort(output.closed ? "the reader of stdout wants no more" : "cannot write to stdout");
 }
 
 /** A query's SQL in one line: a line break, a tab and a backslash are escaped as the mysql client does. */
@@ -258,18 +263,20 @@ function textOf(unit: unknown): string {
 
 async function finish(summary: Summary, flags: Flags, progress: Progress, output: Output): Promise<number> {
   const status = summary.unknown > 0 ? 3 : summary.done === summary.total ? 0 : 1;
-  if (!flags.quiet || status !== 0) for (const line of reportLines(summary)) progress.log(line);
+  const isWrong = status > 1 || summary.failed > 0 || (summary.skipped > 0 && !output.closed);
+  if (!flags.quiet || isWrong) for (const line of reportLines(summary)) progress.log(line);
   if (summary.total > summary.done && flags.joblog !== undefined) {
-    progress.log(`to go on: the same command with --resume; what became of each query is in ${flags.joblog}`);
+    const how = summary.failed > 0 ? "--resume --retry-failed" : "--resume";
+    progress.log(`to go on: the same command with ${how}; what became of each query is in ${flags.joblog}`);
   }
   if (flags.json) print(toJson(summary), output);
   return written(status, output, progress);
 }
 
-/** The exit status, which tells when not all could be written. */
+/** The exit status, which tells when not all could be written; a reader that wants no more, such as `head`, is normal. */
 async function written(status: number, output: Output, progress: Progress): Promise<number> {
   await output.flush();
-  if (!output.failure) return status;
+  if (!output.failure || output.closed) return status;
   progress.log(`myscript: Cannot write to stdout: ${output.failure.message}`);
   return Math.max(1, status);
 }

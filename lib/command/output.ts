@@ -13,6 +13,11 @@ export class Output {
     stream.on("error", (error) => this.#fail(error));
   }
 
+  /** Whether nothing could be written because nobody reads any more. */
+  get closed(): boolean {
+    return (this.failure as NodeJS.ErrnoException | undefined)?.code === "EPIPE";
+  }
+
   /** Writes, and waits while the reader is slow; after a failure does nothing. */
   write(data: string | Uint8Array): Promise<void> {
     return this.#write(data, true);

@@ -2,25 +2,39 @@
 import type { Summary } from "../mp.ts";
 
 const failuresShown = 10;
+const outcomes = ["done", "failed", "unknown"] as const;
 
 /** The lines of the summary: counts, rate, durations, the first failures. */
 export function reportLines(summary: Summary): string[] {
-  const { total, done, retries, rows, seconds, perSecond, latencyMs, failures } = summary;
+  const { total, done, earlier, retries, rows, seconds, perSecond, latencyMs, failures } = summary;
+  const earlierCounts = outcomes.filter((outcome) => earlier[outcome] > 0);
   const others = (["failed", "unknown", "skipped"] as const).filter((outcome) => summary[outcome] > 0);
   const counts = others.map((outcome) => `, ${count(summary[outcome])} ${outcome}`).join("");
+  const ended = outcomes.reduce((sum, outcome) => sum + summary[outcome] - earlier[outcome], 0); // by this run
+  const rate = ended > 0 ? ` (${perSecond < 10 ? significant(perSecond) : count(perSecond)} a second)` : "";
   const lines = [
     ...(summary.reason === undefined ? [] : [`ended early: ${summary.reason}`]),
-    `${count(done)} of ${count(total)} queries done${counts}, in ${significant(seconds)} s (${count(perSecond)} a second)`,
-    `${count(rows)} rows, ${count(retries)} retries; latency ${significant(latencyMs.p50)} ms (median), ` +
-      `${significant(latencyMs.p95)} (p95), ${significant(latencyMs.p99)} (p99), ${significant(latencyMs.max)} (longest)`,
+    `${count(done)} of ${count(total)} queries done${counts}, in ${significant(seconds)} s${rate}`,
   ];
+  if (earlierCounts.length > 0) {
+    const list = earlierCounts.map((outcome) => `${count(earlier[outcome])} ${outcome}`).join(", ");
+    lines.push(`of these, ${list} in an earlier run`);
+  }
+  if (ended > 0) {
+    const { p50, p95, p99, max } = latencyMs;
+    lines.push(
+      `${count(rows)} rows, ${count(retries)} retries`,
+      `latency ${significant(p50)} ms median, ${significant(p95)} p95, ${significant(p99)} p99, ${significant(max)} longest`,
+    );
+  }
   for (const { seq, at, outcome, code, errno, message, sql } of failures.slice(0, failuresShown)) {
     const origin = at === undefined ? "" : `, ${at}`;
     const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
     const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
     lines.push(`query ${seq}${origin} ${outcome}: ${what}`, `    ${sql}`);
   }
-  const more = summary.failed + summary.unknown - Math.min(failures.length, failuresShown);
+  const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
+  const more = failed - Math.min(failures.length, failuresShown);
   if (more > 0) lines.push(`and ${count(more)} more: --json has the first 100, --joblog F all of them`);
   return lines;
 }
