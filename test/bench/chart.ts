@@ -27,7 +27,7 @@ export function chart(panels: readonly Panel[], ours: string): string {
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top + 10}" width="${width}" role="img">
 <style>
-svg { color: #1f2328; font: 13px system-ui, sans-serif }
+svg { color: #1f2328; font-size: 13px; font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
 text { fill: currentColor }
 .title { font-weight: 600 }
 .bar { fill: #8c959f }
