@@ -1,6 +1,7 @@
 /** What the README shows is so. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -62,21 +63,93 @@ test("the command lines of the README work", async () => {
   assert.deepEqual(rows, [{ n: 3 }]);
 });
 
-test("the script of the README with a worker's own work runs in a copy of the folder", async () => {
-  const own = blocks("ts").find((block) => block.includes("function workerDo"))!;
-  writeFileSync(join(directory, "hashes.ts"), own);
-  cpSync(join(root, "lib"), join(directory, "lib"), { recursive: true });
-  cpSync(join(root, "package.json"), join(directory, "package.json"));
-  symlinkSync(join(root, "node_modules"), join(directory, "node_modules"));
-  await server.root.query("CREATE TABLE shop.hashes (path VARCHAR(99) PRIMARY KEY, hash CHAR(64))");
-  const where = ["-S", server.socketPath, "-u", "root", "-D", "shop"];
-  const { status, stderr } = await run([join(directory, "hashes.ts"), ...where], {
-    command: ["sh", "-ec", `cd "$0"; exec ${root}node_modules/.bin/tsx "$@"`, directory],
-  });
+test("the purge of the README deletes what is old, and nothing else", async () => {
+  await server.root.query(
+    "CREATE TABLE shop.events SELECT seq AS id, NOW() - INTERVAL IF(seq % 3, 2, 0) YEAR AS at FROM seq_1_to_9000",
+  );
+  const { status, stderr } = await runOwn("purge.ts", "INTERVAL 1 YEAR", "--max-load", "Threads_running=100");
   assert.equal(status, 0, stderr);
-  const [rows] = await server.root.query("SELECT hash FROM shop.hashes WHERE path = 'lib/mp.ts' AND LENGTH(hash) = 64");
-  assert.equal((rows as unknown[]).length, 1);
+  assert.match(stderr, /^9 of 9 queries done, .*\n6,000 rows, /m);
+  const [rows] = await server.root.query("SELECT COUNT(*) AS n, SUM(id % 3) AS wrong FROM shop.events");
+  assert.deepEqual(rows, [{ n: 3000, wrong: "0" }]);
+  const again = await runOwn("purge.ts", "INTERVAL 1 YEAR");
+  assert.match(again.stderr, /^0 of 0 queries done/m);
 });
+
+test("the report of the README has one line for each tenant", async () => {
+  await server.root.query("CREATE TABLE shop.tenants SELECT seq AS id FROM seq_1_to_20");
+  await server.root.query("CREATE TABLE shop.sales SELECT 1 + seq % 20 AS tenant, 0.10 AS total FROM seq_1_to_200");
+  const { status, stdout, stderr } = await runOwn("report.ts", "FROM tenants", "--rows");
+  assert.equal(status, 0, stderr);
+  const lines = stdout
+    .trimEnd()
+    .split("\n")
+    .toSorted((a, b) => JSON.parse(a).seq - JSON.parse(b).seq);
+  assert.deepEqual(
+    lines,
+    Array.from({ length: 20 }, (_, n) => `{"seq":${n + 1},"row":{"tenant":${n + 1},"orders":10,"total":"1.00"}}`),
+  );
+});
+
+test("the hashes of the README come from a worker's own work; files on the command line are refused", async () => {
+  await server.root.query("CREATE TABLE shop.hashes (path VARCHAR(99) PRIMARY KEY, hash CHAR(64))");
+  const { status, stderr } = await runOwn("hashes.ts", "function workerDo");
+  assert.equal(status, 0, stderr);
+  const content = readFileSync(join(root, "lib/mp.ts"));
+  const [rows] = await server.root.query("SELECT hash FROM shop.hashes WHERE path = 'lib/mp.ts'");
+  assert.deepEqual(rows, [{ hash: createHash("sha256").update(content).digest("hex") }]);
+  const refused = await runOwn("hashes.ts", "function workerDo", "package.json");
+  assert.match(
+    refused.stderr,
+    /^myscript: Nothing of package\.json was run: the script does not use command\.queries\n$/m,
+  );
+  assert.equal(refused.status, 2);
+});
+
+test("another project's code runs doWork() of the README without the command line, and has its types", async () => {
+  const project = join(directory, "project");
+  cpSync(join(root, "lib"), join(project, "lib"), { recursive: true });
+  rmSync(join(project, "lib/command"), { recursive: true });
+  mkdirSync(join(project, "node_modules/@types"), { recursive: true });
+  for (const name of ["mysql2", "tsx", "@types/node", "@types/cli-progress"]) {
+    symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name));
+  }
+  const compilerOptions = { module: "nodenext", target: "es2023", types: ["node"], strict: true, skipLibCheck: true };
+  const options = { ...compilerOptions, noEmit: true, allowImportingTsExtensions: true };
+  writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["main.ts"] }));
+  writeFileSync(join(project, "package.json"), JSON.stringify({ type: "module" }));
+  const code = blocks("ts").find((block) => block.includes("ANALYZE TABLE"))!;
+  const wrong = "// @ts-expect-error: a number is no query\nvoid (() => doWork([7]));\n";
+  writeFileSync(
+    join(project, "main.ts"),
+    wrong + code.replace('host: "db1", user: "app"', `socketPath: "${server.socketPath}", user: "root"`),
+  );
+  await server.root.query("CREATE TABLE IF NOT EXISTS shop.orders (id INT)");
+  await server.root.query("CREATE TABLE shop.customers (id INT)");
+  const { status, stdout, stderr } = await run(["main.ts"], inFolder(project, "tsx"));
+  assert.equal(stderr, "");
+  assert.deepEqual([stdout, status], ["2 []\n", 0]);
+  const types = await run(["-p", "."], inFolder(project, "tsc"));
+  assert.deepEqual([types.stdout, types.status], ["", 0]);
+});
+
+/** Runs the script of the README that has these words in a copy of the folder. */
+async function runOwn(name: string, words: string, ...args: string[]) {
+  const copy = join(directory, "copy");
+  if (!existsSync(copy)) {
+    cpSync(join(root, "lib"), join(copy, "lib"), { recursive: true });
+    cpSync(join(root, "package.json"), join(copy, "package.json"));
+    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  }
+  writeFileSync(join(copy, name), blocks("ts").find((block) => block.includes(words))!);
+  const where = ["-S", server.socketPath, "-u", "root", "-D", "shop"];
+  return run([name, ...where, ...args], inFolder(copy, "tsx"));
+}
+
+/** A program of the folder's packages, started in a folder. */
+function inFolder(folder: string, program: string): { command: string[] } {
+  return { command: ["sh", "-ec", `cd "$0"; exec ${root}node_modules/.bin/${program} "$@"`, folder] };
+}
 
 /** The code blocks of a language. */
 function blocks(language: string): string[] {
