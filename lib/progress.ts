@@ -67,7 +67,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
         bar ??= startBar(stream, snapshot, () => figures(latest!));
         bar.setTotal(total ?? 0);
         bar.update(ended);
-      } else if (now() - plainAt >= plainSeconds(now())) {
+      } else if (ended !== total && now() - plainAt >= plainSeconds(now())) {
         plainAt = now();
         writePlain(snapshot);
       }

@@ -119,6 +119,31 @@ test("createProgress() where no line can be drawn anew prints no control charact
   }
 });
 
+test("createProgress() writes a log file that a person can read, up to a line a minute, and 100 % once", (t) => {
+  let seconds = 0;
+  t.mock.method(performance, "now", () => seconds * 1000);
+  const { stream, written } = terminal(80);
+  stream.isTTY = false;
+  const progress = createProgress(stream);
+  const total = 72_000;
+  for (; seconds <= 7200; seconds++) {
+    progress.update({
+      ...snapshot,
+      ended: 10 * seconds,
+      total,
+      inFlight: () => Array(seconds < 7200 ? 4 : 0).fill({}),
+    });
+  }
+  progress.stop();
+  const lines = written().trimEnd().split("\n");
+  assert.equal(lines[0], "  0 %      50/72,000  10/s  2 h left");
+  assert.equal(lines.at(-1), "100 %  72,000/72,000");
+  assert.equal(lines.filter((line) => line.startsWith("100 %")).length, 1);
+  assert.ok(lines.length < 150 && lines.length > 120, `${lines.length} lines`);
+  const half = lines.find((line) => line.startsWith(" 50 %"));
+  assert.match(half!, /^ 50 % {2}36,\d+\/72,000 {2}10\/s {2}(60 min|1 h) left$/);
+});
+
 test("on 60 columns, with 16 workers and long messages, one line moves forward below all that was said", {
   skip: noTerminal,
 }, async () => {
