@@ -151,6 +151,10 @@ function about(seconds: number): string {
   if (seconds <= 20) return `${steps(1)} s`;
   if (seconds <= 120) return `${steps(10)} s`;
   if (seconds <= 3600) return `${steps(60) / 60} min`;
+  if (seconds <= 10 * 3600) {
+    const minutes = steps(600) / 60;
+    return `${Math.floor(minutes / 60)} h${minutes % 60 > 0 ? ` ${minutes % 60} min` : ""}`;
+  }
   if (seconds <= 48 * 3600) return `${steps(3600) / 3600} h`;
   return `${steps(86400) / 86400} days`;
 }
@@ -166,9 +170,9 @@ function draw(columns: number, ended: number, total: number, figures: readonly s
   const head = `${percent(ended, total)} %`;
   const roomBeside = 2 * count(total).length + 36; // for a rate, a time and a failure
   const size = Math.max(10, Math.min(40, columns - head.length - roomBeside));
-  const line = fit(figures, columns - head.length - 2);
-  const beside = fit(figures, columns - head.length - size - 3);
-  if (columns < 50 || beside.length > columns - head.length - size - 3) return `${head}  ${line}`;
+  const room = columns - head.length - size - 3;
+  const beside = fit(figures, room);
+  if (columns < 50 || beside.length > room) return `${head}  ${fit(figures, columns - head.length - 2)}`;
   const full = Math.floor((ended * size) / total);
   return `${head} ${"█".repeat(full)}${"░".repeat(size - full)}  ${beside}`;
 }
@@ -192,7 +196,7 @@ function startBar(
         return draw(columns, params.value, params.total, figures()).slice(0, columns);
       },
       fps: 10,
-      linewrap: true, // that is: do not change the terminal, which a process that is killed would leave changed
+      linewrap: true, // that is: change nothing of the terminal that a process that is killed would leave changed
       gracefulExit: false, // it would end the process without a summary
       emptyOnZero: true,
       forceRedraw: true, // also when a line was printed above it
