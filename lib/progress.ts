@@ -56,7 +56,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
       if (quiet) return;
       const { ended, earlier, total, inFlight } = snapshot;
       // While the workers are being started, a stream has nothing to show; a short one soon has its total.
-      if (start === undefined && total === undefined && ended + inFlight().length === 0) return;
+      if (start === undefined && total === undefined && ended - earlier + inFlight().length === 0) return;
       start ??= performance.now();
       pace.look(now(), () => ({
         ended: ended - earlier,

@@ -65,6 +65,7 @@ test("createProgress() shows nothing of a stream before its first query, its cou
   const { stream, screen } = terminal(80);
   const progress = createProgress(stream);
   progress.update(snapshot);
+  progress.update({ ...snapshot, ended: 7, earlier: 7 });
   assert.deepEqual((await screen()).rows, []);
   progress.update({ ...snapshot, ended: 12_345 });
   assert.match((await screen()).rows[0]!, /^12,345 {2}0:00$/);
