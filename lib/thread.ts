@@ -91,9 +91,11 @@ export function listen(): void {
       segments.push(new Segment(message.shared));
     } else if (message.type === "taken") {
       bytesUntaken -= message.bytes;
-      const resuming = [...full];
-      full.clear(); // before they go on: they may be full again at once
-      for (const connection of resuming) connection.resume();
+      if (bytesUntaken < bytesOnTheWay) {
+        const resuming = [...full];
+        full.clear(); // before they go on: they may be full again at once
+        for (const connection of resuming) connection.resume();
+      }
     } else if (message.type === "kill") interrupt([...inFlight.values()], killGraceMs);
     else if (message.type !== "admitted") {
       draining = true;
