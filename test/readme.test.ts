@@ -63,6 +63,44 @@ test("the command lines of the README work", async () => {
   assert.deepEqual(rows, [{ n: 3 }]);
 });
 
+test("the README's commands for several machines run each query in one of the shards", async (t) => {
+  const machine = mkdtempSync(join(tmpdir(), "myscript-machine-"));
+  t.after(() => rmSync(machine, { recursive: true }));
+  for (const name of ["myscript.ts", "node_modules"]) symlinkSync(join(root, name), join(machine, name));
+  const queries = Array.from({ length: 30 }, (_, n) => `UPDATE parts SET v = v + 1 WHERE id = ${n + 1};`);
+  writeFileSync(join(machine, "backfill.sql"), queries.join("\n"));
+  const host = `127.0.0.1:${server.port},localhost:${server.port}`;
+  const [parallel, slurm] = ["parallel -S", "#SBATCH"].map(
+    (text) => blocks("sh").find((block) => block.includes(text))!,
+  );
+  const kubernetes = /args:\n *- >-\n(.*?)\n *env:/s.exec(blocks("yaml")[0]!)![1]!.replace(/\s+/g, " ");
+  const all = [1, 2, 3];
+  const ways: [command: string, environments: NodeJS.ProcessEnv[]][] = [
+    [slurm!, all.map((id) => ({ SLURM_ARRAY_TASK_ID: `${id}`, SLURM_ARRAY_TASK_COUNT: "3" }))],
+    [
+      kubernetes.replace(help.includes("--ledger") ? "" : / --ledger \S+/, ""),
+      all.map((id) => ({ JOB_COMPLETION_INDEX: `${id - 1}` })),
+    ],
+  ];
+  const { status } = await run(["-c", "command -v parallel"], { command: ["sh"] });
+  if (status === 0) ways.push([parallel!.replace(/-S \S+ --workdir \S+/, "--will-cite"), [{}]]);
+  for (const [command, environments] of ways) {
+    await server.root.query(
+      "CREATE OR REPLACE TABLE shop.parts (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM shop.seq_1_to_30",
+    );
+    const running = environments.map((environment) =>
+      run([command.replace("db1,db2,db3", host)], {
+        command: ["sh", "-ec", 'cd "$0"; eval "$1"', machine],
+        env: { ...environment, MYSQL_PWD: "s3cr3t" },
+      }),
+    );
+    for (const { status, stderr } of await Promise.all(running)) assert.equal(status, 0, stderr);
+    const [rows] = await server.root.query("SELECT v, COUNT(*) AS n FROM shop.parts GROUP BY v");
+    assert.deepEqual(rows, [{ v: 1, n: 30 }], command);
+    for (const id of all) rmSync(join(machine, `${id}.joblog`), { force: true });
+  }
+});
+
 test("the purge of the README deletes what is old, and nothing else", async () => {
   await server.root.query(
     "CREATE TABLE shop.events SELECT seq AS id, NOW() - INTERVAL IF(seq % 3, 2, 0) YEAR AS at FROM seq_1_to_9000",

@@ -18,6 +18,7 @@ MYSQL_PWD, MYSQL_DATABASE or the [client] group of ~/.my.cnf
       --url URL            mysql://user@host:3306/database
       --defaults-file F    an option file instead of ~/.my.cnf
   -h, --host H   -P, --port N   -S, --socket F   -u, --user U   -D, --database D
+                           H may be several: db1,db2:3307,[::1]:3308
       --ssl-mode MODE      DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY
       --ssl-ca F           certificates of the authorities to trust
       --connect-timeout S  how long to try to get a connection (60)
