@@ -3,6 +3,7 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import mysql from "mysql2/promise";
@@ -25,8 +26,8 @@ export interface Cluster {
 }
 
 const run = promisify(execFile);
-/** Kills the server when it is told to, and also when this process is gone. Its stdout is open as long as the server is. */
-const keeperScript = '"$@" </dev/null & exec >&-; read -r _; kill -9 $!; wait';
+/** Kills the server when it is told to, and also when this process is gone. Its fd 3 is open as long as the server is. */
+const keeperScript = '"$@" </dev/null & exec 3>&-; read -r _; kill -9 $!; wait';
 const host = "127.0.0.1";
 const libraries = [
   "/usr/lib/galera/libgalera_smm.so",
@@ -131,12 +132,12 @@ export async function startCluster(): Promise<Cluster> {
     const options = Object.entries(settings).map(([option, value]) => `--${option}=${value}`);
     const command = ["mariadbd", "--no-defaults", ...asMysql, ...options, ...more];
     const child = spawn("/bin/sh", ["-c", keeperScript, "sh", ...command], {
-      stdio: ["pipe", "pipe", "ignore"],
+      stdio: ["pipe", "ignore", "ignore", "pipe"],
       detached: true, // Ctrl-C is for this process
     });
     processes.set(name, child);
     let over = false;
-    child.stdout!.resume().once("close", () => {
+    (child.stdio[3] as Readable).resume().once("close", () => {
       over = true;
     });
     for (let tries = 0; ; tries++) {
