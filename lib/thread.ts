@@ -108,7 +108,7 @@ export function listen(): void {
 
 /** Lets the thread end when nothing else keeps it. */
 export function hangUp(): void {
-  port.close();
+  port.unref();
 }
 
 /** Whether the run ends: nothing is to be started or tried again. */

@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { doWork, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
@@ -174,19 +171,6 @@ test("doWork() sends messages per segment, not per query", async (t) => {
   assert.ok(messages <= segments * (2 + 2 + 4) + 4 + 2 + 4, `${messages} messages`);
 });
 
-test("doWork() runs 2,000,000 queries in the memory of 200,000, each once", async () => {
-  const many = fileURLToPath(new URL("./scripts/many.ts", import.meta.url));
-  const run = async (count: number) => {
-    const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", many, String(count)]);
-    return JSON.parse(stdout) as { executed: number; peakMiB: number };
-  };
-  const [few, ...others] = [await run(200_000), await run(200_000), await run(200_000)];
-  const more = await run(2_000_000);
-  assert.deepEqual([few.executed, more.executed], [200_000, 2_000_000]);
-  const peakMiB = Math.max(few.peakMiB, ...others.map((other) => other.peakMiB)); // it varies with how the start went
-  assert.ok(more.peakMiB <= peakMiB * 1.2, `${peakMiB} MiB, then ${more.peakMiB} MiB`);
-});
-
 test("doWork() passes a query of 20 MB through", async () => {
   const summary = await doWork([`SELECT LENGTH('${"x".repeat(20 << 20)}')`, "DO 0"]);
   assert.deepEqual([summary.done, summary.failures], [2, []]);
@@ -229,7 +213,7 @@ test("doWork() ends what was claimed and rejects when the source throws", async 
 
 test("doWork() rejects a unit that cannot be copied, with its seq", async () => {
   const error = await doWork(["DO 0", { sql: "DO ?", values: [() => 1] } as never]).catch((error) => error);
-  assert.match(error.message, /could not be cloned/);
+  assert.match(error.message, /not be cloned/);
 });
 
 test("doWork() rejects with the server's words when no worker gets a connection", async () => {

@@ -6,11 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { useDatabase } from "./database.ts";
-import { poll, run, start } from "./run.ts";
+import { poll, root, run, start, viaNode } from "./run.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const [program, ...command] = viaNode;
 const rows = 20_000;
 
 test("--joblog and --resume: no query runs twice, and each that is not done is known to be unknown", async () => {
@@ -22,9 +21,9 @@ test("--joblog and --resume: no query runs twice, and each that is not done is k
   writeFileSync(file, Array.from({ length: rows }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1};\n`).join(""));
   let kills = 0;
   for (let status: number | null = null; status === null; ) {
-    const args = ["--import", "tsx", "myscript.ts", "-S", db.socketPath, "-u", db.user, "-D", db.database];
+    const args = [...command, "-S", db.socketPath, "-u", db.user, "-D", db.database];
     if (kills > 0) args.push("--resume");
-    const child = spawn(process.execPath, [...args, "--joblog", joblog, file], { cwd: root, stdio: "ignore" });
+    const child = spawn(program!, [...args, "--joblog", joblog, file], { cwd: root, stdio: "ignore" });
     const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
     if (kills < 4) {
       const [before] = await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0");
@@ -69,7 +68,7 @@ test("--resume after Ctrl-C runs what was skipped, and nothing is unknown", asyn
   );
   const run = (...more: string[]) => {
     const args = ["-S", db.socketPath, "-u", db.user, "-D", db.database, "--joblog", joblog, ...more, file];
-    const child = spawn(process.execPath, ["--import", "tsx", "myscript.ts", ...args], { cwd: root, stdio: "ignore" });
+    const child = spawn(program!, [...command, ...args], { cwd: root, stdio: "ignore" });
     const status = new Promise<number | null>((resolve) => child.once("exit", resolve));
     return { child, status };
   };

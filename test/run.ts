@@ -5,8 +5,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
+const readsTypeScript = Boolean((process.features as { typescript?: unknown }).typescript);
+/** What runs a TypeScript file on the runtime of the tests: with tsx, where it does not read TypeScript by itself. */
+export const runtime = [process.execPath, ...(readsTypeScript ? [] : ["--import", "tsx"])];
 /** The two ways to start it: the second has a process in between. */
-export const viaNode = [process.execPath, "--import", "tsx", "myscript.ts"];
+export const viaNode = [...runtime, "myscript.ts"];
 export const viaTsx = ["node_modules/.bin/tsx", "myscript.ts"];
 
 // The processes of a run end with the tests, also when these are interrupted.

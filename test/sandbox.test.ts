@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import mysql from "mysql2/promise";
 import { type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
+import { runtime } from "./run.ts";
 
 test("startSandbox() starts servers that do not see each other, on a socket in a private directory", async () => {
   const sandboxes = await Promise.all([startSandbox({ orders: 10 }), startSandbox({ orders: 20 })]);
@@ -28,7 +29,7 @@ test("startSandbox() starts servers that do not see each other, on a socket in a
 for (const signal of ["SIGKILL", "SIGTERM", "exit"] as const) {
   test(`startSandbox() leaves no process and no file behind after ${signal}`, async () => {
     const script = fileURLToPath(new URL("./scripts/sandbox.ts", import.meta.url));
-    const child = spawn(process.execPath, ["--import", "tsx", script], { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn(runtime[0]!, [...runtime.slice(1), script], { stdio: ["pipe", "pipe", "inherit"] });
     const [line] = await once(child.stdout, "data");
     const sandbox = JSON.parse(line) as Sandbox;
     process.kill(sandbox.pid, 0);

@@ -72,7 +72,9 @@ export async function startSandbox({ args = [], orders = 200_000 }: SandboxOptio
   }
   // Neither the server nor its output keeps this process alive.
   keeper.unref();
-  for (const stream of [keeper.stdin, keeper.stdout, keeper.stderr]) (stream as unknown as { unref(): void }).unref();
+  for (const stream of [keeper.stdin, keeper.stdout, keeper.stderr]) {
+    (stream as unknown as { unref?(): void }).unref?.(); // Bun's have none, and keep nothing alive
+  }
   return { db, pid: await pid, stop };
 }
 

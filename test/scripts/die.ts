@@ -16,5 +16,5 @@ export async function workerDo(unit: string): Promise<void> {
     Promise.reject(new Error("rejected and never awaited"));
     await sleep(60_000);
   }
-  if (unit === "memory") for (const hoard: unknown[] = []; ; ) hoard.push(new Array(10_000).fill(hoard));
+  if (unit === "memory") for (const hoard: number[][] = []; ; ) hoard.push(new Array(1_000_000).fill(0.5)); // numbers, as a collector need not trace them
 }
