@@ -23,7 +23,7 @@ export function claimBatch(worker: number, first: Claim, most: number): { togeth
  * Whether a text is one statement with one result, wherever the server's lexer begins: a plain statement whose quotes are
  * closed, without backslashes in them, without comments and without a semicolon. Any other goes alone.
  */
-export function canShare(unit: unknown): unit is string | { sql: string } {
+function canShare(unit: unknown): unit is string | { sql: string } {
   const sql = textOf(unit);
   return sql !== undefined && sql.length <= longest && statement.test(sql) && plainText.test(sql);
 }

@@ -123,7 +123,7 @@ async function attempt(
 const none: ResultListener = {};
 
 /** Encodes the rows of one query for the parent. */
-export function rowListener(seq: number, connection: Connection, output: { rows: number }): ResultListener {
+function rowListener(seq: number, connection: Connection, output: { rows: number }): ResultListener {
   return {
     onResult(_, fields) {
       const encode = rowEncoder(seq, fields);
