@@ -40,6 +40,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
   let flags: Flags | undefined;
   const closers: (() => unknown)[] = [];
   try {
+    checkRuntime();
     flags = parseFlags(process.argv.slice(2));
     if (flags.help) return print(help, output);
     if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
@@ -104,6 +105,13 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     // What main() left open, such as a connection, keeps the process alive no longer.
     setTimeout(() => process.exit(), 1000).unref();
   }
+}
+
+/** An older Node would fail somewhere in the middle. Deno and Bun have a version of Node, too. */
+function checkRuntime(): void {
+  const [major, minor] = process.versions.node.split(".").map(Number) as [number, number];
+  if (major > 20 || (major === 20 && minor >= 6)) return;
+  throw new UsageError(`Cannot run on Node ${process.versions.node}: Node must be 20.6 or later`);
 }
 
 /** Where the queries go: the server that was named, or else the sandbox; says so. */
