@@ -91,6 +91,7 @@ export function listen(): void {
       segments.push(new Segment(message.shared));
     } else if (message.type === "taken") {
       bytesUntaken -= message.bytes;
+      // Each gives at once what it has read: going on at every piece taken, they would give many times as much.
       if (bytesUntaken < bytesOnTheWay) {
         const resuming = [...full];
         full.clear(); // before they go on: they may be full again at once
