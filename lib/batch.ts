@@ -4,10 +4,8 @@ import { type DatabaseError, verdictOf } from "./outcome.ts";
 import { rowEncoder } from "./rows.ts";
 import { end, fail, run } from "./run.ts";
 import { mustReopen, open, type Script, type Session } from "./session.ts";
+import { canShare, textOf } from "./statement.ts";
 import { addRows, type Claim, claimNow, counters, data, inFlight, isDraining, killGraceMs } from "./thread.ts";
-
-/** Longer texts gain nothing from sharing a round trip. */
-const longest = 10_000;
 
 /** Claims up to `most` queries that can go together, beginning with `first`, and perhaps one more that cannot. */
 export function claimBatch(worker: number, first: Claim, most: number): { together: Claim[]; alone?: Claim } {
@@ -17,24 +15,6 @@ export function claimBatch(worker: number, first: Claim, most: number): { togeth
     together.push(claim);
   }
   return { together };
-}
-
-/**
- * Whether a text is one statement with one result, wherever the server's lexer begins: a plain statement whose quotes are
- * closed, without backslashes in them, without comments and without a semicolon. Any other goes alone.
- */
-function canShare(unit: unknown): unit is string | { sql: string } {
-  const sql = textOf(unit);
-  return sql !== undefined && sql.length <= longest && statement.test(sql) && plainText.test(sql);
-}
-
-const statement = /^\s*(?:SELECT|INSERT|REPLACE|UPDATE|DELETE|DO)\b/i;
-const plainText = /^(?:[^'"`;#\\/-]|-(?!-)|\/(?!\*)|'[^'\\]*'|"[^"\\]*"|`[^`]*`)*$/;
-
-function textOf(unit: unknown): string | undefined {
-  if (typeof unit === "string") return unit;
-  const { sql, values } = unit as { sql?: unknown; values?: unknown };
-  return typeof sql === "string" && values === undefined ? sql : undefined;
 }
 
 /** Runs claimed queries together to their outcomes; returns the session to go on with, if there is one. */

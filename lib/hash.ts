@@ -1,0 +1,33 @@
+/** What a query is known by, in a job log and in a ledger. */
+import { createHash } from "node:crypto";
+
+/**
+ * What a query is known by: 16 hex digits that are the same wherever the query comes from, and on both sides of a thread.
+ *
+ * Of values, `v8.serialize()` would not do: it tells apart what is equal, such as an integer before and after its way to a thread.
+ */
+export function hashOf(unit: unknown): string {
+  return createHash("sha256").update(keyOf(unit)).digest("hex").slice(0, 16);
+}
+
+/** SQL is its text, without `at`: its file may have another name by now. */
+function keyOf(unit: unknown): string {
+  if (typeof unit === "string") return unit;
+  const { at, ...query } = Object(unit);
+  if (typeof query.sql !== "string") return canonical(unit);
+  return Object.keys(query).length === 1 ? query.sql : canonical(query);
+}
+
+function canonical(value: unknown, around: readonly unknown[] = []): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value !== "object" || value === null) return String(value);
+  if (value instanceof Date) return `Date ${value.getTime()}`;
+  if (ArrayBuffer.isView(value)) {
+    return `Bytes ${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64")}`;
+  }
+  if (around.includes(value)) return `^${around.indexOf(value)}`;
+  const inside = (part: unknown) => canonical(part, [...around, value]);
+  if (Array.isArray(value) || value instanceof Set || value instanceof Map) return `[${[...value].map(inside)}]`;
+  return `{${Object.entries(value).map(([key, part]) => `${JSON.stringify(key)}:${inside(part)}`)}}`;
+}
