@@ -11,6 +11,7 @@ import type { Source, Summary, WorkOptions } from "./options.ts";
 import { Pool, type Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
 import { describeUnit, type Outcome, type Query, type Segment } from "./queue.ts";
+import { keepsTransaction } from "./statement.ts";
 import { Counters, type Ended, Tally } from "./stats.ts";
 import type { FromThread, PlainError } from "./thread.ts";
 
@@ -65,11 +66,14 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   checkCount("workers", workers);
   const { threads = Math.min(workers, availableParallelism()), script, progress, idempotent = false } = options;
   const { retries = 10, connectTimeoutSeconds = 60, timeoutSeconds, maxFailures = Number.POSITIVE_INFINITY } = options;
-  const { batch = 1, shard, gates = [] } = options;
+  const { batch = 1, ledger, shard, gates = [] } = options;
   checkCount("threads", threads);
   checkCount("queries in a batch", batch);
   if (threads > workers) {
     throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
+  }
+  if (ledger !== undefined && batch > 1) {
+    throw new RangeError(`Cannot run ${batch} queries in a batch with a ledger: each is a transaction of its own`);
   }
 
   const startedAt = performance.now();
@@ -94,6 +98,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     for await (const unit of queue) if (isOurs(++seq)) options.dryRun(seq, unit);
     return summary(0);
   }
+  const table = ledger === undefined ? undefined : await openTable(ledger);
   const pool = new Pool(
     workers,
     threads,
@@ -108,6 +113,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       idempotent,
       rows: options.onRows !== undefined,
       batch,
+      ledger: table,
     },
     () => counters.read().done + counters.read().failed,
     {
@@ -161,6 +167,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   function receive(thread: Thread, message: FromThread): void {
     if (message.type === "rows") takeRows(thread, message.lines);
     else if (message.type === "left") backlog.leave(message.id, thread);
+    else if (message.type === "refused") stop(message.reason, true);
     else if (message.type === "error") errors.set(message.seq, message.error);
     look();
   }
@@ -176,13 +183,24 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     rowsOnTheWay.add(taking);
   }
 
+  async function openTable(name: string): Promise<string> {
+    const { openLedger } = await import("./ledger.ts"); // it brings mysql2
+    const log = (line: string) => progress?.log(line);
+    try {
+      return await openLedger(name, myglobals.config.db, { connectTimeoutMs: connectTimeoutSeconds * 1000, log });
+    } catch (error) {
+      throw new RunError(messageOf(error), summary(0));
+    }
+  }
+
   /** What a thread had in flight when it died is unknown, or is sent again. */
   function bury(thread: Thread, cause: string): void {
     backlog.forget(thread);
     diedAt = performance.now();
     for (const { segment, index, worker } of backlog.inFlight()) {
       if (!thread.workers.includes(worker)) continue;
-      if (idempotent && !ended) {
+      const isHarmless = idempotent || (table !== undefined && keepsTransaction(segment.unit(index)));
+      if (isHarmless && !ended) {
         segment.reopen(index);
         continue;
       }
@@ -318,6 +336,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
       threads,
+      ...(ledger !== undefined && { selfCommitted: counters.read().selfCommitted }),
       ...(ended && {
         reason: length === undefined && !sourceEnded ? `${ended.reason}; not all queries were read` : ended.reason,
       }),

@@ -42,6 +42,11 @@ export interface WorkOptions {
   maxFailures?: number;
   /** Sends so many text queries in one round trip, at the most; each has the outcome that it would have alone. @default 1 */
   batch?: number;
+  /**
+   * Runs each query exactly once: in one transaction with the insert of its seq into this table, `table` or `database.table`,
+   * which is created when missing. A query that it has is done; one batch, one table.
+   */
+  ledger?: string;
   /** Says that running a query twice is harmless: one that may have run is sent again. @default false */
   idempotent?: boolean;
   /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
@@ -70,6 +75,8 @@ export interface Summary extends Result {
   /** Workers that got a connection. */
   workers: number;
   threads: number;
+  /** With a ledger: queries that committed by themselves, such as DDL, and were recorded after they ran. */
+  selfCommitted?: number;
   /** Why queries were skipped. */
   reason?: string;
 }

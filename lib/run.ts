@@ -1,6 +1,7 @@
 /** One query, from its claim to its outcome: trying, trying again, interrupting.       (worker side) */
 import type { Connection } from "mysql2";
 import { checkOneStatement, connectionIn, execute, interrupt, type ResultListener } from "./connection.ts";
+import { ChangedInput, executeOnce, isRecorded, newTrial, type Trial } from "./ledger.ts";
 import { backoffMs, type DatabaseError, verdictOf } from "./outcome.ts";
 import type { Outcome, Query } from "./queue.ts";
 import { rowEncoder } from "./rows.ts";
@@ -19,10 +20,15 @@ import {
   sendRows,
 } from "./thread.ts";
 
+/** What has come of a query so far: rows on their way to the parent, and what the ledger can tell. */
+interface Output extends Trial {
+  rows: number;
+}
+
 /** Runs one query to its outcome; returns the session to go on with, or `undefined` when there is none to be had. */
 export async function run(worker: number, claim: Claim, opened: Session, script: Script): Promise<Session | undefined> {
   const start = performance.now();
-  const output = { rows: 0 };
+  const output: Output = { rows: 0, ...newTrial() };
   let mayHaveRun = claim.segment.record(claim.index).tries > 0; // a thread that died may have sent it
   let session: Session | undefined = opened;
   let cause: unknown;
@@ -32,6 +38,7 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
     claim.segment.addTry(claim.index);
     try {
       const rows = await attempt(worker, claim, session, script, output);
+      if (output.selfCommitted) counters.add(worker, "selfCommitted");
       end(worker, claim, "done", start, typeof rows === "number" ? rows : 0);
       return session;
     } catch (thrown) {
@@ -43,10 +50,23 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
         session = undefined;
       } else if (connection && script.workerDo) await execute(connection, "ROLLBACK").catch(() => {}); // what it left open
       const verdict = script.workerDo ? verdictOfUnit(error) : verdictOf(error);
-      mayHaveRun ||= verdict === "unknown";
-      const again = verdict === "unknown" ? data.idempotent : verdict !== "failed";
+      // What inserts its ledger row has found that no earlier try has run.
+      mayHaveRun = verdict === "unknown" || (mayHaveRun && !output.inserted);
+      const isHarmless = data.idempotent || (data.ledger !== undefined && !output.loose);
+      const again = verdict === "unknown" ? isHarmless : verdict !== "failed";
       // With rows of it on their way, another try would give them twice.
       if (!again || output.rows > 0 || tries > data.retries) {
+        if (error instanceof ChangedInput) post({ type: "refused", reason: error.message });
+        if (mayHaveRun && data.ledger !== undefined) {
+          session ??= await open(worker, script);
+          const recorded = session && (await lookUp(claim, session, data.ledger));
+          if (recorded) {
+            end(worker, claim, "done", start, output.rows);
+            return session;
+          }
+          // Only of a row that was inserted, not of one that may be yet to come, does its absence tell.
+          mayHaveRun = recorded === undefined || !output.inserted || output.loose;
+        }
         fail(worker, claim, mayHaveRun ? "unknown" : "failed", start, cause);
         return session ?? open(worker, script);
       }
@@ -60,6 +80,12 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
   if (mayHaveRun) fail(worker, claim, "unknown", start, cause ?? new Error("Its thread died"));
   else end(worker, claim, "skipped", start, 0);
   return session;
+}
+
+/** Whether the ledger has a query; `undefined` when it does not answer. */
+function lookUp({ segment, index }: Claim, session: Session, ledger: string): Promise<boolean | undefined> {
+  const query = segment.unit(index) as Query;
+  return isRecorded(connectionIn(session.connection)!, query, ledger, segment.seq(index)).catch(() => undefined);
 }
 
 /** A `workerDo()` may have sent something before the error of its last statement. */
@@ -87,7 +113,7 @@ async function attempt(
   { segment, index }: Claim,
   session: Session,
   { workerDo }: Script,
-  output: { rows: number },
+  output: Output,
 ): Promise<unknown> {
   const connection = connectionIn(session.connection);
   if (connection) inFlight.set(worker, connection);
@@ -105,11 +131,10 @@ async function attempt(
       const sql = typeof unit === "string" ? unit : (unit as { sql: string }).sql;
       if (sql.includes(";")) await checkOneStatement(connection!, sql);
     }
-    return await execute(
-      connection!,
-      unit as Query,
-      data.rows ? rowListener(segment.seq(index), connection!, output) : none,
-    );
+    const seq = segment.seq(index);
+    const listener = data.rows ? rowListener(seq, connection!, output) : none;
+    if (data.ledger === undefined) return await execute(connection!, unit as Query, listener);
+    return await executeOnce(connection!, unit as Query, data.ledger, seq, output, listener);
   } catch (error) {
     if (interrupting && error instanceof Error) error.message += ` (time limit of ${data.timeoutMs! / 1000} s)`;
     throw error;

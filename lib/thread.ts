@@ -23,6 +23,8 @@ export interface ThreadData {
   readonly rows: boolean;
   /** Queries in one round trip, at the most. */
   readonly batch: number;
+  /** The ledger's table, as SQL. */
+  readonly ledger: string | undefined;
 }
 
 export type ToThread =
@@ -43,6 +45,8 @@ export type FromThread =
   /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
   | { readonly type: "idle"; readonly worker: number }
   | { readonly type: "waiting" | "gone"; readonly worker: number; readonly error: PlainError }
+  /** The run cannot go on. */
+  | { readonly type: "refused"; readonly reason: string }
   /** Whole lines of NDJSON. */
   | { readonly type: "rows"; readonly lines: Uint8Array }
   | { readonly type: "error"; readonly seq: number; readonly error: PlainError };

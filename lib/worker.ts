@@ -12,7 +12,7 @@ import type { Query } from "./queue.ts";
 import { exactValues } from "./rows.ts";
 import { run } from "./run.ts";
 import { goHome, open, type Script } from "./session.ts";
-import { claimNext, data, hangUp, listen } from "./thread.ts";
+import { claimNext, data, hangUp, listen, post } from "./thread.ts";
 
 /**
  * Runs once in each worker, before its first query, and when it needs another connection. What it returns is given to
@@ -23,7 +23,7 @@ import { claimNext, data, hangUp, listen } from "./thread.ts";
  */
 export function workerInit(host?: Host, connectTimeout = 10_000): Promise<Connection> {
   const options = { connectTimeout, ...myglobals.config.db, ...host, ...(data.rows && exactValues) };
-  return connect(data.batch > 1 ? { ...options, multipleStatements: true } : options);
+  return connect(data.batch > 1 || data.ledger !== undefined ? { ...options, multipleStatements: true } : options);
 }
 
 /**
@@ -38,7 +38,9 @@ export function workerDo(query: Query, connection: Connection): Promise<number> 
 listen();
 const own: Partial<Script> = data.script === undefined ? {} : await import(data.script);
 const script: Script = { workerInit: own.workerInit ?? workerInit, workerDo: own.workerDo };
-await Promise.all(data.workers.map(work));
+const refusal = data.ledger === undefined ? undefined : whyNotOnce(own);
+if (refusal === undefined) await Promise.all(data.workers.map(work));
+else post({ type: "refused", reason: `Cannot use a ledger with ${refusal}` });
 hangUp();
 
 async function work(worker: number): Promise<void> {
@@ -57,4 +59,10 @@ async function work(worker: number): Promise<void> {
   }
   const connection = connectionIn(session?.connection);
   if (connection) await close(connection);
+}
+
+/** A ledger takes queries that the default `workerDo()` runs, on a connection that takes several statements at once. */
+function whyNotOnce({ workerDo, workerInit }: Partial<Script>): string | undefined {
+  if (workerDo) return "a workerDo() of the script's own: it runs SQL queries";
+  return workerInit && "a workerInit() of the script's own: set myglobals.config.db";
 }

@@ -263,6 +263,28 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.deepEqual(await counts("--resume", "--retry-failed"), [0, 3, 3, 0, 2]);
   });
 
+  test("--ledger runs no query twice, and the same command goes on", async () => {
+    await server.root.query("CREATE OR REPLACE TABLE ledgered (id INT PRIMARY KEY, v INT) SELECT 1 AS id, 0 AS v");
+    const input = "UPDATE ledgered SET v = v + 1; CREATE TABLE IF NOT EXISTS of_the_ledger (id INT); ";
+    const first = await cli([...at, "--ledger", "ledger", "-j1", "-"], `${input} SELECT no`);
+    assert.match(first.stderr, /^2 of 3 queries done, 1 failed/m);
+    assert.match(first.stderr, /^1 committed by themselves, and were recorded in the ledger after they ran$/m);
+    assert.match(first.stderr, /^to go on: the same command$/m);
+    assert.equal(first.status, 1);
+    const again = await cli([...at, "--ledger", "ledger", "-j1", "--json", "-"], input);
+    const { done, rows, selfCommitted } = JSON.parse(again.stdout);
+    assert.deepEqual([again.status, done, rows, selfCommitted], [0, 2, 0, 0]);
+    const changed = await cli([...at, "--ledger", "ledger", "-"], "UPDATE ledgered SET v = 9");
+    assert.match(changed.stderr, /^ended early: Cannot go on: query 1 is not the one in the ledger `\w+`\.`ledger`$/m);
+    assert.equal(changed.status, 1);
+    assertRefused(
+      await cli([...at, "--ledger", "ledgered", "-"], "DO 1"),
+      /^Cannot use the ledger "ledgered": it has the /,
+    );
+    const [found] = await server.root.query("SELECT v FROM ledgered");
+    assert.deepEqual(found, [{ v: 1 }]);
+  });
+
   test("--rate runs no more queries a second", async () => {
     const { status, stdout } = await cli([...at, "--rate", "20", "-j1", "--json", "-"], "DO 1;".repeat(21));
     const { done, seconds } = JSON.parse(stdout);

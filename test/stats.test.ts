@@ -10,7 +10,7 @@ test("Counters adds up the lanes that different threads write", () => {
   other.add(3, "failed");
   other.add(3, "retries");
   counters.add(0, "unknown");
-  assert.deepEqual(counters.read(), { done: 2, failed: 1, unknown: 1, retries: 1 });
+  assert.deepEqual(counters.read(), { done: 2, failed: 1, unknown: 1, retries: 1, selfCommitted: 0 });
 });
 
 test("Histogram.percentile() is within 5 % of the true one, from microseconds to hours", () => {

@@ -69,7 +69,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
       options: {
         progress,
         ...given({ hosts, threads: flags.threads, shard: flags.shard, timeoutSeconds: flags.timeoutSeconds }),
-        ...given({ maxFailures: flags.maxFailures, dryRun: flags.dryRun ? printDry : undefined }),
+        ...given({ maxFailures: flags.maxFailures, ledger: flags.ledger, dryRun: flags.dryRun ? printDry : undefined }),
         ...(flags.rows && { onRows: (lines: Uint8Array) => writeRows(lines, output, interruption.drain) }),
         retries: flags.retries,
         batch: flags.batch,
@@ -142,7 +142,7 @@ async function gatesOf(
   hosts: readonly Host[] | undefined,
   closers: (() => unknown)[],
 ): Promise<{ gates: Gate[]; journal?: Journal }> {
-  const { joblog, resume, retryFailed, idempotent, rate, maxLoad, workers } = flags;
+  const { joblog, resume, retryFailed, idempotent, ledger, rate, maxLoad, workers } = flags;
   const gates: Gate[] = [];
   if (rate !== undefined) gates.push(rateGate(rate, workers));
   if (maxLoad.length > 0) {
@@ -160,7 +160,7 @@ async function gatesOf(
   const journal = await openJournal(joblog, {
     resume,
     retryFailed,
-    retryUnknown: flags.retryUnknown || idempotent,
+    retryUnknown: flags.retryUnknown || idempotent || ledger !== undefined, // the ledger tells
     ...(flags.shard && { shard: `${flags.shard.index}/${flags.shard.count}` }),
   });
   closers.push(journal.close);
@@ -276,7 +276,7 @@ async function finish(summary: Summary, flags: Flags, progress: Progress, output
   if (summary.total > summary.done && flags.joblog !== undefined) {
     const how = summary.failed > 0 ? "--resume --retry-failed" : "--resume";
     progress.log(`to go on: the same command with ${how}; what became of each query is in ${flags.joblog}`);
-  }
+  } else if (summary.total > summary.done && flags.ledger !== undefined) progress.log("to go on: the same command");
   if (flags.json) print(toJson(summary), output);
   return written(status, output, progress);
 }

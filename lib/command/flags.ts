@@ -33,6 +33,8 @@ Resume
       --joblog F           write down what was released to the workers and what became of it
       --resume             go on with the job log: what is done, failed or unknown is not run again
       --retry-failed   --retry-unknown     with --resume: but these are
+      --ledger TABLE       exactly once: each query in one transaction with its row in TABLE (made
+                           when missing); a query that has its row is done
 
 Gently
       --rate N             queries a second over all workers
@@ -70,6 +72,7 @@ export const options = {
   "max-failures": { type: "string" },
   idempotent: { type: "boolean" },
   joblog: { type: "string" },
+  ledger: { type: "string" },
   resume: { type: "boolean" },
   "retry-failed": { type: "boolean" },
   "retry-unknown": { type: "boolean" },
@@ -97,6 +100,7 @@ export interface Flags {
   readonly maxFailures: number | undefined;
   readonly idempotent: boolean;
   readonly joblog: string | undefined;
+  readonly ledger: string | undefined;
   readonly resume: boolean;
   readonly retryFailed: boolean;
   readonly retryUnknown: boolean;
@@ -126,6 +130,7 @@ export function parseFlags(args: readonly string[]): Flags {
     maxFailures: count("max-failures", values["max-failures"], 1),
     idempotent: values.idempotent ?? false,
     joblog: values.joblog,
+    ledger: values.ledger,
     resume: values.resume ?? false,
     retryFailed: values["retry-failed"] ?? false,
     retryUnknown: values["retry-unknown"] ?? false,
@@ -144,6 +149,10 @@ export function parseFlags(args: readonly string[]): Flags {
   }
   if (flags.dryRun && (flags.rows || flags.json)) {
     throw new UsageError(`--${flags.rows ? "rows" : "json"} contradicts --dry-run, which runs nothing`);
+  }
+  if (flags.ledger === "") throw new UsageError("--ledger must not be empty");
+  if (flags.ledger !== undefined && flags.batch > 1) {
+    throw new UsageError(`--batch ${flags.batch} contradicts --ledger: each query is a transaction of its own`);
   }
   if (flags.joblog === "") throw new UsageError("--joblog must not be empty");
   if (flags.resume && flags.joblog === undefined) throw new UsageError("--resume needs a job log: --joblog FILE");

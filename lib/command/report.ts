@@ -27,6 +27,10 @@ export function reportLines(summary: Summary): string[] {
       `latency ${significant(p50)} ms median, ${significant(p95)} p95, ${significant(p99)} p99, ${significant(max)} longest`,
     );
   }
+  const { selfCommitted = 0 } = summary;
+  if (selfCommitted > 0) {
+    lines.push(`${count(selfCommitted)} committed by themselves, and were recorded in the ledger after they ran`);
+  }
   for (const { seq, at, outcome, code, errno, message, sql } of failures.slice(0, failuresShown)) {
     const origin = at === undefined ? "" : `, ${at}`;
     const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;

@@ -1,0 +1,490 @@
+/** Each query exactly once, by its row in the ledger; and what becomes of it when something goes wrong at the worst moment. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, beforeEach, test } from "node:test";
+import { Worker } from "node:worker_threads";
+import mysql from "mysql2/promise";
+import { doWork, type Query, RunError, type WorkOptions } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
+import { poll, run } from "./run.ts";
+import { startServer } from "./server.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "myscript-ledger-"));
+const server = await startServer({ args: ["--innodb-lock-wait-timeout=1"] });
+const db = { socketPath: server.socketPath, user: "root", database: "myscript" };
+const connection = await mysql.createConnection({ ...db, multipleStatements: true });
+const holder = await mysql.createConnection({ ...db, multipleStatements: true });
+after(async () => {
+  connection.destroy();
+  holder.destroy();
+  await server.stop();
+  rmSync(directory, { recursive: true });
+});
+const silent = { update: () => {}, log: (_line: string) => {}, report: () => {}, stop: () => {} };
+const ledger = "ledger";
+
+beforeEach(async () => {
+  myglobals.config = { db };
+  await sql(`DROP TABLE IF EXISTS ledger; CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT)
+    SELECT seq AS id, 0 AS v FROM seq_1_to_20`);
+});
+
+await sql(`CREATE PROCEDURE add_one(row INT) UPDATE t SET v = v + 1 WHERE id = row`);
+await sql(
+  `CREATE PROCEDURE add_twice() BEGIN UPDATE t SET v = v + 1 WHERE id = 2; UPDATE t SET v = v + 1 WHERE id = 1; END`,
+);
+await sql(`CREATE PROCEDURE commits() BEGIN UPDATE t SET v = v + 1 WHERE id = 1; COMMIT; END`);
+await sql(`CREATE PROCEDURE begins() BEGIN UPDATE t SET v = v + 1 WHERE id = 1; COMMIT; START TRANSACTION;
+  UPDATE t SET v = v + 1 WHERE id = 2; END`);
+
+const updateOne = "UPDATE t SET v = v + 1 WHERE id = 1";
+/** The same update in each of the ways in which a query may be sent. */
+const ways: Record<string, Query> = {
+  "plain text": updateOne,
+  "text with a comment": `${updateOne} -- one more`,
+  values: { sql: "UPDATE t SET v = v + ? WHERE id = 1", values: [1], at: "a.sql:1" },
+  CALL: "CALL add_one(1)",
+};
+
+for (const [way, query] of Object.entries(ways)) {
+  test(`doWork() with a ledger runs a query once, however often it is called: ${way}`, async () => {
+    for (const rows of [1, 0]) {
+      const summary = await doWork([query], 1, { ledger });
+      assert.deepEqual([summary.done, summary.rows, summary.selfCommitted], [1, rows, 0]);
+    }
+    assert.equal(await vOf(1), 1);
+    assert.deepEqual(await recorded(), [1]);
+  });
+
+  test(`doWork() with a ledger refuses another query under the same seq: ${way}`, async () => {
+    await doWork([query], 1, { ledger });
+    const changed: Query = typeof query === "string" ? `${query} ` : { ...query, sql: `${query.sql} ` };
+    const error = await doWork([changed, "DO 0"], 1, { ledger }).catch((error: RunError) => error);
+    assert.ok(error instanceof RunError);
+    assert.equal(error.message, "Cannot go on: query 1 is not the one in the ledger `myscript`.`ledger`");
+    assert.equal(error.summary.failed, 1);
+    assert.equal(await vOf(1), 1);
+  });
+
+  test(`doWork() with a ledger does a query that another one is doing, when that is rolled back: ${way}`, async () => {
+    await doWork([], 1, { ledger });
+    await holder.query("BEGIN; INSERT INTO ledger (seq, hash) VALUES (1, 'other')");
+    const release = onTry(2, () => holder.query("ROLLBACK"));
+    const summary = await doWork([query], 1, { ledger, progress: release.progress });
+    await release.done();
+    assert.deepEqual([summary.done, await vOf(1), await recorded()], [1, 1, [1]]);
+  });
+
+  for (const cut of ["before", "after"] as const)
+    test(`doWork() with a ledger runs a query once when the connection is lost ${cut} its COMMIT: ${way}`, async (t) => {
+      const proxy = await startProxy(t, cut, /\bCOMMIT$/);
+      for (const options of [{}, { retries: 0 }]) {
+        await sql("UPDATE t SET v = 0; DROP TABLE IF EXISTS ledger");
+        const name = `${way}, ${JSON.stringify(options)}`;
+        myglobals.config = { db: { ...db, socketPath: proxy.path } };
+        const cuts = proxy.arm();
+        const summary = await doWork([query], 1, { ledger, ...options });
+        assert.equal(cuts(), 1);
+        if (cut === "before" && way === "CALL") {
+          // Before the server has said that its savepoint is still there, CALL may have committed by itself.
+          assert.deepEqual([summary.unknown, await vOf(1), await recorded()], [1, 0, []], name);
+          const again = await doWork([query], 1, { ledger });
+          assert.deepEqual([again.done, await vOf(1), await recorded()], [1, 1, [1]], name);
+        } else if (cut === "before" && options.retries === 0) {
+          const lost = way === "plain text" ? summary.unknown : summary.failed; // the text may still be on its way
+          assert.deepEqual([lost, await vOf(1), await recorded()], [1, 0, []], name);
+        } else assert.deepEqual([summary.done, await vOf(1), await recorded()], [1, 1, [1]], name);
+      }
+    });
+
+  test(`doWork() with a ledger rolls all back when a query waits too long for a lock: ${way}`, async () => {
+    const waiting = way === "CALL" ? "CALL add_twice()" : query;
+    await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 1");
+    const refused = await doWork([waiting], 1, { ledger, retries: 0 });
+    assert.deepEqual([refused.failed, refused.failures[0]?.code], [1, "ER_LOCK_WAIT_TIMEOUT"]);
+    assert.deepEqual([await recorded(), await vOf(2)], [[], 0]);
+    const release = onTry(2, () => holder.query("ROLLBACK"));
+    const summary = await doWork([waiting], 1, { ledger, progress: release.progress });
+    await release.done();
+    assert.ok(summary.retries > 0);
+    assert.deepEqual([summary.done, await vOf(1), await recorded()], [1, 1, [1]]);
+    assert.equal(await vOf(2), waiting === query ? 0 : 1);
+  });
+
+  test(`doWork() with a ledger rolls all back when a query is interrupted at its time limit: ${way}`, async () => {
+    await sql("SET GLOBAL innodb_lock_wait_timeout = 100");
+    await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 1");
+    const options = { ledger, timeoutSeconds: 0.3 };
+    const summary = await doWork([query, "UPDATE t SET v = 1 WHERE id = 3"], 1, options);
+    await holder.query("ROLLBACK");
+    await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
+    assert.deepEqual([summary.done, summary.failed], [1, 1]);
+    assert.match(summary.failures[0]!.message, /interrupted.*time limit of 0\.3 s/);
+    assert.deepEqual([await vOf(1), await vOf(3), await recorded()], [0, 1, [2]]);
+  });
+
+  test(`doWork() with a ledger and a thread that died in a query: ${way}`, async (t) => {
+    await sql("SET GLOBAL innodb_lock_wait_timeout = 100");
+    const threads = captureThreads(t);
+    await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 1");
+    let died: Promise<unknown> | undefined;
+    const update = async () => {
+      if (died || !(await waiting())) return;
+      died ??= Promise.all([[...threads].at(-1)!.terminate(), holder.query("ROLLBACK")]);
+    };
+    const summary = await doWork([query], 1, { ledger, progress: { ...silent, update } });
+    await died;
+    await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
+    if (way === "CALL") assert.equal(summary.unknown, 1);
+    else assert.deepEqual([summary.done, await vOf(1), await recorded()], [1, 1, [1]]);
+  });
+}
+
+test("doWork() with a ledger knows a query's own duplicate key from the ledger's", async () => {
+  await sql("CREATE OR REPLACE TABLE u (id INT PRIMARY KEY); INSERT INTO u VALUES (1)");
+  const queries: Query[] = [
+    "INSERT INTO u VALUES (1)",
+    "INSERT INTO u VALUES (1) -- alone",
+    { sql: "INSERT INTO u VALUES (?)", values: [1] },
+    { sql: "EXECUTE IMMEDIATE 'INSERT INTO u VALUES (1)'" },
+    "INSERT INTO u VALUES (2)",
+  ];
+  for (const time of [1, 2]) {
+    const summary = await doWork(queries, 1, { ledger });
+    assert.deepEqual([summary.failed, summary.done], [4, 1], `${time}`);
+    assert.deepEqual(new Set(summary.failures.map(({ errno }) => errno)), new Set([1062]));
+  }
+  assert.deepEqual(await recorded(), [5]);
+});
+
+test("doWork() with a ledger records DDL after it ran, and counts it", async () => {
+  const queries = [
+    "CREATE TABLE made (id INT)",
+    "INSERT INTO made VALUES (1)",
+    "ALTER TABLE made ADD v INT",
+    "SHOW TABLES",
+  ];
+  const summary = await doWork(queries, 1, { ledger });
+  assert.deepEqual([summary.done, summary.selfCommitted], [4, 2]);
+  const again = await doWork(queries, 1, { ledger });
+  assert.deepEqual([again.done, again.selfCommitted], [4, 0]);
+  assert.deepEqual(await recorded(), [1, 2, 3, 4]);
+  await sql("DROP TABLE made");
+});
+
+test("doWork() with a ledger counts a procedure that commits by itself, also when it begins a new transaction", async () => {
+  const summary = await doWork(["CALL commits()", "CALL begins()"], 1, { ledger });
+  assert.deepEqual([summary.done, summary.selfCommitted], [2, 2]);
+  assert.deepEqual([await vOf(1), await vOf(2), await recorded()], [2, 1, [1, 2]]);
+});
+
+test("doWork() with a ledger says unknown of DDL whose connection was lost before its row", async (t) => {
+  const proxy = await startProxy(t, "before", /RELEASE/);
+  myglobals.config = { db: { ...db, socketPath: proxy.path } };
+  proxy.arm();
+  const queries = ["CREATE TABLE IF NOT EXISTS lost (id INT)", "INSERT INTO lost VALUES (1)"];
+  const summary = await doWork(queries, 1, { ledger });
+  assert.deepEqual([summary.unknown, summary.done], [1, 1]);
+  assert.deepEqual(await recorded(), [2]);
+  proxy.arm();
+  const idempotent = await doWork(queries, 1, { ledger, idempotent: true });
+  assert.deepEqual([idempotent.unknown, idempotent.done, idempotent.retries], [0, 2, 1]);
+  assert.deepEqual(await recorded(), [1, 2]);
+});
+
+test("doWork() with a ledger says unknown of a query that ran by itself and cannot be recorded", async () => {
+  const queries = ["FLUSH TABLES t WITH READ LOCK", updateOne];
+  const summary = await doWork(queries, 1, { ledger });
+  assert.deepEqual([summary.unknown, summary.done], [1, 1]);
+  assert.match(summary.failures[0]!.message, /^It ran, but is not in the ledger: /);
+});
+
+test("doWork() with a ledger refuses what begins and ends transactions", async () => {
+  const queries = [
+    "BEGIN",
+    "start  transaction",
+    "/* x */ COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT a",
+    "LOCK TABLES t WRITE",
+    "XA START 'a'",
+    "SELECT 1; COMMIT",
+    { sql: "UPDATE t SET v = 1; COMMIT", values: [] },
+  ];
+  const summary = await doWork(queries, 1, { ledger });
+  assert.equal(summary.failed, queries.length);
+  const messages = summary.failures.map(({ message }) => message);
+  assert.equal(messages[1], "Cannot run START TRANSACTION with a ledger: each query is a transaction of its own");
+  assert.deepEqual([await vOf(1), await recorded()], [0, []]);
+});
+
+test("doWork() with a ledger gives the rows of each query once, and those of none that is done", async () => {
+  const queries: Query[] = [
+    "SELECT id FROM t WHERE id <= 2",
+    { sql: "SELECT ? AS n", values: [7] },
+    "CALL add_one(1)",
+    "SELECT 1 AS id UNION SELECT id FROM no_such_table",
+    "INSERT INTO t VALUES (21, 0) RETURNING id",
+  ];
+  const rowsOf = async () => {
+    let lines = "";
+    const onRows = (chunk: Uint8Array) => {
+      lines += Buffer.from(chunk);
+    };
+    await doWork(queries, 2, { ledger, onRows });
+    return lines.split("\n").filter(Boolean).sort();
+  };
+  assert.deepEqual(await rowsOf(), [
+    '{"seq":1,"row":{"id":1}}',
+    '{"seq":1,"row":{"id":2}}',
+    '{"seq":2,"row":{"n":7}}',
+    '{"seq":5,"row":{"id":21}}',
+  ]);
+  assert.deepEqual(await rowsOf(), []);
+});
+
+test("doWork() with a ledger has not done a query whose rows were cut off, and gives none of them twice", async () => {
+  let lines = "";
+  let killed: Promise<unknown> | undefined;
+  const onRows = async (chunk: Uint8Array) => {
+    lines += Buffer.from(chunk);
+    killed ??= (async () => {
+      const [session] = await sql<{ id: number }>(
+        "SELECT id FROM information_schema.processlist WHERE info LIKE '%seq_1_to%' AND id <> CONNECTION_ID()",
+      );
+      await sql(`KILL CONNECTION ${session!.id}`);
+    })();
+    await killed;
+  };
+  const summary = await doWork(["SELECT seq, REPEAT('x', 100) FROM seq_1_to_1000000"], 1, { ledger, onRows });
+  assert.deepEqual([summary.failed, await recorded()], [1, []]);
+  const seqs = lines.match(/"row":\{"seq":\d+/g)!;
+  assert.equal(new Set(seqs).size, seqs.length);
+});
+
+test("doWork() with a ledger retries deadlocks until every query is done once", async () => {
+  const queries = Array.from({ length: 1000 }, (_, n) => {
+    const order = n % 2 ? "ASC" : "DESC";
+    return `UPDATE t SET v = v + 1 WHERE id BETWEEN ${1 + (n % 3)} AND ${18 + (n % 3)} ORDER BY id ${order}`;
+  });
+  const before = await deadlocks();
+  const summary = await doWork(queries, 8, { threads: 2, retries: 1000, ledger });
+  assert.equal(summary.done, 1000);
+  assert.ok((await deadlocks()) > before, "there were deadlocks");
+  assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t WHERE id BETWEEN 3 AND 18"), [
+    { low: 1000, high: 1000 },
+  ]);
+  assert.equal((await recorded()).length, 1000);
+});
+
+test("doWork() twice at the same time on one ledger runs every query once", async () => {
+  const queries = Array.from({ length: 2000 }, (_, n): Query => {
+    const id = 1 + (n % 20);
+    if (n % 10 === 0) return `CALL add_one(${id})`;
+    if (n % 3 === 0) return { sql: "UPDATE t SET v = v + 1 WHERE id = ?", values: [id] };
+    return `UPDATE t SET v = v + 1 WHERE id = ${id}`;
+  });
+  const both = await Promise.all([1, 2].map(() => doWork(queries, 4, { ledger, retries: 1000 })));
+  assert.deepEqual(
+    both.map(({ done }) => done),
+    [2000, 2000],
+  );
+  assert.equal(both[0]!.rows + both[1]!.rows, 2000);
+  assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 100, high: 100 }]);
+});
+
+test("doWork() in three shards on one ledger runs every query once", async () => {
+  const queries = Array.from({ length: 300 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${1 + (n % 20)}`);
+  const shards = [1, 2, 3].map((index) => doWork(queries, 2, { ledger, shard: { index, count: 3 } }));
+  for (const { done } of await Promise.all(shards)) assert.equal(done, 100);
+  assert.equal((await doWork(queries, 1, { ledger })).rows, 0);
+  assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 15, high: 15 }]);
+});
+
+test("doWork() keeps the ledger in another database, under any name, and whatever database a query uses", async () => {
+  await sql("CREATE DATABASE elsewhere; CREATE DATABASE `odd.``name`");
+  const names = ["elsewhere.ledger", "`odd.``name`.`my table`", "`a.b`", "'; DROP TABLE t; -- \\"];
+  for (const [index, name] of names.entries()) {
+    for (const done of [1, 2]) {
+      const summary = await doWork(["USE elsewhere", `UPDATE myscript.t SET v = v + 1 WHERE id = ${index + 1}`], 1, {
+        ledger: name,
+      });
+      assert.equal(summary.done, 2, `${name}, ${done}`);
+    }
+    assert.equal(await vOf(index + 1), 1);
+  }
+  assert.deepEqual(
+    (
+      await sql<{ n: string }>(
+        "SELECT CONCAT(table_schema, '/', table_name) AS n FROM information_schema.columns WHERE column_name = 'done_at' ORDER BY 1",
+      )
+    ).map(({ n }) => n),
+    ["elsewhere/ledger", "myscript/'; DROP TABLE t; -- \\", "myscript/a.b", "odd.`name/my table"],
+  );
+  await sql("DROP DATABASE elsewhere; DROP DATABASE `odd.``name`; DROP TABLE `a.b`, `'; DROP TABLE t; -- \\`");
+});
+
+test("doWork() refuses what cannot be a ledger before it runs anything", async () => {
+  await sql("CREATE OR REPLACE TABLE other (id INT); CREATE OR REPLACE VIEW v AS SELECT 1 AS seq");
+  const columns = "seq BIGINT UNSIGNED PRIMARY KEY, hash CHAR(16), done_at TIMESTAMP";
+  await sql(`CREATE OR REPLACE TABLE isam (${columns}) ENGINE = MyISAM`);
+  const cases: [ledger: string, message: RegExp][] = [
+    ["other", /^Cannot use the ledger "other": it has the columns "id int" instead of "seq bigint PRI, hash char, /],
+    ["v", /it has the columns "seq int" instead of/],
+    ["isam", /^Cannot use the ledger "isam": it must have transactions: it is MyISAM$/],
+    ["a.b.c", /^Cannot use the ledger "a.b.c": it must be TABLE or DATABASE.TABLE$/],
+    ["", /it must be TABLE or DATABASE.TABLE/],
+    ["nowhere.ledger", /Unknown database 'nowhere'/],
+  ];
+  for (const [name, message] of cases) {
+    const error = await doWork([updateOne], 1, { ledger: name }).catch((error: unknown) => error);
+    assert.ok(error instanceof RunError, name);
+    assert.match(error.message, message);
+    assert.deepEqual([error.summary.skipped, error.summary.workers], [1, 0]);
+  }
+  myglobals.config = { db: { socketPath: db.socketPath, user: "root" } };
+  await assert.rejects(doWork(["DO 0"], 1, { ledger }), { message: /name its database, too: DATABASE.TABLE$/ });
+  await assert.rejects(doWork(["DO 0"], 1, { ledger, batch: 2 }), RangeError);
+  assert.equal(await vOf(1), 0);
+  await sql("DROP TABLE other, isam; DROP VIEW v");
+});
+
+test("doWork() refuses a ledger for a script's own workerDo() in one line", async () => {
+  const script = new URL("./scripts/files.ts", import.meta.url);
+  const lines: string[] = [];
+  const progress = { ...silent, log: (line: string) => void lines.push(line) };
+  const error = await doWork([{ name: "a" }], 2, { ledger, script, progress }).catch((error: unknown) => error);
+  assert.ok(error instanceof RunError);
+  assert.equal(error.message, "Cannot use a ledger with a workerDo() of the script's own: it runs SQL queries");
+  assert.deepEqual([error.summary.skipped, lines], [1, []]);
+});
+
+test("doWork() needs no right to create a ledger that is there", async () => {
+  await doWork(["DO 0"], 1, { ledger });
+  await sql("CREATE OR REPLACE USER app; GRANT SELECT, INSERT ON myscript.ledger TO app");
+  myglobals.config = { db: { socketPath: db.socketPath, user: "app", database: "myscript" } };
+  const summary = await doWork(["DO 0", "DO 1"], 1, { ledger });
+  assert.equal(summary.done, 2);
+  assert.deepEqual(await recorded(), [1, 2]);
+});
+
+test("doWork() with a ledger names the tables that have no transactions", async () => {
+  await sql(
+    "CREATE OR REPLACE TABLE old (id INT) ENGINE = MyISAM; CREATE OR REPLACE TABLE fast (id INT) ENGINE = MEMORY",
+  );
+  const lines: string[] = [];
+  await doWork(["DO 0"], 1, { ledger, progress: { ...silent, log: (line) => void lines.push(line) } });
+  assert.deepEqual(lines, [
+    "warning: without transactions, what is done to them may be done twice: fast (MEMORY), old (MyISAM)",
+  ]);
+  await sql("DROP TABLE old, fast");
+});
+
+test("--ledger with --joblog: what the log does not know, the ledger does", async () => {
+  const file = join(directory, "queries.sql");
+  const joblog = join(directory, "joblog");
+  writeFileSync(file, `${updateOne};\n${updateOne};\n`);
+  writeFileSync(
+    joblog,
+    "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n" +
+      "2\t\treleased\t2026-01-01T00:00:00.000Z\t0.000000\t0\t0\t\t\t\n",
+  );
+  await doWork([updateOne], 1, { ledger });
+  const args = ["-S", db.socketPath, "-u", "root", "-D", "myscript", "--ledger", ledger];
+  const { status, stderr } = await run([...args, "--joblog", joblog, "--resume", file]);
+  assert.equal(status, 0, stderr);
+  assert.match(stderr, /^2 of 2 queries done/m);
+  assert.equal(await vOf(1), 2);
+});
+
+async function sql<Row = Record<string, unknown>>(text: string): Promise<Row[]> {
+  return (await connection.query(text))[0] as Row[];
+}
+
+async function vOf(id: number): Promise<number> {
+  return (await sql<{ v: number }>(`SELECT v FROM t WHERE id = ${id}`))[0]!.v;
+}
+
+/** The seqs in the ledger. */
+async function recorded(): Promise<number[]> {
+  return (await sql<{ seq: number }>("SELECT seq FROM ledger ORDER BY seq")).map(({ seq }) => seq);
+}
+
+async function deadlocks(): Promise<number> {
+  return Number((await sql<{ Value: string }>("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'"))[0]!.Value);
+}
+
+/** Whether a query waits for the lock that the test holds. */
+async function waiting(): Promise<boolean> {
+  return (await sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")).length > 0;
+}
+
+/** Does something as soon as a query is tried for the n-th time. */
+function onTry(count: number, then: () => Promise<unknown>) {
+  let doing: Promise<unknown> | undefined;
+  const update: NonNullable<WorkOptions["progress"]>["update"] = ({ inFlight }) => {
+    if (inFlight().some(({ tries }) => tries >= count)) doing ??= then();
+  };
+  return { progress: { ...silent, update }, done: () => doing };
+}
+
+/** Keeps the set of threads that were started. */
+function captureThreads(t: { mock: typeof import("node:test").mock }): Set<Worker> {
+  const threads = new Set<Worker>();
+  const { postMessage } = Worker.prototype;
+  t.mock.method(Worker.prototype, "postMessage", function (this: Worker, ...values: Parameters<typeof postMessage>) {
+    threads.add(this);
+    return postMessage.apply(this, values);
+  });
+  return threads;
+}
+
+/** A proxy that, once armed, closes the first connection that sends what matches: before the server gets it, or after it has committed. */
+async function startProxy(t: { after: (then: () => void) => void }, when: "before" | "after", pattern: RegExp) {
+  const path = join(directory, `proxy-${Math.random()}`);
+  const sockets = new Set<net.Socket>();
+  let armed = false;
+  let cuts = 0;
+  const proxy = net.createServer((client) => {
+    const upstream = net.connect(db.socketPath);
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(from);
+      from.on("error", () => {});
+      from.on("close", () => to.destroy());
+    }
+    upstream.pipe(client);
+    client.on("data", async (chunk: Buffer) => {
+      const isIt = armed && pattern.test(chunk.toString("latin1"));
+      if (isIt && when === "before") client.destroy();
+      else upstream.write(chunk);
+      if (!isIt) return;
+      armed = false;
+      cuts++;
+      if (when === "before") return;
+      upstream.unpipe(client);
+      upstream.resume();
+      await poll(async () => (await recorded()).length > 0);
+      client.destroy();
+    });
+  });
+  await once(proxy.listen(path), "listening");
+  t.after(() => {
+    proxy.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return {
+    path,
+    arm() {
+      armed = true;
+      cuts = 0;
+      return () => cuts;
+    },
+  };
+}
