@@ -9,10 +9,9 @@ import { Worker } from "node:worker_threads";
 import { doWork, type Ended, type RunError, type Summary, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { useDatabase } from "./database.ts";
+import { generator, seed } from "./random.ts";
 
 const rows = 20_000;
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
-console.log(`SEED=${seed} runs the same again`);
 const random = generator(seed);
 
 // The log reaches the operating system with each commit: what is done outlives the server's process.
@@ -422,15 +421,4 @@ async function connectTo(path: string): Promise<net.Socket> {
   socket.on("error", () => {});
   await once(socket, "data"); // the server's greeting, or its refusal
   return socket;
-}
-
-/** Mulberry32: the same numbers from the same seed. */
-function generator(from: number): () => number {
-  let a = from;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }

@@ -1,0 +1,123 @@
+/** A ledger while scripts, connections and the server are killed: every row is updated exactly once. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, beforeEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { useDatabase } from "./database.ts";
+import { generator, seed } from "./random.ts";
+import { start } from "./run.ts";
+
+const rows = 20_000;
+const random = generator(seed);
+
+// The log reaches the operating system with each commit: what is done outlives the server's process.
+const database = await useDatabase(["--innodb-flush-log-at-trx-commit=2"]);
+const { sql, db } = database;
+await database.restart(); // a new server's files cannot be recovered before they were closed once
+
+const directory = mkdtempSync(join(tmpdir(), "myscript-chaos-"));
+after(() => rmSync(directory, { recursive: true }));
+const file = join(directory, "updates.sql");
+// Every third one is not so plain that it goes together with its COMMIT.
+const update = (id: number) => `UPDATE ${id % 3 ? "" : "/* alone */ "}t SET v = v + 1 WHERE id = ${id}`;
+writeFileSync(file, Array.from({ length: rows }, (_, n) => `${update(n + 1)};\n`).join(""));
+const args = ["-S", db.socketPath, "-u", db.user, "-D", db.database, "--ledger", "ledger", "--json"];
+
+beforeEach(async () => {
+  await sql("DROP TABLE IF EXISTS ledger");
+  await sql(`CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_${rows}`);
+});
+
+test("--ledger: each row is updated once by a script that is killed again and again", async () => {
+  await runUntilDone([file], 5);
+  await checkAll();
+});
+
+test("--ledger: each row is updated once while the server is killed and connections are cut", async () => {
+  const over = new AbortController();
+  const cutting = cutConnections(over.signal);
+  const restarting = (async () => {
+    for (const part of [0.2, 0.6]) {
+      await progressTo(rows * (part + random() * 0.2));
+      database.kill();
+      await database.restart();
+    }
+  })();
+  try {
+    await runUntilDone([file], 2);
+    await restarting;
+  } finally {
+    over.abort();
+  }
+  assert.ok((await cutting) > 0);
+  await checkAll();
+});
+
+test("--ledger: each row is updated once by two copies of a script at the same time, both killed and run again", async () => {
+  await Promise.all([runUntilDone([file], 3), runUntilDone([file], 3)]);
+  await checkAll();
+});
+
+test("--ledger: each row is updated once by three shards that are killed and run again", async () => {
+  const shards = [1, 2, 3].map((index) => runUntilDone(["--shard", `${index}/3`, file], 2));
+  await Promise.all(shards);
+  await checkAll();
+});
+
+/** Runs the script and kills it, so many times, after a random part of what was left to do; then lets it come to its end. */
+async function runUntilDone(words: readonly string[], kills: number): Promise<void> {
+  for (let killed = 0; killed < kills; killed++) {
+    const { child, ended } = start([...args, ...words]);
+    const { pid } = child;
+    const before = await updated();
+    const finished = ended.then(() => true);
+    await Promise.race([
+      finished,
+      progressTo(before + (rows - before) * random() * 0.5, () => child.exitCode !== null),
+    ]);
+    if (child.exitCode === null) process.kill(-pid!, "SIGKILL");
+    const { status, stderr } = await ended;
+    assert.ok(status === 137 || status === 0, stderr);
+  }
+  const { status, stdout, stderr } = await start([...args, ...words]).ended;
+  assert.equal(status, 0, stderr);
+  const { total, done } = JSON.parse(stdout);
+  assert.equal(done, total);
+}
+
+async function checkAll(): Promise<void> {
+  assert.deepEqual(await sql("SELECT v, COUNT(*) AS n FROM t GROUP BY v"), [{ v: 1, n: rows }]);
+  assert.deepEqual(await sql("SELECT COUNT(*) AS n, MAX(seq) AS last FROM ledger"), [{ n: rows, last: rows }]);
+}
+
+/** How many rows are updated; the server may be away. */
+async function updated(): Promise<number> {
+  return sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0").then(
+    ([row]) => row!.n,
+    () => 0,
+  );
+}
+
+/** Waits until so many rows are updated, or it is in vain. */
+async function progressTo(count: number, isVain = () => false): Promise<void> {
+  while (!isVain() && (await updated()) < count) await sleep(10);
+}
+
+/** Closes random connections from the server's side; returns how many. */
+async function cutConnections(signal: AbortSignal): Promise<number> {
+  const others = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = 'myscript'";
+  let cuts = 0;
+  while (!signal.aborted) {
+    const list = await sql<{ id: number }>(others).catch(() => []);
+    const victim = list[Math.floor(random() * list.length)];
+    if (victim)
+      await sql(`KILL CONNECTION ${victim.id}`).then(
+        () => cuts++,
+        () => {},
+      );
+    await sleep(random() * 50);
+  }
+  return cuts;
+}

@@ -1,0 +1,16 @@
+/** Random numbers that can be had again. */
+
+/** Is printed, and can be given. */
+export const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+console.log(`SEED=${seed} runs the same again`);
+
+/** Mulberry32: the same numbers from the same seed. */
+export function generator(from: number): () => number {
+  let a = from;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
