@@ -42,7 +42,7 @@ if (process.platform !== "linux") throw new Error(`Cannot measure on ${process.p
 const rounds = positive("rounds", options.rounds);
 const scale = positive("scale", options.scale);
 const selected = works.filter(({ id }) => ids.length === 0 || ids.includes(id));
-if (selected.length === 0) throw new RangeError(`Cannot measure "${ids.join(" ")}": the works are a to f`);
+if (selected.length === 0) throw new RangeError(`Cannot measure "${ids.join(" ")}": the works are a to g`);
 const leftOut: Record<string, string> = {};
 const ratios: Ratio[] = [];
 const results: { work: Work; runs: Runs }[] = [];

@@ -57,6 +57,14 @@ export function myscriptRows(task: Task, runtime: Runtime, threads: number, file
   };
 }
 
+/** This project's command, reading the queries from a file. `$$` in its flags is a number that each run has for itself. */
+export function myscriptCommand(task: Task, runtime: Runtime, flags = ""): Contestant {
+  const command = [...runtime.typescript, pathOf("myscript.ts"), "-S", task.socketPath, "-u", "root", "-D", "myscript"];
+  const words = [...command, "-q", "-j", `${task.workers}`, lines(task)];
+  const name = `myscript ${flags.split(" ")[0]}`.trimEnd();
+  return { ...task, name: `${name}, ${runtime.name}`, command: ["sh", "-c", `exec "$@" ${flags}`, "sh", ...words] };
+}
+
 /** The Python original. */
 export function original(task: Task): Contestant {
   const python = "/usr/bin/python3"; // Debian's, which sees Debian's packages

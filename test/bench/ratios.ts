@@ -5,7 +5,7 @@ import { type Spread, spread } from "./statistics.ts";
 
 export type Figure = "rate" | "cpu" | "memory" | "wall" | "ready";
 
-/** Two contestants to compare, and what the ratio is to be. */
+/** Two contestants to compare, and what the ratio is to be, if anything. */
 export interface Pair {
   /** Of several, the one with the highest median rate. */
   readonly ours: readonly Contestant[];
@@ -59,9 +59,12 @@ export function compare(work: string, { ours, against, figure, atLeast, atMost }
       ours: mine,
       against: against.name,
       figure: name,
-      target: atLeast !== undefined ? `at least ${atLeast}` : `at most ${atMost}`,
+      target: atLeast !== undefined ? `at least ${atLeast}` : atMost !== undefined ? `at most ${atMost}` : "-",
       ratio,
-      reached: ratio && (atLeast !== undefined ? ratio.median >= atLeast : ratio.median <= atMost!),
+      reached:
+        ratio && (atLeast ?? atMost) !== undefined
+          ? ratio.median >= (atLeast ?? 0) && ratio.median <= (atMost ?? Number.POSITIVE_INFINITY)
+          : undefined,
     };
   });
 }

@@ -1,8 +1,10 @@
 /** What is measured: each work, who does it, and what the comparison is to show. */
+import { join } from "node:path";
 import {
   type Contestant,
   clientRows,
   myscript,
+  myscriptCommand,
   myscriptRows,
   oneThread,
   oneThreadRows,
@@ -62,6 +64,7 @@ export const works: readonly Work[] = [
     shows: ["ready", "memory"],
   },
   { id: "f", title: "DO 0 from a generator, 4 at a time", unit: "query", plan: generator },
+  { id: "g", title: "single-row UPDATEs from a file: what safety costs, 4 at a time", unit: "query", plan: safety },
 ];
 
 function selects(place: Place, scale: number): Plan {
@@ -105,6 +108,26 @@ function updates(place: Place, scale: number): Plan {
   const peers = [original(task), piscina(task, here), tinypool(task, here), oneThread(task, here)];
   // Not mariadb-slap: its clients all run the same queries at the same time, and would wait for each other's row locks.
   return { contestants: [...ours, ...peers, parallel(task), split(task)], pairs: [] };
+}
+
+function safety(place: Place, scale: number): Plan {
+  const task: Task = { ...place, sql: update, count: Math.ceil(100_000 * scale), counter: "Com_update", workers: 4 };
+  const sides = runtimes.map((runtime) => ({
+    without: myscriptCommand(task, runtime),
+    safe: [
+      myscriptCommand(task, runtime, `--joblog ${join(place.directory, "joblog-$$")}`),
+      myscriptCommand(task, runtime, "--ledger bench_ledger_$$"),
+    ],
+  }));
+  return {
+    contestants: sides.flatMap(({ without, safe }) => [without, ...safe]),
+    pairs: sides.flatMap(({ without, safe }) =>
+      safe.flatMap((each) => [
+        { ours: [each], against: without, figure: "rate" },
+        { ours: [each], against: without, figure: "cpu" },
+      ]),
+    ),
+  };
 }
 
 function sleeps(place: Place, scale: number): Plan {
