@@ -55,7 +55,7 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
       const isHarmless = data.idempotent || (data.ledger !== undefined && !output.loose);
       const again = verdict === "unknown" ? isHarmless : verdict !== "failed";
       // With rows of it on their way, another try would give them twice.
-      if (!again || output.rows > 0 || tries > data.retries) {
+      if (!again || output.rows > 0 || (tries > data.retries && !output.elsewhere)) {
         if (error instanceof ChangedInput) post({ type: "refused", reason: error.message });
         if (mayHaveRun && data.ledger !== undefined) {
           session ??= await open(worker, script);
