@@ -31,7 +31,7 @@ beforeEach(async () => {
 });
 
 test("--ledger: each row is updated once by a script that is killed again and again", async () => {
-  await runUntilDone([file], 5);
+  await runUntilDone([file], 3);
   await checkAll();
 });
 
@@ -56,7 +56,7 @@ test("--ledger: each row is updated once while the server is killed and connecti
 });
 
 test("--ledger: each row is updated once by two copies of a script at the same time, both killed and run again", async () => {
-  await Promise.all([runUntilDone([file], 3), runUntilDone([file], 3)]);
+  await Promise.all([runUntilDone([file], 2), runUntilDone([file], 2)]);
   await checkAll();
 });
 
