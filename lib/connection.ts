@@ -141,6 +141,17 @@ class Execution {
   }
 }
 
+/** Runs a text of one or more statements, and returns the last value of the last row that any of them returned. */
+export async function lastValue(connection: Connection, text: string): Promise<string | undefined> {
+  let last: string | undefined;
+  const onRow = (row: unknown[]) => {
+    last = String(row.at(-1));
+    return true;
+  };
+  await execute(connection, text, { onResult: () => onRow });
+  return last;
+}
+
 /** How many results of a command have come to their end. mysql2 tells it nowhere else. */
 function resultsOf(command: unknown): number {
   return (command as { _resultIndex?: number } | undefined)?._resultIndex ?? 0;

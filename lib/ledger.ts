@@ -17,11 +17,10 @@
  *     all others        the query
  *                       RELEASE SAVEPOINT; INSERT; COMMIT      without the savepoint, the query has committed by itself
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import type { Connection, ConnectionOptions } from "mysql2";
-import { checkOneStatement, connect, execute, type ResultListener } from "./connection.ts";
+import type { Connection } from "mysql2";
+import { checkOneStatement, execute, lastValue, type ResultListener } from "./connection.ts";
 import { hashOf } from "./hash.ts";
-import { backoffMs, type DatabaseError, isLost, passes } from "./outcome.ts";
+import { type DatabaseError, isLost } from "./outcome.ts";
 import type { Query } from "./queue.ts";
 import { canShare, keepsTransaction, textOf, transactionControl } from "./statement.ts";
 
@@ -85,7 +84,7 @@ export async function executeOnce(
   try {
     if (skimming.has(connection)) {
       answering = look;
-      const known = await find(connection, look);
+      const known = await lastValue(connection, look);
       if (known !== undefined) return doneBefore(known);
       skimming.delete(connection);
     }
@@ -96,7 +95,7 @@ export async function executeOnce(
       await send(commit);
     } else {
       answering = look;
-      const known = await find(connection, `${look};${start};${savepoint}`);
+      const known = await lastValue(connection, `${look};${start};${savepoint}`);
       if (known !== undefined) {
         await send("ROLLBACK");
         return doneBefore(known);
@@ -115,7 +114,7 @@ export async function executeOnce(
     const asksLedger = answering === commit || (answering === insert && error.errno === 1062); // ER_DUP_ENTRY
     let known: string | undefined;
     try {
-      if (asksLedger) known = await find(connection, `ROLLBACK;${look}`);
+      if (asksLedger) known = await lastValue(connection, `ROLLBACK;${look}`);
       else await execute(connection, "ROLLBACK");
     } catch (failure) {
       connection.destroy(); // the server rolls back what was open
@@ -164,7 +163,7 @@ export async function executeOnce(
 
 /** Whether the ledger has a query, once the transaction that may be adding it has ended. */
 export async function isRecorded(connection: Connection, query: Query, table: string, seq: number): Promise<boolean> {
-  return (await find(connection, selectOf(table, seq))) === hashOf(query);
+  return (await lastValue(connection, selectOf(table, seq))) === hashOf(query);
 }
 
 /** Waits for a transaction that is adding the row. */
@@ -172,120 +171,7 @@ function selectOf(table: string, seq: number): string {
   return `SELECT hash FROM ${table} WHERE seq = ${seq} LOCK IN SHARE MODE`;
 }
 
-/** The last value that a text's statements return. */
-async function find(connection: Connection, text: string): Promise<string | undefined> {
-  let found: string | undefined;
-  const onRow = ([value]: unknown[]) => {
-    found = String(value);
-    return true;
-  };
-  await execute(connection, text, { onResult: () => onRow });
-  return found;
-}
-
 /** An error after which nothing but the ledger, if anything, can tell what became of the query. */
 function undecided({ message, code = "CONNECTION_LOST" }: DatabaseError, what = ""): Error {
   return Object.assign(new Error(what + message), { code, fatal: true });
-}
-
-export interface LedgerOptions {
-  readonly connectTimeoutMs: number;
-  /** Tells what a person should know. */
-  readonly log: (line: string) => void;
-}
-
-/**
- * Creates the ledger's table where it is missing.
- *
- * @param name `table` or `database.table`; a name that has a dot or a backtick in it is quoted as in SQL.
- * @returns its name as SQL, with its database.
- * @throws Error when it cannot be used, with the reason.
- */
-export async function openLedger(name: string, db: ConnectionOptions, options: LedgerOptions): Promise<string> {
-  const deadline = performance.now() + options.connectTimeoutMs;
-  for (let tries = 1; ; tries++) {
-    try {
-      const connection = await connect(db);
-      try {
-        const warning = await warningOf(connection);
-        const table = await prepare(name, connection);
-        if (warning) options.log(warning);
-        return table;
-      } finally {
-        connection.destroy();
-      }
-    } catch (error) {
-      const waitMs = backoffMs(tries);
-      if (passes(error as DatabaseError) && performance.now() + waitMs < deadline) await sleep(waitMs);
-      else
-        throw new Error(`Cannot use the ledger ${JSON.stringify(name)}: ${(error as Error).message}`, { cause: error });
-    }
-  }
-}
-
-const columns = "seq bigint PRI, hash char, done_at timestamp";
-
-async function prepare(name: string, connection: Connection): Promise<string> {
-  const [, first, second] = /^(?:(`(?:[^`]|``)+`|[^`.]+)\.)?(`(?:[^`]|``)+`|[^`.]+)$/.exec(name) ?? [];
-  if (second === undefined) throw new Error("it must be TABLE or DATABASE.TABLE");
-  const database = first === undefined ? await find(connection, "SELECT DATABASE()") : unquoted(first);
-  if (database === undefined || database === "null") throw new Error("name its database, too: DATABASE.TABLE");
-  const table = `${quoted(database)}.${quoted(unquoted(second))}`;
-  const from = (view: string) =>
-    `FROM information_schema.${view} t WHERE t.table_schema = ${literal(database)} AND t.table_name = ${literal(unquoted(second))}`;
-  const looks = () =>
-    find(
-      connection,
-      `SELECT GROUP_CONCAT(CONCAT_WS(' ', column_name, data_type, NULLIF(column_key, '')) ORDER BY ordinal_position SEPARATOR ', ')
-      ${from("columns")} HAVING COUNT(*) > 0`,
-    );
-  // Not IF NOT EXISTS alone: whoever may not create tables may use one that is there.
-  const found = await looks();
-  if (found === undefined) {
-    await execute(
-      connection,
-      `CREATE TABLE IF NOT EXISTS ${table} (
-        seq BIGINT UNSIGNED NOT NULL PRIMARY KEY,
-        hash CHAR(16) CHARACTER SET ascii NOT NULL,
-        done_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
-      ) ENGINE = InnoDB`,
-    );
-  }
-  const actual = found ?? (await looks());
-  if (actual !== columns) throw new Error(`it has the columns "${actual}" instead of "${columns}"`);
-  const engine = await find(
-    connection,
-    `SELECT IF((SELECT transactions FROM information_schema.engines e WHERE e.engine = t.engine) = 'YES', '', t.engine)
-    ${from("tables")}`,
-  );
-  if (engine !== "") throw new Error(`it must have transactions: it is ${engine}`);
-  return table;
-}
-
-/** Names the tables that a rollback does not reach. */
-async function warningOf(connection: Connection): Promise<string | undefined> {
-  const names: string[] = [];
-  const onRow = ([table, engine]: unknown[]) => names.push(`${table} (${engine})`) > 0;
-  await execute(
-    connection,
-    `SELECT t.table_name, t.engine FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine
-    WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' AND e.transactions <> 'YES' ORDER BY 1`,
-    { onResult: () => onRow },
-  );
-  if (names.length === 0) return undefined;
-  const shown = names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${names.length - 10} more` : "");
-  return `warning: without transactions, what is done to them may be done twice: ${shown}`;
-}
-
-function unquoted(name: string): string {
-  return name.startsWith("`") ? name.slice(1, -1).replaceAll("``", "`") : name;
-}
-
-function quoted(name: string): string {
-  return `\`${name.replaceAll("`", "``")}\``;
-}
-
-/** A string as SQL, whatever the server's `sql_mode` makes of a backslash. */
-function literal(text: string): string {
-  return `CONVERT(X'${Buffer.from(text).toString("hex")}' USING utf8)`;
 }

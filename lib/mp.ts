@@ -4,16 +4,18 @@
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
 import { availableParallelism } from "node:os";
+import { Admission } from "./admission.ts";
 import { Backlog } from "./backlog.ts";
 import { startFeed } from "./feed.ts";
 import { myglobals } from "./myglobals.ts";
 import type { Source, Summary, WorkOptions } from "./options.ts";
 import { Pool, type Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
-import { describeUnit, type Outcome, type Query, type Segment } from "./queue.ts";
+import type { Query, Segment } from "./queue.ts";
+import { Results } from "./results.ts";
 import { keepsTransaction } from "./statement.ts";
-import { Counters, type Ended, Tally } from "./stats.ts";
-import type { FromThread, PlainError } from "./thread.ts";
+import { Counters } from "./stats.ts";
+import type { FromThread } from "./thread.ts";
 
 export type { Host } from "./connection.ts";
 export type { Gate, Source, Summary, WorkOptions } from "./options.ts";
@@ -78,16 +80,14 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
 
   const startedAt = performance.now();
   const counters = new Counters(workers);
-  const tally = new Tally();
   const backlog = new Backlog<Thread>();
-  const errors = new Map<number, PlainError>(); // by seq, until the query's record is read
+  const admission = new Admission(gates, backlog);
+  const results = new Results(options.onEnded);
+  const { tally } = results;
   const rowsOnTheWay = new Set<Promise<void>>();
   const length = lengthOf(queue);
-  let admitted = 0;
-  let admitting = false;
   let sourceEnded = false;
   let ended: { reason: string; error: boolean } | undefined; // early
-  let diedAt = Number.NEGATIVE_INFINITY;
   let finish = () => {};
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
@@ -168,8 +168,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     if (message.type === "rows") takeRows(thread, message.lines);
     else if (message.type === "left") backlog.leave(message.id, thread);
     else if (message.type === "refused") stop(message.reason, true);
-    else if (message.type === "error") errors.set(message.seq, message.error);
-    look();
+    else if (message.type === "error") results.explain(message.seq, message.error);
+    look(); // an idle worker is one, too: it may be out of queries
   }
 
   function takeRows(thread: Thread, lines: Uint8Array): void {
@@ -184,7 +184,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   }
 
   async function openTable(name: string): Promise<string> {
-    const { openLedger } = await import("./ledger.ts"); // it brings mysql2
+    const { openLedger } = await import("./ledger-table.ts"); // it brings mysql2
     const log = (line: string) => progress?.log(line);
     try {
       return await openLedger(name, myglobals.config.db, { connectTimeoutMs: connectTimeoutSeconds * 1000, log });
@@ -193,21 +193,10 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     }
   }
 
-  /** What a thread had in flight when it died is unknown, or is sent again. */
   function bury(thread: Thread, cause: string): void {
-    backlog.forget(thread);
-    diedAt = performance.now();
-    for (const { segment, index, worker } of backlog.inFlight()) {
-      if (!thread.workers.includes(worker)) continue;
-      const isHarmless = idempotent || (table !== undefined && keepsTransaction(segment.unit(index)));
-      if (isHarmless && !ended) {
-        segment.reopen(index);
-        continue;
-      }
-      errors.set(segment.seq(index), { code: "THREAD_DIED", message: `Its thread died: ${cause}` });
-      segment.end(index, "unknown", Date.now() - segment.record(index).start, 0);
-      counters.add(0, "unknown");
-    }
+    const isDecided = (unit: unknown) => table !== undefined && keepsTransaction(unit); // by the ledger
+    const canRunAgain = (unit: unknown) => !ended && (idempotent || isDecided(unit));
+    counters.add(0, "unknown", results.bury(thread, cause, backlog, canRunAgain));
     look();
   }
 
@@ -225,55 +214,30 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   }
 
   function release(segment: Segment): void {
-    backlog.add(segment);
-    if (gates.length === 0) segment.admit(segment.count);
+    admission.release(segment);
     for (const thread of pool.threads) announce(segment, thread);
     admit();
   }
 
-  /** Lets the workers claim as many queries as the gates allow. */
-  async function admit(): Promise<void> {
-    if (gates.length === 0 || admitting || ended) return;
-    const count = Math.min(backlog.released, ...gates.map((gate) => Math.floor(gate.limit(tally.ended))));
-    const seq = count > admitted ? backlog.seqAt(count) : undefined;
-    if (seq === undefined) return;
-    admitting = true;
-    try {
-      await Promise.all(gates.map((gate) => gate.admitted?.(seq)));
-    } catch (error) {
-      stop(messageOf(error), true);
-    }
-    admitting = false;
-    if (ended) return;
-    admitted = count;
-    backlog.admit(count);
-    pool.broadcast({ type: "admitted" });
+  function admit(): void {
+    admission
+      .advance(tally.ended, () => ended !== undefined)
+      .then(
+        (isMore) => isMore && pool.broadcast({ type: "admitted" }),
+        (error) => stop(messageOf(error), true),
+      );
   }
 
   /** Reads the records, and does what they make necessary. */
   function look(): void {
-    for (const segment of backlog.collect(collect)) for (const thread of pool.threads) announce(segment, thread);
+    const again = backlog.collect((segment, index, outcome) => results.collect(segment, index, outcome));
+    for (const segment of again) for (const thread of pool.threads) announce(segment, thread);
     feed.poke();
     admit();
     const { failed, unknown } = tally;
     if (failed + unknown >= maxFailures) stop(`${failed + unknown} queries failed or are unknown`);
     progress?.update(snapshot());
     if (backlog.empty && (sourceEnded || ended)) finish();
-  }
-
-  function collect(segment: Segment, index: number, outcome: Outcome): boolean {
-    const seq = segment.seq(index);
-    let error = errors.get(seq);
-    if (!error && (outcome === "failed" || outcome === "unknown")) {
-      if (performance.now() - diedAt > 1000) return false; // its message is on the way
-      error = { code: "THREAD_DIED", message: "Its thread died before it could say why" };
-    }
-    errors.delete(seq);
-    const failure = error && describeFailure(segment.unit(index), error);
-    const ended: Ended = { seq, outcome, ...segment.record(index), failure };
-    tally.add(ended);
-    options.onEnded?.(ended, segment.unit(index));
-    return true;
   }
 
   /** Ends the run early: what is in flight ends, the rest is skipped. */
@@ -291,7 +255,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   function snapshot(): Snapshot {
     const { done, failed, unknown } = counters.read();
     const total = totalNow();
-    const held = ended ? "ending" : gates.find((gate) => gate.reason !== undefined)?.reason;
+    const held = ended ? "ending" : admission.reason;
     return {
       ended: done + failed + unknown,
       earlier: tally.earlier,
@@ -346,11 +310,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function describeFailure(unit: unknown, error: PlainError): Ended["failure"] {
-  const at = (unit as { at?: unknown } | null)?.at;
-  return { ...(typeof at === "string" && { at }), sql: describeUnit(unit), ...error };
 }
 
 function onAbort(signal: AbortSignal | undefined, then: () => void): void {

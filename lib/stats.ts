@@ -22,8 +22,8 @@ export class Counters {
     this.#int32 = new Int32Array(this.shared);
   }
 
-  add(lane: number, counter: Counter): void {
-    Atomics.add(this.#int32, lane * laneLength + names.indexOf(counter), 1);
+  add(lane: number, counter: Counter, count = 1): void {
+    Atomics.add(this.#int32, lane * laneLength + names.indexOf(counter), count);
   }
 
   /** Adds the lanes up. */

@@ -77,10 +77,7 @@ test("the README's commands for several machines run each query in one of the sh
   const all = [1, 2, 3];
   const ways: [command: string, environments: NodeJS.ProcessEnv[]][] = [
     [slurm!, all.map((id) => ({ SLURM_ARRAY_TASK_ID: `${id}`, SLURM_ARRAY_TASK_COUNT: "3" }))],
-    [
-      kubernetes.replace(help.includes("--ledger") ? "" : / --ledger \S+/, ""),
-      all.map((id) => ({ JOB_COMPLETION_INDEX: `${id - 1}` })),
-    ],
+    [kubernetes, all.map((id) => ({ JOB_COMPLETION_INDEX: `${id - 1}` }))],
   ];
   const { status } = await run(["-c", "command -v parallel"], { command: ["sh"] });
   if (status === 0) ways.push([parallel!.replace(/-S \S+ --workdir \S+/, "--will-cite"), [{}]]);

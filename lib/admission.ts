@@ -1,0 +1,50 @@
+/** How many of the released queries the workers may claim: what the gates decide. */
+import type { Backlog } from "./backlog.ts";
+import type { Gate } from "./options.ts";
+import type { Segment } from "./queue.ts";
+
+export class Admission {
+  readonly #gates: readonly Gate[];
+  readonly #backlog: Backlog<unknown>;
+  #admitted = 0;
+  #waiting = false;
+
+  constructor(gates: readonly Gate[], backlog: Backlog<unknown>) {
+    this.#gates = gates;
+    this.#backlog = backlog;
+  }
+
+  /** Why queries are held back just now. */
+  get reason(): string | undefined {
+    return this.#gates.find((gate) => gate.reason !== undefined)?.reason;
+  }
+
+  /** Takes note of a segment that is released; without gates, all of it can be claimed at once. */
+  release(segment: Segment): void {
+    this.#backlog.add(segment);
+    if (this.#gates.length === 0) segment.admit(segment.count);
+  }
+
+  /**
+   * Lets the workers claim as many queries as the gates allow when `ended` of them have ended.
+   *
+   * @returns whether they can claim more than before.
+   * @throws what a gate's `admitted()` rejects with.
+   */
+  async advance(ended: number, isOver: () => boolean): Promise<boolean> {
+    if (this.#gates.length === 0 || this.#waiting || isOver()) return false;
+    const count = Math.min(this.#backlog.released, ...this.#gates.map((gate) => Math.floor(gate.limit(ended))));
+    const seq = count > this.#admitted ? this.#backlog.seqAt(count) : undefined;
+    if (seq === undefined) return false;
+    this.#waiting = true;
+    try {
+      await Promise.all(this.#gates.map((gate) => gate.admitted?.(seq)));
+    } finally {
+      this.#waiting = false;
+    }
+    if (isOver()) return false;
+    this.#admitted = count;
+    this.#backlog.admit(count);
+    return true;
+  }
+}

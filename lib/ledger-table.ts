@@ -1,0 +1,107 @@
+/** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Connection, ConnectionOptions } from "mysql2";
+import { connect, execute, lastValue } from "./connection.ts";
+import { backoffMs, type DatabaseError, passes } from "./outcome.ts";
+
+export interface LedgerOptions {
+  readonly connectTimeoutMs: number;
+  /** Tells what a person should know. */
+  readonly log: (line: string) => void;
+}
+
+/**
+ * Creates the ledger's table where it is missing.
+ *
+ * @param name `table` or `database.table`; a name that has a dot or a backtick in it is quoted as in SQL.
+ * @returns its name as SQL, with its database.
+ * @throws Error when it cannot be used, with the reason.
+ */
+export async function openLedger(name: string, db: ConnectionOptions, options: LedgerOptions): Promise<string> {
+  const deadline = performance.now() + options.connectTimeoutMs;
+  for (let tries = 1; ; tries++) {
+    try {
+      const connection = await connect(db);
+      try {
+        const warning = await warningOf(connection);
+        const table = await prepare(name, connection);
+        if (warning) options.log(warning);
+        return table;
+      } finally {
+        connection.destroy();
+      }
+    } catch (error) {
+      const waitMs = backoffMs(tries);
+      if (passes(error as DatabaseError) && performance.now() + waitMs < deadline) await sleep(waitMs);
+      else
+        throw new Error(`Cannot use the ledger ${JSON.stringify(name)}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
+const columns = "seq bigint PRI, hash char, done_at timestamp";
+
+async function prepare(name: string, connection: Connection): Promise<string> {
+  const [, first, second] = /^(?:(`(?:[^`]|``)+`|[^`.]+)\.)?(`(?:[^`]|``)+`|[^`.]+)$/.exec(name) ?? [];
+  if (second === undefined) throw new Error("it must be TABLE or DATABASE.TABLE");
+  const database = first === undefined ? await lastValue(connection, "SELECT DATABASE()") : unquoted(first);
+  if (database === undefined || database === "null") throw new Error("name its database, too: DATABASE.TABLE");
+  const table = `${quoted(database)}.${quoted(unquoted(second))}`;
+  const from = (view: string) =>
+    `FROM information_schema.${view} t WHERE t.table_schema = ${literal(database)} AND t.table_name = ${literal(unquoted(second))}`;
+  const looks = () =>
+    lastValue(
+      connection,
+      `SELECT GROUP_CONCAT(CONCAT_WS(' ', column_name, data_type, NULLIF(column_key, '')) ORDER BY ordinal_position SEPARATOR ', ')
+      ${from("columns")} HAVING COUNT(*) > 0`,
+    );
+  // Not IF NOT EXISTS alone: whoever may not create tables may use one that is there.
+  const found = await looks();
+  if (found === undefined) {
+    await execute(
+      connection,
+      `CREATE TABLE IF NOT EXISTS ${table} (
+        seq BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+        hash CHAR(16) CHARACTER SET ascii NOT NULL,
+        done_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
+      ) ENGINE = InnoDB`,
+    );
+  }
+  const actual = found ?? (await looks());
+  if (actual !== columns) throw new Error(`it has the columns "${actual}" instead of "${columns}"`);
+  const engine = await lastValue(
+    connection,
+    `SELECT IF((SELECT transactions FROM information_schema.engines e WHERE e.engine = t.engine) = 'YES', '', t.engine)
+    ${from("tables")}`,
+  );
+  if (engine !== "") throw new Error(`it must have transactions: it is ${engine}`);
+  return table;
+}
+
+/** Names the tables that a rollback does not reach. */
+async function warningOf(connection: Connection): Promise<string | undefined> {
+  const names: string[] = [];
+  const onRow = ([table, engine]: unknown[]) => names.push(`${table} (${engine})`) > 0;
+  await execute(
+    connection,
+    `SELECT t.table_name, t.engine FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine
+    WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' AND e.transactions <> 'YES' ORDER BY 1`,
+    { onResult: () => onRow },
+  );
+  if (names.length === 0) return undefined;
+  const shown = names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${names.length - 10} more` : "");
+  return `warning: without transactions, what is done to them may be done twice: ${shown}`;
+}
+
+function unquoted(name: string): string {
+  return name.startsWith("`") ? name.slice(1, -1).replaceAll("``", "`") : name;
+}
+
+function quoted(name: string): string {
+  return `\`${name.replaceAll("`", "``")}\``;
+}
+
+/** A string as SQL, whatever the server's `sql_mode` makes of a backslash. */
+function literal(text: string): string {
+  return `CONVERT(X'${Buffer.from(text).toString("hex")}' USING utf8)`;
+}
