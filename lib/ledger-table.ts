@@ -1,27 +1,30 @@
 /** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
-import { connect, execute, lastValue } from "./connection.ts";
+import { connect, execute, type Host, lastValue } from "./connection.ts";
 import { backoffMs, type DatabaseError, passes } from "./outcome.ts";
 
 export interface LedgerOptions {
+  /** Where to connect to; empty when `db` alone says it. */
+  readonly hosts: readonly Host[];
   readonly connectTimeoutMs: number;
   /** Tells what a person should know. */
   readonly log: (line: string) => void;
 }
 
 /**
- * Creates the ledger's table where it is missing.
+ * Creates the ledger's table where it is missing, at the first of the hosts that answers.
  *
  * @param name `table` or `database.table`; a name that has a dot or a backtick in it is quoted as in SQL.
  * @returns its name as SQL, with its database.
  * @throws Error when it cannot be used, with the reason.
  */
 export async function openLedger(name: string, db: ConnectionOptions, options: LedgerOptions): Promise<string> {
-  const deadline = performance.now() + options.connectTimeoutMs;
+  const { hosts, connectTimeoutMs } = options;
+  const deadline = performance.now() + connectTimeoutMs;
   for (let tries = 1; ; tries++) {
     try {
-      const connection = await connect(db);
+      const connection = await connect({ ...db, ...hosts[(tries - 1) % hosts.length] });
       try {
         const warning = await warningOf(connection);
         const table = await prepare(name, connection);

@@ -68,7 +68,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   checkCount("workers", workers);
   const { threads = Math.min(workers, availableParallelism()), script, progress, idempotent = false } = options;
   const { retries = 10, connectTimeoutSeconds = 60, timeoutSeconds, maxFailures = Number.POSITIVE_INFINITY } = options;
-  const { batch = 1, ledger, shard, gates = [] } = options;
+  const { batch = 1, ledger, shard, gates = [], hosts = [] } = options;
   checkCount("threads", threads);
   checkCount("queries in a batch", batch);
   if (threads > workers) {
@@ -106,7 +106,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       myglobals,
       script: script === undefined ? undefined : String(script),
       counters: counters.shared,
-      hosts: (options.hosts ?? []).map(({ host, port }) => ({ host, port })),
+      hosts: hosts.map(({ host, port }) => ({ host, port })),
       retries,
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
@@ -187,7 +187,11 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     const { openLedger } = await import("./ledger-table.ts"); // it brings mysql2
     const log = (line: string) => progress?.log(line);
     try {
-      return await openLedger(name, myglobals.config.db, { connectTimeoutMs: connectTimeoutSeconds * 1000, log });
+      return await openLedger(name, myglobals.config.db, {
+        hosts,
+        connectTimeoutMs: connectTimeoutSeconds * 1000,
+        log,
+      });
     } catch (error) {
       throw new RunError(messageOf(error), summary(0));
     }
