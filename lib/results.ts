@@ -32,10 +32,14 @@ export class Results {
       error = { code: "THREAD_DIED", message: "Its thread died before it could say why" };
     }
     this.#errors.delete(seq);
-    const unit = segment.unit(index);
-    const ended = { seq, outcome, ...segment.record(index), failure: error && describeFailure(unit, error) };
+    const ended = {
+      seq,
+      outcome,
+      ...segment.record(index),
+      failure: error && describeFailure(segment.unit(index), error),
+    };
     this.tally.add(ended);
-    this.#onEnded?.(ended, unit);
+    this.#onEnded?.(ended, segment.unit(index));
     return true;
   }
 

@@ -1,11 +1,9 @@
 /** What makes myscript.ts a good command: where it runs, what it prints, how it is interrupted, how it ends. */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type ConnectionOptions } from "mysql2";
 import { nameOf } from "../connection.ts";
 import { type Gate, type Host, type Query, RunError, type Summary, type WorkOptions } from "../mp.ts";
-import { type DatabaseError, passes } from "../outcome.ts";
 import { createProgress, type Progress, printable } from "../progress.ts";
 import { resolveServer, type Server, UsageError } from "./config.ts";
 import { type Flags, help, parseFlags } from "./flags.ts";
@@ -13,9 +11,10 @@ import { loadGate, nearGate, rateGate } from "./gates.ts";
 import { readQueries, sessionStatement } from "./input.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import { Output } from "./output.ts";
-import { type Probe, probeServer } from "./probe.ts";
+import { reachServer } from "./probe.ts";
 import { reportLines } from "./report.ts";
 import { startSandbox } from "./sandbox.ts";
+import { watchSignals } from "./signals.ts";
 
 /** What the command line asks for. */
 export interface Command {
@@ -123,7 +122,7 @@ async function serverOf(
 ): Promise<ConnectionOptions> {
   if (server && dryRun) return { ...server.db, ...server.hosts[0] };
   if (server) {
-    const { db, where, version } = await reach(server, connectTimeoutSeconds, progress);
+    const { db, where, version } = await reachServer(server, connectTimeoutSeconds, progress.log);
     const carriers = plural(threads ?? Math.min(workers, availableParallelism()), "thread");
     if (!quiet) progress.log(`${where}, ${plural(workers, "worker")} on ${carriers}, server ${version}`);
     return db;
@@ -175,21 +174,6 @@ function given<Options extends object>(
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
 }
 
-/** Tries to reach the server until the time is up, as long as what stands in the way may pass. */
-async function reach(server: Server, timeoutSeconds: number, progress: Progress): Promise<Probe> {
-  const deadline = performance.now() + timeoutSeconds * 1000;
-  for (let tries = 0; ; tries++) {
-    const leftSeconds = () => (deadline - performance.now()) / 1000;
-    try {
-      return await probeServer(server, Math.max(leftSeconds(), 1));
-    } catch (error) {
-      if (!passes((error as Error).cause as DatabaseError) || leftSeconds() < 0.5) throw error;
-      if (tries === 0) progress.log(`${(error as Error).message}: trying again for up to ${timeoutSeconds} s`);
-      await sleep(500);
-    }
-  }
-}
-
 /** Reads the first query, so that a file that cannot be read ends the command before it starts anything. */
 async function begin(queries: AsyncGenerator<Query>): Promise<AsyncIterable<Query>> {
   const first = await queries.next();
@@ -218,39 +202,6 @@ async function* warned(
     }
     yield query;
   }
-}
-
-/** `npm start` passes on the Ctrl-C that the terminal has sent to all processes: it comes twice, and means one. */
-const onceMs = 200;
-
-/**
- * The first SIGINT or SIGTERM drains, the second interrupts what is in flight; SIGUSR2 shows what is in flight. A dry run has
- * nothing in flight, and ends at once.
- */
-function watchSignals(progress: Progress, dryRun: boolean) {
-  const drain = new AbortController();
-  const kill = new AbortController();
-  let status = 0;
-  let firstAt = 0;
-  for (const [signal, exitStatus] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-  ] as const) {
-    if (dryRun) continue;
-    process.on(signal, () => {
-      const isFirst = status === 0;
-      if (isFirst) firstAt = performance.now();
-      else if (kill.signal.aborted || performance.now() - firstAt < onceMs) return;
-      (isFirst ? drain : kill).abort();
-      const what = isFirst
-        ? "waiting for what is in flight; once more interrupts it"
-        : "interrupting what is in flight";
-      progress.log(`${signal}: ${what}`);
-      status ||= exitStatus;
-    });
-  }
-  process.on("SIGUSR2", progress.report);
-  return { drain, kill, status: () => status };
 }
 
 /** Writes rows to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */

@@ -1,4 +1,5 @@
 /** Whether the server is there and lets us in, before anything is started that needs it. */
+import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type ConnectionOptions, type RowDataPacket } from "mysql2/promise";
 import { type Host, nameOf } from "../connection.ts";
 import { type DatabaseError, passes } from "../outcome.ts";
@@ -11,6 +12,21 @@ export interface Probe {
   readonly where: string;
   /** Such as `10.11.19-MariaDB`. */
   readonly version: string;
+}
+
+/** As `probeServer()`, but again and again until the time is up, as long as what stands in the way may pass. */
+export async function reachServer(server: Server, timeoutSeconds: number, log: (line: string) => void): Promise<Probe> {
+  const deadline = performance.now() + timeoutSeconds * 1000;
+  for (let tries = 0; ; tries++) {
+    const leftSeconds = () => (deadline - performance.now()) / 1000;
+    try {
+      return await probeServer(server, Math.max(leftSeconds(), 1));
+    } catch (error) {
+      if (!passes((error as Error).cause as DatabaseError) || leftSeconds() < 0.5) throw error;
+      if (tries === 0) log(`${(error as Error).message}: trying again for up to ${timeoutSeconds} s`);
+      await sleep(500);
+    }
+  }
 }
 
 /** How long one host may take to answer while there are others. */
