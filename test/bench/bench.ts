@@ -20,7 +20,7 @@ import type { Contestant } from "./contestants.ts";
 import { killRunning, measure, quiet, type Run } from "./measure.ts";
 import { compare, figures, type Ratio, type Runs } from "./ratios.ts";
 import { memoryTable, ratioTable, rules, workTable } from "./report.ts";
-import { native, runtimes } from "./runtime.ts";
+import { here, native, runtimes } from "./runtime.ts";
 import { startServer } from "./server.ts";
 import { spread } from "./statistics.ts";
 import { type Place, type Work, works } from "./works.ts";
@@ -153,13 +153,13 @@ function drawChart(): string {
     [...runs].flatMap(([name, each]) => {
       if (native && name.endsWith(native.name)) return []; // the same again
       const middle = spread(each.map((run) => run && value(run)));
-      return middle ? [{ name, value: middle.median }] : [];
+      return middle ? [{ name: name.replace(/, Node .*/, ""), value: middle.median }] : [];
     });
   const rate = bars(figures.rate["per second, work phase"]!).sort((a, b) => b.value - a.value);
   const cpu = bars(figures.cpu["processor time, work phase"]!).sort((a, b) => a.value - b.value);
   return chart(
     [
-      { title: "SELECTs by primary key: queries per second (longer is better)", bars: rate },
+      { title: `SELECTs by primary key, ${here.name}: queries per second (longer is better)`, bars: rate },
       { title: "Processor time of the client per query, in µs (shorter is better)", bars: cpu },
     ],
     "myscript",
