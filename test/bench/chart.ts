@@ -26,6 +26,7 @@ export function chart(panels: readonly Panel[], ours: string): string {
     return part;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top + 10}" width="${width}" role="img">
+<title>${escapeText(ours)} beside its peers</title>
 <style>
 svg { color: #1f2328; font-size: 13px; font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
 text { fill: currentColor }
