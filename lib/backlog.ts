@@ -122,13 +122,19 @@ export class Backlog<Thread> {
     }
   }
 
-  /** Ends every query that no worker has claimed, as `skipped` or, when it may have run, as `unknown`. `claimer` is a number that no worker has. */
-  skipRest(claimer: number): void {
+  /**
+   * Ends every query that no worker has claimed, as `skipped` or, when it may have run, as `unknown`.
+   *
+   * @param claimer a number that no worker has.
+   * @param onUnknown is told the seq of each that is unknown.
+   */
+  skipRest(claimer: number, onUnknown: (seq: number) => void): void {
     for (const { segment } of this.#live) {
       segment.rewind();
       for (let index = segment.claimAny(claimer); index >= 0; index = segment.claimAny(claimer)) {
-        const { tries } = segment.record(index); // above 0, a thread that died may have sent it
-        segment.end(index, tries > 0 ? "unknown" : "skipped", 0, 0);
+        const mayHaveRun = segment.mayHaveRun(index);
+        if (mayHaveRun) onUnknown(segment.seq(index));
+        segment.end(index, mayHaveRun ? "unknown" : "skipped", 0, 0);
       }
     }
   }

@@ -1,11 +1,11 @@
 /** Several queries in one round trip, as one text of several statements, with the outcomes that each would have alone. */
-import { connectionIn, execute, interrupt } from "./connection.ts";
+import { connectionIn, execute } from "./connection.ts";
 import { type DatabaseError, verdictOf } from "./outcome.ts";
 import { rowEncoder } from "./rows.ts";
-import { end, fail, run } from "./run.ts";
+import { end, fail, giveUp, run } from "./run.ts";
 import { mustReopen, open, type Script, type Session } from "./session.ts";
 import { canShare, textOf } from "./statement.ts";
-import { addRows, type Claim, claimNow, counters, data, inFlight, isDraining, killGraceMs } from "./thread.ts";
+import { addRows, type Claim, claimNow, data, inFlight, isDraining } from "./thread.ts";
 
 /** Claims up to `most` queries that can go together, beginning with `first`, and perhaps one more that cannot. */
 export function claimBatch(worker: number, first: Claim, most: number): { together: Claim[]; alone?: Claim } {
@@ -26,7 +26,9 @@ export async function runBatch(
 ): Promise<Session | undefined> {
   let session: Session | undefined = opened;
   let rest = claims;
-  while (rest.length > 1 && session) {
+  let mayHaveRun = false;
+  let cause: unknown;
+  while (rest.length > 1 && session && !isDraining()) {
     const sent: Claim[] = rest;
     const start = performance.now();
     const output = { rows: 0 }; // of the query that is being answered
@@ -38,29 +40,29 @@ export async function runBatch(
       });
       if (answered < sent.length) throw new Error("The server gave fewer results than there were queries");
       return session;
-    } catch (cause) {
+    } catch (thrown) {
+      cause = thrown;
       rest = sent.slice(answered);
       const error = cause as DatabaseError;
-      if (mustReopen(worker, error)) {
+      if (mustReopen(worker, session, error)) {
         connectionIn(session.connection)?.destroy();
-        session = await open(worker, script);
+        session = isDraining() ? undefined : await open(worker, script);
       }
       const verdict = verdictOf(error);
-      if (verdict === "unknown" && (!data.idempotent || !session || isDraining() || output.rows > 0)) {
+      if (verdict === "unknown" && (!data.idempotent || output.rows > 0)) {
         for (const claim of rest) fail(worker, claim, "unknown", start, cause); // each of them may have run
         return session;
       }
+      mayHaveRun ||= verdict === "unknown";
       // With rows of it on their way, another try would give them twice.
-      if (verdict === "failed" || output.rows > 0) fail(worker, rest.shift()!, "failed", start, cause);
-      else {
-        counters.add(worker, "retries");
-        if (session) session = await run(worker, rest.shift()!, session, script);
-      }
+      if (verdict === "failed" || output.rows > 0 || data.retries === 0) {
+        fail(worker, rest.shift()!, mayHaveRun ? "unknown" : "failed", start, cause);
+      } else if (session && !isDraining()) session = await run(worker, rest.shift()!, session, script, mayHaveRun, 1);
     }
   }
   for (const claim of rest) {
-    if (session) session = await run(worker, claim, session, script);
-    else end(worker, claim, "skipped", performance.now(), 0);
+    if (session && !isDraining()) session = await run(worker, claim, session, script, mayHaveRun);
+    else giveUp(worker, claim, mayHaveRun, performance.now(), cause);
   }
   return session;
 }
@@ -74,22 +76,14 @@ async function attemptAll(
   done: (rows: number) => void,
 ): Promise<void> {
   const connection = connectionIn(session.connection)!;
+  const addTry = (at: number) => claims[at]?.segment.addTry(claims[at].index);
   inFlight.set(worker, connection);
-  let interrupting: Promise<void> | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  const limit = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      interrupting = interrupt([connection], killGraceMs);
-    }, data.timeoutMs);
-  };
-  if (data.timeoutMs) limit();
-  for (const { segment, index } of claims) segment.addTry(index);
+  addTry(0);
   try {
     await execute(connection, claims.map(({ segment, index }) => textOf(segment.unit(index))).join(";\n"), {
-      onDone(_, rows) {
-        if (data.timeoutMs) limit();
+      onDone(at, rows) {
         done(rows);
+        addTry(at + 1);
       },
       ...(data.rows && {
         onResult(at: number, fields: Parameters<typeof rowEncoder>[1]) {
@@ -102,12 +96,7 @@ async function attemptAll(
         },
       }),
     });
-  } catch (error) {
-    if (interrupting && error instanceof Error) error.message += ` (time limit of ${data.timeoutMs! / 1000} s)`;
-    throw error;
   } finally {
     inFlight.delete(worker);
-    clearTimeout(timer);
-    await interrupting;
   }
 }

@@ -111,8 +111,12 @@ class Execution {
   }
 
   #take(result: unknown): void {
-    if (!this.#isRow) this.#rows += (result as { affectedRows: number }).affectedRows;
-    else {
+    if (!this.#isRow) {
+      const { affectedRows, serverStatus } = result as { affectedRows: number; serverStatus: number };
+      this.#rows += affectedRows;
+      if (serverStatus & inTransactionFlag) openTransactions.add(this.#connection);
+      else openTransactions.delete(this.#connection);
+    } else {
       this.#rows++;
       if (this.#sink?.(result as unknown[]) === false) this.#connection.pause();
     }
@@ -141,6 +145,15 @@ class Execution {
   }
 }
 
+/** SERVER_STATUS_IN_TRANS */
+const inTransactionFlag = 1;
+const openTransactions = new WeakSet<Connection>();
+
+/** Whether the last statement without rows has left a transaction open. */
+export function isInTransaction(connection: Connection): boolean {
+  return openTransactions.has(connection);
+}
+
 /** Runs a text of one or more statements, and returns the last value of the last row that any of them returned. */
 export async function lastValue(connection: Connection, text: string): Promise<string | undefined> {
   let last: string | undefined;
@@ -160,9 +173,26 @@ function resultsOf(command: unknown): number {
 function send(connection: Connection, query: Query, wantsRows: boolean): ReturnType<Connection["query"]> {
   const { sql, values } = typeof query === "string" ? { sql: query, values: undefined } : query;
   if (wantsRows) {
-    return connection.query({ sql: values ? connection.format(sql, [...values]) : sql, rowsAsArray: true });
+    return connection.query({ sql: values ? connection.format(sql, values.map(literal)) : sql, rowsAsArray: true });
   }
   return values ? connection.execute(sql, values as (string | null)[]) : connection.query(sql);
+}
+
+/** A value for `format()` that means the same in every `sql_mode` and the same as in a prepared statement. */
+function literal(value: unknown): unknown {
+  if (value === undefined) throw new TypeError("A value must not be undefined: give null");
+  if (typeof value === "bigint") return mysql.raw(String(value));
+  if (typeof value === "object" && value !== null && !(value instanceof Date) && !Buffer.isBuffer(value)) {
+    return literal(JSON.stringify(value));
+  }
+  // Whether a backslash escapes depends on NO_BACKSLASH_ESCAPES.
+  if (typeof value !== "string" || !/[\\'\0-\x1f]/.test(value)) return value;
+  return mysql.raw(`_utf8mb4 X'${Buffer.from(value).toString("hex")}'`);
+}
+
+/** Ends a connection at once: what it is running is rejected with `error`. */
+export function sever(connection: Connection, error: Error): void {
+  streamOf(connection).destroy(error);
 }
 
 /**
@@ -218,7 +248,7 @@ async function interruptAt(connections: [Connection, ...Connection[]], graceMs: 
   const [first] = connections;
   const closing = setTimeout(() => {
     const error = Object.assign(new Error(`No answer within ${graceMs / 1000} s of KILL QUERY`), { code: "ETIMEDOUT" });
-    for (const connection of connections) streamOf(connection).destroy(error);
+    for (const connection of connections) sever(connection, error);
   }, graceMs);
   closing.unref();
   try {
@@ -229,10 +259,8 @@ async function interruptAt(connections: [Connection, ...Connection[]], graceMs: 
     const killer = await connect(options);
     for (const { threadId } of connections) await execute(killer, `KILL QUERY ${threadId}`).catch(() => {}); // it is gone
     killer.destroy();
-  } catch {
-    return; // nobody can tell the server: the connections are closed when the time is up
-  }
-  // It may have come too late, when the query had just ended: what it would hit then is this, and not the next query.
+  } catch {} // nobody can tell the server: unless the query ends by itself, its connection is closed when the time is up
+  // KILL QUERY may come too late, when the query has just ended: what it hits then is this, and not the next query.
   await Promise.all(connections.map((connection) => execute(connection, "DO 0").catch(() => {})));
   clearTimeout(closing);
 }

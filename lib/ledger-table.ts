@@ -1,13 +1,15 @@
 /** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
-import { connect, execute, type Host, lastValue } from "./connection.ts";
+import { connect, execute, type Host, lastValue, sever } from "./connection.ts";
 import { backoffMs, type DatabaseError, passes } from "./outcome.ts";
 
 export interface LedgerOptions {
   /** Where to connect to; empty when `db` alone says it. */
   readonly hosts: readonly Host[];
   readonly connectTimeoutMs: number;
+  /** Ends the waiting for a server or a lock. */
+  readonly signal: AbortSignal | undefined;
   /** Tells what a person should know. */
   readonly log: (line: string) => void;
 }
@@ -20,22 +22,28 @@ export interface LedgerOptions {
  * @throws Error when it cannot be used, with the reason.
  */
 export async function openLedger(name: string, db: ConnectionOptions, options: LedgerOptions): Promise<string> {
-  const { hosts, connectTimeoutMs } = options;
+  const { hosts, connectTimeoutMs, signal, log } = options;
   const deadline = performance.now() + connectTimeoutMs;
   for (let tries = 1; ; tries++) {
     try {
       const connection = await connect({ ...db, ...hosts[(tries - 1) % hosts.length] });
+      const interrupt = () => sever(connection, new Error("interrupted"));
+      signal?.addEventListener("abort", interrupt);
       try {
+        if (signal?.aborted) throw new Error("interrupted");
         const warning = await warningOf(connection);
-        const table = await prepare(name, connection);
-        if (warning) options.log(warning);
+        const table = await prepare(name, connection, log);
+        if (warning) log(warning);
         return table;
       } finally {
+        signal?.removeEventListener("abort", interrupt);
         connection.destroy();
       }
     } catch (error) {
       const waitMs = backoffMs(tries);
-      if (passes(error as DatabaseError) && performance.now() + waitMs < deadline) await sleep(waitMs);
+      if (tries < hosts.length && !signal?.aborted) continue; // another one may do
+      if (passes(error as DatabaseError) && !signal?.aborted && performance.now() + waitMs < deadline)
+        await sleep(waitMs);
       else
         throw new Error(`Cannot use the ledger ${JSON.stringify(name)}: ${(error as Error).message}`, { cause: error });
     }
@@ -44,7 +52,7 @@ export async function openLedger(name: string, db: ConnectionOptions, options: L
 
 const columns = "seq bigint PRI, hash char, done_at timestamp";
 
-async function prepare(name: string, connection: Connection): Promise<string> {
+async function prepare(name: string, connection: Connection, log: (line: string) => void): Promise<string> {
   const [, first, second] = /^(?:(`(?:[^`]|``)+`|[^`.]+)\.)?(`(?:[^`]|``)+`|[^`.]+)$/.exec(name) ?? [];
   if (second === undefined) throw new Error("it must be TABLE or DATABASE.TABLE");
   const database = first === undefined ? await lastValue(connection, "SELECT DATABASE()") : unquoted(first);
@@ -69,6 +77,7 @@ async function prepare(name: string, connection: Connection): Promise<string> {
         done_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
       ) ENGINE = InnoDB`,
     );
+    log(`the ledger ${table} is new`);
   }
   const actual = found ?? (await looks());
   if (actual !== columns) throw new Error(`it has the columns "${actual}" instead of "${columns}"`);
@@ -78,6 +87,9 @@ async function prepare(name: string, connection: Connection): Promise<string> {
     ${from("tables")}`,
   );
   if (engine !== "") throw new Error(`it must have transactions: it is ${engine}`);
+  // Whether each query may do what it needs to.
+  await execute(connection, `INSERT INTO ${table} (seq, hash) SELECT 0, '' FROM DUAL WHERE FALSE`);
+  await execute(connection, `SELECT hash FROM ${table} WHERE seq = 0 LOCK IN SHARE MODE`);
   return table;
 }
 

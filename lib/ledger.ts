@@ -22,7 +22,7 @@ import { checkOneStatement, execute, lastValue, type ResultListener } from "./co
 import { hashOf } from "./hash.ts";
 import { type DatabaseError, isLost } from "./outcome.ts";
 import type { Query } from "./queue.ts";
-import { canShare, keepsTransaction, textOf, transactionControl } from "./statement.ts";
+import { canShare, isAtomic, keepsTransaction, textOf, transactionControl } from "./statement.ts";
 
 /** What is known of a try, should its connection be lost. */
 export interface Trial {
@@ -40,10 +40,13 @@ export function newTrial(): Trial {
   return { inserted: false, elsewhere: false, loose: false, selfCommitted: false };
 }
 
-/** The ledger has another query under this seq. */
-export class ChangedInput extends Error {
-  readonly code = "CHANGED_INPUT";
+/** The run cannot go on: the ledger has another query under this seq, or is not there any more. */
+export class LedgerError extends Error {
+  readonly code = "LEDGER";
 }
+
+/** Errors of the ledger's own statements that do not pass: privileges, columns, the table itself. */
+const ledgerGone = new Set<number | undefined>([1044, 1054, 1142, 1143, 1146]);
 
 const start = "START TRANSACTION";
 const commit = "COMMIT";
@@ -58,7 +61,7 @@ const skimming = new WeakSet<Connection>();
  *
  * @param table its name as SQL.
  * @returns the number of rows that the query returned or changed, 0 when the ledger had it.
- * @throws ChangedInput when the ledger has another query under this seq.
+ * @throws LedgerError when the ledger has another query under this seq, or cannot be used any more.
  */
 export async function executeOnce(
   connection: Connection,
@@ -107,13 +110,16 @@ export async function executeOnce(
     return rows;
   } catch (cause) {
     const error = cause as DatabaseError;
-    if (cause instanceof ChangedInput) throw cause;
+    if (cause instanceof LedgerError) throw cause;
     if (isLost(error)) throw trial.loose ? undecided(error) : cause;
-    const isWaiting = answering === insert || (answering === look && !trial.loose);
-    trial.elsewhere = isWaiting && error.errno === 1205; // ER_LOCK_WAIT_TIMEOUT
+    const asksFirst = answering === insert || (answering === look && !trial.loose);
+    // ER_LOCK_WAIT_TIMEOUT, or the time limit: it is another session's query that takes so long.
+    trial.elsewhere = asksFirst && (error.errno === 1205 || error.errno === 1317);
     const asksLedger = answering === commit || (answering === insert && error.errno === 1062); // ER_DUP_ENTRY
     let known: string | undefined;
+    let isPartlyDone = false;
     try {
+      if (trial.loose && !isAtomic(query)) isPartlyDone = !(await isInside());
       if (asksLedger) known = await lastValue(connection, `ROLLBACK;${look}`);
       else await execute(connection, "ROLLBACK");
     } catch (failure) {
@@ -122,7 +128,24 @@ export async function executeOnce(
     }
     if (known === hash && answering === commit) return rows;
     if (known !== undefined) return doneBefore(known);
-    throw trial.loose && ran ? undecided(error, "It ran, but is not in the ledger: ") : cause;
+    if ((answering === insert || answering === look) && ledgerGone.has(error.errno)) {
+      throw new LedgerError(`Cannot go on: the ledger cannot be used any more: ${error.message}`);
+    }
+    if (trial.loose && ran) throw undecided(error, "It ran, but is not in the ledger: ");
+    if (isPartlyDone) throw undecided(error, "It may have committed a part: ");
+    if (trial.elsewhere) throw Object.assign(new Error(error.message), { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 });
+    throw cause;
+  }
+
+  /** Whether the transaction that was begun for the query is still open. */
+  function isInside(): Promise<boolean> {
+    return execute(connection, release).then(
+      () => true,
+      (error: DatabaseError) => {
+        if (error.errno !== 1305) throw error; // "SAVEPOINT does not exist"
+        return false;
+      },
+    );
   }
 
   /** Sends statements in one round trip; `answering` tells which of them failed. */
@@ -148,14 +171,14 @@ export async function executeOnce(
     try {
       await send(release, insert, commit);
     } catch (error) {
-      if (answering !== release || (error as DatabaseError).errno !== 1305) throw error; // "SAVEPOINT does not exist"
+      if (answering !== release || (error as DatabaseError).errno !== 1305) throw error; // as above
       trial.selfCommitted = true;
       await send(insert, commit);
     }
   }
 
   function doneBefore(known: string): number {
-    if (known !== hash) throw new ChangedInput(`Cannot go on: query ${seq} is not the one in the ledger ${table}`);
+    if (known !== hash) throw new LedgerError(`Cannot go on: query ${seq} is not the one in the ledger ${table}`);
     skimming.add(connection);
     return 0;
   }

@@ -4,6 +4,7 @@
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
 import { availableParallelism } from "node:os";
+import { inspect } from "node:util";
 import { Admission } from "./admission.ts";
 import { Backlog } from "./backlog.ts";
 import { startFeed } from "./feed.ts";
@@ -27,8 +28,8 @@ export class RunError extends Error {
   /** How far it came. */
   readonly summary: Summary;
 
-  constructor(message: string, summary: Summary) {
-    super(message);
+  constructor(message: string, summary: Summary, cause?: unknown) {
+    super(message, { cause });
     this.name = "RunError";
     this.summary = summary;
   }
@@ -71,6 +72,10 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const { batch = 1, ledger, shard, gates = [], hosts = [] } = options;
   checkCount("threads", threads);
   checkCount("queries in a batch", batch);
+  checkNumber("retries", retries, 0);
+  checkNumber("maxFailures", maxFailures, 1, Number.POSITIVE_INFINITY);
+  checkNumber("connectTimeoutSeconds", connectTimeoutSeconds, 0.001);
+  if (timeoutSeconds !== undefined) checkNumber("timeoutSeconds", timeoutSeconds, 0.001);
   if (threads > workers) {
     throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
   }
@@ -82,12 +87,13 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const counters = new Counters(workers);
   const backlog = new Backlog<Thread>();
   const admission = new Admission(gates, backlog);
-  const results = new Results(options.onEnded);
+  const results = new Results(options.onEnded, (error) => stop(messageOf(error), error));
   const { tally } = results;
   const rowsOnTheWay = new Set<Promise<void>>();
+  checkQueue(queue);
   const length = lengthOf(queue);
   let sourceEnded = false;
-  let ended: { reason: string; error: boolean } | undefined; // early
+  let ended: { reason: string; error: unknown } | undefined; // early
   let finish = () => {};
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
@@ -131,7 +137,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const kill = () => {
     drain();
     pool.broadcast({ type: "kill" });
-    setTimeout(() => pool.terminate(), killMs).unref();
+    setTimeout(() => pool.terminate("the server did not answer when it was interrupted"), killMs).unref();
   };
   const feed = startFeed(queue, {
     ahead: () => backlog.open.length,
@@ -144,7 +150,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       sourceEnded = !ended; // when it was not stopped before
       look();
     },
-    (error) => stop(messageOf(error), true),
+    (error) => stop(messageOf(error), error),
   );
   onAbort(options.signal, drain);
   onAbort(options.killSignal, kill);
@@ -156,7 +162,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   await Promise.all(rowsOnTheWay);
   progress?.update(snapshot());
   progress?.stop();
-  if (ended?.error) throw new RunError(ended.reason, summary(pool.connected));
+  if (ended?.error) throw new RunError(ended.reason, summary(pool.connected), ended.error);
   return summary(pool.connected);
 
   function announce(segment: Segment, thread: Thread): void {
@@ -167,15 +173,17 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   function receive(thread: Thread, message: FromThread): void {
     if (message.type === "rows") takeRows(thread, message.lines);
     else if (message.type === "left") backlog.leave(message.id, thread);
-    else if (message.type === "refused") stop(message.reason, true);
-    else if (message.type === "error") results.explain(message.seq, message.error);
+    else if (message.type === "refused") {
+      if (ended && ended.reason !== message.reason) progress?.log(message.reason);
+      stop(message.reason, new Error(message.reason));
+    } else if (message.type === "error") results.explain(message.seq, message.error);
     look(); // an idle worker is one, too: it may be out of queries
   }
 
   function takeRows(thread: Thread, lines: Uint8Array): void {
     const { length: bytes } = lines; // it may be transferred away
     const taking = (async () => options.onRows?.(lines))()
-      .catch((error) => stop(`Cannot take the rows: ${messageOf(error)}`, true))
+      .catch((error) => stop(`Cannot take the rows: ${messageOf(error)}`, error))
       .then(() => {
         thread.send({ type: "taken", bytes });
         rowsOnTheWay.delete(taking);
@@ -190,10 +198,11 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       return await openLedger(name, myglobals.config.db, {
         hosts,
         connectTimeoutMs: connectTimeoutSeconds * 1000,
+        signal: options.signal,
         log,
       });
     } catch (error) {
-      throw new RunError(messageOf(error), summary(0));
+      throw new RunError(messageOf(error), summary(0), error);
     }
   }
 
@@ -210,6 +219,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
 
   function select(seq: number, unit: unknown): boolean {
     if (!isOurs(seq)) return false;
+    if (script === undefined) checkQuery(seq, unit);
     const outcome = options.earlier?.(seq, unit);
     if (outcome === undefined) return true;
     tally.addEarlier(outcome);
@@ -228,7 +238,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       .advance(tally.ended, () => ended !== undefined)
       .then(
         (isMore) => isMore && pool.broadcast({ type: "admitted" }),
-        (error) => stop(messageOf(error), true),
+        (error) => stop(messageOf(error), error),
       );
   }
 
@@ -245,12 +255,15 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   }
 
   /** Ends the run early: what is in flight ends, the rest is skipped. */
-  function stop(reason: string, error = false): void {
+  function stop(reason: string, error?: unknown): void {
     if (ended) return;
     ended = { reason, error };
     const unreleased = feed.stop();
     if (unreleased) backlog.add(unreleased);
-    backlog.skipRest(workers + 1);
+    backlog.skipRest(workers + 1, (seq) => {
+      counters.add(0, "unknown");
+      results.explain(seq, { code: "THREAD_DIED", message: "Its thread died, and the run ends" });
+    });
     pool.retire();
     pool.broadcast({ type: "drain" });
     setImmediate(look); // not at once: it may be looking just now
@@ -324,6 +337,28 @@ function onAbort(signal: AbortSignal | undefined, then: () => void): void {
 function checkCount(name: string, value: number): void {
   if (Number.isInteger(value) && value > 0) return;
   throw new RangeError(`Cannot start ${value} ${name}: the number of ${name} must be a positive integer`);
+}
+
+/** The range of a timer, in seconds. */
+const longestSeconds = 2_147_483;
+
+function checkNumber(name: string, value: number, least: number, most = longestSeconds): void {
+  if (value >= least && value <= most) return;
+  throw new RangeError(`Cannot take ${value} for ${name}: it must be between ${least} and ${most}`);
+}
+
+function checkQueue(queue: unknown): void {
+  const { [Symbol.iterator]: iterator, [Symbol.asyncIterator]: asyncIterator } = Object(queue);
+  if (typeof queue !== "string" && (iterator || asyncIterator)) return;
+  const what = queue instanceof Promise ? "a promise: await it" : inspect(queue, { depth: 0 });
+  throw new TypeError(`Cannot read the queries: they must come from an iterable or async iterable, not from ${what}`);
+}
+
+function checkQuery(seq: number, unit: unknown): void {
+  if (typeof unit === "string" || typeof (unit as { sql?: unknown } | null)?.sql === "string") return;
+  throw new TypeError(
+    `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}`,
+  );
 }
 
 function lengthOf(queue: Source<unknown>): number | undefined {

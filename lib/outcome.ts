@@ -36,6 +36,14 @@ const retried = new Set([
   9007, // TiDB: a write conflict
 ]);
 
+/** Errors after which the server closes the connection. */
+const closing = new Set<number | undefined>([
+  1053, // ER_SERVER_SHUTDOWN
+  1153, // ER_NET_PACKET_TOO_LARGE
+  1927, // ER_CONNECTION_KILLED
+  4031, // ER_CLIENT_INTERACTION_TIMEOUT
+]);
+
 /** Errors of connecting that pass by themselves. */
 const connectRetried = new Set<string | number | undefined>([
   1040, // ER_CON_COUNT_ERROR: too many connections
@@ -62,6 +70,7 @@ export function verdictOf(error: DatabaseError): Verdict {
     if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED
     // A Galera node that lost the others while it was committing: they may have got it.
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
+    if (error.errno === 4031) return "reconnect"; // ER_CLIENT_INTERACTION_TIMEOUT: it was closed while it was idle
     if (error.errno === 1290 && !isReadOnly(error)) return "failed"; // some other option, such as secure_file_priv
     return retried.has(error.errno) ? "retry" : "failed";
   }
@@ -75,7 +84,7 @@ export function verdictOf(error: DatabaseError): Verdict {
 
 /** Whether the connection that met this error is of no more use. */
 export function isLost(error: DatabaseError): boolean {
-  return error.fatal === true || error.errno === 1927 || error.errno === 1053;
+  return error.fatal === true || closing.has(error.errno);
 }
 
 /** Whether the server refuses to write, whatever the query: a replica, or a failover. */

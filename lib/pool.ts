@@ -36,6 +36,7 @@ export class Pool {
   readonly #connected = new Set<number>();
   readonly #gone = new Set<number>();
   readonly #hostsAway = new Set<string>();
+  #endedBecause: string | undefined;
   #waiting = false;
   #deaths = 0;
   #finishedAtDeath = 0;
@@ -78,7 +79,9 @@ export class Pool {
     this.#ending = true;
   }
 
-  terminate(): void {
+  /** Ends the threads at once; `why` is what those hear who ask what became of their queries. */
+  terminate(why?: string): void {
+    this.#endedBecause = why;
     for (const thread of this.#threads.keys()) thread.terminate();
   }
 
@@ -105,7 +108,7 @@ export class Pool {
     });
     const exited = new Promise<void>((resolve) => {
       worker.on("exit", (code) => {
-        this.#bury(thread, cause ?? `it ended with exit code ${code}`);
+        this.#bury(thread, cause ?? this.#endedBecause ?? `it ended with exit code ${code}`);
         resolve();
       });
     });

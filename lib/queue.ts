@@ -31,6 +31,9 @@ export function outcomeOf(state: number): Outcome | undefined {
   return outcomes[-1 - state];
 }
 
+/** Is added to a record's tries. */
+const mayHaveRunFlag = 1 << 24;
+
 const headerBytes = 24;
 const recordBytes = 40;
 /** Places of the header, in Int32 numbers. */
@@ -122,8 +125,10 @@ export class Segment {
     Atomics.store(this.#int32, this.#stateAt(index), -1 - outcomes.indexOf(outcome));
   }
 
-  /** Gives back a query whose claimer is gone; after the next `rewind()` it can be claimed again. */
-  reopen(index: number): void {
+  /** Gives back a query whose claimer is gone or has given up; after the next `rewind()` it can be claimed again. */
+  reopen(index: number, mayHaveRun: boolean): void {
+    const at = this.#stateAt(index) + 1;
+    this.#int32[at] = (this.#int32[at]! % mayHaveRunFlag) + (mayHaveRun ? mayHaveRunFlag : 0);
     Atomics.store(this.#int32, this.#stateAt(index), pending);
   }
 
@@ -137,10 +142,15 @@ export class Segment {
     this.#int32[this.#stateAt(index) + 1]! += 1;
   }
 
+  /** Whether an earlier claimer of the query may have run it. */
+  mayHaveRun(index: number): boolean {
+    return this.#int32[this.#stateAt(index) + 1]! >= mayHaveRunFlag;
+  }
+
   record(index: number): { tries: number; start: number; durationMs: number; rows: number } {
     const at = this.#timesAt(index);
     return {
-      tries: this.#int32[this.#stateAt(index) + 1]!,
+      tries: this.#int32[this.#stateAt(index) + 1]! % mayHaveRunFlag,
       start: this.#float64[at]!,
       durationMs: this.#float64[at + 1]!,
       rows: this.#float64[at + 2]!,

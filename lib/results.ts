@@ -5,17 +5,22 @@ import { describeUnit, type Outcome, type Segment } from "./queue.ts";
 import { type Ended, Tally } from "./stats.ts";
 import type { PlainError } from "./thread.ts";
 
-/** How long after a thread's death its last messages may still come. */
-const messagesMs = 1000;
+/** How long the message about a query that has failed may be on its way, before its thread must have died. */
+const messageMs = 1000;
+/** What was in flight when so many threads died is not run again. */
+const deathsSurvived = 2;
 
 export class Results {
   readonly tally = new Tally();
   readonly #onEnded: ((ended: Ended, unit: unknown) => void) | undefined;
+  readonly #onError: (error: unknown) => void;
   readonly #errors = new Map<number, PlainError>(); // by seq, until the query's record is read
-  #diedAt = Number.NEGATIVE_INFINITY;
+  readonly #missing = new Map<number, number>(); // by seq, since when its message is waited for
 
-  constructor(onEnded?: (ended: Ended, unit: unknown) => void) {
+  /** `onEnded` may throw: `onError` is told. */
+  constructor(onEnded: ((ended: Ended, unit: unknown) => void) | undefined, onError: (error: unknown) => void) {
     this.#onEnded = onEnded;
+    this.#onError = onError;
   }
 
   /** Notes why a query failed or is unknown. */
@@ -28,10 +33,13 @@ export class Results {
     const seq = segment.seq(index);
     let error = this.#errors.get(seq);
     if (!error && (outcome === "failed" || outcome === "unknown")) {
-      if (performance.now() - this.#diedAt > messagesMs) return false;
-      error = { code: "THREAD_DIED", message: "Its thread died before it could say why" };
+      const since = this.#missing.get(seq) ?? performance.now();
+      this.#missing.set(seq, since);
+      if (performance.now() - since < messageMs) return false;
+      error = threadDied("before it could say why");
     }
     this.#errors.delete(seq);
+    this.#missing.delete(seq);
     const ended = {
       seq,
       outcome,
@@ -39,7 +47,11 @@ export class Results {
       failure: error && describeFailure(segment.unit(index), error),
     };
     this.tally.add(ended);
-    this.#onEnded?.(ended, segment.unit(index));
+    try {
+      this.#onEnded?.(ended, segment.unit(index));
+    } catch (thrown) {
+      this.#onError(thrown);
+    }
     return true;
   }
 
@@ -49,20 +61,24 @@ export class Results {
    * @returns how many it ended.
    */
   bury(thread: Thread, cause: string, backlog: Backlog<Thread>, canRunAgain: (unit: unknown) => boolean): number {
-    this.#diedAt = performance.now();
     backlog.forget(thread);
     let count = 0;
     for (const { segment, index, worker } of backlog.inFlight()) {
       if (!thread.workers.includes(worker)) continue;
-      if (canRunAgain(segment.unit(index))) segment.reopen(index);
+      if (segment.record(index).tries <= deathsSurvived && canRunAgain(segment.unit(index)))
+        segment.reopen(index, true);
       else {
-        this.explain(segment.seq(index), { code: "THREAD_DIED", message: `Its thread died: ${cause}` });
+        this.explain(segment.seq(index), threadDied(cause));
         segment.end(index, "unknown", Date.now() - segment.record(index).start, 0);
         count++;
       }
     }
     return count;
   }
+}
+
+function threadDied(cause: string): PlainError {
+  return { code: "THREAD_DIED", message: `Its thread died: ${cause}` };
 }
 
 function describeFailure(unit: unknown, error: PlainError): Ended["failure"] {

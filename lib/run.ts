@@ -1,11 +1,19 @@
 /** One query, from its claim to its outcome: trying, trying again, interrupting.       (worker side) */
 import type { Connection } from "mysql2";
-import { checkOneStatement, connectionIn, execute, interrupt, type ResultListener } from "./connection.ts";
-import { ChangedInput, executeOnce, isRecorded, newTrial, type Trial } from "./ledger.ts";
-import { backoffMs, type DatabaseError, verdictOf } from "./outcome.ts";
+import {
+  checkOneStatement,
+  connectionIn,
+  execute,
+  interrupt,
+  isInTransaction,
+  type ResultListener,
+} from "./connection.ts";
+import { executeOnce, isRecorded, LedgerError, newTrial, type Trial } from "./ledger.ts";
+import { backoffMs, type DatabaseError, type Verdict, verdictOf } from "./outcome.ts";
 import type { Outcome, Query } from "./queue.ts";
 import { rowEncoder } from "./rows.ts";
 import { keep, mustReopen, open, type Script, type Session } from "./session.ts";
+import { isAtomic, lastingStatement } from "./statement.ts";
 import {
   addRows,
   type Claim,
@@ -25,14 +33,26 @@ interface Output extends Trial {
   rows: number;
 }
 
-/** Runs one query to its outcome; returns the session to go on with, or `undefined` when there is none to be had. */
-export async function run(worker: number, claim: Claim, opened: Session, script: Script): Promise<Session | undefined> {
+/**
+ * Runs one query to its outcome; returns the session to go on with, or `undefined` when there is none to be had.
+ *
+ * @param triesBefore how often it has been sent together with others, each time to be sent again.
+ */
+export async function run(
+  worker: number,
+  claim: Claim,
+  opened: Session,
+  script: Script,
+  mayHaveRunBefore = claim.segment.mayHaveRun(claim.index),
+  triesBefore = 0,
+): Promise<Session | undefined> {
   const start = performance.now();
   const output: Output = { rows: 0, ...newTrial() };
-  let mayHaveRun = claim.segment.record(claim.index).tries > 0; // a thread that died may have sent it
+  let mayHaveRun = mayHaveRunBefore;
   let session: Session | undefined = opened;
   let cause: unknown;
-  for (let tries = 1; session; tries++) {
+  if (triesBefore > 0) await pause(backoffMs(triesBefore));
+  for (let tries = 1 + triesBefore; session && !(tries > 1 && isDraining()); tries++) {
     session = await keep(worker, session, script);
     if (!session) break;
     claim.segment.addTry(claim.index);
@@ -45,18 +65,16 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
       cause = thrown;
       const error = cause as DatabaseError;
       const connection = connectionIn(session.connection);
-      if (mustReopen(worker, error)) {
+      if (mustReopen(worker, session, error)) {
         connection?.destroy();
         session = undefined;
       } else if (connection && script.workerDo) await execute(connection, "ROLLBACK").catch(() => {}); // what it left open
       const verdict = script.workerDo ? verdictOfUnit(error) : verdictOf(error);
       // What inserts its ledger row has found that no earlier try has run.
       mayHaveRun = verdict === "unknown" || (mayHaveRun && !output.inserted);
-      const isHarmless = data.idempotent || (data.ledger !== undefined && !output.loose);
-      const again = verdict === "unknown" ? isHarmless : verdict !== "failed";
       // With rows of it on their way, another try would give them twice.
-      if (!again || output.rows > 0 || (tries > data.retries && !output.elsewhere)) {
-        if (error instanceof ChangedInput) post({ type: "refused", reason: error.message });
+      if (!canRunAgain(claim, verdict, output, script) || (tries > data.retries && !output.elsewhere)) {
+        if (error instanceof LedgerError) post({ type: "refused", reason: error.message });
         if (mayHaveRun && data.ledger !== undefined) {
           session ??= await open(worker, script);
           const recorded = session && (await lookUp(claim, session, data.ledger));
@@ -71,15 +89,29 @@ export async function run(worker: number, claim: Claim, opened: Session, script:
         return session ?? open(worker, script);
       }
       if (verdict === "retry") await pause(backoffMs(tries));
-      if (isDraining()) break;
-      session ??= await open(worker, script);
-      counters.add(worker, "retries");
+      if (!isDraining()) session ??= await open(worker, script);
     }
   }
-  // The run ends before it could be tried again.
-  if (mayHaveRun) fail(worker, claim, "unknown", start, cause ?? new Error("Its thread died"));
-  else end(worker, claim, "skipped", start, 0);
+  giveUp(worker, claim, mayHaveRun, start, cause);
   return session;
+}
+
+/** Whether a query is to be sent again after a failed try. */
+function canRunAgain({ segment, index }: Claim, verdict: Verdict, output: Output, { workerDo }: Script): boolean {
+  if (verdict === "failed" || output.rows > 0) return false;
+  if (data.idempotent) return true;
+  if (verdict === "unknown") return data.ledger !== undefined && !output.loose;
+  // The server has not applied the statement that failed; of a compound one it may have applied others. The ledger has seen to that.
+  return (
+    verdict === "reconnect" || workerDo !== undefined || data.ledger !== undefined || isAtomic(segment.unit(index))
+  );
+}
+
+/** A claimed query that this worker cannot run any more: another one may, unless the run ends. */
+export function giveUp(worker: number, claim: Claim, mayHaveRun: boolean, start: number, cause?: unknown): void {
+  if (!isDraining()) claim.segment.reopen(claim.index, mayHaveRun);
+  else if (mayHaveRun) fail(worker, claim, "unknown", start, cause ?? new Error("Its thread died"));
+  else end(worker, claim, "skipped", start, 0);
 }
 
 /** Whether the ledger has a query; `undefined` when it does not answer. */
@@ -133,7 +165,12 @@ async function attempt(
     }
     const seq = segment.seq(index);
     const listener = data.rows ? rowListener(seq, connection!, output) : none;
-    if (data.ledger === undefined) return await execute(connection!, unit as Query, listener);
+    if (data.ledger === undefined) {
+      const rows = await execute(connection!, unit as Query, listener);
+      session.lasting ??= lastingStatement(unit);
+      session.inTransaction = isInTransaction(connection!);
+      return rows;
+    }
     return await executeOnce(connection!, unit as Query, data.ledger, seq, output, listener);
   } catch (error) {
     if (interrupting && error instanceof Error) error.message += ` (time limit of ${data.timeoutMs! / 1000} s)`;

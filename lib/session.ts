@@ -14,6 +14,10 @@ export interface Session {
   readonly connection: unknown;
   /** It is not to the worker's own host: when to try that one, and how often this was done. */
   away?: { until: number; tries: number };
+  /** A statement such as `USE`, whose effect would be lost with the connection. */
+  lasting?: string | undefined;
+  /** A transaction that a query has begun is open. */
+  inTransaction?: boolean;
 }
 
 /** How long one host may take to let a worker in while there are others, or another try. */
@@ -72,15 +76,15 @@ export async function open(worker: number, { workerInit }: Script): Promise<Sess
 /** The worker's session, or another one when its connection was lost while it was idle. */
 export async function keep(worker: number, session: Session, script: Script): Promise<Session | undefined> {
   if (!isClosed(session.connection)) return session;
-  leave(worker, new Error("Connection lost"));
+  leave(worker, session, new Error("Connection lost"));
   return open(worker, script);
 }
 
 /** Whether a worker that met this error is to open a new connection: its own is lost, or another host is the better one. */
-export function mustReopen(worker: number, error: DatabaseError): boolean {
+export function mustReopen(worker: number, session: Session, error: DatabaseError): boolean {
   const isBetterElsewhere = data.hosts.length > 1 && (isUnready(error) || isReadOnly(error)); // with one, it can only wait
   if (!isLost(error) && !isBetterElsewhere) return false;
-  leave(worker, error);
+  leave(worker, session, error);
   const place = places.get(worker)!;
   if (isReadOnly(error)) place.home = place.next; // a replica may stay one: no use in coming back
   return true;
@@ -90,6 +94,7 @@ export function mustReopen(worker: number, error: DatabaseError): boolean {
 export async function goHome(worker: number, session: Session, { workerInit }: Script): Promise<Session> {
   const old = connectionIn(session.connection);
   const { away } = session;
+  if (session.lasting || session.inTransaction) return session;
   if (!away || !old || isDraining() || performance.now() < away.until) return session;
   const place = places.get(worker)!;
   const host = place.ring[place.home % place.ring.length];
@@ -117,7 +122,9 @@ function stay(tries: number): Session["away"] & {} {
   return { until: performance.now() + backoffMs(6 + tries, homeBackoffMs), tries }; // from some seconds on
 }
 
-function leave(worker: number, cause: unknown): void {
+function leave(worker: number, { lasting, inTransaction }: Session, cause: unknown): void {
+  const lost = lasting ? `what ${lasting} has set` : inTransaction ? "a transaction that was open" : undefined;
+  if (lost) post({ type: "refused", reason: `Cannot go on: a connection was lost, and with it ${lost}` });
   const { ring, next } = places.get(worker)!;
   refuse(worker, ring[(next - 1) % ring.length], cause);
 }

@@ -26,16 +26,55 @@ export function keepsTransaction(unit: unknown): boolean {
   return keeping.test(sqlOf(unit));
 }
 
-/** The statement of a query that begins or ends transactions or locks, such as `COMMIT`. */
+/**
+ * Whether the server applies a query as a whole or not at all. Of CALL and other compound statements, each inner statement
+ * commits by itself.
+ */
+export function isAtomic(unit: unknown): boolean {
+  return atomic.test(sqlOf(unit));
+}
+
+/**
+ * Names a statement that means something to its connection only, by its first words in upper case, such as `SET` or
+ * `LOCK TABLES`; undefined for any other. It may be conditional: `/*!40101 SET …`.
+ */
+export function sessionStatement(unit: unknown): string | undefined {
+  return session.exec(sqlOf(unit))?.[1]?.replace(/\s+/g, " ").toUpperCase();
+}
+
+/** Names a statement whose effect is lost with its connection, transactions left aside; undefined for any other. */
+export function lastingStatement(unit: unknown): string | undefined {
+  const statement = sessionStatement(unit);
+  return statement && !/^(?:BEGIN|START|COMMIT|ROLLBACK|RELEASE|SAVEPOINT|XA|UNLOCK)/.test(statement)
+    ? statement
+    : undefined;
+}
+
+/** Names a statement that begins or ends transactions or locks, such as `COMMIT`; undefined for any other. */
 export function transactionControl(unit: unknown): string | undefined {
-  return control.exec(sqlOf(unit))?.[1]?.replace(/\s+/g, " ").toUpperCase();
+  const statement = sessionStatement(unit);
+  return statement && /^(?:BEGIN|START|COMMIT|ROLLBACK|RELEASE|SAVEPOINT|XA|(?:UN)?LOCK|FLUSH|BACKUP)/.test(statement)
+    ? statement
+    : undefined;
 }
 
 /** Blanks and comments, except those that the server executes. */
 const before = "^(?:\\s|(?:#|--(?=\\s))[^\\n]*\\n|/\\*(?!M?!)(?:[^*]|\\*(?!/))*\\*/)*";
-const keeping = new RegExp(`${before}(?:SELECT|INSERT|REPLACE|UPDATE|DELETE|DO|WITH|VALUES)\\b`, "i");
-const control = new RegExp(
-  `${before}(BEGIN(?!\\s+NOT\\b)|START\\s+TRANSACTION|COMMIT|ROLLBACK|(?:RELEASE\\s+)?SAVEPOINT|XA|(?:UN)?LOCK\\s+TABLES?)\\b`,
+const queries = "SELECT|INSERT|REPLACE|UPDATE|DELETE|DO|WITH|VALUES";
+const keeping = new RegExp(`${before}(?:${queries})\\b`, "i");
+const atomic = new RegExp(
+  `${before}\\(*\\s*(?:${queries}|ALTER|ANALYZE|CREATE|DROP|LOAD|OPTIMIZE|RENAME|SET|SHOW|TRUNCATE|USE)\\b`,
+  "i",
+);
+const session = new RegExp(
+  `${before}(?:/\\*M?!\\d*\\s*)?(${[
+    "USE",
+    "SET(?!\\s+(?:(?:@@)?(?:GLOBAL|PERSIST|PERSIST_ONLY)|PASSWORD|DEFAULT\\s+ROLE|STATEMENT)\\b)",
+    "BEGIN(?!\\s+NOT\\b)|START\\s+TRANSACTION|COMMIT|ROLLBACK|(?:RELEASE\\s+)?SAVEPOINT|XA",
+    "(?:UN)?LOCK\\s+(?:TABLES?|INSTANCE)|FLUSH\\s+TABLES?\\s+WITH\\s+READ\\s+LOCK|BACKUP\\s+(?:STAGE|(?:UN)?LOCK)",
+    "(?:CREATE(?:\\s+OR\\s+REPLACE)?|DROP)\\s+TEMPORARY\\s+\\w+|HANDLER",
+    "PREPARE|EXECUTE(?!\\s+IMMEDIATE\\b)|(?:DEALLOCATE|DROP)\\s+PREPARE",
+  ].join("|")})\\b`,
   "i",
 );
 

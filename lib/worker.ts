@@ -10,9 +10,9 @@ import { close, connect, connectionIn, execute, type Host } from "./connection.t
 import { myglobals } from "./myglobals.ts";
 import type { Query } from "./queue.ts";
 import { exactValues } from "./rows.ts";
-import { run } from "./run.ts";
+import { giveUp, run } from "./run.ts";
 import { goHome, open, type Script } from "./session.ts";
-import { claimNext, data, hangUp, listen, post } from "./thread.ts";
+import { claimNext, data, hangUp, isDraining, listen, post } from "./thread.ts";
 
 /**
  * Runs once in each worker, before its first query, and when it needs another connection. What it returns is given to
@@ -49,13 +49,21 @@ async function work(worker: number): Promise<void> {
     session = await goHome(worker, session, script);
     const claim = await claimNext(worker);
     if (!claim) break;
-    if (data.batch === 1 || script.workerDo) {
+    // A time limit is for one query: with several on their way, it could interrupt the next one.
+    if (data.batch === 1 || data.timeoutMs || script.workerDo) {
       session = await run(worker, claim, session, script);
       continue;
     }
     const { together, alone } = claimBatch(worker, claim, data.batch);
     session = await runBatch(worker, together, session, script);
-    if (alone && session) session = await run(worker, alone, session, script);
+    if (alone && session && !isDraining()) session = await run(worker, alone, session, script);
+    else if (alone) giveUp(worker, alone, false, performance.now());
+  }
+  if (session?.inTransaction) {
+    post({
+      type: "refused",
+      reason: `A transaction was left open: what worker ${worker} has run in it is rolled back`,
+    });
   }
   const connection = connectionIn(session?.connection);
   if (connection) await close(connection);

@@ -20,7 +20,9 @@ test("Backlog.collect() visits each ended query once, and again when the visitor
   assert.deepEqual(seen, ["0 done"]);
   assert.equal(backlog.empty, false);
   segment.end(segment.claim(1), "failed", 1, 1);
-  backlog.skipRest(9);
+  const unknown: number[] = [];
+  backlog.skipRest(9, (seq) => unknown.push(seq));
+  assert.deepEqual(unknown, []);
   collect(true);
   assert.deepEqual(seen, ["0 done", "1 failed", "2 skipped"]);
   assert.equal(backlog.empty, true);
@@ -66,7 +68,7 @@ test("Backlog.collect() names a segment to be announced again when a query in it
     backlog.collect(() => true),
     [],
   );
-  segment.reopen(1);
+  segment.reopen(1, true);
   assert.deepEqual(
     backlog.collect(() => true),
     [segment],
@@ -81,6 +83,10 @@ test("Backlog.collect() names a segment to be announced again when a query in it
       [2, 1],
     ],
   );
+  segment.reopen(1, true);
+  const unknown: number[] = [];
+  backlog.skipRest(9, (seq) => unknown.push(seq));
+  assert.deepEqual(unknown, [segment.seq(1)], "it may have run");
 });
 
 test("Backlog.admit() admits in the order of release, over the bounds of segments", () => {

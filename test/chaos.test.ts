@@ -422,3 +422,30 @@ async function connectTo(path: string): Promise<net.Socket> {
   await once(socket, "data"); // the server's greeting, or its refusal
   return socket;
 }
+
+test("doWork() tells why each unit failed while threads die", async () => {
+  const units = Array.from({ length: 4000 }, (_, n) => (n === 1000 ? "exit" : "fail"));
+  const script = new URL("./scripts/die.ts", import.meta.url);
+  const reasons = new Map<string, number>();
+  const onEnded = ({ failure }: Ended) => reasons.set(failure!.code, (reasons.get(failure!.code) ?? 0) + 1);
+  const { failed, unknown } = await doWork(units, 32, { threads: 4, script, onEnded });
+  assert.equal(failed + unknown, 4000);
+  assert.equal(reasons.get("THREAD_DIED"), unknown);
+  assert.equal(reasons.get("Error"), failed);
+});
+
+test("doWork() with idempotent gives up a unit that ends one thread after the other, and runs the others", async () => {
+  const script = new URL("./scripts/die.ts", import.meta.url);
+  const { done, unknown } = await doWork(["exit", ...Array<string>(300).fill("x")], 1, { script, idempotent: true });
+  assert.deepEqual([done, unknown], [300, 1]);
+});
+
+test("doWork() ends when it is interrupted while a dead thread's unit waits to be run again", async () => {
+  const script = new URL("./scripts/die.ts", import.meta.url);
+  const interruption = new AbortController();
+  let ended = 0;
+  const onEnded = () => ++ended === 1000 && interruption.abort();
+  const options = { script, idempotent: true, signal: interruption.signal, onEnded };
+  const { total, done, unknown, skipped } = await doWork(["exit", ...Array<string>(3000).fill("x")], 1, options);
+  assert.deepEqual([total, done + unknown + skipped, unknown], [3001, 3001, 1]);
+});

@@ -8,8 +8,9 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import fc from "fast-check";
 import mysql from "mysql2/promise";
-import { type FileQuery, readQueries, sessionStatement } from "../lib/command/input.ts";
+import { type FileQuery, readQueries } from "../lib/command/input.ts";
 import { type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
+import { sessionStatement } from "../lib/statement.ts";
 
 let sandbox: Sandbox;
 let server: mysql.Connection;

@@ -360,7 +360,7 @@ test("doWork() refuses a ledger for a script's own workerDo() in one line", asyn
   const error = await doWork([{ name: "a" }], 2, { ledger, script, progress }).catch((error: unknown) => error);
   assert.ok(error instanceof RunError);
   assert.equal(error.message, "Cannot use a ledger with a workerDo() of the script's own: it runs SQL queries");
-  assert.deepEqual([error.summary.skipped, lines], [1, []]);
+  assert.deepEqual([error.summary.skipped, lines], [1, ["the ledger `myscript`.`ledger` is new"]]);
 });
 
 test("doWork() needs no right to create a ledger that is there", async () => {
@@ -379,6 +379,7 @@ test("doWork() with a ledger names the tables that have no transactions", async 
   const lines: string[] = [];
   await doWork(["DO 0"], 1, { ledger, progress: { ...silent, log: (line) => void lines.push(line) } });
   assert.deepEqual(lines, [
+    "the ledger `myscript`.`ledger` is new",
     "warning: without transactions, what is done to them may be done twice: fast (MEMORY), old (MyISAM)",
   ]);
   await sql("DROP TABLE old, fast");

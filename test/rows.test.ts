@@ -333,3 +333,19 @@ function peakOf(pid: number): number | undefined {
     return undefined; // it has ended
   }
 }
+
+test("onRows does not depend on sql_mode for what the values are", async () => {
+  const values = ["a\\b", "it's", "\\' ), ('injected') -- ", '\0\n\t\x1a"', "é𝄞", '{"a":"\\\\"}'];
+  for (const mode of ["NO_BACKSLASH_ESCAPES", "ANSI_QUOTES", ""]) {
+    await server.root.query("SET GLOBAL sql_mode = ?", [mode]);
+    const { rows } = await collect(
+      values.map((value) => ({ sql: "SELECT ? AS v", values: [value] })),
+      { workers: 1 },
+    );
+    assert.deepEqual(
+      rows.map((line) => JSON.parse(line).row.v),
+      values,
+      mode,
+    );
+  }
+});

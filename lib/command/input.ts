@@ -33,27 +33,6 @@ export async function* readQueries(
   for (const file of files) yield* file === "-" ? split(stdin, "stdin") : split(createReadStream(file), file);
 }
 
-/**
- * Names a statement that only makes sense on one connection, by its first words in upper case, such as `SET` or
- * `LOCK TABLES`; undefined for any other. The text begins with the statement, or with what makes it conditional:
- * `/*!40101 SET …`.
- */
-export function sessionStatement(sql: string): string | undefined {
-  return sessionPattern.exec(sql)?.[1]?.replace(/\s+/g, " ").toUpperCase();
-}
-
-const sessionPattern = new RegExp(
-  `^\\s*(?:/\\*M?!\\d*\\s*)?(${[
-    "USE",
-    "SET(?!\\s+(?:(?:@@)?(?:GLOBAL|PERSIST|PERSIST_ONLY)|PASSWORD|DEFAULT\\s+ROLE|STATEMENT)\\b)",
-    "BEGIN(?!\\s+NOT\\b)|START\\s+TRANSACTION|COMMIT|ROLLBACK|(?:RELEASE\\s+)?SAVEPOINT|XA",
-    "(?:UN)?LOCK\\s+(?:TABLES?|INSTANCE)|FLUSH\\s+TABLES?\\s+WITH\\s+READ\\s+LOCK|BACKUP\\s+(?:STAGE|(?:UN)?LOCK)",
-    "(?:CREATE(?:\\s+OR\\s+REPLACE)?|DROP)\\s+TEMPORARY\\s+\\w+|HANDLER",
-    "PREPARE|EXECUTE(?!\\s+IMMEDIATE\\b)|(?:DEALLOCATE|DROP)\\s+PREPARE",
-  ].join("|")})\\b`,
-  "i",
-);
-
 async function checkReadable(file: string): Promise<void> {
   try {
     await access(file, constants.R_OK);

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export function workerInit(): void {}
 
 export async function workerDo(unit: string): Promise<void> {
+  if (unit === "fail") throw new Error("the true reason");
   await sleep(2);
   if (unit === "exit") process.exit(7);
   if (unit === "throw") {
