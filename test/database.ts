@@ -32,13 +32,12 @@ export async function useDatabase(args: string[] = []): Promise<Database> {
   return {
     db: sandbox.db,
     kill() {
-      connection.destroy();
       if (server) server.kill("SIGKILL");
       else process.kill(sandbox.pid, "SIGKILL");
     },
     async restart() {
-      await connection.query("SHUTDOWN").catch(() => {}); // where it is up
-      connection.destroy();
+      // Where it is up. The connection is not destroyed: whatever waits for an answer on it would wait for ever.
+      await connection.query("SHUTDOWN").catch(() => {});
       server = spawnServer();
       connection = await open();
     },
