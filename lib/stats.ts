@@ -152,13 +152,15 @@ const smallestMs = 0.001;
 export class Histogram {
   readonly #buckets: number[] = [];
   #count = 0;
+  #min = Number.POSITIVE_INFINITY;
   #max = 0;
 
   add(ms: number): void {
     const bucket = Math.max(0, Math.ceil(Math.log(ms / smallestMs) / Math.log(growth)));
     this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1;
     this.#count++;
-    if (ms > this.#max) this.#max = ms;
+    this.#min = Math.min(this.#min, ms);
+    this.#max = Math.max(this.#max, ms);
   }
 
   /** The duration that `percent` of all stay within; 0 when there are none. */
@@ -167,8 +169,9 @@ export class Histogram {
     let seen = 0;
     for (const [bucket, count] of this.#buckets.entries()) {
       seen += count ?? 0;
+      if (seen < rank || seen === 0) continue;
       // The middle of the bucket, on the scale that the buckets are equal on.
-      if (seen >= rank && seen > 0) return Math.min(this.#max, smallestMs * growth ** (bucket - 0.5));
+      return Math.max(this.#min, Math.min(this.#max, smallestMs * growth ** (bucket - 0.5)));
     }
     return 0;
   }

@@ -375,7 +375,7 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
         ["--ssl-mode", "on"],
         '--ssl-mode must be DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY, not "on"',
       ],
-      [["--ssl-ca", "missing.pem"], 'Cannot use --ssl-ca "missing.pem": ENOENT: no such file or directory'],
+      [["--ssl-ca", "missing.pem"], 'Cannot use --ssl-ca "missing.pem": no such file or directory'],
       [
         ["-D", "nowhere"],
         /^Cannot connect to app@.*\/nowhere: Access denied for user 'app'@'%' to database 'nowhere'$/,

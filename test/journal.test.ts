@@ -241,7 +241,7 @@ test("openJournal() refuses an existing log without resume, and what is no job l
   }
   await assert.rejects(openJournal("/dev/null", anew), isUsage("Cannot use /dev/null: it is not a file"));
   const path = join(directory, "none", "log");
-  await assert.rejects(openJournal(path, anew), isUsage(`Cannot use ${path}: ENOENT: no such file or directory`));
+  await assert.rejects(openJournal(path, anew), isUsage(`Cannot use ${path}: no such file or directory`));
 });
 
 test("openJournal() refuses a log that another run uses, also by another name, until that is closed or killed", async () => {
@@ -298,7 +298,7 @@ test("Journal.releaseTo() rejects from the moment the disk is full, and the log 
     encoding: "utf8",
     env: { ...process.env, TSX_DISABLE_CACHE: "1" },
   });
-  assert.deepEqual(JSON.parse(stdout || stderr), Array(2).fill(`Cannot write ${path}: EFBIG: file too large`));
+  assert.deepEqual(JSON.parse(stdout || stderr), Array(2).fill(`Cannot write ${path}: file too large`));
   const journal = await openJournal(path, resume);
   assert.equal(journal.earlier(1, "DO 1"), "done");
   await journal.close();
@@ -316,7 +316,7 @@ test("Journal.close() rejects when the last of the log cannot be written", async
     encoding: "utf8",
     env: { ...process.env, TSX_DISABLE_CACHE: "1" },
   });
-  assert.equal(stdout, `Cannot write ${path}: EFBIG: file too large\n`);
+  assert.equal(stdout, `Cannot write ${path}: file too large\n`);
 });
 
 test("openJournal() reads 1,000,000 lines in a few bytes a query", async () => {

@@ -10,6 +10,7 @@ import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
 import type { Host } from "../connection.ts";
+import { why } from "./explain.ts";
 import { readOptionFile } from "./option-file.ts";
 
 /** What the person who runs the command has to put right, in one line; the exit status is 2. */
@@ -217,8 +218,8 @@ function readCertificate(picked: Picked | undefined): string | undefined {
     new X509Certificate(pem);
     return pem;
   } catch (error) {
-    const { code = "", message } = error as NodeJS.ErrnoException;
-    const reason = code.startsWith("ERR_") ? "it holds no certificate in PEM format" : message.split(", ")[0];
+    const { code = "" } = error as NodeJS.ErrnoException;
+    const reason = code.startsWith("ERR_") ? "it holds no certificate in PEM format" : why(error);
     throw new UsageError(`Cannot use ${picked.name} ${JSON.stringify(picked.value)}: ${reason}`, { cause: error });
   }
 }

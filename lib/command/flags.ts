@@ -43,7 +43,7 @@ Gently
 Output
       --rows               rows on stdout, as NDJSON: {"seq":12,"row":{...}}
       --json               the summary on stdout, as one line of JSON, after the rows
-  -q, --quiet              no bar and no summary, only what went wrong
+  -q, --quiet              no bar, and a summary only when something went wrong
       --help   --version
 
 Exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server;
@@ -166,8 +166,11 @@ export function parseFlags(args: readonly string[]): Flags {
 
 function parse(args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+    const { tokens, ...parsed } = parseArgs({ args: [...args], options, allowPositionals: true, tokens: true });
+    for (const token of tokens) if (token.kind === "option") rejectEquals(token);
+    return parsed;
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     const { code, message } = error as Error & { code?: string };
     const unknown = /^Unknown option '(-[^']*)'/.exec(message)?.[1];
     if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" && unknown) {
@@ -176,10 +179,23 @@ function parse(args: readonly string[]) {
     const [, option, problem] = /^Option '(?:-\w, )?(--?[\w-]+)[^']*' ?(.*)/s.exec(message) ?? [];
     if (problem?.startsWith("argument missing")) throw new UsageError(`${option} needs a value`);
     if (problem?.startsWith("does not take")) throw new UsageError(`${option} takes no value`);
+    const number = args.findIndex((arg, index) => index > 0 && /^-[.\d]/.test(arg) && args[index - 1] === option);
+    if (problem?.includes("ambiguous") && number > 0) {
+      // Its check says what is right.
+      const joined = attached(option!).replace("VALUE", () => args[number]!);
+      return parse(args.toSpliced(number - 1, 2, joined));
+    }
     if (problem?.includes("ambiguous"))
       throw new UsageError(`${option} needs a value: one that begins with "-" is given as ${attached(option!)}`);
     throw new UsageError(message.split("\n")[0]!, { cause: error });
   }
+}
+
+/** `-j=2` is the value "=2" to getopt and its kind, and to nobody else. */
+function rejectEquals({ name, rawName, value }: { name: string; rawName: string; value?: string | undefined }): void {
+  if (rawName.startsWith("--") || !value?.startsWith("=")) return;
+  const meant = printable(value.slice(1));
+  throw new UsageError(`${rawName}=${meant} has one "=" too many: write ${rawName} ${meant} or --${name}=${meant}`);
 }
 
 function suggest(unknown: string): string {

@@ -8,6 +8,8 @@
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
 import { access, constants, stat } from "node:fs/promises";
+import { UsageError } from "./config.ts";
+import { why } from "./explain.ts";
 
 /** A query and the `file:line` of its first line. */
 export interface FileQuery {
@@ -20,7 +22,7 @@ export interface FileQuery {
  * without blanks and comments before them. It carries out `DELIMITER`, and takes a line `USE name` for a query, as the
  * client does. A backslash in quotes escapes: a server with NO_BACKSLASH_ESCAPES needs files that have none there.
  *
- * @throws Error before the first query, naming the file, when one cannot be read. Naming file and line: for text that
+ * @throws UsageError before the first query, naming the file, when one cannot be read. Naming file and line: for text that
  * is not UTF-8; for a quote or comment without an end (the file was cut short, and the client would send what there is,
  * such as a DELETE without its WHERE) or without a clear one; for DELIMITER without its argument, or inside a query;
  * for the client's other commands, such as `source` and `\c`.
@@ -36,10 +38,9 @@ export async function* readQueries(
 async function checkReadable(file: string): Promise<void> {
   try {
     await access(file, constants.R_OK);
-    if ((await stat(file)).isDirectory()) throw new Error("EISDIR: it is a directory");
+    if ((await stat(file)).isDirectory()) throw new Error("it is a directory");
   } catch (error) {
-    // Node says "ENOENT: no such file or directory, access 'name'".
-    throw new Error(`Cannot read ${file}: ${(error as Error).message.split(/: |, /)[1]}`, { cause: error });
+    throw new UsageError(`Cannot read ${file}: ${why(error)}`, { cause: error });
   }
 }
 
@@ -177,8 +178,8 @@ function decode(parts: Buffer[], name: string, line: number): string {
   return sql.slice(0, end);
 }
 
-function refusal(name: string, line: number, why: string): Error {
-  return new Error(`Cannot read ${name}:${line}: ${why}`);
+function refusal(name: string, line: number, what: string): UsageError {
+  return new UsageError(`Cannot read ${name}:${line}: ${what}`);
 }
 
 /** Cuts a stream after line ends, as the client does, so that nothing but quotes, comments and queries is cut. */

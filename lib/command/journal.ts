@@ -21,6 +21,7 @@ import { hashOf } from "../hash.ts";
 import { describeUnit, type Outcome } from "../queue.ts";
 import type { Ended } from "../stats.ts";
 import { UsageError } from "./config.ts";
+import { why } from "./explain.ts";
 import { openLocked } from "./lock.ts";
 
 const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
@@ -222,8 +223,8 @@ function lineOf(line: Line, hash = "", query = ""): string {
 
 const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
 
-/** Keeps a field on its line, as the mysql client does. */
-function escapeField(text = ""): string {
+/** Keeps a text on its line: a line break, a tab and a backslash are escaped as the mysql client does. */
+export function escapeField(text = ""): string {
   return text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!);
 }
 
@@ -327,8 +328,4 @@ async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path).catch(() => undefined);
   await directory?.sync().catch(() => {});
   await directory?.close();
-}
-
-function why(error: unknown): string {
-  return (error as Error).message.split(", ")[0]!;
 }

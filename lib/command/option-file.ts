@@ -7,6 +7,7 @@
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { why } from "./explain.ts";
 
 /** The name of an option as it is written, and its value if it has one. */
 export type Option = readonly [name: string, value: string | undefined];
@@ -61,8 +62,7 @@ function readLines(path: string): string[] {
       closeSync(file);
     }
   } catch (error) {
-    const [reason] = (error as Error).message.split(", "); // without the system call and its arguments
-    throw new Error(`Cannot use option file ${JSON.stringify(path)}: ${reason}`, { cause: error });
+    throw new Error(`Cannot use option file ${JSON.stringify(path)}: ${why(error)}`, { cause: error });
   }
 }
 

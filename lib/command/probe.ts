@@ -53,7 +53,7 @@ export async function probeServer({ db, hosts, tlsOptional }: Server, timeoutSec
       return { ...(await meet(candidate, tlsOptional, timeoutMs)), where: whereIs(db, hosts) };
     } catch (error) {
       if (!passes((cause ?? {}) as DatabaseError)) cause = error;
-      failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as mysql.QueryError)}`);
+      failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as mysql.QueryError, candidate)}`);
     }
   }
   throw new Error(`Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " "), { cause });
@@ -104,7 +104,8 @@ const reasons: Record<string, string> = {
   HANDSHAKE_NO_SSL_SUPPORT: "the server offers no TLS",
 };
 
-function reasonOf({ code, message }: mysql.QueryError): string {
+function reasonOf({ code, message }: mysql.QueryError, { host }: ConnectionOptions): string {
+  if (code === "ECONNREFUSED" && host === "localhost") return `${reasons[code]} (this is TCP; for a socket: -S)`;
   if (code === "HANDSHAKE_SSL_ERROR") return `TLS failed: ${message}`;
   return reasons[code] ?? message;
 }
