@@ -9,7 +9,7 @@ import { after, before, describe, test } from "node:test";
 import mysql from "mysql2/promise";
 import { help, options } from "../lib/command/flags.ts";
 import { startSandbox } from "../lib/command/sandbox.ts";
-import { type Ended, poll, type RunOptions, run, start, viaTsx } from "./run.ts";
+import { type Ended, poll, type RunOptions, run, start, viaNode, viaTsx } from "./run.ts";
 import { createAuthority, findFreePort, startServer, type TestServer } from "./server.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-cli-"));
@@ -257,11 +257,49 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.deepEqual(await counts("--resume"), [1, 3, 2, 1, 2]);
     assert.match(
       said,
-      /^2 of 3 queries done, 1 failed, in [\d.]+ s\nof these, 2 done, 1 failed in an earlier run\nto go on: the same command with --resume --retry-failed; [^\n]*\n$/m,
+      /^2 of 3 queries done, 1 failed, in [\d.]+ s\nof these, 2 done, 1 failed in an earlier run\nto go on: the same command with --resume --retry-failed\nwhat became of [^\n]*\n$/m,
     );
     await server.root.query("CREATE TABLE later (seq INT)");
     assert.deepEqual(await counts("--resume", "--retry-unknown"), [1, 3, 2, 1, 2]);
     assert.deepEqual(await counts("--resume", "--retry-failed"), [0, 3, 3, 0, 2]);
+    assert.doesNotMatch(said, /to go on/);
+  });
+
+  test("--resume shows what an earlier run has left unknown, and how to run it again", async () => {
+    const log = join(directory, "unknown.log");
+    const input = "DO 1; KILL CONNECTION_ID()";
+    const left = await cli([...at, "--joblog", log, "-j1", "-"], input);
+    const hint =
+      "what is unknown may have run: look first; the same command with --resume --retry-unknown runs those again";
+    const end = `${hint}\nwhat became of each query is in ${log}\n`;
+    assert.ok(left.stderr.endsWith(end), left.stderr);
+    const { status, stderr } = await cli([...at, "--joblog", log, "-j1", "--resume", "-"], input);
+    assert.match(
+      stderr,
+      /^of these, 1 done, 1 unknown in an earlier run\nquery 2, stdin:1 unknown\n {4}KILL CONNECTION_ID\(\)\nwhat is/m,
+    );
+    assert.ok(stderr.endsWith(end), stderr);
+    assert.equal(status, 3);
+    const changed = await cli([...at, "--joblog", log, "-j1", "--resume", "-"], "DO 2; DO 3");
+    assert.match(changed.stderr, /^(?:ended early|myscript): Cannot resume \S+: query 1 is not the one in the log/m);
+    assert.doesNotMatch(changed.stderr, /the same command/);
+    assert.equal(changed.status, 2);
+  });
+
+  test("--joblog on a full disk is exit status 1 and more, and is not said to have everything", async () => {
+    const log = join(directory, "full.log");
+    const input = `DO 1; ${"DO SLEEP(0.02);".repeat(2000)}`;
+    const { status, stderr } = await run([...viaNode, ...at, "--joblog", log, "-j1", "-"], {
+      command: ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh"],
+      env: { ...env, TSX_DISABLE_CACHE: "1" },
+      input,
+    });
+    assert.match(stderr, /^ended early: Cannot write \S+: file too large\b/m);
+    assert.match(
+      stderr,
+      /^to go on: the same command with --resume\nthe last that ended are not in \S+: they will be unknown\n$/m,
+    );
+    assert.equal(status, 1);
   });
 
   test("--ledger runs no query twice, and the same command goes on", async () => {
@@ -277,7 +315,8 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.deepEqual([again.status, done, rows, selfCommitted], [0, 2, 0, 0]);
     const changed = await cli([...at, "--ledger", "ledger", "-"], "UPDATE ledgered SET v = 9");
     assert.match(changed.stderr, /^ended early: Cannot go on: query 1 is not the one in the ledger `\w+`\.`ledger`$/m);
-    assert.equal(changed.status, 1);
+    assert.doesNotMatch(changed.stderr, /to go on/);
+    assert.equal(changed.status, 2);
     assertRefused(
       await cli([...at, "--ledger", "ledgered", "-"], "DO 1"),
       /^Cannot use the ledger "ledgered": it has the /,
@@ -375,6 +414,8 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
         ["--ssl-mode", "on"],
         '--ssl-mode must be DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY, not "on"',
       ],
+      [["--joblog", "no/such/place"], "Cannot use no/such/place: no such file or directory"],
+      [["--defaults-file", "missing.cnf"], 'Cannot use option file "missing.cnf": no such file or directory'],
       [["--ssl-ca", "missing.pem"], 'Cannot use --ssl-ca "missing.pem": no such file or directory'],
       [
         ["-D", "nowhere"],
@@ -425,7 +466,8 @@ test("myscript.ts, unedited, computes every row of a server that is named", asyn
 });
 
 test("myscript.ts, unedited, says so in one line where the table is missing, and ends", async () => {
-  assertRefused(await cli(at, ""), "Table 'myscript.myscript_orders' doesn't exist");
+  const missing = /^Table 'myscript\.myscript_orders' doesn't exist \(myscript\.ts:\d+:\d+\)$/;
+  assertRefused(await cli(at, ""), missing);
 });
 
 describe("myscript.ts with files", { concurrency: 2 }, () => {
@@ -461,13 +503,13 @@ describe("myscript.ts with files", { concurrency: 2 }, () => {
       assert.match(
         stderr,
         new RegExp(
-          `^ended early: Cannot read ${file}:${line}: ${why}; not all queries were read\n\\d of 1 queries done`,
+          `^ended early: Cannot read ${file}:${line}: ${why}; not all queries were read\n\\d of at least 1 queries done`,
           "m",
         ),
       );
       const { total, done, skipped } = JSON.parse(stdout);
       assert.equal(total, done + skipped);
-      assert.equal(status, 1);
+      assert.equal(status, 2);
     }
     const first = write("first.sql", "DO 'a");
     assertRefused(await cli([...at, first]), `Cannot read ${first}:1: the ' that opens here is not closed`);
@@ -524,7 +566,7 @@ INSERT INTO parent (id) VALUES (2);
 
   test("runs nothing, and is done, with an empty one", async () => {
     const { status, stderr } = await cli([...at, "-j1", "-"], " -- nothing\n;;\n");
-    assert.match(stderr, /^0 of 0 queries done/m);
+    assert.match(stderr, /^warning: no queries in stdin\n[^\n]*\n0 of 0 queries done/m);
     assert.equal(status, 0);
   });
 

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { inspect } from "node:util";
 import fc from "fast-check";
-import { resolveServer, type ServerFlags, UsageError } from "../lib/command/config.ts";
+import { resolveServer, type ServerFlags } from "../lib/command/config.ts";
+import { UsageError } from "../lib/command/errors.ts";
 import { createAuthority } from "./server.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-config-"));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { UsageError } from "../lib/command/config.ts";
+import { UsageError } from "../lib/command/errors.ts";
 import { help, options, parseFlags } from "../lib/command/flags.ts";
 
 const names = Object.keys(options);

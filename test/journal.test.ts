@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { UsageError } from "../lib/command/config.ts";
+import { UsageError } from "../lib/command/errors.ts";
 import { openJournal } from "../lib/command/journal.ts";
 import { hashOf } from "../lib/hash.ts";
 import type { Outcome } from "../lib/queue.ts";

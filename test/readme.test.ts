@@ -133,12 +133,12 @@ test("the hashes of the README come from a worker's own work; files on the comma
   const content = readFileSync(join(root, "lib/mp.ts"));
   const [rows] = await server.root.query("SELECT hash FROM shop.hashes WHERE path = 'lib/mp.ts'");
   assert.deepEqual(rows, [{ hash: createHash("sha256").update(content).digest("hex") }]);
-  const refused = await runOwn("hashes.ts", "function workerDo", "package.json");
-  assert.match(
-    refused.stderr,
-    /^myscript: Nothing of package\.json was run: the script does not use command\.queries\n$/m,
-  );
+  await server.root.query("TRUNCATE shop.hashes");
+  writeFileSync(join(directory, "copy/one.sql"), "DO 1");
+  const refused = await runOwn("hashes.ts", "function workerDo", "one.sql");
+  assert.match(refused.stderr, /\nhashes: Cannot run one\.sql: hashes\.ts does not use command\.queries\n$/);
   assert.equal(refused.status, 2);
+  assert.deepEqual((await server.root.query("SELECT * FROM shop.hashes"))[0], []);
 });
 
 test("another project's code runs doWork() of the README without the command line, and has its types", async () => {

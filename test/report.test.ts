@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { reportLines } from "../lib/command/report.ts";
+import { reportLines, waysOn } from "../lib/command/report.ts";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import type { Failure, Summary } from "../lib/mp.ts";
 import { run, viaTsx } from "./run.ts";
@@ -68,6 +68,48 @@ test("reportLines() tells a slow rate, and none where all was done earlier", () 
   assert.deepEqual(reportLines({ ...nothing, ...counts, earlier: { done: 0, failed: 4300, unknown: 3 } }), [
     "0 of 4,303 queries done, 4,300 failed, 3 unknown, in 0.5 s",
     "of these, 4,300 failed, 3 unknown in an earlier run",
+  ]);
+});
+
+test("reportLines() does not claim to know how many there are while not all were read", () => {
+  const reason = "interrupted; not all queries were read";
+  const [, line] = reportLines({ ...nothing, total: 12_792, done: 1596, skipped: 11_196, perSecond: 9, reason });
+  assert.equal(line, "1,596 of at least 12,792 queries done, 11,196 skipped, in 0.5 s (9 a second)");
+});
+
+test("reportLines() shows the first that an earlier run has left unknown", () => {
+  const counts = { total: 3, unknown: 3, earlier: { done: 0, failed: 0, unknown: 3 } };
+  const left = [
+    { seq: 1, unit: { sql: "DO\n1", at: "a.sql:1" } },
+    { seq: 7, unit: "DO 7" },
+  ];
+  assert.deepEqual(reportLines({ ...nothing, ...counts }, left).slice(2), [
+    "query 1, a.sql:1 unknown",
+    "    DO 1",
+    "query 7 unknown",
+    "    DO 7",
+    "and 1 more unknown",
+  ]);
+});
+
+test("waysOn() says how to go on, where that helps", () => {
+  const joblog = { joblog: "a.log", ledger: undefined };
+  const ledger = { joblog: undefined, ledger: "t" };
+  const where = "what became of each query is in a.log";
+  const look = "what is unknown may have run: look first; the same command";
+  const skipped = { ...nothing, total: 1, skipped: 1 };
+  const failed = { ...nothing, total: 2, failed: 1, skipped: 1 };
+  const unknown = { ...nothing, total: 1, unknown: 1 };
+  assert.deepEqual(waysOn({ ...nothing, total: 1, done: 1 }, joblog), []);
+  assert.deepEqual(waysOn(failed, { joblog: undefined, ledger: undefined }), []);
+  assert.deepEqual(waysOn(skipped, joblog), ["to go on: the same command with --resume", where]);
+  assert.deepEqual(waysOn(failed, joblog), ["to go on: the same command with --resume --retry-failed", where]);
+  assert.deepEqual(waysOn(unknown, joblog), [`${look} with --resume --retry-unknown runs those again`, where]);
+  assert.deepEqual(waysOn(skipped, ledger), ["to go on: the same command"]);
+  assert.deepEqual(waysOn(unknown, ledger), [`${look} runs those again that the ledger does not have`]);
+  assert.deepEqual(waysOn(unknown, { joblog: "a.log", ledger: "t" }), [
+    `${look} with --resume runs those again that the ledger does not have`,
+    where,
   ]);
 });
 

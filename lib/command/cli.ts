@@ -1,19 +1,22 @@
 /** What makes myscript.ts a good command: where it runs, what it prints, how it is interrupted, how it ends. */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { basename } from "node:path";
 import mysql, { type ConnectionOptions } from "mysql2";
 import { nameOf } from "../connection.ts";
+import { ChangedInput } from "../ledger.ts";
 import { type Gate, type Host, type Query, RunError, type Summary, type WorkOptions } from "../mp.ts";
 import { createProgress, type Progress, printable } from "../progress.ts";
 import { sessionStatement } from "../statement.ts";
-import { resolveServer, type Server, UsageError } from "./config.ts";
+import { resolveServer, type Server } from "./config.ts";
+import { placeOf, UsageError } from "./errors.ts";
 import { type Flags, help, parseFlags } from "./flags.ts";
 import { loadGate, nearGate, rateGate } from "./gates.ts";
 import { readQueries } from "./input.ts";
-import { type Journal, openJournal } from "./journal.ts";
+import { escapeField, type Journal, openJournal } from "./journal.ts";
 import { Output } from "./output.ts";
 import { reachServer } from "./probe.ts";
-import { reportLines } from "./report.ts";
+import { reportLines, waysOn } from "./report.ts";
 import { startSandbox } from "./sandbox.ts";
 import { watchSignals } from "./signals.ts";
 
@@ -26,6 +29,10 @@ export interface Command {
   readonly workers: number;
   readonly options: WorkOptions;
 }
+
+/** What a person has called this script. */
+const script = basename(process.argv[1] ?? "myscript.ts");
+const name = script.replace(/\.[cm]?[jt]s$/, "");
 
 /**
  * Runs `main` with what the command line asks for, and prints what became of it.
@@ -42,7 +49,11 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
   try {
     checkRuntime();
     flags = parseFlags(process.argv.slice(2));
-    if (flags.help) return print(help, output);
+    if (flags.help)
+      return print(
+        help.replace("myscript.ts", () => script),
+        output,
+      );
     if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
     // Rows that run over a terminal would run over the bar.
     progress = createProgress(process.stderr, flags.quiet || (flags.rows && process.stdout.isTTY));
@@ -52,14 +63,15 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     }
     const { files, workers } = flags;
     const queries = files.length > 0 ? await begin(warned(readQueries(files), workers, progress)) : undefined;
+    if (queries?.isEmpty) progress.log(`warning: no queries in ${files.join(", ").replace(/^-$/, "stdin")}`);
     const db = await serverOf(flags, server, progress, closers);
     const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
     const { journal, gates } = flags.dryRun ? {} : await gatesOf(flags, db, hosts, closers);
     const interruption = watchSignals(progress, flags.dryRun);
     interruption.kill.signal.addEventListener("abort", () => output.abandon());
     const printDry = (seq: number, unit: unknown) => print(`${seq}\t${textOf(unit)}`, output);
-    let unread = flags.files.length > 0;
-    const summary = await main({
+    let unread = files.length > 0;
+    const command: Command = {
       db,
       get queries() {
         unread = false;
@@ -67,7 +79,11 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
       },
       workers,
       options: {
-        progress,
+        // doWork() reads it before it starts anything.
+        get progress() {
+          if (unread) throw new UsageError(`Cannot run ${files.join(", ")}: ${script} does not use command.queries`);
+          return progress;
+        },
         ...given({ hosts, threads: flags.threads, shard: flags.shard, timeoutSeconds: flags.timeoutSeconds }),
         ...given({ maxFailures: flags.maxFailures, ledger: flags.ledger, dryRun: flags.dryRun ? printDry : undefined }),
         ...(flags.rows && { onRows: (lines: Uint8Array) => writeRows(lines, output, interruption.drain) }),
@@ -80,17 +96,13 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
         signal: interruption.drain.signal,
         killSignal: interruption.kill.signal,
       },
-    });
-    const status = flags.dryRun ? await written(0, output, progress) : await finish(summary, flags, progress, output);
-    if (unread) throw new UsageError(`Nothing of ${files.join(", ")} was run: the script does not use command.queries`);
-    if (summary.reason === undefined) journal?.checkEnd();
-    return interruption.status() || status;
+    };
+    const run = await runToEnd(main, command, journal);
+    if (flags.dryRun) return await written(0, output, progress);
+    const status = await finish(run, { ...flags, endures: server !== undefined }, journal, progress, output);
+    return (run.error === undefined && interruption.status()) || status;
   } catch (error) {
-    const { workers, total } = error instanceof RunError ? error.summary : { workers: 0, total: 0 };
-    if (flags && workers > 0 && total > 0) {
-      return Math.max(1, await finish((error as RunError).summary, flags, progress, output));
-    }
-    progress.log(`myscript: ${error instanceof Error ? error.message : error}`);
+    progress.log(`${name}: ${explain(error)}`);
     return 2;
   } finally {
     if (flags?.files.includes("-")) process.stdin.destroy();
@@ -98,13 +110,50 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
       try {
         await close();
       } catch (error) {
-        progress.log(`myscript: ${error instanceof Error ? error.message : error}`);
+        progress.log(`${name}: ${explain(error)}`);
       }
     }
     await output.flush();
     // What main() left open, such as a connection, keeps the process alive no longer.
     setTimeout(() => process.exit(), 1000).unref();
   }
+}
+
+/** How far the queries came, and what was wrong with the run. */
+interface Run {
+  readonly summary: Summary;
+  readonly error?: Error;
+}
+
+/** @throws whatever `main` throws before a query was to be run, and after the run. */
+async function runToEnd(
+  main: (command: Command) => Promise<Summary>,
+  command: Command,
+  journal: Journal | undefined,
+): Promise<Run> {
+  let summary: Summary;
+  try {
+    summary = await main(command);
+  } catch (error) {
+    if (!(error instanceof RunError) || error.summary.workers === 0 || error.summary.total === 0) throw error;
+    const { reason } = error.summary;
+    return {
+      summary: { ...error.summary, ...(reason && { reason: reason.replace(error.message, () => explain(error)) }) },
+      error,
+    };
+  }
+  try {
+    if (summary.reason === undefined) journal?.checkEnd();
+    return { summary };
+  } catch (error) {
+    return { summary, error: error as Error };
+  }
+}
+
+/** What an error says, and where in the script it was thrown. */
+function explain(error: unknown): string {
+  const place = placeOf(error instanceof RunError ? error.cause : error);
+  return `${error instanceof Error ? error.message : error}${place}`;
 }
 
 /** An older Node would fail somewhere in the middle. Deno and Bun have a version of Node, too. */
@@ -176,13 +225,14 @@ function given<Options extends object>(
 }
 
 /** Reads the first query, so that a file that cannot be read ends the command before it starts anything. */
-async function begin(queries: AsyncGenerator<Query>): Promise<AsyncIterable<Query>> {
+async function begin(queries: AsyncGenerator<Query>): Promise<AsyncIterable<Query> & { isEmpty: boolean }> {
   const first = await queries.next();
-  return (async function* () {
+  const all = async function* () {
     if (first.done) return;
     yield first.value;
     yield* queries;
-  })();
+  };
+  return Object.assign(all(), { isEmpty: first.done === true });
 }
 
 /** Warns of the first statement that means something to one connection only. */
@@ -211,33 +261,45 @@ async function writeRows(lines: Uint8Array, output: Output, drain: AbortControll
   if (output.failure) drain.abort(output.closed ? "the reader of stdout wants no more" : "cannot write to stdout");
 }
 
-/** A query's SQL in one line: a line break, a tab and a backslash are escaped as the mysql client does. */
+/** A query's SQL in one line. */
 function textOf(unit: unknown): string {
   const { sql, values } =
     typeof unit === "string" ? { sql: unit, values: undefined } : (unit as Exclude<Query, string>);
   const text = values ? mysql.format(sql, values as string[]) : sql;
-  const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
-  const line = text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!);
+  const line = escapeField(text);
   return process.stdout.isTTY ? printable(line) : line;
 }
 
-async function finish(summary: Summary, flags: Flags, progress: Progress, output: Output): Promise<number> {
-  const status = summary.unknown > 0 ? 3 : summary.done === summary.total ? 0 : 1;
-  const isWrong = status > 1 || summary.failed > 0 || (summary.skipped > 0 && !output.closed);
-  if (!flags.quiet || isWrong) for (const line of reportLines(summary)) progress.log(line);
-  if (summary.total > summary.done && flags.joblog !== undefined) {
-    const how = summary.failed > 0 ? "--resume --retry-failed" : "--resume";
-    progress.log(`to go on: the same command with ${how}; what became of each query is in ${flags.joblog}`);
-  } else if (summary.total > summary.done && flags.ledger !== undefined) progress.log("to go on: the same command");
-  if (flags.json) print(toJson(summary), output);
-  return written(status, output, progress);
+/** Prints what became of the run; returns the exit status. */
+async function finish(
+  { summary, error }: Run,
+  flags: Flags & { readonly endures: boolean },
+  journal: Journal | undefined,
+  progress: Progress,
+  output: Output,
+): Promise<number> {
+  const isRefused = [error, error?.cause].some((what) => what instanceof UsageError || what instanceof ChangedInput);
+  const broken = await journal?.flush();
+  for (const { message } of [error, broken].filter((what) => what !== undefined)) {
+    if (!summary.reason?.includes(message)) progress.log(`${name}: ${message}`);
+  }
+  const status = summary.unknown > 0 ? 3 : error || broken || summary.done < summary.total ? 1 : 0;
+  const isWrong = error || broken || summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
+  if (!flags.quiet || isWrong) for (const line of reportLines(summary, journal?.leftUnknown)) progress.log(line);
+  if (flags.json) print(toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 }), output);
+  await output.flush();
+  // A changed input is refused again, rows that are lost do not come again, and the sandbox is gone.
+  if (!isRefused && !output.failure && flags.endures) {
+    for (const line of waysOn(summary, flags, broken === undefined)) progress.log(line);
+  }
+  return written(isRefused ? 2 : status, output, progress);
 }
 
 /** The exit status, which tells when not all could be written; a reader that wants no more, such as `head`, is normal. */
 async function written(status: number, output: Output, progress: Progress): Promise<number> {
   await output.flush();
   if (!output.failure || output.closed) return status;
-  progress.log(`myscript: Cannot write to stdout: ${output.failure.message}`);
+  progress.log(`${name}: Cannot write to stdout: ${output.failure.message}`);
   return Math.max(1, status);
 }
 

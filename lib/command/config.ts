@@ -10,11 +10,8 @@ import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
 import type { Host } from "../connection.ts";
-import { why } from "./explain.ts";
+import { UsageError, why } from "./errors.ts";
 import { readOptionFile } from "./option-file.ts";
-
-/** What the person who runs the command has to put right, in one line; the exit status is 2. */
-export class UsageError extends Error {}
 
 const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca"] as const;
 type Setting = (typeof flagNames)[number] | "password";

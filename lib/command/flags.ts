@@ -1,7 +1,8 @@
 /** The command line: what may stand on it, and what it means. */
 import { parseArgs } from "node:util";
 import { printable } from "../progress.ts";
-import { type ServerFlags, UsageError } from "./config.ts";
+import type { ServerFlags } from "./config.ts";
+import { UsageError } from "./errors.ts";
 import type { LoadLimit } from "./gates.ts";
 
 export const help = `Usage: myscript.ts [options] [file.sql ...]     "-" is standard input; without files: buildQueries()

@@ -1,7 +1,7 @@
 /** What holds queries back: a rate, a loaded server, and the job log, which is written before they can be claimed. */
 import mysql, { type ConnectionOptions, type RowDataPacket } from "mysql2/promise";
 import type { Gate } from "../mp.ts";
-import { UsageError } from "./config.ts";
+import { UsageError } from "./errors.ts";
 
 /** Admits `perSecond` queries a second over all workers, evenly; what was not used is not made up for. */
 export function rateGate(perSecond: number, workers: number): Gate {

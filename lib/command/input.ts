@@ -8,8 +8,7 @@
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
 import { access, constants, stat } from "node:fs/promises";
-import { UsageError } from "./config.ts";
-import { why } from "./explain.ts";
+import { UsageError, why } from "./errors.ts";
 
 /** A query and the `file:line` of its first line. */
 export interface FileQuery {

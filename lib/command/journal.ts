@@ -20,13 +20,14 @@ import { dirname } from "node:path";
 import { hashOf } from "../hash.ts";
 import { describeUnit, type Outcome } from "../queue.ts";
 import type { Ended } from "../stats.ts";
-import { UsageError } from "./config.ts";
-import { why } from "./explain.ts";
+import { UsageError, why } from "./errors.ts";
 import { openLocked } from "./lock.ts";
 
 const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
 /** Leaves time for the disk: what has ended is to be there within 200 ms. */
 const flushMs = 100;
+/** How many of the queries that are left unknown are kept, to be shown. */
+const unknownKept = 10;
 
 export interface Journal {
   /**
@@ -50,6 +51,10 @@ export interface Journal {
    * @throws UsageError when the log has queries beyond it.
    */
   checkEnd(): void;
+  /** The first queries that `earlier()` has called unknown. */
+  readonly leftUnknown: readonly { readonly seq: number; readonly unit: unknown }[];
+  /** Writes what is left; resolves to the reason why the log does not have all that has ended, if there is one. */
+  flush(): Promise<Error | undefined>;
   /** Writes what is left and lets go of the log. @throws Error when it cannot be written and nobody was told yet. */
   close(): Promise<void>;
 }
@@ -106,26 +111,14 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
   let next: Promise<void> | undefined;
   let failure: Error | undefined;
   let told = false;
+  const leftUnknown: { seq: number; unit: unknown }[] = [];
 
   return {
+    leftUnknown,
     earlier(seq, unit) {
-      last = seq;
-      const state = past.known.state(seq);
-      const hash = state === nothing ? "" : hashOf(unit);
-      if (state !== nothing && past.known.hash(seq) !== shortHash(hash)) {
-        throw new UsageError(`Cannot resume ${path}: query ${seq} is not the one in the log`);
-      }
-      if (state === nothing ? seq <= past.released : state & maybeRun) {
-        if (options.retryUnknown) return undefined;
-        const failure = { code: "RUN_DIED", message: "Its run ended before it could say", sql: "" };
-        note({ seq, outcome: "unknown", tries: 0, start: Date.now(), durationMs: 0, rows: 0, failure }, unit);
-        return "unknown";
-      }
-      const outcome = states[state] as Outcome | undefined;
-      if (outcome === "unknown") return options.retryUnknown ? undefined : "unknown";
-      if (outcome === "done" || (outcome === "failed" && !options.retryFailed)) return outcome;
-      if (outcome) toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
-      return undefined;
+      const outcome = earlier(seq, unit);
+      if (outcome === "unknown" && leftUnknown.length < unknownKept) leftUnknown.push({ seq, unit });
+      return outcome;
     },
 
     async releaseTo(seq) {
@@ -158,6 +151,12 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
       throw new UsageError(`The input has changed: it ends with query ${last}, and job log ${path} has query ${known}`);
     },
 
+    async flush() {
+      await sync();
+      told = true;
+      return failure;
+    },
+
     async close() {
       clearTimeout(timer);
       await sync();
@@ -165,6 +164,26 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
       if (!told) throwFailure();
     },
   };
+
+  function earlier(seq: number, unit: unknown): Outcome | undefined {
+    last = seq;
+    const state = past.known.state(seq);
+    const hash = state === nothing ? "" : hashOf(unit);
+    if (state !== nothing && past.known.hash(seq) !== shortHash(hash)) {
+      throw new UsageError(`Cannot resume ${path}: query ${seq} is not the one in the log`);
+    }
+    if (state === nothing ? seq <= past.released : state & maybeRun) {
+      if (options.retryUnknown) return undefined;
+      const failure = { code: "RUN_DIED", message: "Its run ended before it could say", sql: "" };
+      note({ seq, outcome: "unknown", tries: 0, start: Date.now(), durationMs: 0, rows: 0, failure }, unit);
+      return "unknown";
+    }
+    const outcome = states[state] as Outcome | undefined;
+    if (outcome === "unknown") return options.retryUnknown ? undefined : "unknown";
+    if (outcome === "done" || (outcome === "failed" && !options.retryFailed)) return outcome;
+    if (outcome) toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
+    return undefined;
+  }
 
   function note(ended: Ended, unit: unknown): void {
     write(lineOf(ended, hashOf(unit), describeUnit(unit)));

@@ -7,7 +7,7 @@
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { why } from "./explain.ts";
+import { why } from "./errors.ts";
 
 /** The name of an option as it is written, and its value if it has one. */
 export type Option = readonly [name: string, value: string | undefined];

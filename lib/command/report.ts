@@ -1,29 +1,37 @@
 /** The summary as a person reads it. */
 import type { Summary } from "../mp.ts";
+import { describeUnit } from "../queue.ts";
+import type { Flags } from "./flags.ts";
 
 const failuresShown = 10;
 const outcomes = ["done", "failed", "unknown"] as const;
 
-/** The lines of the summary: counts, rate, durations, the first failures. */
-export function reportLines(summary: Summary): string[] {
+/** The lines of the summary: counts, rate, durations, the first failures, the first that an earlier run has left unknown. */
+export function reportLines(summary: Summary, leftUnknown: readonly { seq: number; unit: unknown }[] = []): string[] {
   const { total, done, earlier, retries, rows, seconds, perSecond, latencyMs, failures } = summary;
   const earlierCounts = outcomes.filter((outcome) => earlier[outcome] > 0);
   const others = (["failed", "unknown", "skipped"] as const).filter((outcome) => summary[outcome] > 0);
   const counts = others.map((outcome) => `, ${count(summary[outcome])} ${outcome}`).join("");
   const ended = outcomes.reduce((sum, outcome) => sum + summary[outcome] - earlier[outcome], 0); // by this run
   const rate = ended > 0 ? ` (${perSecond < 10 ? significant(perSecond) : count(perSecond)} a second)` : "";
+  const atLeast = summary.reason?.endsWith("not all queries were read") ? "at least " : "";
   const lines = [
     ...(summary.reason === undefined ? [] : [`ended early: ${summary.reason}`]),
-    `${count(done)} of ${count(total)} queries done${counts}, in ${significant(seconds)} s${rate}`,
+    `${count(done)} of ${atLeast}${count(total)} queries done${counts}, in ${significant(seconds)} s${rate}`,
   ];
   if (earlierCounts.length > 0) {
     const list = earlierCounts.map((outcome) => `${count(earlier[outcome])} ${outcome}`).join(", ");
     lines.push(`of these, ${list} in an earlier run`);
+    for (const { seq, unit } of leftUnknown) {
+      lines.push(`query ${seq}${origin((unit as { at?: unknown } | null)?.at)} unknown`, `    ${describeUnit(unit)}`);
+    }
+    const more = earlier.unknown - leftUnknown.length;
+    if (leftUnknown.length > 0 && more > 0) lines.push(`and ${count(more)} more unknown`);
   }
   if (ended > 0) {
     const { p50, p95, p99, max } = latencyMs;
     lines.push(
-      `${count(rows)} rows, ${count(retries)} retries`,
+      `${count(rows)} ${rows === 1 ? "row" : "rows"}, ${count(retries)} ${retries === 1 ? "retry" : "retries"}`,
       `latency ${significant(p50)} ms median, ${significant(p95)} p95, ${significant(p99)} p99, ${significant(max)} longest`,
     );
   }
@@ -32,15 +40,44 @@ export function reportLines(summary: Summary): string[] {
     lines.push(`${count(selfCommitted)} committed by themselves, and were recorded in the ledger after they ran`);
   }
   for (const { seq, at, outcome, code, errno, message, sql } of failures.slice(0, failuresShown)) {
-    const origin = at === undefined ? "" : `, ${at}`;
     const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
     const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
-    lines.push(`query ${seq}${origin} ${outcome}: ${what}`, `    ${sql}`);
+    lines.push(`query ${seq}${origin(at)} ${outcome}: ${what}`, `    ${sql}`);
   }
   const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
   const more = failed - Math.min(failures.length, failuresShown);
   if (more > 0) lines.push(`and ${count(more)} more: --json has the first 100, --joblog F all of them`);
   return lines;
+}
+
+/** How to go on, in the words of the command line. */
+export function waysOn(
+  { failed, unknown, skipped }: Summary,
+  { joblog, ledger }: Pick<Flags, "joblog" | "ledger">,
+  isComplete = true,
+): string[] {
+  const lines: string[] = [];
+  if (joblog === undefined && ledger === undefined) return lines;
+  if (unknown > 0) {
+    const how = ledger === undefined ? " with --resume --retry-unknown" : joblog === undefined ? "" : " with --resume";
+    const unless = ledger === undefined ? "" : " that the ledger does not have";
+    lines.push(`what is unknown may have run: look first; the same command${how} runs those again${unless}`);
+  }
+  if (failed + skipped > 0) {
+    const how = joblog === undefined ? "" : ` with --resume${failed > 0 ? " --retry-failed" : ""}`;
+    lines.push(`to go on: the same command${how}`);
+  }
+  if (lines.length > 0 && joblog !== undefined) {
+    const what = isComplete
+      ? `what became of each query is in ${joblog}`
+      : `the last that ended are not in ${joblog}: they will be unknown`;
+    lines.push(what);
+  }
+  return lines;
+}
+
+function origin(at: unknown): string {
+  return typeof at === "string" ? `, ${at}` : "";
 }
 
 function count(value: number): string {

@@ -1,0 +1,28 @@
+/** What is wrong, in one line for the person who runs the command. */
+import { isAbsolute, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** What the person who runs the command has to put right, in one line; the exit status is 2. */
+export class UsageError extends Error {}
+
+/** Why the operating system refused: Node says "ENOENT: no such file or directory, access 'name'". */
+export function why(error: unknown): string {
+  return (error as Error).message.replace(/^E[A-Z0-9]+: /, "").split(", ")[0]!;
+}
+
+const lib = fileURLToPath(new URL("..", import.meta.url));
+
+/** Where in a person's script an error was thrown, such as ` (myscript.ts:17:9)`; "" for what is none of the script's. */
+export function placeOf(error: unknown): string {
+  if (!(error instanceof Error) || error instanceof UsageError) return "";
+  for (const [, name, place] of (error.stack ?? "").matchAll(frames)) {
+    if (name === "runCommand") break; // every script calls it
+    const path = place!.startsWith("file:") ? fileURLToPath(place!) : place!;
+    if (path.startsWith(lib) || path.includes("/node_modules/")) continue;
+    const near = relative(process.cwd(), path);
+    return ` (${near.startsWith("..") || isAbsolute(near) ? path : near})`;
+  }
+  return "";
+}
+
+const frames = /^ +at (?:async )?(?:(.+) \()?((?:file:\/\/)?\/.+:\d+:\d+)\)?$/gm;
