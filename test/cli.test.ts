@@ -9,7 +9,7 @@ import { after, before, describe, test } from "node:test";
 import mysql from "mysql2/promise";
 import { help, options } from "../lib/command/flags.ts";
 import { startSandbox } from "../lib/command/sandbox.ts";
-import { type Ended, poll, type RunOptions, run, start, viaNode, viaTsx } from "./run.ts";
+import { type Ended, poll, type RunOptions, root, run, runtime, start, viaNode, viaTsx } from "./run.ts";
 import { createAuthority, findFreePort, startServer, type TestServer } from "./server.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-cli-"));
@@ -468,6 +468,27 @@ test("myscript.ts, unedited, computes every row of a server that is named", asyn
 test("myscript.ts, unedited, says so in one line where the table is missing, and ends", async () => {
   const missing = /^Table 'myscript\.myscript_orders' doesn't exist \(myscript\.ts:\d+:\d+\)$/;
   assertRefused(await cli(at, ""), missing);
+});
+
+test("a script's own error is told with its place, and its name; before the first query it is exit status 2, then 1", async () => {
+  const bug = (queries: string) => `import { runCommand } from "${root}lib/command/cli.ts";
+import { doWork } from "${root}lib/mp.ts";
+function* buildQueries() {
+  ${queries}throw new Error("my bug");
+}
+process.exitCode = await runCommand((command) => doWork(buildQueries(), command.workers, command.options));
+`;
+  const first = await run(at, { command: [...runtime, write("bug.mts", bug(""))], env });
+  assertRefused(first, new RegExp(`^bug: my bug \\(${directory}/bug\\.mts:4:9\\)$`));
+  const later = await run(at, {
+    command: [...runtime, write("later.mts", bug('for (let n = 0; n < 50_000; n++) yield "DO 1"; '))],
+    env,
+  });
+  assert.match(
+    later.stderr,
+    /^ended early: my bug \(\S+later\.mts:4:\d+\); not all queries were read\n[\d,]+ of at least /m,
+  );
+  assert.equal(later.status, 1);
 });
 
 describe("myscript.ts with files", { concurrency: 2 }, () => {
