@@ -473,20 +473,24 @@ test("myscript.ts, unedited, says so in one line where the table is missing, and
 test("a script's own error is told with its place, and its name; before the first query it is exit status 2, then 1", async () => {
   const bug = (queries: string) => `import { runCommand } from "${root}lib/command/cli.ts";
 import { doWork } from "${root}lib/mp.ts";
+import { myglobals } from "${root}lib/myglobals.ts";
 function* buildQueries() {
   ${queries}throw new Error("my bug");
 }
-process.exitCode = await runCommand((command) => doWork(buildQueries(), command.workers, command.options));
+process.exitCode = await runCommand((command) => {
+  myglobals.config = { db: command.db };
+  return doWork(buildQueries(), command.workers, command.options);
+});
 `;
   const first = await run(at, { command: [...runtime, write("bug.mts", bug(""))], env });
-  assertRefused(first, new RegExp(`^bug: my bug \\(${directory}/bug\\.mts:4:9\\)$`));
+  assertRefused(first, new RegExp(`^bug: my bug \\(${directory}/bug\\.mts:5:9\\)$`));
   const later = await run(at, {
     command: [...runtime, write("later.mts", bug('for (let n = 0; n < 50_000; n++) yield "DO 1"; '))],
     env,
   });
   assert.match(
     later.stderr,
-    /^ended early: my bug \(\S+later\.mts:4:\d+\); not all queries were read\n[\d,]+ of at least /m,
+    /^ended early: my bug \(\S+later\.mts:5:\d+\); not all queries were read\n[\d,]+ of at least /m,
   );
   assert.equal(later.status, 1);
 });

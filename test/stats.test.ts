@@ -13,20 +13,20 @@ test("Counters adds up the lanes that different threads write", () => {
   assert.deepEqual(counters.read(), { done: 2, failed: 1, unknown: 1, retries: 1, selfCommitted: 0 });
 });
 
-test("Histogram.percentile() is within 5 % of the true one, from microseconds to hours", () => {
+test("Histogram.percentile() is the true one or up to 5 % more, from microseconds to hours", () => {
   for (const scale of [0.002, 1, 3_600_000]) {
     const histogram = new Histogram();
     for (let n = 1; n <= 1000; n++) histogram.add(n * scale);
     for (const percent of [50, 95, 99]) {
       const exact = percent * 10 * scale;
       const ratio = histogram.percentile(percent) / exact;
-      assert.ok(ratio > 0.95 && ratio < 1.05, `p${percent} of ${scale}: ${ratio}`);
+      assert.ok(ratio > 0.999999 && ratio < 1.0501, `p${percent} of ${scale}: ${ratio}`);
     }
     assert.equal(histogram.max, 1000 * scale);
   }
 });
 
-test("Histogram.percentile() of nothing is 0, and never less than the least nor more than the most", () => {
+test("Histogram.percentile() of nothing is 0, and never more than the most", () => {
   const histogram = new Histogram();
   assert.equal(histogram.percentile(50), 0);
   for (let n = 0; n < 4; n++) histogram.add(5000);
