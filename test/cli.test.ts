@@ -286,20 +286,24 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.equal(changed.status, 2);
   });
 
-  test("--joblog on a full disk is exit status 1 and more, and is not said to have everything", async () => {
-    const log = join(directory, "full.log");
-    const input = `DO 1; ${"DO SLEEP(0.02);".repeat(2000)}`;
-    const { status, stderr } = await run([...viaNode, ...at, "--joblog", log, "-j1", "-"], {
-      command: ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh"],
-      env: { ...env, TSX_DISABLE_CACHE: "1" },
-      input,
-    });
-    assert.match(stderr, /^ended early: Cannot write \S+: file too large\b/m);
+  test("--joblog on a full disk is exit status 1, and is not said to have everything", async () => {
+    const limited = (blocks: number, log: string, input: string) =>
+      run([`${blocks}`, ...viaNode, ...at, "--joblog", log, "-"], {
+        command: ["sh", "-c", 'ulimit -f "$1"; shift; exec "$@"', "sh"],
+        env: { ...env, TSX_DISABLE_CACHE: "1" },
+        input,
+      });
+    const early = await limited(8, join(directory, "full.log"), "DO SLEEP(0.02);".repeat(2000));
+    assert.match(early.stderr, /^ended early: Cannot write \S+: file too large\b/m);
     assert.match(
-      stderr,
+      early.stderr,
       /^to go on: the same command with --resume\nthe last that ended are not in \S+: they will be unknown\n$/m,
     );
-    assert.equal(status, 1);
+    assert.equal(early.status, 1);
+    // All are released at once, and what became of them does not fit.
+    const late = await limited(1, join(directory, "last.log"), `DO 1 /* ${"x".repeat(300)} */;`.repeat(4));
+    assert.match(late.stderr, /^myscript: Cannot write \S+last\.log: file too large\n4 of 4 queries done, /m);
+    assert.equal(late.status, 1);
   });
 
   test("--ledger runs no query twice, and the same command goes on", async () => {

@@ -49,11 +49,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
   try {
     checkRuntime();
     flags = parseFlags(process.argv.slice(2));
-    if (flags.help)
-      return print(
-        help.replace("myscript.ts", () => script),
-        output,
-      );
+    if (flags.help) return print(help.replace("myscript.ts", script), output);
     if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
     // Rows that run over a terminal would run over the bar.
     progress = createProgress(process.stderr, flags.quiet || (flags.rows && process.stdout.isTTY));
@@ -99,7 +95,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     };
     const run = await runToEnd(main, command, journal);
     if (flags.dryRun) return await written(0, output, progress);
-    const status = await finish(run, { ...flags, endures: server !== undefined }, journal, progress, output);
+    const status = await finish(run, { ...flags, onSandbox: server === undefined }, journal, progress, output);
     return (run.error === undefined && interruption.status()) || status;
   } catch (error) {
     progress.log(`${name}: ${explain(error)}`);
@@ -273,7 +269,7 @@ function textOf(unit: unknown): string {
 /** Prints what became of the run; returns the exit status. */
 async function finish(
   { summary, error }: Run,
-  flags: Flags & { readonly endures: boolean },
+  flags: Flags & { readonly onSandbox: boolean },
   journal: Journal | undefined,
   progress: Progress,
   output: Output,
@@ -289,7 +285,7 @@ async function finish(
   if (flags.json) print(toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 }), output);
   await output.flush();
   // A changed input is refused again, rows that are lost do not come again, and the sandbox is gone.
-  if (!isRefused && !output.failure && flags.endures) {
+  if (!isRefused && !output.failure && !flags.onSandbox) {
     for (const line of waysOn(summary, flags, broken === undefined)) progress.log(line);
   }
   return written(isRefused ? 2 : status, output, progress);
