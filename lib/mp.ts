@@ -35,6 +35,9 @@ export class RunError extends Error {
   }
 }
 
+/** What the run was given is not right, such as an input that has changed: the cause of a RunError. */
+export class RefusedError extends Error {}
+
 /** How often the records are read and the bar is drawn, when nothing else makes it necessary. */
 const tickMs = 100;
 /** The same, while something may hold queries back: what is admitted evenly is admitted in such steps. */
@@ -173,8 +176,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   function receive(thread: Thread, message: FromThread): void {
     if (message.type === "rows") takeRows(thread, message.lines);
     else if (message.type === "left") backlog.leave(message.id, thread);
-    else if (message.type === "refused") {
-      if (ended && ended.reason !== message.reason) progress?.log(message.reason);
+    else if (message.type === "refused") stop(message.reason, new RefusedError(message.reason));
+    else if (message.type === "broken") {
+      if (ended) progress?.log(message.reason); // it is worth knowing, whatever else ends the run
       stop(message.reason, new Error(message.reason));
     } else if (message.type === "error") results.explain(message.seq, message.error);
     look(); // an idle worker is one, too: it may be out of queries

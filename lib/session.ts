@@ -124,7 +124,7 @@ function stay(tries: number): Session["away"] & {} {
 
 function leave(worker: number, { lasting, inTransaction }: Session, cause: unknown): void {
   const lost = lasting ? `what ${lasting} has set` : inTransaction ? "a transaction that was open" : undefined;
-  if (lost) post({ type: "refused", reason: `Cannot go on: a connection was lost, and with it ${lost}` });
+  if (lost) post({ type: "broken", reason: `Cannot go on: a connection was lost, and with it ${lost}` });
   const { ring, next } = places.get(worker)!;
   refuse(worker, ring[(next - 1) % ring.length], cause);
 }

@@ -45,8 +45,8 @@ export type FromThread =
   /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
   | { readonly type: "idle"; readonly worker: number }
   | { readonly type: "waiting" | "gone"; readonly worker: number; readonly error: PlainError }
-  /** The run cannot go on. */
-  | { readonly type: "refused"; readonly reason: string }
+  /** The run cannot go on: as what it was given is not right, or as something was lost with a connection. */
+  | { readonly type: "refused" | "broken"; readonly reason: string }
   /** Whole lines of NDJSON. */
   | { readonly type: "rows"; readonly lines: Uint8Array }
   | { readonly type: "error"; readonly seq: number; readonly error: PlainError };

@@ -61,7 +61,7 @@ async function work(worker: number): Promise<void> {
   }
   if (session?.inTransaction) {
     post({
-      type: "refused",
+      type: "broken",
       reason: `A transaction was left open: what worker ${worker} has run in it is rolled back`,
     });
   }

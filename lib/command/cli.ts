@@ -4,8 +4,7 @@ import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import mysql, { type ConnectionOptions } from "mysql2";
 import { nameOf } from "../connection.ts";
-import { ChangedInput } from "../ledger.ts";
-import { type Gate, type Host, type Query, RunError, type Summary, type WorkOptions } from "../mp.ts";
+import { type Gate, type Host, type Query, RefusedError, RunError, type Summary, type WorkOptions } from "../mp.ts";
 import { createProgress, type Progress, printable } from "../progress.ts";
 import { sessionStatement } from "../statement.ts";
 import { resolveServer, type Server } from "./config.ts";
@@ -274,7 +273,7 @@ async function finish(
   progress: Progress,
   output: Output,
 ): Promise<number> {
-  const isRefused = [error, error?.cause].some((what) => what instanceof UsageError || what instanceof ChangedInput);
+  const isRefused = [error, error?.cause].some((what) => what instanceof UsageError || what instanceof RefusedError);
   const broken = await journal?.flush();
   for (const { message } of [error, broken].filter((what) => what !== undefined)) {
     if (!summary.reason?.includes(message)) progress.log(`${name}: ${message}`);
