@@ -107,6 +107,8 @@ export async function poll(isSo: () => Promise<boolean> | boolean, patienceSecon
 }
 
 function cleanEnvironment(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(?:MYSQL_|NODE_TEST_CONTEXT|NODE_OPTIONS)/.test(name));
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(?:MYSQL_|NODE_TEST_CONTEXT|NODE_OPTIONS|CI$)/.test(name),
+  );
   return { ...Object.fromEntries(kept), HOME: "/nonexistent" };
 }
