@@ -400,11 +400,15 @@ async function clientQueries(text: string): Promise<string[]> {
   );
 }
 
-/** Queries without what the client drops from them: comments, and in quotes a backslash at the end of a line. */
+/** Queries without what the client drops from them: comments, and in ' and " a backslash at the end of a line. */
 function withoutComments(queries: string[]): string[] {
   const quoteOrComment = /('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`)|(?:--(?=\s)|#)[^\n]*|\/\*(?!M?!).*?\*\//gs;
   return comparable(
-    queries.map((sql) => sql.replace(quoteOrComment, (_, quote = "") => quote.replace(/(\\\\)|\\(?=\r?\n)/g, "$1"))),
+    queries.map((sql) =>
+      sql.replace(quoteOrComment, (_, quote = "") =>
+        quote.startsWith("`") ? quote : quote.replace(/(\\\\)|\\(?=\r?\n)/g, "$1"),
+      ),
+    ),
   );
 }
 
