@@ -19,6 +19,7 @@ import {
   type Claim,
   counters,
   data,
+  endRun,
   inFlight,
   isDraining,
   killGraceMs,
@@ -74,7 +75,7 @@ export async function run(
       mayHaveRun = verdict === "unknown" || (mayHaveRun && !output.inserted);
       // With rows of it on their way, another try would give them twice.
       if (!canRunAgain(claim, verdict, output, script) || (tries > data.retries && !output.elsewhere)) {
-        if (error instanceof LedgerError) post({ type: "refused", reason: error.message });
+        if (error instanceof LedgerError) endRun("refused", error.message);
         if (mayHaveRun && data.ledger !== undefined) {
           session ??= await open(worker, script);
           const recorded = session && (await lookUp(claim, session, data.ledger));

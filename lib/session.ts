@@ -1,7 +1,7 @@
 /** A worker's connection: to which host, again when it is lost, and home again when that host is back.      (worker side) */
 import { close, connectionIn, type Host, isClosed, nameOf } from "./connection.ts";
 import { backoffMs, type DatabaseError, isLost, isReadOnly, isUnready, passes } from "./outcome.ts";
-import { data, isDraining, type PlainError, pause, plain, post } from "./thread.ts";
+import { data, endRun, isDraining, type PlainError, pause, plain, post } from "./thread.ts";
 
 /** What runs the units of work; without a `workerDo`, they are queries. */
 export interface Script {
@@ -124,7 +124,7 @@ function stay(tries: number): Session["away"] & {} {
 
 function leave(worker: number, { lasting, inTransaction }: Session, cause: unknown): void {
   const lost = lasting ? `what ${lasting} has set` : inTransaction ? "a transaction that was open" : undefined;
-  if (lost) post({ type: "broken", reason: `Cannot go on: a connection was lost, and with it ${lost}` });
+  if (lost) endRun("broken", `Cannot go on: a connection was lost, and with it ${lost}`);
   const { ring, next } = places.get(worker)!;
   refuse(worker, ring[(next - 1) % ring.length], cause);
 }

@@ -116,6 +116,13 @@ export function hangUp(): void {
   port.unref();
 }
 
+/** Ends the run, and lets nothing more begin here before the parent has heard of it. */
+export function endRun(type: "refused" | "broken", reason: string): void {
+  post({ type, reason });
+  draining = true;
+  for (const go of pausing) go();
+}
+
 /** Whether the run ends: nothing is to be started or tried again. */
 export function isDraining(): boolean {
   return draining;
