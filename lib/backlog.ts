@@ -1,5 +1,5 @@
 /** The parent's reading of the records: the segments that were released to the workers and have not wholly ended. */
-import { type Outcome, outcomeOf, type Segment } from "./queue.ts";
+import { claimerOf, type Outcome, outcomeOf, type Segment } from "./queue.ts";
 
 interface Live<Thread> {
   readonly segment: Segment;
@@ -112,12 +112,13 @@ export class Backlog<Thread> {
     return again;
   }
 
-  /** Visits each query that a worker has claimed and not ended. */
-  *inFlight(): Generator<{ segment: Segment; index: number; worker: number }> {
-    for (const { segment, left } of this.#live) {
+  /** Visits each query that a worker has claimed and that was not collected; `outcome` is there when it has ended. */
+  *claimed(): Generator<{ segment: Segment; index: number; worker: number; outcome: Outcome | undefined }> {
+    for (const { segment, left, collected } of this.#live) {
       for (let index = 0; left > 0 && index < segment.count; index++) {
-        const worker = segment.state(index);
-        if (worker > 0) yield { segment, index, worker };
+        const state = segment.state(index);
+        if (state !== 0 && !collected[index])
+          yield { segment, index, worker: claimerOf(state), outcome: outcomeOf(state) };
       }
     }
   }

@@ -97,6 +97,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const length = lengthOf(queue);
   let sourceEnded = false;
   let ended: { reason: string; error: unknown } | undefined; // early
+  let looking: NodeJS.Immediate | undefined;
   let finish = () => {};
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
@@ -163,6 +164,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   options.killSignal?.removeEventListener("abort", kill);
   await pool.end(endMs);
   await Promise.all(rowsOnTheWay);
+  clearImmediate(looking);
   progress?.update(snapshot());
   progress?.stop();
   if (ended?.error) throw new RunError(ended.reason, summary(pool.connected), ended.error);
@@ -181,7 +183,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       if (ended) progress?.log(message.reason); // it is worth knowing, whatever else ends the run
       stop(message.reason, new Error(message.reason));
     } else if (message.type === "error") results.explain(message.seq, message.error);
-    look(); // an idle worker is one, too: it may be out of queries
+    lookSoon(); // an idle worker is one, too: it may be out of queries
   }
 
   function takeRows(thread: Thread, lines: Uint8Array): void {
@@ -246,8 +248,14 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       );
   }
 
+  /** Once for all messages of a turn: thousands may come at a time. */
+  function lookSoon(): void {
+    looking ??= setImmediate(look);
+  }
+
   /** Reads the records, and does what they make necessary. */
   function look(): void {
+    looking = undefined;
     const again = backlog.collect((segment, index, outcome) => results.collect(segment, index, outcome));
     for (const segment of again) for (const thread of pool.threads) announce(segment, thread);
     feed.poke();
@@ -270,7 +278,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     });
     pool.retire();
     pool.broadcast({ type: "drain" });
-    setImmediate(look); // not at once: it may be looking just now
+    lookSoon(); // not at once: it may be looking just now
   }
 
   function snapshot(): Snapshot {
@@ -288,7 +296,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   }
 
   function inFlight(): InFlight[] {
-    return [...backlog.inFlight()].map(({ segment, index, worker }) => {
+    const claimed = [...backlog.claimed()].filter(({ outcome }) => outcome === undefined);
+    return claimed.map(({ segment, index, worker }) => {
       const { start, tries } = segment.record(index);
       const seconds = (Date.now() - start) / 1000;
       return {

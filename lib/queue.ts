@@ -22,13 +22,18 @@ export type Query = string | { sql: string; values?: readonly unknown[]; at?: st
 /** How a query ended. */
 export type Outcome = "done" | "failed" | "unknown" | "skipped";
 
-/** A query's state in its record: 0 when pending, the number of the worker that claimed it, or below 0 its outcome. */
+/** A query's state in its record: 0 when pending, the number of the worker that claimed it, or below 0 that and its outcome. */
 const pending = 0;
 const outcomes: readonly Outcome[] = ["done", "failed", "unknown", "skipped"];
 
 /** The outcome that a record's state stands for, or `undefined` when the query has not ended. */
 export function outcomeOf(state: number): Outcome | undefined {
-  return outcomes[-1 - state];
+  return state < 0 ? outcomes[(-1 - state) % outcomes.length] : undefined;
+}
+
+/** The number of the worker that a record's state tells to have claimed the query, or 0. */
+export function claimerOf(state: number): number {
+  return state < 0 ? Math.floor((-1 - state) / outcomes.length) : state;
 }
 
 /** Is added to a record's tries. */
@@ -112,7 +117,7 @@ export class Segment {
     return this.#float64[this.#timesAt(index) + 3]!;
   }
 
-  /** 0 when pending, the number of the worker that claimed it, or below 0 its outcome. */
+  /** What `outcomeOf()` and `claimerOf()` read. */
   state(index: number): number {
     return Atomics.load(this.#int32, this.#stateAt(index));
   }
@@ -122,7 +127,8 @@ export class Segment {
     const at = this.#timesAt(index);
     this.#float64[at + 1] = durationMs;
     this.#float64[at + 2] = rows;
-    Atomics.store(this.#int32, this.#stateAt(index), -1 - outcomes.indexOf(outcome));
+    const claimer = this.#int32[this.#stateAt(index)]!;
+    Atomics.store(this.#int32, this.#stateAt(index), -1 - outcomes.indexOf(outcome) - claimer * outcomes.length);
   }
 
   /** Gives back a query whose claimer is gone or has given up; after the next `rewind()` it can be claimed again. */

@@ -5,8 +5,6 @@ import { describeUnit, type Outcome, type Segment } from "./queue.ts";
 import { type Ended, Tally } from "./stats.ts";
 import type { PlainError } from "./thread.ts";
 
-/** How long the message about a query that has failed may be on its way, before its thread must have died. */
-const messageMs = 1000;
 /** What was in flight when so many threads died is not run again. */
 const deathsSurvived = 2;
 
@@ -15,7 +13,6 @@ export class Results {
   readonly #onEnded: ((ended: Ended, unit: unknown) => void) | undefined;
   readonly #onError: (error: unknown) => void;
   readonly #errors = new Map<number, PlainError>(); // by seq, until the query's record is read
-  readonly #missing = new Map<number, number>(); // by seq, since when its message is waited for
 
   /** `onEnded` may throw: `onError` is told. */
   constructor(onEnded: ((ended: Ended, unit: unknown) => void) | undefined, onError: (error: unknown) => void) {
@@ -31,15 +28,9 @@ export class Results {
   /** Reads the record of a query that has ended; returns false while the message about it is on its way. */
   collect(segment: Segment, index: number, outcome: Outcome): boolean {
     const seq = segment.seq(index);
-    let error = this.#errors.get(seq);
-    if (!error && (outcome === "failed" || outcome === "unknown")) {
-      const since = this.#missing.get(seq) ?? performance.now();
-      this.#missing.set(seq, since);
-      if (performance.now() - since < messageMs) return false;
-      error = threadDied("before it could say why");
-    }
+    const error = this.#errors.get(seq);
+    if (!error && hasCause(outcome)) return false;
     this.#errors.delete(seq);
-    this.#missing.delete(seq);
     const ended = {
       seq,
       outcome,
@@ -63,18 +54,27 @@ export class Results {
   bury(thread: Thread, cause: string, backlog: Backlog<Thread>, canRunAgain: (unit: unknown) => boolean): number {
     backlog.forget(thread);
     let count = 0;
-    for (const { segment, index, worker } of backlog.inFlight()) {
+    for (const { segment, index, worker, outcome } of backlog.claimed()) {
       if (!thread.workers.includes(worker)) continue;
-      if (segment.record(index).tries <= deathsSurvived && canRunAgain(segment.unit(index)))
+      const seq = segment.seq(index);
+      if (outcome) {
+        // All of the thread's messages have arrived by now: what is missing will not come.
+        if (hasCause(outcome) && !this.#errors.has(seq)) this.explain(seq, threadDied(cause));
+      } else if (segment.record(index).tries <= deathsSurvived && canRunAgain(segment.unit(index))) {
         segment.reopen(index, true);
-      else {
-        this.explain(segment.seq(index), threadDied(cause));
+      } else {
+        this.explain(seq, threadDied(cause));
         segment.end(index, "unknown", Date.now() - segment.record(index).start, 0);
         count++;
       }
     }
     return count;
   }
+}
+
+/** Whether a message tells why. */
+function hasCause(outcome: Outcome): boolean {
+  return outcome === "failed" || outcome === "unknown";
 }
 
 function threadDied(cause: string): PlainError {

@@ -75,12 +75,13 @@ test("Backlog.collect() names a segment to be announced again when a query in it
   );
   assert.deepEqual(backlog.open, [segment]);
   assert.equal(segment.claim(2), 1);
+  segment.end(2, "failed", 0, 0);
   assert.deepEqual(
-    [...backlog.inFlight()].map(({ index, worker }) => [index, worker]),
+    [...backlog.claimed()].map(({ index, worker, outcome }) => [index, worker, outcome]),
     [
-      [0, 1],
-      [1, 2],
-      [2, 1],
+      [0, 1, undefined],
+      [1, 2, undefined],
+      [2, 1, "failed"],
     ],
   );
   segment.reopen(1, true);
