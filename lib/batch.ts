@@ -1,5 +1,6 @@
 /** Several queries in one round trip, as one text of several statements, with the outcomes that each would have alone. */
-import { connectionIn, execute } from "./connection.ts";
+import { connectionIn } from "./connection.ts";
+import { execute } from "./execute.ts";
 import { type DatabaseError, verdictOf } from "./outcome.ts";
 import { rowEncoder } from "./rows.ts";
 import { end, fail, giveUp, run } from "./run.ts";

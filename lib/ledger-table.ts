@@ -1,7 +1,8 @@
 /** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
-import { connect, execute, type Host, lastValue, sever } from "./connection.ts";
+import { connect, type Host, sever } from "./connection.ts";
+import { execute, lastValue } from "./execute.ts";
 import { backoffMs, type DatabaseError, passes } from "./outcome.ts";
 
 export interface LedgerOptions {

@@ -18,11 +18,11 @@
  *                       RELEASE SAVEPOINT; INSERT; COMMIT      without the savepoint, the query has committed by itself
  */
 import type { Connection } from "mysql2";
-import { checkOneStatement, execute, lastValue, type ResultListener } from "./connection.ts";
+import { checkOneStatement, execute, lastValue, type ResultListener } from "./execute.ts";
 import { hashOf } from "./hash.ts";
 import { type DatabaseError, isLost } from "./outcome.ts";
-import type { Query } from "./queue.ts";
 import { canShare, isAtomic, keepsTransaction, textOf, transactionControl } from "./statement.ts";
+import type { Query } from "./unit.ts";
 
 /** What is known of a try, should its connection be lost. */
 export interface Trial {

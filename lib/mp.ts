@@ -12,16 +12,17 @@ import { myglobals } from "./myglobals.ts";
 import type { Source, Summary, WorkOptions } from "./options.ts";
 import { Pool, type Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
-import type { Query, Segment } from "./queue.ts";
+import type { Segment } from "./queue.ts";
 import { Results } from "./results.ts";
 import { keepsTransaction } from "./statement.ts";
 import { Counters } from "./stats.ts";
 import type { FromThread } from "./thread.ts";
+import type { Query } from "./unit.ts";
 
 export type { Host } from "./connection.ts";
 export type { Gate, Source, Summary, WorkOptions } from "./options.ts";
-export type { Query } from "./queue.ts";
 export type { Ended, Failure } from "./stats.ts";
+export type { Query } from "./unit.ts";
 
 /** The run as a whole went wrong, not a query of it. */
 export class RunError extends Error {

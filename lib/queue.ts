@@ -13,11 +13,7 @@
  *     163864    Uint32 offsets of the encoded queries, one more than there are queries
  *     180256    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
  */
-import { inspect } from "node:util";
-import { deserialize, serialize } from "node:v8";
-
-/** SQL text, or SQL with values for its placeholders. `at` says where it came from, such as `dump.sql:12`. */
-export type Query = string | { sql: string; values?: readonly unknown[]; at?: string };
+import { decodeUnit, encodeUnit } from "./unit.ts";
 
 /** How a query ended. */
 export type Outcome = "done" | "failed" | "unknown" | "skipped";
@@ -101,15 +97,7 @@ export class Segment {
 
   /** The query, or whatever unit of work was put on the queue. */
   unit(index: number): unknown {
-    const start = this.#offsets[index]!;
-    const end = this.#offsets[index + 1]!;
-    if (this.#bytes[start] === encoding.text) return this.#bytes.toString("utf8", start + 1, end);
-    if (this.#bytes[start] === encoding.located) {
-      const text = this.#bytes.toString("utf8", start + 1, end);
-      const newline = text.indexOf("\n");
-      return { at: text.slice(0, newline), sql: text.slice(newline + 1) };
-    }
-    return deserialize(Buffer.from(this.#bytes.subarray(start + 1, end))); // a copy: it outlives the segment
+    return decodeUnit(this.#bytes, this.#offsets[index]!, this.#offsets[index + 1]!);
   }
 
   /** The query's 1-based position in the input. */
@@ -172,28 +160,6 @@ export class Segment {
   }
 }
 
-/** The beginning of a unit of work, on one line, for a person to recognize it by. */
-export function describeUnit(unit: unknown, length = 200): string {
-  const sql = typeof unit === "string" ? unit : (unit as { sql?: unknown } | null)?.sql;
-  const text = typeof sql === "string" ? sql : inspect(unit, { breakLength: Number.POSITIVE_INFINITY });
-  return text
-    .slice(0, length * 2)
-    .replace(/\s+/g, " ")
-    .trim()
-    .slice(0, length);
-}
-
-function locatedText(unit: unknown): string | undefined {
-  if (typeof unit !== "object" || unit === null) return undefined;
-  const { at, sql, ...rest } = unit as { at?: unknown; sql?: unknown };
-  const isPlain =
-    typeof at === "string" && typeof sql === "string" && !at.includes("\n") && Object.keys(rest).length === 0;
-  return isPlain ? `${at}\n${sql}` : undefined;
-}
-
-/** `located`: `at`, a newline, and the SQL text: what files are full of. */
-const encoding = { text: 0, located: 1, clone: 2 } as const;
-
 /** The parent's side: collects queries and seals them into segments. */
 export class Packer {
   #scratch = Buffer.allocUnsafe(segmentBytes);
@@ -217,14 +183,15 @@ export class Packer {
    * @throws DataCloneError for a value that it does not take.
    */
   add(unit: unknown, seq: number): void {
-    const located = locatedText(unit);
-    const text = typeof unit === "string" ? unit : located;
-    const bytes = text === undefined ? serialize(unit) : undefined;
-    this.#reserve(1 + (bytes?.length ?? text!.length * 3));
+    const { encoding, content } = encodeUnit(unit);
+    this.#reserve(1 + (typeof content === "string" ? content.length * 3 : content.length));
     this.#offsets.push(this.#end);
     this.#seqs.push(seq);
-    this.#scratch[this.#end++] = bytes ? encoding.clone : located === undefined ? encoding.text : encoding.located;
-    this.#end += bytes ? bytes.copy(this.#scratch, this.#end) : this.#scratch.write(text!, this.#end, "utf8");
+    this.#scratch[this.#end++] = encoding;
+    this.#end +=
+      typeof content === "string"
+        ? this.#scratch.write(content, this.#end, "utf8")
+        : content.copy(this.#scratch, this.#end);
   }
 
   /** Makes a segment of what was added since the last one, in memory that no thread uses any more where there is some. */

@@ -1,9 +1,10 @@
 /** What became of the queries: their records in shared memory, and the threads' messages about those that failed. */
 import type { Backlog } from "./backlog.ts";
 import type { Thread } from "./pool.ts";
-import { describeUnit, type Outcome, type Segment } from "./queue.ts";
+import type { Outcome, Segment } from "./queue.ts";
 import { type Ended, Tally } from "./stats.ts";
 import type { PlainError } from "./thread.ts";
+import { describeUnit } from "./unit.ts";
 
 /** What was in flight when so many threads died is not run again. */
 const deathsSurvived = 2;

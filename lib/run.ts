@@ -1,16 +1,11 @@
 /** One query, from its claim to its outcome: trying, trying again, interrupting.       (worker side) */
 import type { Connection } from "mysql2";
-import {
-  checkOneStatement,
-  connectionIn,
-  execute,
-  interrupt,
-  isInTransaction,
-  type ResultListener,
-} from "./connection.ts";
+import { connectionIn } from "./connection.ts";
+import { checkOneStatement, execute, isInTransaction, type ResultListener } from "./execute.ts";
+import { interrupt } from "./interrupt.ts";
 import { executeOnce, isRecorded, LedgerError, newTrial, type Trial } from "./ledger.ts";
 import { backoffMs, type DatabaseError, type Verdict, verdictOf } from "./outcome.ts";
-import type { Outcome, Query } from "./queue.ts";
+import type { Outcome } from "./queue.ts";
 import { rowEncoder } from "./rows.ts";
 import { keep, mustReopen, open, type Script, type Session } from "./session.ts";
 import { isAtomic, lastingStatement } from "./statement.ts";
@@ -28,6 +23,7 @@ import {
   post,
   sendRows,
 } from "./thread.ts";
+import type { Query } from "./unit.ts";
 
 /** What has come of a query so far: rows on their way to the parent, and what the ledger can tell. */
 interface Output extends Trial {

@@ -1,7 +1,8 @@
 /** What the workers of one thread share: its messages, its segments, waiting, and the rows on their way to the parent. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { Connection } from "mysql2";
-import { type Host, interrupt } from "./connection.ts";
+import type { Host } from "./connection.ts";
+import { interrupt } from "./interrupt.ts";
 import { Segment } from "./queue.ts";
 import { Counters } from "./stats.ts";
 

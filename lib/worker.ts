@@ -6,13 +6,14 @@
  */
 import type { Connection } from "mysql2";
 import { claimBatch, runBatch } from "./batch.ts";
-import { close, connect, connectionIn, execute, type Host } from "./connection.ts";
+import { close, connect, connectionIn, type Host } from "./connection.ts";
+import { execute } from "./execute.ts";
 import { myglobals } from "./myglobals.ts";
-import type { Query } from "./queue.ts";
 import { exactValues } from "./rows.ts";
 import { giveUp, run } from "./run.ts";
 import { goHome, open, type Script } from "./session.ts";
 import { claimNext, data, hangUp, isDraining, listen, post } from "./thread.ts";
+import type { Query } from "./unit.ts";
 
 /**
  * Runs once in each worker, before its first query, and when it needs another connection. What it returns is given to

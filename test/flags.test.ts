@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
-import { help, options, parseFlags } from "../lib/command/flags.ts";
+import { options, parseFlags } from "../lib/command/flags.ts";
+import { help } from "../lib/command/help.ts";
 
 const names = Object.keys(options);
 const shorts = Object.entries(options).flatMap(([name, option]) => ("short" in option ? [{ name, ...option }] : []));

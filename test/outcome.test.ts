@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type mysql from "mysql2";
-import { connect, execute } from "../lib/connection.ts";
+import { connect } from "../lib/connection.ts";
+import { execute } from "../lib/execute.ts";
 import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "../lib/outcome.ts";
 import { useDatabase } from "./database.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { describeUnit, outcomeOf, Packer, Segment } from "../lib/queue.ts";
+import { outcomeOf, Packer, Segment } from "../lib/queue.ts";
 
 test("Packer and Segment carry text, placeholders' values and any cloneable value unchanged", () => {
   const units = [
@@ -89,11 +89,4 @@ test("Segment.end() records the outcome, the duration and the rows", () => {
   assert.equal(outcomeOf(segment.state(0)), "failed");
   assert.deepEqual(record, { tries: 1, durationMs: 12.5, rows: 3 });
   assert.ok(start >= before && start <= Date.now());
-});
-
-test("describeUnit() shows the beginning of a query on one line", () => {
-  assert.equal(describeUnit("SELECT 1,\n\t  2"), "SELECT 1, 2");
-  assert.equal(describeUnit({ sql: "DO ?", values: [1] }), "DO ?");
-  assert.equal(describeUnit({ file: "a.txt" }), "{ file: 'a.txt' }");
-  assert.equal(describeUnit("x".repeat(1000)).length, 200);
 });

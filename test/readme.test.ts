@@ -5,7 +5,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symli
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { help } from "../lib/command/flags.ts";
+import { help } from "../lib/command/help.ts";
 import { root, run } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
 

@@ -1,29 +1,14 @@
-/**
- * The job log: what has been released to the workers and what has ended, on disk.
- *
- * It is a TSV with a header, and is only ever appended to. The last lines about a query say what is known of it:
- *
- *     done, failed, unknown   how it ended
- *     released                it and every query before it may be claimed from now on: one line for many, without a hash;
- *                             with the shard in the place of the query
- *     reopened                it `failed` or was `skipped`, and is released once more by a later run
- *     skipped                 the run ended before its claim: takes back what released or reopened it
- *
- * A query is released on disk before a worker can see it. So one that is `reopened`, or that has no line and is not beyond
- * the highest `released`, may have run when its run was killed: it is unknown. The next run that leaves it so says so in a line
- * of its own. An `unknown` query needs no `reopened`, and is never `skipped`: what a killed run left of it is as unknown.
- *
- * The hash tells whether the input has changed since.
- */
+/** A run's job log: what has been released to the workers and what has ended, on disk. */
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { hashOf } from "../hash.ts";
-import { describeUnit, type Outcome } from "../queue.ts";
+import type { Outcome } from "../queue.ts";
 import type { Ended } from "../stats.ts";
+import { describeUnit } from "../unit.ts";
 import { UsageError, why } from "./errors.ts";
+import { header, lineOf, type Past, readLog } from "./joblog.ts";
 import { openLocked } from "./lock.ts";
 
-const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
 /** Leaves time for the disk: what has ended is to be there within 200 ms. */
 const flushMs = 100;
 /** How many of the queries that are left unknown are kept, to be shown. */
@@ -167,18 +152,18 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
 
   function earlier(seq: number, unit: unknown): Outcome | undefined {
     last = seq;
-    const state = past.known.state(seq);
-    const hash = state === nothing ? "" : hashOf(unit);
-    if (state !== nothing && past.known.hash(seq) !== shortHash(hash)) {
+    const { known } = past;
+    const hash = known.has(seq) ? hashOf(unit) : "";
+    if (known.has(seq) && !known.matches(seq, hash)) {
       throw new UsageError(`Cannot resume ${path}: query ${seq} is not the one in the log`);
     }
-    if (state === nothing ? seq <= past.released : state & maybeRun) {
+    if (known.has(seq) ? known.isReopened(seq) : seq <= past.released) {
       if (options.retryUnknown) return undefined;
       const failure = { code: "RUN_DIED", message: "Its run ended before it could say", sql: "" };
       note({ seq, outcome: "unknown", tries: 0, start: Date.now(), durationMs: 0, rows: 0, failure }, unit);
       return "unknown";
     }
-    const outcome = states[state] as Outcome | undefined;
+    const outcome = known.outcome(seq);
     if (outcome === "unknown") return options.retryUnknown ? undefined : "unknown";
     if (outcome === "done" || (outcome === "failed" && !options.retryFailed)) return outcome;
     if (outcome) toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
@@ -226,120 +211,6 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
     told = true;
     throw failure;
   }
-}
-
-interface Line extends Partial<Omit<Ended, "seq" | "outcome">> {
-  readonly seq: number;
-  readonly outcome: Outcome | "released" | "reopened";
-}
-
-function lineOf(line: Line, hash = "", query = ""): string {
-  const { seq, outcome, start = Date.now(), durationMs = 0, tries = 0, rows = 0, failure } = line;
-  const times = `${new Date(start).toISOString()}\t${(durationMs / 1000).toFixed(6)}`;
-  const texts = `${escapeField(failure?.code)}\t${escapeField(failure?.message)}\t${escapeField(query)}`;
-  return `${seq}\t${hash}\t${outcome}\t${times}\t${tries}\t${rows}\t${texts}\n`;
-}
-
-const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
-
-/** Keeps a text on its line: a line break, a tab and a backslash are escaped as the mysql client does. */
-export function escapeField(text = ""): string {
-  return text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!);
-}
-
-function shortHash(hash: string): number {
-  return Number.parseInt(hash.slice(0, 8), 16);
-}
-
-/** What a state in memory stands for; `maybeRun` is added while the query is reopened. */
-const states = ["", "done", "failed", "unknown", "skipped"];
-const nothing = 0;
-const maybeRun = 8;
-
-const pageLength = 1 << 16;
-
-/** What the log knows of each query, in 5 bytes: its state, and enough of its hash. */
-class Known {
-  readonly #pages = new Map<number, { states: Uint8Array; hashes: Uint32Array }>();
-  /** The highest seq of all. */
-  last = 0;
-
-  state(seq: number): number {
-    return this.#pages.get(Math.floor(seq / pageLength))?.states[seq % pageLength] ?? nothing;
-  }
-
-  hash(seq: number): number | undefined {
-    return this.#pages.get(Math.floor(seq / pageLength))?.hashes[seq % pageLength];
-  }
-
-  set(seq: number, state: number, hash: number): void {
-    const number = Math.floor(seq / pageLength);
-    let page = this.#pages.get(number);
-    if (!page) {
-      page = { states: new Uint8Array(pageLength), hashes: new Uint32Array(pageLength) };
-      this.#pages.set(number, page);
-    }
-    this.last = Math.max(this.last, seq);
-    page.states[seq % pageLength] = state;
-    page.hashes[seq % pageLength] = hash;
-  }
-}
-
-interface Past {
-  readonly known: Known;
-  /** The highest seq that was released. */
-  readonly released: number;
-  /** Which shard was released, or "". */
-  readonly shard: string;
-  /** How much of the file was understood: all but a last line that was cut off. */
-  readonly bytes: number;
-}
-
-/** Reads the log, line by line: a log of any length takes a few bytes a query. */
-async function readLog(handle: FileHandle, path: string): Promise<Past> {
-  const known = new Known();
-  let released = 0;
-  let shard = "";
-  let bytes = 0;
-  let lines = 0;
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of handle.createReadStream({ autoClose: false, start: 0, highWaterMark: 1 << 20 })) {
-    rest = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
-    if (lines === 0 && !isHeader(rest)) throw new UsageError(`Cannot use ${path}: it is not a job log`);
-    let start = 0;
-    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n", start)) {
-      if (lines++ > 0) read(rest.toString("latin1", start, Math.min(end, start + 128)));
-      start = end + 1;
-    }
-    bytes += start;
-    rest = rest.subarray(start);
-  }
-  return { known, released, shard, bytes };
-
-  function read(line: string): void {
-    const [, digits, hash, outcome] = /^(\d+)\t([\da-f]{16})?\t([a-z]+)\t/.exec(line) ?? [];
-    const seq = Number(digits);
-    const state = states.indexOf(outcome ?? "");
-    if (outcome === "released") {
-      released = Math.max(released, seq);
-      shard = line.slice(line.lastIndexOf("\t") + 1);
-    } else if (!hash || (state < 0 && outcome !== "reopened")) {
-      throw new UsageError(`Cannot use ${path}: line ${lines} is not one of a job log`);
-    } else {
-      const before = known.state(seq);
-      const after =
-        outcome === "reopened"
-          ? before | maybeRun
-          : outcome === "skipped" && before & maybeRun
-            ? before - maybeRun
-            : state;
-      known.set(seq, after, shortHash(hash));
-    }
-  }
-}
-
-function isHeader(bytes: Buffer): boolean {
-  return header.startsWith(bytes.toString("latin1", 0, header.length)); // it may have been cut off, too
 }
 
 /** So that a new file is still there after a power cut; not every file system can, or needs it. */

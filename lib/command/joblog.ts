@@ -1,0 +1,159 @@
+/**
+ * The lines of a job log: writing and reading them.
+ *
+ * It is a TSV with a header, and is only ever appended to. The last lines about a query say what is known of it:
+ *
+ *     done, failed, unknown   how it ended
+ *     released                it and every query before it may be claimed from now on: one line for many, without a hash;
+ *                             with the shard in the place of the query
+ *     reopened                it `failed` or was `skipped`, and is released once more by a later run
+ *     skipped                 the run ended before its claim: takes back what released or reopened it
+ *
+ * A query is released on disk before a worker can see it. So one that is `reopened`, or that has no line and is not beyond
+ * the highest `released`, may have run when its run was killed: it is unknown. The next run that leaves it so says so in a line
+ * of its own. An `unknown` query needs no `reopened`, and is never `skipped`: what a killed run left of it is as unknown.
+ *
+ * The hash tells whether the input has changed since.
+ */
+import type { FileHandle } from "node:fs/promises";
+import type { Outcome } from "../queue.ts";
+import type { Ended } from "../stats.ts";
+import { UsageError } from "./errors.ts";
+
+export const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
+
+/** What a line says. */
+export interface Line extends Partial<Omit<Ended, "seq" | "outcome">> {
+  readonly seq: number;
+  readonly outcome: Outcome | "released" | "reopened";
+}
+
+/** A line, with the hash of the query and its beginning. */
+export function lineOf(line: Line, hash = "", query = ""): string {
+  const { seq, outcome, start = Date.now(), durationMs = 0, tries = 0, rows = 0, failure } = line;
+  const times = `${new Date(start).toISOString()}\t${(durationMs / 1000).toFixed(6)}`;
+  const texts = `${escapeField(failure?.code)}\t${escapeField(failure?.message)}\t${escapeField(query)}`;
+  return `${seq}\t${hash}\t${outcome}\t${times}\t${tries}\t${rows}\t${texts}\n`;
+}
+
+const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
+
+/** Keeps a text on its line: a line break, a tab and a backslash are escaped as the mysql client does. */
+export function escapeField(text = ""): string {
+  return text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!);
+}
+
+/** What earlier runs have left. */
+export interface Past {
+  readonly known: Known;
+  /** The highest seq that was released. */
+  readonly released: number;
+  /** Which shard was released, or "". */
+  readonly shard: string;
+  /** How much of the file was understood: all but a last line that was cut off. */
+  readonly bytes: number;
+}
+
+/**
+ * Reads a log, line by line: one of any length takes a few bytes a query.
+ *
+ * @throws UsageError when it is none.
+ */
+export async function readLog(handle: FileHandle, path: string): Promise<Past> {
+  const known = new Known();
+  let released = 0;
+  let shard = "";
+  let bytes = 0;
+  let lines = 0;
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of handle.createReadStream({ autoClose: false, start: 0, highWaterMark: 1 << 20 })) {
+    rest = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
+    if (lines === 0 && !isHeader(rest)) throw new UsageError(`Cannot use ${path}: it is not a job log`);
+    let start = 0;
+    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n", start)) {
+      if (lines++ > 0) read(rest.toString("latin1", start, Math.min(end, start + 128)));
+      start = end + 1;
+    }
+    bytes += start;
+    rest = rest.subarray(start);
+  }
+  return { known, released, shard, bytes };
+
+  function read(line: string): void {
+    const [, digits, hash, outcome = ""] = /^(\d+)\t([\da-f]{16})?\t([a-z]+)\t/.exec(line) ?? [];
+    const seq = Number(digits);
+    if (outcome === "released") {
+      released = Math.max(released, seq);
+      shard = line.slice(line.lastIndexOf("\t") + 1);
+    } else if (!hash || !known.note(seq, outcome, hash)) {
+      throw new UsageError(`Cannot use ${path}: line ${lines} is not one of a job log`);
+    }
+  }
+}
+
+function isHeader(bytes: Buffer): boolean {
+  return header.startsWith(bytes.toString("latin1", 0, header.length)); // it may have been cut off, too
+}
+
+/** What a state stands for, from 1; `reopened` is added to it. */
+const outcomes: readonly string[] = ["done", "failed", "unknown", "skipped"] satisfies Outcome[];
+const reopened = 8;
+
+const pageLength = 1 << 16;
+
+/** What a log knows of each query that it has a line about, in 5 bytes: its state, and enough of its hash. */
+class Known {
+  readonly #pages = new Map<number, { states: Uint8Array; hashes: Uint32Array }>();
+  /** The highest seq of all. */
+  last = 0;
+
+  has(seq: number): boolean {
+    return this.#state(seq) > 0;
+  }
+
+  /** Whether the query is the one in the log. */
+  matches(seq: number, hash: string): boolean {
+    return this.#pages.get(Math.floor(seq / pageLength))?.hashes[seq % pageLength] === shortHash(hash);
+  }
+
+  /** How the query has ended. */
+  outcome(seq: number): Outcome | undefined {
+    return outcomes[(this.#state(seq) % reopened) - 1] as Outcome | undefined;
+  }
+
+  /** Whether it was released once more after that, and has not ended since. */
+  isReopened(seq: number): boolean {
+    return this.#state(seq) >= reopened;
+  }
+
+  /** Takes note of a line; returns false for what is none. */
+  note(seq: number, outcome: string, hash: string): boolean {
+    const before = this.#state(seq);
+    const state = outcomes.indexOf(outcome) + 1;
+    if (outcome === "reopened") this.#set(seq, before | reopened, hash);
+    else if (outcome === "skipped" && before >= reopened) this.#set(seq, before - reopened, hash);
+    else if (state > 0) this.#set(seq, state, hash);
+    else return false;
+    return true;
+  }
+
+  #state(seq: number): number {
+    return this.#pages.get(Math.floor(seq / pageLength))?.states[seq % pageLength] ?? 0;
+  }
+
+  #set(seq: number, state: number, hash: string): void {
+    const number = Math.floor(seq / pageLength);
+    let page = this.#pages.get(number);
+    if (!page) {
+      page = { states: new Uint8Array(pageLength), hashes: new Uint32Array(pageLength) };
+      this.#pages.set(number, page);
+    }
+    this.last = Math.max(this.last, seq);
+    page.states[seq % pageLength] = state;
+    page.hashes[seq % pageLength] = shortHash(hash);
+  }
+}
+
+function shortHash(hash: string): number {
+  return Number.parseInt(hash.slice(0, 8), 16);
+}
