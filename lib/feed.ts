@@ -1,5 +1,6 @@
 /** The way of the queries from their source into segments, a few segments ahead of the workers. */
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { inspect } from "node:util";
 import type { Source } from "./options.ts";
 import { Packer, type Segment } from "./queue.ts";
 
@@ -73,4 +74,18 @@ export function startFeed(source: Source<unknown>, { ahead, select, release, tak
   function flush(): void {
     if (packer.size > 0 && !stopped) release(packer.seal(takeSpare()));
   }
+}
+
+/** @throws TypeError for what queries cannot be read from. */
+export function checkSource(source: unknown): void {
+  const { [Symbol.iterator]: iterator, [Symbol.asyncIterator]: asyncIterator } = Object(source);
+  if (typeof source !== "string" && (iterator || asyncIterator)) return;
+  const what = source instanceof Promise ? "a promise: await it" : inspect(source, { depth: 0 });
+  throw new TypeError(`Cannot read the queries: they must come from an iterable or async iterable, not from ${what}`);
+}
+
+/** How many queries a source has, where it says so. */
+export function lengthOf(source: Source<unknown>): number | undefined {
+  const { length, size } = source as { length?: unknown; size?: unknown };
+  return typeof length === "number" ? length : typeof size === "number" ? size : undefined;
 }

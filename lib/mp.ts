@@ -3,13 +3,11 @@
  *
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
-import { availableParallelism } from "node:os";
-import { inspect } from "node:util";
 import { Admission } from "./admission.ts";
 import { Backlog } from "./backlog.ts";
-import { startFeed } from "./feed.ts";
+import { checkSource, lengthOf, startFeed } from "./feed.ts";
 import { myglobals } from "./myglobals.ts";
-import type { Source, Summary, WorkOptions } from "./options.ts";
+import { type Source, type Summary, type WorkOptions, withDefaults } from "./options.ts";
 import { Pool, type Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
 import type { Segment } from "./queue.ts";
@@ -17,7 +15,7 @@ import { Results } from "./results.ts";
 import { keepsTransaction } from "./statement.ts";
 import { Counters } from "./stats.ts";
 import type { FromThread } from "./thread.ts";
-import type { Query } from "./unit.ts";
+import { checkQuery, type Query } from "./unit.ts";
 
 export type { Host } from "./connection.ts";
 export type { Gate, Source, Summary, WorkOptions } from "./options.ts";
@@ -69,24 +67,10 @@ export function doWork<Unit>(
   workers: number | undefined,
   options: WorkOptions & { script: string | URL },
 ): Promise<Summary>;
-export async function doWork(queue: Source<unknown>, workers = 4, options: WorkOptions = {}): Promise<Summary> {
-  checkCount("workers", workers);
-  const { threads = Math.min(workers, availableParallelism()), script, progress, idempotent = false } = options;
-  const { retries = 10, connectTimeoutSeconds = 60, timeoutSeconds, maxFailures = Number.POSITIVE_INFINITY } = options;
-  const { batch = 1, ledger, shard, gates = [], hosts = [] } = options;
-  checkCount("threads", threads);
-  checkCount("queries in a batch", batch);
-  checkNumber("retries", retries, 0);
-  checkNumber("maxFailures", maxFailures, 1, Number.POSITIVE_INFINITY);
-  checkNumber("connectTimeoutSeconds", connectTimeoutSeconds, 0.001);
-  if (timeoutSeconds !== undefined) checkNumber("timeoutSeconds", timeoutSeconds, 0.001);
-  if (threads > workers) {
-    throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
-  }
-  if (ledger !== undefined && batch > 1) {
-    throw new RangeError(`Cannot run ${batch} queries in a batch with a ledger: each is a transaction of its own`);
-  }
-
+export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOptions = {}): Promise<Summary> {
+  const options = withDefaults(workers, given);
+  const { threads, script, progress, idempotent, timeoutSeconds, ledger, shard, gates, hosts } = options;
+  checkSource(queue);
   const startedAt = performance.now();
   const counters = new Counters(workers);
   const backlog = new Backlog<Thread>();
@@ -94,7 +78,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
   const results = new Results(options.onEnded, (error) => stop(messageOf(error), error));
   const { tally } = results;
   const rowsOnTheWay = new Set<Promise<void>>();
-  checkQueue(queue);
   const length = lengthOf(queue);
   let sourceEnded = false;
   let ended: { reason: string; error: unknown } | undefined; // early
@@ -118,12 +101,12 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       script: script === undefined ? undefined : String(script),
       counters: counters.shared,
       hosts: hosts.map(({ host, port }) => ({ host, port })),
-      retries,
-      connectTimeoutMs: connectTimeoutSeconds * 1000,
+      retries: options.retries,
+      connectTimeoutMs: options.connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
       idempotent,
       rows: options.onRows !== undefined,
-      batch,
+      batch: options.batch,
       ledger: table,
     },
     () => counters.read().done + counters.read().failed,
@@ -204,7 +187,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     try {
       return await openLedger(name, myglobals.config.db, {
         hosts,
-        connectTimeoutMs: connectTimeoutSeconds * 1000,
+        connectTimeoutMs: options.connectTimeoutSeconds * 1000,
         signal: options.signal,
         log,
       });
@@ -230,7 +213,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     const outcome = options.earlier?.(seq, unit);
     if (outcome === undefined) return true;
     tally.addEarlier(outcome);
-    if (outcome !== "skipped") counters.add(0, outcome);
+    counters.add(0, outcome);
     return false;
   }
 
@@ -262,7 +245,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
     feed.poke();
     admit();
     const { failed, unknown } = tally;
-    if (failed + unknown >= maxFailures) stop(`${failed + unknown} queries failed or are unknown`);
+    if (failed + unknown >= options.maxFailures) stop(`${failed + unknown} queries failed or are unknown`);
     progress?.update(snapshot());
     if (backlog.empty && (sourceEnded || ended)) finish();
   }
@@ -303,7 +286,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, options: WorkO
       const seconds = (Date.now() - start) / 1000;
       return {
         worker,
-        thread: worker % threads,
+        thread: pool.slotOf(worker),
         seq: segment.seq(index),
         seconds,
         tries,
@@ -346,36 +329,4 @@ function messageOf(error: unknown): string {
 function onAbort(signal: AbortSignal | undefined, then: () => void): void {
   if (signal?.aborted) then();
   else signal?.addEventListener("abort", then, { once: true });
-}
-
-function checkCount(name: string, value: number): void {
-  if (Number.isInteger(value) && value > 0) return;
-  throw new RangeError(`Cannot start ${value} ${name}: the number of ${name} must be a positive integer`);
-}
-
-/** The range of a timer, in seconds. */
-const longestSeconds = 2_147_483;
-
-function checkNumber(name: string, value: number, least: number, most = longestSeconds): void {
-  if (value >= least && value <= most) return;
-  throw new RangeError(`Cannot take ${value} for ${name}: it must be between ${least} and ${most}`);
-}
-
-function checkQueue(queue: unknown): void {
-  const { [Symbol.iterator]: iterator, [Symbol.asyncIterator]: asyncIterator } = Object(queue);
-  if (typeof queue !== "string" && (iterator || asyncIterator)) return;
-  const what = queue instanceof Promise ? "a promise: await it" : inspect(queue, { depth: 0 });
-  throw new TypeError(`Cannot read the queries: they must come from an iterable or async iterable, not from ${what}`);
-}
-
-function checkQuery(seq: number, unit: unknown): void {
-  if (typeof unit === "string" || typeof (unit as { sql?: unknown } | null)?.sql === "string") return;
-  throw new TypeError(
-    `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}`,
-  );
-}
-
-function lengthOf(queue: Source<unknown>): number | undefined {
-  const { length, size } = queue as { length?: unknown; size?: unknown };
-  return typeof length === "number" ? length : typeof size === "number" ? size : undefined;
 }

@@ -1,4 +1,5 @@
 /** What `doWork()` takes and gives. */
+import { availableParallelism } from "node:os";
 import type { Host } from "./connection.ts";
 import type { Progress } from "./progress.ts";
 import type { Outcome } from "./queue.ts";
@@ -22,7 +23,7 @@ export interface WorkOptions {
   /** Is called in the parent with each query that has ended or is skipped, in no particular order, soon after. */
   onEnded?: (ended: Ended, unit: unknown) => void;
   /** Says what became of a query in an earlier run; it is not run, and counts as what it was. */
-  earlier?: (seq: number, unit: unknown) => Outcome | undefined;
+  earlier?: (seq: number, unit: unknown) => Exclude<Outcome, "skipped"> | undefined;
   /** Runs every `count`-th query only, beginning with the `index`-th (from 1); the seq stays. */
   shard?: { index: number; count: number };
   /** What may hold the queries back: the one that admits the fewest decides. */
@@ -79,4 +80,56 @@ export interface Summary extends Result {
   selfCommitted?: number;
   /** Why queries were skipped. */
   reason?: string;
+}
+
+/** How many threads carry so many workers, when nothing else is said. */
+export function defaultThreads(workers: number): number {
+  return Math.min(workers, availableParallelism());
+}
+
+/**
+ * The options, with a value for each that has one by default.
+ *
+ * @throws RangeError for a number that cannot be.
+ */
+export function withDefaults(workers: number, options: WorkOptions) {
+  checkCount("workers", workers);
+  const complete = {
+    ...options,
+    threads: options.threads ?? defaultThreads(workers),
+    batch: options.batch ?? 1,
+    retries: options.retries ?? 10,
+    maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
+    connectTimeoutSeconds: options.connectTimeoutSeconds ?? 60,
+    idempotent: options.idempotent ?? false,
+    gates: options.gates ?? [],
+    hosts: options.hosts ?? [],
+  };
+  const { threads, batch, timeoutSeconds } = complete;
+  checkCount("threads", threads);
+  checkCount("queries in a batch", batch);
+  checkNumber("retries", complete.retries, 0);
+  checkNumber("maxFailures", complete.maxFailures, 1, Number.POSITIVE_INFINITY);
+  checkNumber("connectTimeoutSeconds", complete.connectTimeoutSeconds, 0.001);
+  if (timeoutSeconds !== undefined) checkNumber("timeoutSeconds", timeoutSeconds, 0.001);
+  if (threads > workers) {
+    throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
+  }
+  if (complete.ledger !== undefined && batch > 1) {
+    throw new RangeError(`Cannot run ${batch} queries in a batch with a ledger: each is a transaction of its own`);
+  }
+  return complete;
+}
+
+function checkCount(name: string, value: number): void {
+  if (Number.isInteger(value) && value > 0) return;
+  throw new RangeError(`Cannot start ${value} ${name}: the number of ${name} must be a positive integer`);
+}
+
+/** The range of a timer, in seconds. */
+const longestSeconds = 2_147_483;
+
+function checkNumber(name: string, value: number, least: number, most = longestSeconds): void {
+  if (value >= least && value <= most) return;
+  throw new RangeError(`Cannot take ${value} for ${name}: it must be between ${least} and ${most}`);
 }

@@ -29,6 +29,7 @@ const deathsInARow = 5;
 
 export class Pool {
   readonly #workers: number;
+  readonly #slots: number;
   readonly #data: Omit<ThreadData, "workers">;
   readonly #listener: PoolListener;
   readonly #finished: () => number;
@@ -54,15 +55,21 @@ export class Pool {
     listener: PoolListener,
   ) {
     this.#workers = workers;
+    this.#slots = threads;
     this.#data = data;
     this.#finished = finished;
     this.#listener = listener;
     const numbers = Array.from({ length: workers }, (_, index) => index + 1);
-    for (let slot = 0; slot < threads; slot++) this.#start(numbers.filter((number) => number % threads === slot));
+    for (let slot = 0; slot < threads; slot++) this.#start(numbers.filter((number) => this.slotOf(number) === slot));
   }
 
   get threads(): Iterable<Thread> {
     return this.#threads.keys();
+  }
+
+  /** Which thread carries a worker, counted from 0; the one that replaces it has the same number. */
+  slotOf(worker: number): number {
+    return worker % this.#slots;
   }
 
   /** How many workers have had a connection. */

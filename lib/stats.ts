@@ -84,7 +84,7 @@ export class Tally {
   readonly #counts = { done: 0, failed: 0, unknown: 0, skipped: 0 };
   readonly #latency = new Histogram();
   readonly #failures: Failure[] = [];
-  readonly #earlier = { done: 0, failed: 0, unknown: 0, skipped: 0 };
+  readonly #earlier = { done: 0, failed: 0, unknown: 0 };
   #retries = 0;
   #rows = 0;
 
@@ -100,7 +100,7 @@ export class Tally {
   }
 
   /** Counts a query that an earlier run has ended. */
-  addEarlier(outcome: Outcome): void {
+  addEarlier(outcome: Exclude<Outcome, "skipped">): void {
     this.#counts[outcome]++;
     this.#earlier[outcome]++;
   }
@@ -124,12 +124,11 @@ export class Tally {
   }
 
   result(): Result {
-    const { skipped: _, ...earlier } = this.#earlier;
     const percentile = (percent: number) => this.#latency.percentile(percent);
     return {
       total: sum(this.#counts),
       ...this.#counts,
-      earlier,
+      earlier: { ...this.#earlier },
       retries: this.#retries,
       rows: this.#rows,
       latencyMs: { p50: percentile(50), p95: percentile(95), p99: percentile(99), max: this.#latency.max },
@@ -138,7 +137,7 @@ export class Tally {
   }
 }
 
-function sum({ done, failed, unknown, skipped }: Record<Outcome, number>): number {
+function sum({ done, failed, unknown, skipped = 0 }: Result["earlier"] & { skipped?: number }): number {
   return done + failed + unknown + skipped;
 }
 

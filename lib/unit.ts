@@ -45,3 +45,11 @@ export function describeUnit(unit: unknown, length = 200): string {
     .trim()
     .slice(0, length);
 }
+
+/** @throws TypeError for what is no query. */
+export function checkQuery(seq: number, unit: unknown): void {
+  if (typeof unit === "string" || typeof (unit as { sql?: unknown } | null)?.sql === "string") return;
+  throw new TypeError(
+    `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}`,
+  );
+}

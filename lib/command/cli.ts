@@ -1,14 +1,14 @@
 /** What makes myscript.ts a good command: where it runs, what it prints, how it is interrupted, how it ends. */
 import { readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
-import { basename } from "node:path";
 import mysql, { type ConnectionOptions } from "mysql2";
 import { nameOf } from "../connection.ts";
-import { type Gate, type Host, type Query, RefusedError, RunError, type Summary, type WorkOptions } from "../mp.ts";
+import type { Gate, Host, Query, Summary, WorkOptions } from "../mp.ts";
+import { defaultThreads } from "../options.ts";
 import { createProgress, type Progress, printable } from "../progress.ts";
 import { sessionStatement } from "../statement.ts";
 import { resolveServer, type Server } from "./config.ts";
-import { placeOf, UsageError } from "./errors.ts";
+import { finish, runToEnd, written } from "./ending.ts";
+import { commandName, explain, script, UsageError } from "./errors.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { loadGate, nearGate, rateGate } from "./gates.ts";
 import { help } from "./help.ts";
@@ -17,7 +17,6 @@ import { escapeField } from "./joblog.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import { Output } from "./output.ts";
 import { reachServer } from "./probe.ts";
-import { reportLines, waysOn } from "./report.ts";
 import { startSandbox } from "./sandbox.ts";
 import { watchSignals } from "./signals.ts";
 
@@ -30,10 +29,6 @@ export interface Command {
   readonly workers: number;
   readonly options: WorkOptions;
 }
-
-/** What a person has called this script. */
-const script = basename(process.argv[1] ?? "myscript.ts");
-const name = script.replace(/\.[cm]?[jt]s$/, "");
 
 /**
  * Runs `main` with what the command line asks for, and prints what became of it.
@@ -99,7 +94,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     const status = await finish(run, { ...flags, onSandbox: server === undefined }, journal, progress, output);
     return (run.error === undefined && interruption.status()) || status;
   } catch (error) {
-    progress.log(`${name}: ${explain(error)}`);
+    progress.log(`${commandName}: ${explain(error)}`);
     return 2;
   } finally {
     if (flags?.files.includes("-")) process.stdin.destroy();
@@ -107,50 +102,13 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
       try {
         await close();
       } catch (error) {
-        progress.log(`${name}: ${explain(error)}`);
+        progress.log(`${commandName}: ${explain(error)}`);
       }
     }
     await output.flush();
     // What main() left open, such as a connection, keeps the process alive no longer.
     setTimeout(() => process.exit(), 1000).unref();
   }
-}
-
-/** How far the queries came, and what was wrong with the run. */
-interface Run {
-  readonly summary: Summary;
-  readonly error?: Error;
-}
-
-/** @throws whatever `main` throws before a query was to be run, and after the run. */
-async function runToEnd(
-  main: (command: Command) => Promise<Summary>,
-  command: Command,
-  journal: Journal | undefined,
-): Promise<Run> {
-  let summary: Summary;
-  try {
-    summary = await main(command);
-  } catch (error) {
-    if (!(error instanceof RunError) || error.summary.workers === 0 || error.summary.total === 0) throw error;
-    const { reason } = error.summary;
-    return {
-      summary: { ...error.summary, ...(reason && { reason: reason.replace(error.message, () => explain(error)) }) },
-      error,
-    };
-  }
-  try {
-    if (summary.reason === undefined) journal?.checkEnd();
-    return { summary };
-  } catch (error) {
-    return { summary, error: error as Error };
-  }
-}
-
-/** What an error says, and where in the script it was thrown. */
-function explain(error: unknown): string {
-  const place = placeOf(error instanceof RunError ? error.cause : error);
-  return `${error instanceof Error ? error.message : error}${place}`;
 }
 
 /** An older Node would fail somewhere in the middle. Deno and Bun have a version of Node, too. */
@@ -170,7 +128,7 @@ async function serverOf(
   if (server && dryRun) return { ...server.db, ...server.hosts[0] };
   if (server) {
     const { db, where, version } = await reachServer(server, connectTimeoutSeconds, progress.log);
-    const carriers = plural(threads ?? Math.min(workers, availableParallelism()), "thread");
+    const carriers = plural(threads ?? defaultThreads(workers), "thread");
     if (!quiet) progress.log(`${where}, ${plural(workers, "worker")} on ${carriers}, server ${version}`);
     return db;
   }
@@ -265,44 +223,6 @@ function textOf(unit: unknown): string {
   const text = values ? mysql.format(sql, values as string[]) : sql;
   const line = escapeField(text);
   return process.stdout.isTTY ? printable(line) : line;
-}
-
-/** Prints what became of the run; returns the exit status. */
-async function finish(
-  { summary, error }: Run,
-  flags: Flags & { readonly onSandbox: boolean },
-  journal: Journal | undefined,
-  progress: Progress,
-  output: Output,
-): Promise<number> {
-  const isRefused = [error, error?.cause].some((what) => what instanceof UsageError || what instanceof RefusedError);
-  const broken = await journal?.flush();
-  for (const { message } of [error, broken].filter((what) => what !== undefined)) {
-    if (!summary.reason?.includes(message)) progress.log(`${name}: ${message}`);
-  }
-  const status = summary.unknown > 0 ? 3 : error || broken || summary.done < summary.total ? 1 : 0;
-  const isWrong = error || broken || summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
-  if (!flags.quiet || isWrong) for (const line of reportLines(summary, journal?.leftUnknown)) progress.log(line);
-  if (flags.json) print(toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 }), output);
-  await output.flush();
-  // A changed input is refused again, rows that are lost do not come again, and the sandbox is gone.
-  if (!isRefused && !output.failure && !flags.onSandbox) {
-    for (const line of waysOn(summary, flags, broken === undefined)) progress.log(line);
-  }
-  return written(isRefused ? 2 : status, output, progress);
-}
-
-/** The exit status, which tells when not all could be written; a reader that wants no more, such as `head`, is normal. */
-async function written(status: number, output: Output, progress: Progress): Promise<number> {
-  await output.flush();
-  if (!output.failure || output.closed) return status;
-  progress.log(`${name}: Cannot write to stdout: ${output.failure.message}`);
-  return Math.max(1, status);
-}
-
-/** JSON in one line, without the control characters that JSON lets pass. */
-function toJson(value: unknown): string {
-  return JSON.stringify(value).replace(/[\x7f-\x9f]/g, (character) => `\\u00${character.charCodeAt(0).toString(16)}`);
 }
 
 function print(text: string, output: Output): number {

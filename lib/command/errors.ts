@@ -1,6 +1,12 @@
 /** What is wrong, in one line for the person who runs the command. */
-import { isAbsolute, relative } from "node:path";
+import { basename, isAbsolute, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { RunError } from "../mp.ts";
+
+/** What a person has called this script. */
+export const script = basename(process.argv[1] ?? "myscript.ts");
+/** What its messages begin with. */
+export const commandName = script.replace(/\.[cm]?[jt]s$/, "");
 
 /** What the person who runs the command has to put right, in one line; the exit status is 2. */
 export class UsageError extends Error {}
@@ -10,10 +16,16 @@ export function why(error: unknown): string {
   return (error as Error).message.replace(/^E[A-Z0-9]+: /, "").split(", ")[0]!;
 }
 
+/** What an error says, and where in the script it was thrown. */
+export function explain(error: unknown): string {
+  const place = placeOf(error instanceof RunError ? error.cause : error);
+  return `${error instanceof Error ? error.message : error}${place}`;
+}
+
 const lib = fileURLToPath(new URL("..", import.meta.url));
 
 /** Where in a person's script an error was thrown, such as ` (myscript.ts:17:9)`; "" for what is none of the script's. */
-export function placeOf(error: unknown): string {
+function placeOf(error: unknown): string {
   if (!(error instanceof Error) || error instanceof UsageError) return "";
   for (const [, name, place] of (error.stack ?? "").matchAll(frames)) {
     if (name === "runCommand") break; // every script calls it

@@ -21,7 +21,7 @@ export interface Journal {
    *
    * @throws UsageError naming the first seq whose query is not the one in the log.
    */
-  earlier(seq: number, unit: unknown): Outcome | undefined;
+  earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined;
   /**
    * Notes that queries with a seq up to `seq` may be claimed from now on; resolves when this is on disk.
    *
@@ -150,7 +150,7 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
     },
   };
 
-  function earlier(seq: number, unit: unknown): Outcome | undefined {
+  function earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined {
     last = seq;
     const { known } = past;
     const hash = known.has(seq) ? hashOf(unit) : "";
