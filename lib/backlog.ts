@@ -12,9 +12,12 @@ interface Live<Thread> {
   readonly holders: Map<Thread, number>;
 }
 
+/** Segments whose memory is kept to be used again. */
+const sparesKept = 4;
+
 export class Backlog<Thread> {
   #live: Live<Thread>[] = [];
-  #spare: SharedArrayBuffer | undefined;
+  readonly #spares: SharedArrayBuffer[] = [];
   #released = 0;
 
   add(segment: Segment): void {
@@ -68,9 +71,7 @@ export class Backlog<Thread> {
 
   /** Memory of a segment that nobody uses any more, to be used again: freed memory is given back late. */
   takeSpare(): SharedArrayBuffer | undefined {
-    const spare = this.#spare;
-    this.#spare = undefined;
-    return spare;
+    return this.#spares.pop();
   }
 
   /** Whether every query of every released segment was collected. */
@@ -143,7 +144,7 @@ export class Backlog<Thread> {
   #prune(): void {
     this.#live = this.#live.filter(({ segment, left, holders }) => {
       if (left > 0 || holders.size > 0) return true;
-      this.#spare = segment.shared;
+      if (this.#spares.length < sparesKept) this.#spares.push(segment.shared);
       return false;
     });
   }

@@ -78,7 +78,7 @@ async function attemptAll(
 ): Promise<void> {
   const connection = connectionIn(session.connection)!;
   const addTry = (at: number) => claims[at]?.segment.addTry(claims[at].index);
-  inFlight.set(worker, connection);
+  inFlight[worker] = connection;
   addTry(0);
   try {
     await execute(connection, claims.map(({ segment, index }) => textOf(segment.unit(index))).join(";\n"), {
@@ -98,6 +98,6 @@ async function attemptAll(
       }),
     });
   } finally {
-    inFlight.delete(worker);
+    inFlight[worker] = undefined;
   }
 }

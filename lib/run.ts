@@ -145,7 +145,7 @@ async function attempt(
   output: Output,
 ): Promise<unknown> {
   const connection = connectionIn(session.connection);
-  if (connection) inFlight.set(worker, connection);
+  inFlight[worker] = connection;
   let interrupting: Promise<void> | undefined;
   const timer =
     connection &&
@@ -173,7 +173,7 @@ async function attempt(
     if (interrupting && error instanceof Error) error.message += ` (time limit of ${data.timeoutMs! / 1000} s)`;
     throw error;
   } finally {
-    inFlight.delete(worker);
+    inFlight[worker] = undefined;
     clearTimeout(timer || undefined);
     await interrupting;
   }

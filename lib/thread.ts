@@ -76,8 +76,8 @@ export const killGraceMs = 5000;
 const port = parentPort!;
 export const data = workerData as ThreadData;
 export const counters = new Counters(data.counters);
-/** What each worker's connection is running. */
-export const inFlight = new Map<number, Connection>();
+/** By worker, the connection that is running something. Not a Map: V8 chains what it leaves behind when it is written to often. */
+export const inFlight: (Connection | undefined)[] = [];
 
 const segments: Segment[] = [];
 const full = new Set<Connection>(); // paused until the parent has taken some rows
@@ -102,7 +102,11 @@ export function listen(): void {
         full.clear(); // before they go on: they may be full again at once
         for (const connection of resuming) connection.resume();
       }
-    } else if (message.type === "kill") interrupt([...inFlight.values()], killGraceMs);
+    } else if (message.type === "kill")
+      interrupt(
+        inFlight.filter((connection) => connection !== undefined),
+        killGraceMs,
+      );
     else if (message.type !== "admitted") {
       draining = true;
       ended = message.type === "end";
