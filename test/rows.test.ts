@@ -127,6 +127,15 @@ test("onRows gets JSON in one line, and as a string where it is not valid", asyn
   );
 });
 
+test("onRows gets the same whatever the configuration of the connections says of values", async () => {
+  const { db } = myglobals.config;
+  const values = { nestTables: true, decimalNumbers: true, typeCast: false, dateStrings: false, jsonStrings: false };
+  myglobals.config = { db: { ...db, ...values } };
+  const [line] = await linesOf([`SELECT 1.50 AS d, 1e0 AS r, DATE '2010-01-02' AS t, 'x' AS s, JSON_ARRAY(1) AS j`]);
+  myglobals.config = { db };
+  assert.equal(line, '{"seq":1,"row":{"d":"1.50","r":1,"t":"2010-01-02","s":"x","j":[1]}}');
+});
+
 test("onRows gets every column, whatever the names", async () => {
   const [line] = await linesOf(['SELECT 1 AS x, 2 AS x, 3 AS x_2, 4 AS X, 5 AS ``, 6 AS `a"b\\`, 7 AS `2`, 8 AS x']);
   assert.equal(line, '{"seq":1,"row":{"x":1,"x_2":2,"x_2_2":3,"X":4,"":5,"a\\"b\\\\":6,"2":7,"x_3":8}}');
