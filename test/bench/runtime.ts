@@ -18,6 +18,12 @@ export const here: Runtime = runtimeAt(process.execPath, "node_modules/tsx/dist/
 /** A Node that reads TypeScript by itself, where one is named by `BENCH_NODE24`. */
 export const native: Runtime | undefined = process.env.BENCH_NODE24 ? runtimeAt(process.env.BENCH_NODE24) : undefined;
 
+/** The same, with what it has compiled kept in a directory. */
+export function withCompileCache(runtime: Runtime, directory: string): Runtime {
+  const typescript = ["env", `NODE_COMPILE_CACHE=${directory}`, ...runtime.typescript];
+  return { ...runtime, name: `${runtime.name} with NODE_COMPILE_CACHE`, typescript };
+}
+
 /** All of them. */
 export const runtimes: readonly Runtime[] = native ? [here, native] : [here];
 

@@ -19,7 +19,7 @@ import {
   tinypool,
 } from "./contestants.ts";
 import type { Figure, Pair } from "./ratios.ts";
-import { here, native, runtimes } from "./runtime.ts";
+import { here, native, runtimes, withCompileCache } from "./runtime.ts";
 import { createRows, readyQuery, type Server } from "./server.ts";
 
 export interface Work {
@@ -176,9 +176,20 @@ function coldStart(place: Place): Plan {
   const task: Task = { ...place, sql: select, count: 100, counter: "Com_select", workers: 4 };
   const python = original(task);
   const ours = runtimes.map((runtime) => myscript(task, runtime));
+  // Python keeps the bytecode of its modules by itself.
+  const cached = native && myscript(task, withCompileCache(native, join(place.directory, "compile-cache")));
   return {
-    contestants: [...ours, python, plain(task, here), piscina(task, here), oneThread(task, here)],
-    pairs: native ? [{ ours: [myscript(task, native)], against: python, figure: "wall", atMost: 2.5 }] : [],
+    contestants: [
+      ...ours,
+      ...(cached ? [cached] : []),
+      python,
+      plain(task, here),
+      piscina(task, here),
+      oneThread(task, here),
+    ],
+    pairs: [...ours.slice(1), ...(cached ? [cached] : [])].map((side) => {
+      return { ours: [side], against: python, figure: "wall", atMost: 2.5 };
+    }),
   };
 }
 
