@@ -245,7 +245,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     feed.poke();
     admit();
     const { failed, unknown } = tally;
-    if (failed + unknown >= options.maxFailures) stop(`${failed + unknown} queries failed or are unknown`);
+    if (failed + unknown >= options.maxFailures) stop(`too many failures: ${failed} failed, ${unknown} unknown`);
     progress?.update(snapshot());
     if (backlog.empty && (sourceEnded || ended)) finish();
   }
@@ -272,7 +272,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     return {
       ended: done + failed + unknown,
       earlier: tally.earlier,
-      failed: failed + unknown,
+      failed,
+      unknown,
       total,
       held,
       inFlight,

@@ -39,7 +39,7 @@ export interface WorkOptions {
   connectTimeoutSeconds?: number;
   /** A query that runs longer is interrupted on the server, and has failed. @default no limit */
   timeoutSeconds?: number;
-  /** Starts nothing more after so many queries have failed or are unknown. @default no limit */
+  /** Starts nothing more after so many queries of this run have failed or are unknown. @default no limit */
   maxFailures?: number;
   /** Sends so many text queries in one round trip, at the most; each has the outcome that it would have alone. @default 1 */
   batch?: number;

@@ -9,7 +9,8 @@ export interface Snapshot {
   /** How many of these an earlier run has ended. */
   earlier: number;
   failed: number;
-  /** Unknown until a stream of queries has come to its end. */
+  unknown: number;
+  /** Not known until a stream of queries has come to its end. */
   total: number | undefined;
   /** Why no time that is left can be told: queries are held back, or are not run any more. */
   held?: string | undefined;
@@ -104,7 +105,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
   }
 
   /** What is told beside the bar. At the end that is what became of the queries: the summary has the whole run's rate. */
-  function figures({ ended, earlier, failed, total, held }: Snapshot): string[] {
+  function figures({ ended, earlier, failed, unknown, total, held }: Snapshot): string[] {
     const secondsLeft = held === undefined ? pace.secondsLeft(now()) : undefined;
     return [
       total === undefined ? count(ended) : `${count(ended).padStart(count(total).length)}/${count(total)}`,
@@ -113,6 +114,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
       !stopped && total === undefined && clock(now()),
       !stopped && secondsLeft !== undefined && `${about(secondsLeft)} left`,
       failed > 0 && `${count(failed)} failed`,
+      unknown > 0 && `${count(unknown)} unknown`,
       !stopped && held,
     ].filter((part) => typeof part === "string");
   }

@@ -115,12 +115,14 @@ export class Tally {
     return sum(this.#counts) - this.earlier;
   }
 
+  /** How many queries have failed, those of an earlier run not counted. */
   get failed(): number {
-    return this.#counts.failed;
+    return this.#counts.failed - this.#earlier.failed;
   }
 
+  /** How many queries are unknown, those of an earlier run not counted. */
   get unknown(): number {
-    return this.#counts.unknown;
+    return this.#counts.unknown - this.#earlier.unknown;
   }
 
   result(): Result {

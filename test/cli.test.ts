@@ -220,7 +220,7 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.equal(total, 6);
     assert.equal(done + failed + unknown + skipped, total);
     assert.ok(failed >= 2);
-    assert.match(stderr, /^ended early: \d queries failed or are unknown$/m);
+    assert.match(stderr, /^ended early: too many failures: \d failed, 0 unknown$/m);
     assert.equal(status, 1);
   });
 

@@ -26,7 +26,7 @@ beforeEach(() => {
 });
 
 const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
-const snapshot: Snapshot = { ended: 0, earlier: 0, failed: 0, total: undefined, inFlight: () => [] };
+const snapshot: Snapshot = { ended: 0, earlier: 0, failed: 0, unknown: 0, total: undefined, inFlight: () => [] };
 
 test("createProgress() on a terminal redraws one line, within the terminal's width", async () => {
   for (const columns of [120, 80, 60, 40, 20]) {
@@ -50,6 +50,14 @@ test("createProgress() on a terminal redraws one line, within the terminal's wid
       }
     }
   }
+});
+
+test("createProgress() tells what has failed from what is unknown", async () => {
+  const { stream, screen } = terminal(80);
+  const progress = createProgress(stream);
+  progress.update({ ...snapshot, ended: 5, failed: 2, unknown: 1, total: 10 });
+  assert.match((await screen()).rows.join("\n"), / {2} 5\/10 {2}2 failed {2}1 unknown$/);
+  progress.stop();
 });
 
 test("createProgress() draws a bar from the first moment, and as far as an earlier run has come", async () => {

@@ -86,6 +86,21 @@ test("--resume after Ctrl-C runs what was skipped, and nothing is unknown", asyn
   rmSync(directory, { recursive: true });
 });
 
+test("--max-failures does not count what an earlier run has left failed", async () => {
+  const { db } = await useDatabase();
+  const directory = mkdtempSync(join(tmpdir(), "test-"));
+  const file = join(directory, "some.sql");
+  writeFileSync(file, `no sql;\nno sql;\n${"DO 0;\n".repeat(10)}no sql;\n`);
+  const log = ["--joblog", join(directory, "some.joblog"), "--max-failures", "2"];
+  const again = (...more: string[]) =>
+    run(["-S", db.socketPath, "-u", db.user, "-D", db.database, "-j1", "--json", ...log, ...more, file]);
+  const first = await again();
+  assert.match(first.stdout, /"done":0,"failed":2,.*"reason":"too many failures: 2 failed, 0 unknown"/);
+  const second = await again("--resume");
+  assert.match(second.stdout, /"done":10,"failed":3,"unknown":0,"skipped":0,/);
+  rmSync(directory, { recursive: true });
+});
+
 test("of slow queries, a killed run leaves at most two a worker unknown", async () => {
   const { sql, db } = await useDatabase();
   const directory = mkdtempSync(join(tmpdir(), "test-"));
