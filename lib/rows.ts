@@ -3,21 +3,17 @@ import mysql, { type ConnectionOptions, type FieldPacket } from "mysql2";
 
 const { Types } = mysql;
 
-/** Connection options for values as the server prints them. */
-export const exactValues: ConnectionOptions = {
-  dateStrings: true,
-  decimalNumbers: false,
-  jsonStrings: true,
-  nestTables: false,
-  typeCast: true,
-};
+/** Connection options without which values may come otherwise than as the server prints them. */
+export const exactValues: ConnectionOptions = { decimalNumbers: false, nestTables: false, typeCast: true };
 
-/** A column as mysql2 describes it, beyond what its types tell. */
+/** A column as mysql2 describes it, beyond what its types tell. It reads each value as this says. */
 interface Column {
   readonly name: string;
   readonly flags: number;
-  readonly extendedFormat?: string;
   columnType: number;
+  characterSet: number;
+  encoding: string;
+  extendedFormat?: string | undefined;
 }
 
 /**
@@ -47,19 +43,28 @@ export function rowEncoder(seq: number, fields: readonly FieldPacket[]): (row: r
   };
 }
 
+const reals = new Set<number>([Types.FLOAT, Types.DOUBLE]);
 const integers = new Set<number>([Types.TINY, Types.SHORT, Types.INT24, Types.LONG, Types.LONGLONG, Types.YEAR]);
+const dates = new Set<number>([Types.DATE, Types.NEWDATE, Types.TIME, Types.DATETIME, Types.TIMESTAMP]);
 
+/** Chooses how a column is encoded, and makes mysql2 read the text that the server has sent. */
 function encoderOf(column: Column): (value: unknown) => string {
   const { columnType, flags, extendedFormat } = column;
-  if (columnType === Types.JSON || extendedFormat === "json") return encodeJson; // MariaDB's is a LONGTEXT with a mark
-  const isReal = columnType === Types.FLOAT || columnType === Types.DOUBLE;
-  if (!isReal && !integers.has(columnType)) return encodeText;
-  // As mysql2 reads a DECIMAL: as text. What it computes from the digits of a DOUBLE is not exact, one time in a hundred.
-  column.columnType = Types.NEWDECIMAL;
-  if (isReal) return (digits) => String(Number(digits));
-  return flags & paddedFlag ? encodePadded : encodeInteger;
+  // MariaDB's JSON is a LONGTEXT with a mark; MySQL says that its own is binary.
+  if (columnType === Types.JSON || extendedFormat === "json") {
+    Object.assign(column, utf8, { extendedFormat: undefined });
+    return encodeJson;
+  }
+  const isNumber = reals.has(columnType) || integers.has(columnType);
+  // Of the DOUBLEs that mysql2 computes from their digits, one in a hundred is not exact. A DECIMAL it leaves as it is.
+  if (isNumber || dates.has(columnType)) column.columnType = Types.NEWDECIMAL;
+  if (reals.has(columnType)) return (digits) => String(Number(digits));
+  if (isNumber) return flags & paddedFlag ? encodePadded : encodeInteger;
+  return column.columnType === Types.NEWDECIMAL ? (text) => `"${text}"` : encodeText;
 }
 
+/** A text, as mysql2 describes it. */
+const utf8 = { columnType: Types.VAR_STRING, characterSet: 45, encoding: "utf8" };
 /** ZEROFILL; a YEAR has it, too. */
 const paddedFlag = 64;
 /** From so many characters on, an integer may be beyond a double. */

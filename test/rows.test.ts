@@ -127,13 +127,18 @@ test("onRows gets JSON in one line, and as a string where it is not valid", asyn
   );
 });
 
-test("onRows gets the same whatever the configuration of the connections says of values", async () => {
+test("onRows gets the same whatever the connections say of values, also from a workerInit() of one's own", async () => {
   const { db } = myglobals.config;
+  const sql = "SELECT 1.50 AS d, 1e0 AS r, DATE '2010-01-02' AS t, 'x' AS s, JSON_ARRAY('é') AS j";
+  const expected = '{"seq":1,"row":{"d":"1.50","r":1,"t":"2010-01-02","s":"x","j":["é"]}}';
   const values = { nestTables: true, decimalNumbers: true, typeCast: false, dateStrings: false, jsonStrings: false };
   myglobals.config = { db: { ...db, ...values } };
-  const [line] = await linesOf([`SELECT 1.50 AS d, 1e0 AS r, DATE '2010-01-02' AS t, 'x' AS s, JSON_ARRAY(1) AS j`]);
+  const [line] = await linesOf([sql]);
   myglobals.config = { db };
-  assert.equal(line, '{"seq":1,"row":{"d":"1.50","r":1,"t":"2010-01-02","s":"x","j":[1]}}');
+  assert.equal(line, expected);
+  const script = new URL("./scripts/once.ts", import.meta.url);
+  const { rows } = await collect([sql], { workers: 1, script });
+  assert.deepEqual(rows, [expected]);
 });
 
 test("onRows gets every column, whatever the names", async () => {
@@ -307,6 +312,7 @@ interface Collect {
   workers?: number;
   threads?: number;
   batch?: number;
+  script?: URL;
   onLines?: (lines: Uint8Array) => Promise<void>;
 }
 
