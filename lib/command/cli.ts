@@ -89,7 +89,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
         killSignal: interruption.kill.signal,
       },
     };
-    const run = await runToEnd(main, command, journal);
+    const run = await runToEnd(() => main(command), journal);
     if (flags.dryRun) return await written(0, output, progress);
     const status = await finish(run, { ...flags, onSandbox: server === undefined }, journal, progress, output);
     return (run.error === undefined && interruption.status()) || status;

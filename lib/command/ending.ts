@@ -1,7 +1,6 @@
 /** How a run ends: what is printed of it, and the exit status. */
 import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../progress.ts";
-import type { Command } from "./cli.ts";
 import { commandName, explain, UsageError } from "./errors.ts";
 import type { Flags } from "./flags.ts";
 import type { Journal } from "./journal.ts";
@@ -19,14 +18,10 @@ export interface Run {
  *
  * @throws whatever `main` throws before a query was to be run, and after the run.
  */
-export async function runToEnd(
-  main: (command: Command) => Promise<Summary>,
-  command: Command,
-  journal: Journal | undefined,
-): Promise<Run> {
+export async function runToEnd(main: () => Promise<Summary>, journal: Journal | undefined): Promise<Run> {
   let summary: Summary;
   try {
-    summary = await main(command);
+    summary = await main();
   } catch (error) {
     if (!(error instanceof RunError) || error.summary.workers === 0 || error.summary.total === 0) throw error;
     const { reason } = error.summary;
