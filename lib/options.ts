@@ -37,7 +37,7 @@ export interface WorkOptions {
   retries?: number;
   /** How long to try to get a connection, at the start and after one was lost. @default 60 */
   connectTimeoutSeconds?: number;
-  /** A query that runs longer is interrupted on the server, and has failed. @default no limit */
+  /** A query that runs longer is interrupted on the server: its answer decides, mostly `failed`. @default no limit */
   timeoutSeconds?: number;
   /** Starts nothing more after so many queries of this run have failed or are unknown. @default no limit */
   maxFailures?: number;
@@ -52,10 +52,10 @@ export interface WorkOptions {
   idempotent?: boolean;
   /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
   signal?: AbortSignal;
+  /** Starts nothing more and interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
+  killSignal?: AbortSignal;
   /** Is called with each query instead of running it; nothing is started. */
   dryRun?: (seq: number, unit: unknown) => void;
-  /** Interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
-  killSignal?: AbortSignal;
 }
 
 /** Holds queries back. */
@@ -78,7 +78,7 @@ export interface Summary extends Result {
   threads: number;
   /** With a ledger: queries that committed by themselves, such as DDL, and were recorded after they ran. */
   selfCommitted?: number;
-  /** Why queries were skipped. */
+  /** Why the run ended early, if it did. */
   reason?: string;
 }
 
