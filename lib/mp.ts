@@ -239,6 +239,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
 
   /** Reads the records, and does what they make necessary. */
   function look(): void {
+    clearImmediate(looking);
     looking = undefined;
     const again = backlog.collect((segment, index, outcome) => results.collect(segment, index, outcome));
     for (const segment of again) for (const thread of pool.threads) announce(segment, thread);
