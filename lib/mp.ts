@@ -200,6 +200,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     const isDecided = (unit: unknown) => table !== undefined && keepsTransaction(unit); // by the ledger
     const canRunAgain = (unit: unknown) => !ended && (idempotent || isDecided(unit));
     counters.add(0, "unknown", results.bury(thread, cause, backlog, canRunAgain));
+    for (const segment of backlog.open) for (const other of pool.threads) announce(segment, other);
     look();
   }
 

@@ -63,6 +63,7 @@ export class Results {
         if (hasCause(outcome) && !this.#errors.has(seq)) this.explain(seq, threadDied(cause));
       } else if (segment.record(index).tries <= deathsSurvived && canRunAgain(segment.unit(index))) {
         segment.reopen(index, true);
+        segment.rewind(); // in its order, as far as it can be
       } else {
         this.explain(seq, threadDied(cause));
         segment.end(index, "unknown", Date.now() - segment.record(index).start, 0);

@@ -440,6 +440,17 @@ test("doWork() with idempotent gives up a unit that ends one thread after the ot
   assert.deepEqual([done, unknown], [300, 1]);
 });
 
+test("doWork() with one worker keeps the order also of a unit that is run again as its thread died", async () => {
+  const count = 6000; // more than a segment
+  const order = new Int32Array(new SharedArrayBuffer((count + 2) * 4)); // [0]: whether it has ended; the last: how many have run
+  Object.assign(myglobals.config, { order, endAt: 100 });
+  const script = new URL("./scripts/order.ts", import.meta.url);
+  const units = Array.from({ length: count }, (_, n) => n + 1);
+  const { done } = await doWork(units, 1, { script, idempotent: true });
+  assert.deepEqual([done, order[0]], [count, 1]);
+  assert.deepEqual([...order.subarray(1, count + 1)], Array.from(units.keys()));
+});
+
 test("doWork() ends when it is interrupted while a dead thread's unit waits to be run again", async () => {
   const script = new URL("./scripts/die.ts", import.meta.url);
   const interruption = new AbortController();
