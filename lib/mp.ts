@@ -167,7 +167,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
       if (ended) progress?.log(message.reason); // it is worth knowing, whatever else ends the run
       stop(message.reason, new Error(message.reason));
     } else if (message.type === "error") results.explain(message.seq, message.error);
-    lookSoon(); // an idle worker is one, too: it may be out of queries
+    // At once where workers may be out of queries: the source may keep this thread busy again before the next turn is over.
+    if (message.type === "error") lookSoon();
+    else look();
   }
 
   function takeRows(thread: Thread, lines: Uint8Array): void {
@@ -233,7 +235,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
       );
   }
 
-  /** Once for all messages of a turn: thousands may come at a time. */
+  /** Once for all that come in a turn: thousands may fail at a time. */
   function lookSoon(): void {
     looking ??= setImmediate(look);
   }

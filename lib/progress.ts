@@ -120,9 +120,9 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
   }
 }
 
-/** Text of any origin without what a terminal would obey: control and formatting characters become `�`. */
+/** Text of any origin on one line and without what a terminal would obey: such characters become `�`. */
 export function printable(text: string): string {
-  return text.replace(/\p{Cc}|\p{Cf}/gu, "\uFFFD");
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
 }
 
 function count(value: number): string {

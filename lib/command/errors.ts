@@ -2,6 +2,7 @@
 import { basename, isAbsolute, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RunError } from "../mp.ts";
+import { printable } from "../progress.ts";
 
 /** What a person has called this script. */
 export const script = basename(process.argv[1] ?? "myscript.ts");
@@ -9,7 +10,11 @@ export const script = basename(process.argv[1] ?? "myscript.ts");
 export const commandName = script.replace(/\.[cm]?[jt]s$/, "");
 
 /** What the person who runs the command has to put right, in one line; the exit status is 2. */
-export class UsageError extends Error {}
+export class UsageError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(printable(message), options);
+  }
+}
 
 /** Why the operating system refused: Node says "ENOENT: no such file or directory, access 'name'". */
 export function why(error: unknown): string {

@@ -1,6 +1,5 @@
 /** The command line: what may stand on it, and what it means. */
 import { parseArgs } from "node:util";
-import { printable } from "../progress.ts";
 import type { ServerFlags } from "./config.ts";
 import { UsageError } from "./errors.ts";
 import type { LoadLimit } from "./gates.ts";
@@ -129,7 +128,7 @@ function parse(args: readonly string[]) {
     const { code, message } = error as Error & { code?: string };
     const unknown = /^Unknown option '(-[^']*)'/.exec(message)?.[1];
     if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" && unknown) {
-      throw new UsageError(`Unknown option ${printable(unknown)}: ${suggest(unknown)}`);
+      throw new UsageError(`Unknown option ${unknown}: ${suggest(unknown)}`);
     }
     const [, option, problem] = /^Option '(?:-\w, )?(--?[\w-]+)[^']*' ?(.*)/s.exec(message) ?? [];
     if (problem?.startsWith("argument missing")) throw new UsageError(`${option} needs a value`);
@@ -149,7 +148,7 @@ function parse(args: readonly string[]) {
 /** `-j=2` is the value "=2" to getopt and its kind, and to nobody else. */
 function rejectEquals({ name, rawName, value }: { name: string; rawName: string; value?: string | undefined }): void {
   if (rawName.startsWith("--") || !value?.startsWith("=")) return;
-  const meant = printable(value.slice(1));
+  const meant = value.slice(1);
   throw new UsageError(`${rawName}=${meant} has one "=" too many: write ${rawName} ${meant} or --${name}=${meant}`);
 }
 
