@@ -14,6 +14,8 @@ interface Live<Thread> {
 
 /** Segments whose memory is kept to be used again. */
 const sparesKept = 4;
+/** Of larger ones it is not kept: few are. */
+const spareBytes = 1 << 21;
 
 export class Backlog<Thread> {
   #live: Live<Thread>[] = [];
@@ -144,7 +146,8 @@ export class Backlog<Thread> {
   #prune(): void {
     this.#live = this.#live.filter(({ segment, left, holders }) => {
       if (left > 0 || holders.size > 0) return true;
-      if (this.#spares.length < sparesKept) this.#spares.push(segment.shared);
+      if (this.#spares.length < sparesKept && segment.shared.byteLength <= spareBytes)
+        this.#spares.push(segment.shared);
       return false;
     });
   }

@@ -27,7 +27,8 @@ export async function runBatch(
 ): Promise<Session | undefined> {
   let session: Session | undefined = opened;
   let rest = claims;
-  let mayHaveRun = false;
+  let isUnsure = false;
+  const mayHaveRun = ({ segment, index }: Claim) => isUnsure || segment.mayHaveRun(index);
   let cause: unknown;
   while (rest.length > 1 && session && !isDraining()) {
     const sent: Claim[] = rest;
@@ -54,16 +55,20 @@ export async function runBatch(
         for (const claim of rest) fail(worker, claim, "unknown", start, cause); // each of them may have run
         return session;
       }
-      mayHaveRun ||= verdict === "unknown";
+      isUnsure ||= verdict === "unknown";
       // With rows of it on their way, another try would give them twice.
       if (verdict === "failed" || output.rows > 0 || data.retries === 0) {
-        fail(worker, rest.shift()!, mayHaveRun ? "unknown" : "failed", start, cause);
-      } else if (session && !isDraining()) session = await run(worker, rest.shift()!, session, script, mayHaveRun, 1);
+        const claim = rest.shift()!;
+        fail(worker, claim, mayHaveRun(claim) ? "unknown" : "failed", start, cause);
+      } else if (session && !isDraining()) {
+        const claim = rest.shift()!;
+        session = await run(worker, claim, session, script, mayHaveRun(claim), 1);
+      }
     }
   }
   for (const claim of rest) {
-    if (session && !isDraining()) session = await run(worker, claim, session, script, mayHaveRun);
-    else giveUp(worker, claim, mayHaveRun, performance.now(), cause);
+    if (session && !isDraining()) session = await run(worker, claim, session, script, mayHaveRun(claim));
+    else giveUp(worker, claim, mayHaveRun(claim), performance.now(), cause);
   }
   return session;
 }
@@ -91,7 +96,7 @@ async function attemptAll(
           const { segment, index } = claims[at]!;
           const encode = rowEncoder(segment.seq(index), fields);
           return (row: unknown[]) => {
-            output.rows++;
+            if (output.rows++ === 0) segment.noteRows(index);
             return addRows(encode(row), connection);
           };
         },

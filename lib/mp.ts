@@ -245,7 +245,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     clearImmediate(looking);
     looking = undefined;
     const again = backlog.collect((segment, index, outcome) => results.collect(segment, index, outcome));
-    for (const segment of again) for (const thread of pool.threads) announce(segment, thread);
+    if (ended && again.length > 0)
+      skipRest(); // what a worker has given back meanwhile
+    else for (const segment of again) for (const thread of pool.threads) announce(segment, thread);
     feed.poke();
     admit();
     const { failed, unknown } = tally;
@@ -260,12 +262,17 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     ended = { reason, error };
     const unreleased = feed.stop();
     if (unreleased) backlog.add(unreleased);
-    backlog.skipRest(workers + 1, (seq) => {
-      counters.add(0, "unknown");
-      results.explain(seq, { code: "THREAD_DIED", message: "Its thread died, and the run ends" });
-    });
     pool.retire();
     pool.broadcast({ type: "drain" });
+    skipRest();
+  }
+
+  function skipRest(): void {
+    backlog.skipRest(workers + 1, (seq) => {
+      counters.add(0, "unknown");
+      const message = "It may have run: its thread or its connection was lost, and the run ends";
+      results.explain(seq, { code: "RUN_ENDED", message });
+    });
     lookSoon(); // not at once: it may be looking just now
   }
 

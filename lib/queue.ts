@@ -43,6 +43,8 @@ const segmentQueries = 4096;
 const offsetsAt = headerBytes + segmentQueries * recordBytes;
 const bytesAt = offsetsAt + (segmentQueries + 2) * 4;
 const segmentBytes = 1 << 20;
+/** The last query makes a segment larger: by steps, for its memory to fit another one. */
+const sizeStep = segmentBytes / 4;
 
 /** Both sides' view of one segment. */
 export class Segment {
@@ -131,6 +133,11 @@ export class Segment {
     Atomics.store(this.#int32, header.hint, 0);
   }
 
+  /** Notes that rows of a query are on their way. */
+  noteRows(index: number): void {
+    this.#float64[this.#timesAt(index) + 2] = 1;
+  }
+
   /** Counts one more sending of a query to the server. */
   addTry(index: number): void {
     this.#int32[this.#stateAt(index) + 1]! += 1;
@@ -197,8 +204,8 @@ export class Packer {
   /** Makes a segment of what was added since the last one, in memory that no thread uses any more where there is some. */
   seal(spare?: SharedArrayBuffer): Segment {
     const count = this.size;
-    const size = bytesAt + Math.max(this.#end, segmentBytes);
-    const shared = spare?.byteLength === size ? spare : new SharedArrayBuffer(size);
+    const size = bytesAt + Math.ceil(Math.max(this.#end, segmentBytes) / sizeStep) * sizeStep;
+    const shared = spare && spare.byteLength >= size ? spare : new SharedArrayBuffer(size);
     const all = Buffer.from(shared);
     all.fill(0, 0, headerBytes + count * recordBytes);
     const int32 = new Int32Array(shared, 0, headerBytes / 4);

@@ -48,7 +48,8 @@ export class Results {
   }
 
   /**
-   * Ends what a thread had in flight when it died, as `unknown`, except what can be run again: that can be claimed anew.
+   * Ends what a thread had in flight when it died, as `unknown`, except what can be run again: that can be claimed anew. Rows
+   * that are on their way would be given twice. What had ended before gets a cause when the thread could not tell it.
    *
    * @returns how many it ended.
    */
@@ -58,15 +59,16 @@ export class Results {
     for (const { segment, index, worker, outcome } of backlog.claimed()) {
       if (!thread.workers.includes(worker)) continue;
       const seq = segment.seq(index);
+      const { tries, rows, start } = segment.record(index);
       if (outcome) {
         // All of the thread's messages have arrived by now: what is missing will not come.
         if (hasCause(outcome) && !this.#errors.has(seq)) this.explain(seq, threadDied(cause));
-      } else if (segment.record(index).tries <= deathsSurvived && canRunAgain(segment.unit(index))) {
+      } else if (tries <= deathsSurvived && rows === 0 && canRunAgain(segment.unit(index))) {
         segment.reopen(index, true);
         segment.rewind(); // in its order, as far as it can be
       } else {
         this.explain(seq, threadDied(cause));
-        segment.end(index, "unknown", Date.now() - segment.record(index).start, 0);
+        segment.end(index, "unknown", Date.now() - start, 0);
         count++;
       }
     }

@@ -3,13 +3,12 @@ import mysql, { type ConnectionOptions, type FieldPacket } from "mysql2";
 
 const { Types } = mysql;
 
-/** Connection options without which values may come otherwise than as the server prints them. */
+/** What a connection's configuration must say for values to come as the server prints them. */
 export const exactValues: ConnectionOptions = { decimalNumbers: false, nestTables: false, typeCast: true };
 
 /** A column as mysql2 describes it, beyond what its types tell. It reads each value as this says. */
 interface Column {
   readonly name: string;
-  readonly flags: number;
   columnType: number;
   characterSet: number;
   encoding: string;
@@ -49,33 +48,32 @@ const dates = new Set<number>([Types.DATE, Types.NEWDATE, Types.TIME, Types.DATE
 
 /** Chooses how a column is encoded, and makes mysql2 read the text that the server has sent. */
 function encoderOf(column: Column): (value: unknown) => string {
-  const { columnType, flags, extendedFormat } = column;
-  // MariaDB's JSON is a LONGTEXT with a mark; MySQL says that its own is binary.
-  if (columnType === Types.JSON || extendedFormat === "json") {
-    Object.assign(column, utf8, { extendedFormat: undefined });
+  const { columnType, extendedFormat } = column;
+  if (columnType === Types.JSON) {
+    Object.assign(column, utf8); // MySQL says that it is binary
+    return encodeJson;
+  }
+  if (extendedFormat === "json") {
+    column.extendedFormat = undefined; // MariaDB's is a LONGTEXT with this mark
     return encodeJson;
   }
   const isNumber = reals.has(columnType) || integers.has(columnType);
   // Of the DOUBLEs that mysql2 computes from their digits, one in a hundred is not exact. A DECIMAL it leaves as it is.
   if (isNumber || dates.has(columnType)) column.columnType = Types.NEWDECIMAL;
   if (reals.has(columnType)) return (digits) => String(Number(digits));
-  if (isNumber) return flags & paddedFlag ? encodePadded : encodeInteger;
+  if (isNumber) return encodeInteger;
   return column.columnType === Types.NEWDECIMAL ? (text) => `"${text}"` : encodeText;
 }
 
 /** A text, as mysql2 describes it. */
 const utf8 = { columnType: Types.VAR_STRING, characterSet: 45, encoding: "utf8" };
-/** ZEROFILL; a YEAR has it, too. */
-const paddedFlag = 64;
 /** From so many characters on, an integer may be beyond a double. */
 const longLength = 16;
 
-function encodeInteger(digits: unknown): string {
-  return (digits as string).length < longLength ? (digits as string) : encodePadded(digits);
-}
-
-function encodePadded(digits: unknown): string {
-  const number = Number(digits);
+function encodeInteger(value: unknown): string {
+  const digits = value as string;
+  if (digits.length < longLength && !digits.startsWith("0")) return digits;
+  const number = Number(digits); // of those with zeros before it, too, as from ZEROFILL
   return Number.isSafeInteger(number) ? String(number) : `"${digits}"`;
 }
 

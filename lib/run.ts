@@ -139,11 +139,12 @@ export function end(worker: number, claim: Claim, outcome: Outcome, start: numbe
 /** Runs one query once, within the time limit if there is one. */
 async function attempt(
   worker: number,
-  { segment, index }: Claim,
+  claim: Claim,
   session: Session,
   { workerDo }: Script,
   output: Output,
 ): Promise<unknown> {
+  const { segment, index } = claim;
   const connection = connectionIn(session.connection);
   inFlight[worker] = connection;
   let interrupting: Promise<void> | undefined;
@@ -161,7 +162,7 @@ async function attempt(
       if (sql.includes(";")) await checkOneStatement(connection!, sql);
     }
     const seq = segment.seq(index);
-    const listener = data.rows ? rowListener(seq, connection!, output) : none;
+    const listener = data.rows ? rowListener(claim, connection!, output) : none;
     if (data.ledger === undefined) {
       const rows = await execute(connection!, unit as Query, listener);
       session.lasting ??= lastingStatement(unit);
@@ -182,12 +183,12 @@ async function attempt(
 const none: ResultListener = {};
 
 /** Encodes the rows of one query for the parent. */
-function rowListener(seq: number, connection: Connection, output: { rows: number }): ResultListener {
+function rowListener({ segment, index }: Claim, connection: Connection, output: { rows: number }): ResultListener {
   return {
     onResult(_, fields) {
-      const encode = rowEncoder(seq, fields);
+      const encode = rowEncoder(segment.seq(index), fields);
       return (row) => {
-        output.rows++;
+        if (output.rows++ === 0) segment.noteRows(index);
         return addRows(encode(row), connection);
       };
     },

@@ -1,6 +1,7 @@
 /** A worker's connection: to which host, again when it is lost, and home again when that host is back.      (worker side) */
 import { close, connectionIn, type Host, isClosed, nameOf } from "./connection.ts";
 import { backoffMs, type DatabaseError, isLost, isReadOnly, isUnready, passes } from "./outcome.ts";
+import { exactValues } from "./rows.ts";
 import { data, endRun, isDraining, type PlainError, pause, plain, post } from "./thread.ts";
 
 /** What runs the units of work; without a `workerDo`, they are queries. */
@@ -114,6 +115,7 @@ function enter(worker: number, at: number, connection: unknown): Session {
   const { ring, home } = places.get(worker)!;
   const host = ring[at % ring.length];
   post({ type: "connected", worker, host: host && nameOf(host) });
+  if (data.rows) Object.assign(connectionIn(connection)?.config ?? {}, exactValues);
   const isHome = (at - home) % ring.length === 0;
   return isHome ? { connection } : { connection, away: stay(0) };
 }

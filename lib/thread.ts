@@ -147,7 +147,7 @@ export function claimNow(worker: number): Claim | undefined {
 /** Claims the next query for a worker, as soon as there is one; `undefined` when there will be none. */
 export async function claimNext(worker: number): Promise<Claim | undefined> {
   for (;;) {
-    const claim = bytesUntaken < bytesOnTheWay ? claimNow(worker) : undefined;
+    const claim = !draining && bytesUntaken < bytesOnTheWay ? claimNow(worker) : undefined;
     if (claim || ended) return claim;
     post({ type: "idle", worker });
     await new Promise<void>((resolve) => wakers.push(resolve));

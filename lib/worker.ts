@@ -9,7 +9,6 @@ import { claimBatch, runBatch } from "./batch.ts";
 import { close, connect, connectionIn, type Host } from "./connection.ts";
 import { execute } from "./execute.ts";
 import { myglobals } from "./myglobals.ts";
-import { exactValues } from "./rows.ts";
 import { giveUp, run } from "./run.ts";
 import { goHome, open, type Script } from "./session.ts";
 import { claimNext, data, hangUp, isDraining, listen, post } from "./thread.ts";
@@ -23,7 +22,7 @@ import type { Query } from "./unit.ts";
  * @param connectTimeout how many milliseconds there are for it.
  */
 export function workerInit(host?: Host, connectTimeout = 10_000): Promise<Connection> {
-  const options = { connectTimeout, ...myglobals.config.db, ...host, ...(data.rows && exactValues) };
+  const options = { connectTimeout, ...myglobals.config.db, ...host };
   return connect(data.batch > 1 || data.ledger !== undefined ? { ...options, multipleStatements: true } : options);
 }
 
@@ -58,7 +57,7 @@ async function work(worker: number): Promise<void> {
     const { together, alone } = claimBatch(worker, claim, data.batch);
     session = await runBatch(worker, together, session, script);
     if (alone && session && !isDraining()) session = await run(worker, alone, session, script);
-    else if (alone) giveUp(worker, alone, false, performance.now());
+    else if (alone) giveUp(worker, alone, alone.segment.mayHaveRun(alone.index), performance.now());
   }
   if (session?.inTransaction) {
     post({

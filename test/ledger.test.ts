@@ -50,6 +50,13 @@ const ways: Record<string, Query> = {
   CALL: "CALL add_one(1)",
 };
 
+test("doWork() with a ledger runs nothing more once a query is another one than before", async () => {
+  await doWork(["DO 0"], 1, { ledger });
+  const others = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
+  await assert.rejects(doWork(["DO 1", ...others], 1, { ledger }), RunError);
+  assert.deepEqual(await sql("SELECT SUM(v) AS sum FROM t"), [{ sum: "0" }]);
+});
+
 for (const [way, query] of Object.entries(ways)) {
   test(`doWork() with a ledger runs a query once, however often it is called: ${way}`, async () => {
     for (const rows of [1, 0]) {

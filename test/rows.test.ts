@@ -133,12 +133,16 @@ test("onRows gets the same whatever the connections say of values, also from a w
   const expected = '{"seq":1,"row":{"d":"1.50","r":1,"t":"2010-01-02","s":"x","j":["é"]}}';
   const values = { nestTables: true, decimalNumbers: true, typeCast: false, dateStrings: false, jsonStrings: false };
   myglobals.config = { db: { ...db, ...values } };
-  const [line] = await linesOf([sql]);
-  myglobals.config = { db };
-  assert.equal(line, expected);
+  assert.deepEqual(await linesOf([sql]), [expected]);
   const script = new URL("./scripts/once.ts", import.meta.url);
   const { rows } = await collect([sql], { workers: 1, script });
+  myglobals.config = { db };
   assert.deepEqual(rows, [expected]);
+});
+
+test("onRows gets JSON and text in the character set of the connection's results", async () => {
+  const { rows } = await collect(["SET NAMES latin1", "SELECT JSON_ARRAY('é') AS j, 'é' AS s"], { workers: 1 });
+  assert.deepEqual(rows, ['{"seq":2,"row":{"j":["é"],"s":"é"}}']);
 });
 
 test("onRows gets every column, whatever the names", async () => {
