@@ -38,11 +38,12 @@ for (const [name, command] of [
   });
 }
 
-test("SIGTERM does the same", async () => {
+test("SIGTERM does the same, and SIGHUP, as from a terminal that is closed", async () => {
   await interruptHalfWay("SIGTERM", 143, viaNode);
+  await interruptHalfWay("SIGHUP", 129, viaNode);
 });
 
-async function interruptHalfWay(signal: "SIGINT" | "SIGTERM", exitStatus: number, command: readonly string[]) {
+async function interruptHalfWay(signal: NodeJS.Signals, exitStatus: number, command: readonly string[]) {
   await atTheGate({ command }, async (running, release) => {
     running.child.kill(signal);
     await running.until(

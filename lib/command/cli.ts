@@ -34,7 +34,7 @@ export interface Command {
  * Runs `main` with what the command line asks for, and prints what became of it.
  *
  * @returns the exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server; 3 some are
- * unknown; 130 and 143 after SIGINT and SIGTERM.
+ * unknown; 129, 130 and 143 after SIGHUP, SIGINT and SIGTERM.
  */
 export async function runCommand(main: (command: Command) => Promise<Summary>): Promise<number> {
   process.stderr.on("error", () => {}); // its reader may be gone
