@@ -41,7 +41,12 @@ test("the command lines of the README work", async () => {
   const dump =
     "DROP TABLE IF EXISTS dumped; CREATE TABLE dumped (id INT); LOCK TABLES dumped WRITE; INSERT INTO dumped VALUES (1);";
   const lines = blocks("sh")
-    .flatMap((block) => block.trimEnd().split("\n"))
+    .flatMap((block) =>
+      block
+        .trimEnd()
+        .replace(/\\\n */g, "")
+        .split("\n"),
+    )
     .filter((line) => /npx tsx|^awk/.test(line));
   assert.ok(lines.length >= 8);
   for (const line of lines) {
@@ -82,6 +87,7 @@ test("the README's commands for several machines run each query in one of the sh
   const { status } = await run(["-c", "command -v parallel"], { command: ["sh"] });
   if (status === 0) ways.push([parallel!.replace(/-S \S+ --workdir \S+/, "--will-cite"), [{}]]);
   for (const [command, environments] of ways) {
+    await server.root.query("DROP TABLE IF EXISTS shop.backfill_ledger"); // one batch, one table
     await server.root.query(
       "CREATE OR REPLACE TABLE shop.parts (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM shop.seq_1_to_30",
     );
