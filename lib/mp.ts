@@ -245,9 +245,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     clearImmediate(looking);
     looking = undefined;
     const again = backlog.collect((segment, index, outcome) => results.collect(segment, index, outcome));
-    if (ended && again.length > 0)
-      skipRest(); // what a worker has given back meanwhile
-    else for (const segment of again) for (const thread of pool.threads) announce(segment, thread);
+    if (!ended) for (const segment of again) for (const thread of pool.threads) announce(segment, thread);
+    else if (again.length > 0) skipRest(); // what a worker has given back meanwhile
     feed.poke();
     admit();
     const { failed, unknown } = tally;
