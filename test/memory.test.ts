@@ -14,9 +14,8 @@ test("doWork() runs 2,000,000 queries in the memory of 200,000, each once", asyn
     const { stdout } = await promisify(execFile)(program!, [...args, many, String(count)]);
     return JSON.parse(stdout) as { executed: number; peakMiB: number };
   };
-  const [few, ...others] = [await run(200_000), await run(200_000), await run(200_000)];
+  const few = await run(200_000);
   const more = await run(2_000_000);
   assert.deepEqual([few.executed, more.executed], [200_000, 2_000_000]);
-  const peakMiB = Math.max(few.peakMiB, ...others.map((other) => other.peakMiB)); // it varies with how the start went
-  assert.ok(more.peakMiB <= peakMiB * 1.2, `${peakMiB} MiB, then ${more.peakMiB} MiB`);
+  assert.ok(more.peakMiB <= few.peakMiB * 1.2, `${few.peakMiB} MiB, then ${more.peakMiB} MiB`);
 });

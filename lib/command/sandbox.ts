@@ -9,7 +9,9 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import mysql from "mysql2/promise";
+import type { Connection } from "mysql2";
+import { connect } from "../connection.ts";
+import { execute } from "../execute.ts";
 
 export interface Sandbox {
   /** What mysql2 needs to connect to it. */
@@ -60,8 +62,8 @@ export async function startSandbox({ args = [], orders = 200_000 }: SandboxOptio
   try {
     const connection = await connectWhile(() => alive, db.socketPath);
     try {
-      await connection.query("CREATE DATABASE myscript");
-      await connection.query("USE myscript");
+      await execute(connection, "CREATE DATABASE myscript");
+      await execute(connection, "USE myscript");
       if (orders > 0) await createOrders(connection, orders);
     } finally {
       connection.destroy();
@@ -114,10 +116,10 @@ function serverOptions(directory: string): string[] {
   ];
 }
 
-async function connectWhile(alive: () => boolean, socketPath: string): Promise<mysql.Connection> {
+async function connectWhile(alive: () => boolean, socketPath: string): Promise<Connection> {
   for (;;) {
     try {
-      return await mysql.createConnection({ socketPath, user: "root" });
+      return await connect({ socketPath, user: "root" });
     } catch (error) {
       if (!alive()) throw error;
       await sleep(10);
@@ -125,13 +127,15 @@ async function connectWhile(alive: () => boolean, socketPath: string): Promise<m
   }
 }
 
-async function createOrders(connection: mysql.Connection, rows: number): Promise<void> {
-  await connection.query(
+async function createOrders(connection: Connection, rows: number): Promise<void> {
+  await execute(
+    connection,
     `CREATE TABLE myscript_orders (
       id INT PRIMARY KEY, quantity INT NOT NULL, price DECIMAL(10, 2) NOT NULL, total DECIMAL(12, 2) NULL
     ) ENGINE = InnoDB`,
   );
-  await connection.query(
+  await execute(
+    connection,
     `INSERT INTO myscript_orders SELECT seq, 1 + seq % 9, 1 + seq % 4999 / 100, NULL FROM seq_1_to_${rows}`,
   );
 }
