@@ -28,21 +28,9 @@ import { type Place, type Work, works } from "./works.ts";
 /** Processors that something else may keep busy before a run counts as disturbed. */
 const foreignLimit = 0.1;
 
-const { values: options, positionals: ids } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: "string", default: "5" },
-    scale: { type: "string", default: "1" },
-    only: { type: "string", default: "" },
-    json: { type: "boolean", default: false },
-    svg: { type: "string" },
-  },
-});
+const usage = "npm run bench -- [a b c d e f g] [--rounds N] [--scale X] [--only NAME] [--json] [--svg FILE]";
+const { options, rounds, scale, selected } = readArguments();
 if (process.platform !== "linux") throw new Error(`Cannot measure on ${process.platform}: it takes Linux's /proc`);
-const rounds = positive("rounds", options.rounds);
-const scale = positive("scale", options.scale);
-const selected = works.filter(({ id }) => ids.length === 0 || ids.includes(id));
-if (selected.length === 0) throw new RangeError(`Cannot measure "${ids.join(" ")}": the works are a to g`);
 const leftOut: Record<string, string> = {};
 const ratios: Ratio[] = [];
 const results: { work: Work; runs: Runs }[] = [];
@@ -169,6 +157,32 @@ function drawChart(): string {
 function abort(): void {
   killRunning();
   process.exit(130);
+}
+
+function readArguments() {
+  try {
+    const { values: options, positionals: ids } = parseArgs({
+      allowPositionals: true,
+      options: {
+        rounds: { type: "string", default: "5" },
+        scale: { type: "string", default: "1" },
+        only: { type: "string", default: "" },
+        json: { type: "boolean", default: false },
+        svg: { type: "string" },
+      },
+    });
+    const stranger = ids.find((id) => works.every((work) => work.id !== id));
+    if (stranger !== undefined) throw new RangeError(`Cannot measure "${stranger}": the works are a to g`);
+    return {
+      options,
+      rounds: positive("rounds", options.rounds),
+      scale: positive("scale", options.scale),
+      selected: works.filter(({ id }) => ids.length === 0 || ids.includes(id)),
+    };
+  } catch (error) {
+    console.error(`bench: ${(error as Error).message} (${usage})`);
+    process.exit(2);
+  }
 }
 
 function positive(name: string, text: string): number {
