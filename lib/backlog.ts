@@ -96,18 +96,18 @@ export class Backlog<Thread> {
     for (const live of this.#live) {
       const { segment, collected } = live;
       if (live.left === 0) continue;
-      const { exhausted } = segment; // read before the states: then a pending one was passed by
+      const { hint } = segment; // read before the states: then a pending one below it was passed by
       let passed = false;
       for (let index = 0; index < segment.count; index++) {
         if (collected[index]) continue;
         const state = segment.state(index);
-        if (state === 0) passed = true;
+        if (state === 0 && index < hint) passed = true;
         const outcome = outcomeOf(state);
         if (outcome === undefined || !visit(segment, index, outcome)) continue;
         collected[index] = 1;
         live.left--;
       }
-      if (!exhausted || !passed) continue;
+      if (!passed) continue;
       segment.rewind();
       again.push(segment);
     }

@@ -1,12 +1,12 @@
 /** Several queries in one round trip, as one text of several statements, with the outcomes that each would have alone. */
+import type { FieldPacket } from "mysql2";
 import { connectionIn } from "./connection.ts";
-import { execute } from "./execute.ts";
+import { execute, isInTransaction } from "./execute.ts";
 import { type DatabaseError, verdictOf } from "./outcome.ts";
-import { rowEncoder } from "./rows.ts";
-import { end, fail, giveUp, run } from "./run.ts";
+import { checkTransaction, end, fail, giveUp, hasLeftChanges, rowTaker, run } from "./run.ts";
 import { mustReopen, open, type Script, type Session } from "./session.ts";
 import { canShare, textOf } from "./statement.ts";
-import { addRows, type Claim, claimNow, data, inFlight, isDraining } from "./thread.ts";
+import { type Claim, claimNow, data, inFlight, isDraining } from "./thread.ts";
 
 /** Claims up to `most` queries that can go together, beginning with `first`, and perhaps one more that cannot. */
 export function claimBatch(worker: number, first: Claim, most: number): { together: Claim[]; alone?: Claim } {
@@ -56,8 +56,10 @@ export async function runBatch(
         return session;
       }
       isUnsure ||= verdict === "unknown";
+      const isLeft = await hasLeftChanges(session, verdict, error);
+      if (session?.inTransaction) await checkTransaction(session, error);
       // With rows of it on their way, another try would give them twice.
-      if (verdict === "failed" || output.rows > 0 || data.retries === 0) {
+      if (isLeft || verdict === "failed" || output.rows > 0 || data.retries === 0) {
         const claim = rest.shift()!;
         fail(worker, claim, mayHaveRun(claim) ? "unknown" : "failed", start, cause);
       } else if (session && !isDraining()) {
@@ -92,17 +94,11 @@ async function attemptAll(
         addTry(at + 1);
       },
       ...(data.rows && {
-        onResult(at: number, fields: Parameters<typeof rowEncoder>[1]) {
-          const { segment, index } = claims[at]!;
-          const encode = rowEncoder(segment.seq(index), fields);
-          return (row: unknown[]) => {
-            if (output.rows++ === 0) segment.noteRows(index);
-            return addRows(encode(row), connection);
-          };
-        },
+        onResult: (at: number, fields: FieldPacket[]) => rowTaker(claims[at]!, connection, output, fields),
       }),
     });
   } finally {
     inFlight[worker] = undefined;
+    session.inTransaction = isInTransaction(connection);
   }
 }

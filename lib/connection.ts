@@ -16,24 +16,28 @@ export function nameOf({ host, port }: Host): string {
 
 /**
  * Connects and runs each query by itself: `AUTOCOMMIT=1`. Rejects with mysql2's error, also where the server lets us in and
- * takes no queries yet.
+ * takes no queries yet; with ETIMEDOUT after `connectTimeout` milliseconds, 10,000 if it does not say.
  */
 export async function connect(options: ConnectionOptions): Promise<Connection> {
   // A prepared statement for each of many texts would end in the server's limit for all clients (error 1461).
   const connection = mysql.createConnection({ maxPreparedStatements: 64, ...options });
   // Without a listener, a connection that is lost while idle would end the thread. The next query meets the error.
   connection.on("error", () => {});
-  await new Promise<void>((resolve, reject) => {
-    connection.connect((error) => (error ? reject(error) : resolve()));
-  });
+  const late = Object.assign(new Error("connect ETIMEDOUT"), { code: "ETIMEDOUT" });
+  const timer = setTimeout(sever, options.connectTimeout ?? 10_000, connection, late); // mysql2's ends with the handshake
   try {
+    await new Promise<void>((resolve, reject) => {
+      connection.connect((error) => (error ? reject(error) : resolve()));
+    });
     await execute(connection, "SET AUTOCOMMIT=1");
     await execute(connection, "DO 0"); // a Galera node that is not part of its cluster takes SET and SELECT 1, but not this
+    return connection;
   } catch (error) {
     connection.destroy();
     throw error;
+  } finally {
+    clearTimeout(timer);
   }
-  return connection;
 }
 
 /** Says goodbye and closes. */

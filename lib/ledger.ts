@@ -21,7 +21,7 @@ import type { Connection } from "mysql2";
 import { checkOneStatement, execute, lastValue, type ResultListener } from "./execute.ts";
 import { hashOf } from "./hash.ts";
 import { type DatabaseError, isLost } from "./outcome.ts";
-import { canShare, isAtomic, keepsTransaction, textOf, transactionControl } from "./statement.ts";
+import { canShare, isAtomic, keepsTransaction, lastingStatement, textOf, transactionControl } from "./statement.ts";
 import type { Query } from "./unit.ts";
 
 /** What is known of a try, should its connection be lost. */
@@ -40,7 +40,7 @@ export function newTrial(): Trial {
   return { inserted: false, elsewhere: false, loose: false, selfCommitted: false };
 }
 
-/** The run cannot go on: the ledger has another query under this seq, or is not there any more. */
+/** The run cannot go on: the ledger has another query under this seq, or is not there any more; or the query is not for one. */
 export class LedgerError extends Error {
   readonly code = "LEDGER";
 }
@@ -69,7 +69,7 @@ export async function executeOnce(
   table: string,
   seq: number,
   trial: Trial,
-  listener: ResultListener = {},
+  listener: ResultListener,
 ): Promise<number> {
   const hash = hashOf(query);
   const insert = `INSERT INTO ${table} (seq, hash) VALUES (${seq}, '${hash}')`;
@@ -80,6 +80,8 @@ export async function executeOnce(
   Object.assign(trial, newTrial());
   const control = transactionControl(query);
   if (control) throw new Error(`Cannot run ${control} with a ledger: each query is a transaction of its own`);
+  const lasting = lastingStatement(query);
+  if (lasting) throw new LedgerError(`Cannot go on: with a ledger each query must stand by itself, without ${lasting}`);
   // With rows to be passed on, the commit waits until all of them have come.
   const text = canShare(query) && !listener.onResult ? textOf(query) : undefined;
   const sql = typeof query === "string" ? query : query.sql;

@@ -89,7 +89,10 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
 
   if (options.dryRun) {
     let seq = 0;
-    for await (const unit of queue) if (isOurs(++seq)) options.dryRun(seq, unit);
+    for await (const unit of queue) {
+      if (options.signal?.aborted) break;
+      if (isOurs(++seq)) await options.dryRun(seq, unit);
+    }
     return summary(0);
   }
   const table = ledger === undefined ? undefined : await openTable(ledger);
@@ -105,6 +108,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
       connectTimeoutMs: options.connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
       idempotent,
+      maxFailures: options.maxFailures,
       rows: options.onRows !== undefined,
       batch: options.batch,
       ledger: table,
@@ -135,7 +139,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   });
   feed.ended.then(
     () => {
-      sourceEnded = !ended; // when it was not stopped before
+      if (ended) return; // it was stopped before
+      sourceEnded = true;
       look();
     },
     (error) => stop(messageOf(error), error),
@@ -202,7 +207,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     const isDecided = (unit: unknown) => table !== undefined && keepsTransaction(unit); // by the ledger
     const canRunAgain = (unit: unknown) => !ended && (idempotent || isDecided(unit));
     counters.add(0, "unknown", results.bury(thread, cause, backlog, canRunAgain));
-    for (const segment of backlog.open) for (const other of pool.threads) announce(segment, other);
     look();
   }
 
@@ -250,9 +254,12 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     feed.poke();
     admit();
     const { failed, unknown } = tally;
-    if (failed + unknown >= options.maxFailures) stop(`too many failures: ${failed} failed, ${unknown} unknown`);
+    const isOver = backlog.empty && (sourceEnded || ended);
+    if (!isOver && failed + unknown >= options.maxFailures) {
+      stop(`too many failures: ${failed} failed, ${unknown} unknown`);
+    }
     progress?.update(snapshot());
-    if (backlog.empty && (sourceEnded || ended)) finish();
+    if (isOver) finish();
   }
 
   /** Ends the run early: what is in flight ends, the rest is skipped. */

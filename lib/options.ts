@@ -55,7 +55,7 @@ export interface WorkOptions {
   /** Starts nothing more and interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
   killSignal?: AbortSignal;
   /** Is called with each query instead of running it; nothing is started. */
-  dryRun?: (seq: number, unit: unknown) => void;
+  dryRun?: (seq: number, unit: unknown) => void | Promise<void>;
 }
 
 /** Holds queries back. */

@@ -41,7 +41,6 @@ const closing = new Set<number | undefined>([
   1053, // ER_SERVER_SHUTDOWN
   1153, // ER_NET_PACKET_TOO_LARGE
   1927, // ER_CONNECTION_KILLED
-  4031, // ER_CLIENT_INTERACTION_TIMEOUT
 ]);
 
 /** Errors of connecting that pass by themselves. */
@@ -70,13 +69,13 @@ export function verdictOf(error: DatabaseError): Verdict {
     if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED
     // A Galera node that lost the others while it was committing: they may have got it.
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
-    if (error.errno === 4031) return "reconnect"; // ER_CLIENT_INTERACTION_TIMEOUT: it was closed while it was idle
+    if (isIdleTooLong(error)) return "reconnect";
     if (error.errno === 1290 && !isReadOnly(error)) return "failed"; // some other option, such as secure_file_priv
     return retried.has(error.errno) ? "retry" : "failed";
   }
   if (!error.fatal) return "failed"; // mysql2 or workerDo() refused it: it was never sent
-  // mysql2's one fatal error without a code: "Can't add new command when connection is in closed state".
-  if (error.code === undefined) return "reconnect";
+  // mysql2's fatal errors without a code: nothing was sent, or it cannot read the answer.
+  if (error.code === undefined) return error.message.includes("closed state") ? "reconnect" : "unknown";
   // The write itself failed: what the server got of the query, if anything, was not all of it.
   if (error.code === "EPIPE") return "reconnect";
   return "unknown";
@@ -84,7 +83,12 @@ export function verdictOf(error: DatabaseError): Verdict {
 
 /** Whether the connection that met this error is of no more use. */
 export function isLost(error: DatabaseError): boolean {
-  return error.fatal === true || closing.has(error.errno);
+  return error.fatal === true || closing.has(error.errno) || isIdleTooLong(error);
+}
+
+/** ER_CLIENT_INTERACTION_TIMEOUT: MySQL closed it while it was idle. MariaDB's error of this number is another one. */
+function isIdleTooLong({ errno, message }: DatabaseError): boolean {
+  return errno === 4031 && /inactivity/i.test(message);
 }
 
 /** Whether the server refuses to write, whatever the query: a replica, or a failover. */

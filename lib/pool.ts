@@ -18,8 +18,8 @@ export interface PoolListener {
   message(thread: Thread, message: FromThread): void;
   /** A thread is gone, before its time; it will be replaced. */
   died(thread: Thread, cause: string): void;
-  /** There is no use in going on; `never` when no worker ever had a connection. */
-  hopeless(reason: string, never: boolean): void;
+  /** There is no use in going on; with an `error` when it is the run that went wrong: some have had a connection without it. */
+  hopeless(reason: string, error?: Error): void;
   /** What a person should know. */
   log(line: string): void;
 }
@@ -144,7 +144,7 @@ export class Pool {
   #giveUp(worker: number, { message }: PlainError): void {
     this.#gone.add(worker);
     const left = this.#workers - this.#gone.size;
-    if (left === 0) this.#listener.hopeless(message, this.#connected.size === 0);
+    if (left === 0) this.#listener.hopeless(message, this.#connected.size === 0 ? new Error(message) : undefined);
     else if (!this.#ending) this.#listener.log(`${message}: going on with ${left} of ${this.#workers} workers`);
   }
 
@@ -159,8 +159,9 @@ export class Pool {
     this.#finishedAtDeath = finished;
     this.#listener.log(`A thread died: ${cause}`);
     for (const number of thread.workers) this.#gone.delete(number);
+    const reason = `Threads die before they finish a query: ${cause}`;
     if (this.#deaths < deathsInARow) this.#start(thread.workers);
-    else this.#listener.hopeless(`Threads die before they finish a query: ${cause}`, true);
+    else this.#listener.hopeless(reason, new Error(reason));
   }
 }
 

@@ -92,6 +92,11 @@ export class Segment {
     Atomics.store(this.#int32, header.admitted, count);
   }
 
+  /** No query below it was pending when it was set; `reopen()` may make one so again. */
+  get hint(): number {
+    return Atomics.load(this.#int32, header.hint);
+  }
+
   /** Whether no query is left to claim. */
   get exhausted(): boolean {
     return Atomics.load(this.#int32, header.hint) >= this.count;

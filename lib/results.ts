@@ -65,7 +65,6 @@ export class Results {
         if (hasCause(outcome) && !this.#errors.has(seq)) this.explain(seq, threadDied(cause));
       } else if (tries <= deathsSurvived && rows === 0 && canRunAgain(segment.unit(index))) {
         segment.reopen(index, true);
-        segment.rewind(); // in its order, as far as it can be
       } else {
         this.explain(seq, threadDied(cause));
         segment.end(index, "unknown", Date.now() - start, 0);

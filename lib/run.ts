@@ -1,5 +1,5 @@
 /** One query, from its claim to its outcome: trying, trying again, interrupting.       (worker side) */
-import type { Connection } from "mysql2";
+import type { Connection, FieldPacket } from "mysql2";
 import { connectionIn } from "./connection.ts";
 import { checkOneStatement, execute, isInTransaction, type ResultListener } from "./execute.ts";
 import { interrupt } from "./interrupt.ts";
@@ -12,9 +12,11 @@ import { isAtomic, lastingStatement } from "./statement.ts";
 import {
   addRows,
   type Claim,
+  calm,
   counters,
   data,
   endRun,
+  hurry,
   inFlight,
   isDraining,
   killGraceMs,
@@ -59,7 +61,7 @@ export async function run(
       end(worker, claim, "done", start, typeof rows === "number" ? rows : 0);
       return session;
     } catch (thrown) {
-      cause = thrown;
+      cause = thrown ?? new Error("workerDo() rejected without a reason");
       const error = cause as DatabaseError;
       const connection = connectionIn(session.connection);
       if (mustReopen(worker, session, error)) {
@@ -69,8 +71,10 @@ export async function run(
       const verdict = script.workerDo ? verdictOfUnit(error) : verdictOf(error);
       // What inserts its ledger row has found that no earlier try has run.
       mayHaveRun = verdict === "unknown" || (mayHaveRun && !output.inserted);
+      const isLeft = !script.workerDo && (await hasLeftChanges(session, verdict, error));
+      if (session?.inTransaction) await checkTransaction(session, error);
       // With rows of it on their way, another try would give them twice.
-      if (!canRunAgain(claim, verdict, output, script) || (tries > data.retries && !output.elsewhere)) {
+      if (isLeft || !canRunAgain(claim, verdict, output, script) || (tries > data.retries && !output.elsewhere)) {
         if (error instanceof LedgerError) endRun("refused", error.message);
         if (mayHaveRun && data.ledger !== undefined) {
           session ??= await open(worker, script);
@@ -102,6 +106,32 @@ function canRunAgain({ segment, index }: Claim, verdict: Verdict, output: Output
   return (
     verdict === "reconnect" || workerDo !== undefined || data.ledger !== undefined || isAtomic(segment.unit(index))
   );
+}
+
+/** Whether the server could not undo all of a failed try: what it did to tables without transactions stays. */
+export async function hasLeftChanges(
+  session: Session | undefined,
+  verdict: Verdict,
+  error: DatabaseError,
+): Promise<boolean> {
+  const connection = connectionIn(session?.connection);
+  if (!connection || verdict !== "retry" || data.idempotent || data.ledger !== undefined) return false;
+  let hasLeft = false;
+  const onWarning = ([, code]: unknown[]) => {
+    hasLeft ||= Number(code) === 1196; // ER_WARNING_NOT_COMPLETE_ROLLBACK
+    return true;
+  };
+  await execute(connection, "SHOW WARNINGS", { onResult: () => onWarning }).catch(() => {});
+  if (hasLeft) Object.assign(error, { message: `${error.message}; what it did to tables without transactions stays` });
+  return hasLeft;
+}
+
+/** Ends the run when an error has rolled back a whole transaction that earlier queries belong to. */
+export async function checkTransaction(session: Session, { message }: DatabaseError): Promise<void> {
+  const connection = connectionIn(session.connection)!;
+  await execute(connection, "DO 0").catch(() => {}); // its answer tells whether a transaction is open
+  session.inTransaction = isInTransaction(connection);
+  if (!session.inTransaction) endRun("broken", `Cannot go on: a transaction that was open is rolled back: ${message}`);
 }
 
 /** A claimed query that this worker cannot run any more: another one may, unless the run ends. */
@@ -152,7 +182,8 @@ async function attempt(
     connection &&
     data.timeoutMs &&
     setTimeout(() => {
-      interrupting = interrupt([connection], killGraceMs);
+      hurry(connection);
+      interrupting = interrupt([connection], killGraceMs).then(() => calm(connection));
     }, data.timeoutMs);
   try {
     const unit = segment.unit(index);
@@ -162,7 +193,9 @@ async function attempt(
       if (sql.includes(";")) await checkOneStatement(connection!, sql);
     }
     const seq = segment.seq(index);
-    const listener = data.rows ? rowListener(claim, connection!, output) : none;
+    const listener: ResultListener = data.rows
+      ? { onResult: (_, fields) => rowTaker(claim, connection!, output, fields) }
+      : none;
     if (data.ledger === undefined) {
       const rows = await execute(connection!, unit as Query, listener);
       session.lasting ??= lastingStatement(unit);
@@ -183,14 +216,15 @@ async function attempt(
 const none: ResultListener = {};
 
 /** Encodes the rows of one query for the parent. */
-function rowListener({ segment, index }: Claim, connection: Connection, output: { rows: number }): ResultListener {
-  return {
-    onResult(_, fields) {
-      const encode = rowEncoder(segment.seq(index), fields);
-      return (row) => {
-        if (output.rows++ === 0) segment.noteRows(index);
-        return addRows(encode(row), connection);
-      };
-    },
+export function rowTaker(
+  { segment, index }: Claim,
+  connection: Connection,
+  output: { rows: number },
+  fields: FieldPacket[],
+): (row: unknown[]) => boolean {
+  const encode = rowEncoder(segment.seq(index), fields);
+  return (row) => {
+    if (output.rows++ === 0) segment.noteRows(index);
+    return addRows(encode(row), connection);
   };
 }

@@ -58,7 +58,7 @@ export async function open(worker: number, { workerInit }: Script): Promise<Sess
         const connection = await workerInit(host, Math.ceil(Math.min(tryMs, Math.max(share, 1))));
         return enter(worker, at, connection);
       } catch (cause) {
-        error = refuse(worker, host, cause);
+        error = refuse(host, cause);
         mayPass ||= passes(cause as DatabaseError);
       }
     }
@@ -68,7 +68,7 @@ export async function open(worker: number, { workerInit }: Script): Promise<Sess
       post({ type: "gone", worker, error });
       return undefined;
     }
-    if (round === 1) post({ type: "waiting", worker, error });
+    if (round === 1) post({ type: "waiting", error });
     await pause(waitMs);
   }
   return undefined;
@@ -105,7 +105,7 @@ export async function goHome(worker: number, session: Session, { workerInit }: S
     void close(old);
     return enter(worker, place.home, connection);
   } catch (cause) {
-    refuse(worker, host, cause);
+    refuse(host, cause);
     session.away = stay(away.tries + 1);
     return session;
   }
@@ -128,14 +128,14 @@ function leave(worker: number, { lasting, inTransaction }: Session, cause: unkno
   const lost = lasting ? `what ${lasting} has set` : inTransaction ? "a transaction that was open" : undefined;
   if (lost) endRun("broken", `Cannot go on: a connection was lost, and with it ${lost}`);
   const { ring, next } = places.get(worker)!;
-  refuse(worker, ring[(next - 1) % ring.length], cause);
+  refuse(ring[(next - 1) % ring.length], cause);
 }
 
 /** Tells the parent which host it was; returns what it told. */
-function refuse(worker: number, host: Host | undefined, cause: unknown): PlainError {
+function refuse(host: Host | undefined, cause: unknown): PlainError {
   const error = plain(cause);
   if (!host) return error;
   const named = { ...error, message: `${nameOf(host)}: ${error.message}` };
-  if (data.hosts.length > 1) post({ type: "away", worker, host: nameOf(host), error: named });
+  if (data.hosts.length > 1) post({ type: "away", host: nameOf(host), error: named });
   return named;
 }

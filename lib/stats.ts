@@ -26,6 +26,15 @@ export class Counters {
     Atomics.add(this.#int32, lane * laneLength + names.indexOf(counter), count);
   }
 
+  /** How many queries have failed or are unknown, in the workers' lanes. */
+  get failures(): number {
+    let count = 0;
+    for (let at = laneLength; at < this.#int32.length; at += laneLength) {
+      for (const name of ["failed", "unknown"] as const) count += Atomics.load(this.#int32, at + names.indexOf(name));
+    }
+    return count;
+  }
+
   /** Adds the lanes up. */
   read(): Counts {
     const counts: Counts = { done: 0, failed: 0, unknown: 0, selfCommitted: 0 };

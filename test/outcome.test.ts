@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import net from "node:net";
 import { test } from "node:test";
 import type mysql from "mysql2";
 import { connect } from "../lib/connection.ts";
@@ -34,6 +35,11 @@ test("verdictOf() the server's other errors, and what was never sent, is failed"
   assert.equal(verdictOf(await errorOf(connection, "SELECT * FROM no_such_table")), "failed");
   connection.destroy();
   assert.equal(verdictOf(new TypeError("thrown by workerDo()")), "failed");
+  const trigger = {
+    message: "Referenced trigger 'a' for the given action time and event type does not exist",
+    errno: 4031,
+  };
+  assert.deepEqual([verdictOf(trigger), isLost(trigger)], ["failed", false], "MariaDB's 4031");
 });
 
 test("verdictOf() a commit that a Galera node could not end is unknown, and another server's conflict is to try again", () => {
@@ -51,6 +57,19 @@ test("verdictOf() a connection lost under a query is unknown, and a query on a c
   const next = await errorOf(connection, "DO 0");
   assert.equal(verdictOf(next), "reconnect");
   assert.ok(isLost(next));
+});
+
+test("connect() has one time limit for all of it", async () => {
+  const silent = net.createServer((client) => {
+    const upstream = net.connect(db.socketPath);
+    upstream.on("error", () => {}).pipe(client);
+    client.once("data", (login) => upstream.write(login)); // and nothing after that
+    client.on("error", () => {}).on("close", () => upstream.destroy());
+  });
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  const { port } = silent.address() as net.AddressInfo;
+  await assert.rejects(connect({ host: "127.0.0.1", port, user: db.user, connectTimeout: 500 }), { code: "ETIMEDOUT" });
+  silent.close();
 });
 
 test("passes() tells a server that is away or full from one that refuses", async () => {

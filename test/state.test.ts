@@ -1,10 +1,13 @@
 /** What a connection's state means for the outcomes: transactions left open, USE and SET, sql_mode, workers that give up. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { nearGate } from "../lib/command/gates.ts";
 import { doWork, RunError } from "../lib/mp.ts";
-import { useDatabase } from "./database.ts";
+import { status, useDatabase } from "./database.ts";
 
-const { sql } = await useDatabase(["--innodb-lock-wait-timeout=1", "--max-allowed-packet=1M"]);
+const database = await useDatabase(["--innodb-lock-wait-timeout=1", "--max-allowed-packet=1M"]);
+const { sql } = database;
 await sql("CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
 await sql("CREATE TABLE locked (id INT PRIMARY KEY, v INT); INSERT INTO locked VALUES (1, 0)");
 
@@ -35,9 +38,98 @@ test("doWork() rejects when a transaction was left open", async () => {
       return true;
     });
   }
-  await assert.rejects(doWork(["SET autocommit = 0", queries[1]!], 1), /transaction was left open/);
+  for (const batch of [1, 4]) {
+    const open = ["SET autocommit = 0", queries[1]!, queries[2]!];
+    await assert.rejects(doWork(open, 1, { batch }), /transaction was left open/);
+  }
   assert.deepEqual(await sql("SELECT * FROM log WHERE v >= 10"), []);
   assert.equal((await doWork([...queries, "COMMIT"], 1)).done, 4);
+});
+
+test("doWork() does not go on when an error has rolled back the transaction that was open", async () => {
+  await sql("CREATE TABLE many (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_200");
+  await sql("SET GLOBAL innodb_lock_wait_timeout = 60");
+  const waits = () => status(database, "Innodb_row_lock_current_waits");
+  for (const batch of [1, 8]) {
+    for (const first of ["BEGIN", "SET autocommit = 0"]) {
+      await sql("BEGIN; UPDATE many SET v = v + 100 WHERE id > 1"); // the larger transaction wins
+      const queries = [first, ...[1, 2].map((id) => `UPDATE many SET v = v + 1 WHERE id = ${id}`), "COMMIT", "DO 1"];
+      const running = doWork(queries, 1, { batch });
+      const rejects = assert.rejects(running, (error) => {
+        assert.ok(error instanceof RunError);
+        assert.match(error.message, /^Cannot go on: a transaction that was open is rolled back: Deadlock found/);
+        assert.deepEqual([error.summary.done, error.summary.skipped], [2, 3]);
+        return true;
+      });
+      let isOver = false;
+      const ended = () => {
+        isOver = true;
+      };
+      rejects.then(ended, ended);
+      while (!isOver && (await waits()) === 0);
+      await sql("UPDATE many SET v = v + 100 WHERE id = 1; ROLLBACK");
+      await rejects;
+    }
+  }
+  await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
+  assert.deepEqual(await sql("SELECT * FROM many WHERE v <> 0"), []);
+});
+
+test("doWork() sends nothing again that has changed a table without transactions", async () => {
+  await sql("CREATE TABLE plain (id INT PRIMARY KEY AUTO_INCREMENT, v INT) ENGINE = MyISAM");
+  await sql("CREATE TABLE source (id INT PRIMARY KEY, v INT); INSERT INTO source VALUES (1, 0), (2, 0)");
+  await sql("BEGIN; UPDATE source SET v = 1 WHERE id = 2");
+  const copy = "INSERT INTO plain (v) SELECT v FROM source ORDER BY id FOR UPDATE";
+  for (const batch of [1, 2]) {
+    const { done, failures } = await doWork([copy, "DO 1"], 1, { batch, retries: 3 });
+    assert.equal(done, 1);
+    assert.match(failures[0]?.message ?? "", /; what it did to tables without transactions stays$/);
+  }
+  await sql("ROLLBACK");
+  assert.equal((await sql("SELECT * FROM plain")).length, 2);
+});
+
+test("doWork() is not misled by rows that mysql2 cannot read", async () => {
+  await sql("CREATE TABLE odd (j JSON)");
+  await sql(`INSERT INTO odd SELECT CONCAT('{"a":"', REPEAT('x', 50000), '","b":1.}') FROM seq_1_to_3`); // JSON for MariaDB
+  await sql("CREATE TABLE ran (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
+  const insert = "INSERT INTO ran (v) VALUES (1)";
+  const queries = Array.from({ length: 20 }, () => ["SELECT j FROM odd", insert]).flat();
+  for (const batch of [1, 16]) {
+    await sql("TRUNCATE ran");
+    assert.equal((await doWork(queries, 1, { batch })).done, 40);
+    assert.equal((await sql("SELECT * FROM ran")).length, 20);
+  }
+  await sql("TRUNCATE ran");
+  const { unknown, retries } = await doWork([`${insert} RETURNING id AS __proto__`], 1);
+  assert.deepEqual([unknown, retries, (await sql("SELECT * FROM ran")).length], [1, 0, 1]);
+  const undecodable = ["SET character_set_results = NULL", `${insert} RETURNING CONVERT('A' USING hp8) AS a`];
+  await assert.rejects(doWork(undecodable, 1, { onRows() {} }), (error) => {
+    assert.ok(error instanceof RunError);
+    assert.deepEqual([error.summary.done, error.summary.unknown], [1, 1]);
+    return true;
+  });
+});
+
+test("doWork() with one worker starts nothing more after maxFailures", async () => {
+  const inserts = Array.from({ length: 50 }, () => "INSERT INTO log (v) VALUES (30)");
+  for (const batch of [1, 16]) {
+    const { done, failed, skipped } = await doWork(["no sql", ...inserts], 1, { batch, maxFailures: 1 });
+    assert.deepEqual([done, failed, skipped], [0, 1, 50]);
+  }
+  const { reason } = await doWork(["DO 1", "no sql"], 1, { maxFailures: 1 });
+  assert.equal(reason, undefined, "all has run");
+});
+
+test("doWork() with a ledger refuses what means something to its connection only", async () => {
+  for (const statement of ["USE elsewhere", "SET @a = 1", "CREATE TEMPORARY TABLE t (id INT)"]) {
+    const queries = [statement, "INSERT INTO log (v) VALUES (40)"];
+    const words = /^\w+(?: TEMPORARY TABLE)?/.exec(statement)![0];
+    await assert.rejects(doWork(queries, 1, { ledger: "session_ledger" }), {
+      message: `Cannot go on: with a ledger each query must stand by itself, without ${words}`,
+    });
+  }
+  assert.deepEqual(await sql("SELECT * FROM log WHERE v = 40"), []);
 });
 
 test("doWork() does not go on without what the lost connection had set", async () => {
@@ -71,6 +163,23 @@ test("doWork() gives the query of a worker that cannot connect again to another 
   assert.deepEqual([total, done, skipped], [9, 9, 0]);
 });
 
+test("doWork() in batches lets another worker have what one gives back, also where a gate admits no more", async () => {
+  const script = new URL("./scripts/once.ts", import.meta.url);
+  const queries = [...Array.from({ length: 60 }, () => "DO SLEEP(0.003)"), ...Array.from({ length: 40 }, () => "DO 0")];
+  let ended = 0;
+  const onEnded = async () => {
+    if (++ended !== 20) return;
+    const running = "SELECT id FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'";
+    for (let ids: { id: number }[] = []; ids.length === 0; ) {
+      ids = await sql(running);
+      if (ids.length > 0) await sql(`KILL CONNECTION ${ids[0]!.id}`);
+    }
+  };
+  const options = { threads: 2, batch: 16, script, idempotent: true, gates: [nearGate(2)], onEnded };
+  const { done, skipped } = await doWork(queries, 2, options);
+  assert.deepEqual([done, skipped], [100, 0]);
+});
+
 test("doWork() blames no other query for one that is larger than the server takes", async () => {
   const { done, failures } = await doWork([`DO '${"x".repeat(2_000_000)}'`, "DO 1", "DO 2", "DO 3"], 1);
   assert.deepEqual([done, failures.map(({ seq, outcome }) => [seq, outcome])], [3, [[1, "failed"]]]);
@@ -89,6 +198,60 @@ test("doWork() with a time limit interrupts only the query that it is for, also 
   const queries = ["DO 0", "SELECT SLEEP(3600)", "INSERT INTO log (v) VALUES (20)", "SELECT SLEEP(3600)", "DO 1"];
   const { done, failures } = await doWork(queries, 1, { batch: 8, timeoutSeconds: 0.3 });
   assert.deepEqual([done, failures.map(({ seq }) => seq)], [3, [2, 4]]);
+});
+
+test("doWork() with a time limit interrupts a query whose rows nobody takes", async () => {
+  let take = () => {};
+  const taken = new Promise<void>((resolve) => {
+    take = resolve;
+  });
+  const query = "SELECT seq, REPEAT('x', 1000) FROM seq_1_to_1000000000";
+  const { failures } = await doWork([query], 1, { timeoutSeconds: 0.5, onRows: () => taken, onEnded: take });
+  assert.deepEqual(
+    failures.map(({ outcome, code }) => [outcome, code]),
+    [["failed", "ER_QUERY_INTERRUPTED"]],
+  );
+});
+
+test("doWork() draws no bar after its end, whatever the source yields then", async () => {
+  let go = () => {};
+  const later = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  let goneOn = false;
+  async function* queries() {
+    yield "DO 0";
+    await later;
+    goneOn = true;
+    yield "DO 1";
+  }
+  let isOver = false;
+  let late = 0;
+  const progress = {
+    update() {
+      if (isOver) late++;
+    },
+    log() {},
+    report() {},
+    stop() {
+      isOver = true;
+    },
+  };
+  const drain = new AbortController();
+  const { done } = await doWork(queries(), 1, { progress, signal: drain.signal, onEnded: () => drain.abort() });
+  go();
+  while (!goneOn) await setImmediate();
+  for (let turn = 0; turn < 10; turn++) await setImmediate();
+  assert.deepEqual([done, late], [1, 0]);
+});
+
+test("doWork() takes a workerDo() that rejects with nothing as failed", async () => {
+  const script = new URL("./scripts/die.ts", import.meta.url);
+  const { done, failures } = await doWork(["live", "nothing", "live"], 1, { script });
+  assert.deepEqual(
+    [done, failures.map(({ seq, message }) => [seq, message])],
+    [2, [[2, "workerDo() rejected without a reason"]]],
+  );
 });
 
 test("doWork() ends with the reason when onEnded throws", async () => {

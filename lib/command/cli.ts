@@ -54,14 +54,15 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
       throw new UsageError("Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST");
     }
     const { files, workers } = flags;
-    const queries = files.length > 0 ? await begin(warned(readQueries(files), workers, progress)) : undefined;
+    const reading = { dependsOnOrder: false };
+    const queries = files.length > 0 ? await begin(warned(readQueries(files), flags, progress, reading)) : undefined;
     if (queries?.isEmpty) progress.log(`warning: no queries in ${files.join(", ").replace(/^-$/, "stdin")}`);
     const db = await serverOf(flags, server, progress, closers);
     const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
     const { journal, gates } = flags.dryRun ? {} : await gatesOf(flags, db, hosts, closers);
     const interruption = watchSignals(progress, flags.dryRun);
     interruption.kill.signal.addEventListener("abort", () => output.abandon());
-    const printDry = (seq: number, unit: unknown) => print(`${seq}\t${textOf(unit)}`, output);
+    const printDry = (seq: number, unit: unknown) => write(`${seq}\t${textOf(unit)}\n`, output, interruption.drain);
     let unread = files.length > 0;
     const command: Command = {
       db,
@@ -78,7 +79,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
         },
         ...given({ hosts, threads: flags.threads, shard: flags.shard, timeoutSeconds: flags.timeoutSeconds }),
         ...given({ maxFailures: flags.maxFailures, ledger: flags.ledger, dryRun: flags.dryRun ? printDry : undefined }),
-        ...(flags.rows && { onRows: (lines: Uint8Array) => writeRows(lines, output, interruption.drain) }),
+        ...(flags.rows && { onRows: (lines: Uint8Array) => write(lines, output, interruption.drain) }),
         retries: flags.retries,
         batch: flags.batch,
         connectTimeoutSeconds: flags.connectTimeoutSeconds,
@@ -91,7 +92,13 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
     };
     const run = await runToEnd(() => main(command), journal);
     if (flags.dryRun) return await written(0, output, progress);
-    const status = await finish(run, { ...flags, onSandbox: server === undefined }, journal, progress, output);
+    const status = await finish(
+      run,
+      { ...flags, ...reading, onSandbox: server === undefined },
+      journal,
+      progress,
+      output,
+    );
     return (run.error === undefined && interruption.status()) || status;
   } catch (error) {
     progress.log(`${commandName}: ${explain(error)}`);
@@ -125,7 +132,7 @@ async function serverOf(
   progress: Progress,
   closers: (() => unknown)[],
 ): Promise<ConnectionOptions> {
-  if (server && dryRun) return { ...server.db, ...server.hosts[0] };
+  if (server && dryRun && files.length > 0) return { ...server.db, ...server.hosts[0] };
   if (server) {
     const { db, where, version } = await reachServer(server, connectTimeoutSeconds, progress.log);
     const carriers = plural(threads ?? defaultThreads(workers), "thread");
@@ -165,6 +172,7 @@ async function gatesOf(
     resume,
     retryFailed,
     retryUnknown: flags.retryUnknown || idempotent || ledger !== undefined, // the ledger tells
+    inOrder: workers === 1,
     ...(flags.shard && { shard: `${flags.shard.index}/${flags.shard.count}` }),
   });
   closers.push(journal.close);
@@ -190,28 +198,32 @@ async function begin(queries: AsyncGenerator<Query>): Promise<AsyncIterable<Quer
   return Object.assign(all(), { isEmpty: first.done === true });
 }
 
-/** Warns of the first statement that means something to one connection only. */
+/** Warns of the first statement that means something to one connection only, where the others may not have that one. */
 async function* warned(
   queries: AsyncIterable<{ sql: string; at: string }>,
-  workers: number,
+  { workers, shard, joblog }: Flags,
   progress: Progress,
+  reading: { dependsOnOrder: boolean },
 ): AsyncGenerator<Query> {
-  let warn = workers > 1;
+  let warning =
+    shard !== undefined
+      ? "a shard has only some of the queries"
+      : workers > 1
+        ? `there are ${workers}: -j 1 runs everything in order on one`
+        : joblog !== undefined && "--resume cannot go on behind it: an interrupted run has to begin anew";
   for await (const query of queries) {
-    const statement = warn && sessionStatement(query.sql);
+    const statement = warning && sessionStatement(query.sql);
     if (statement) {
-      progress.log(
-        `warning: ${query.at}: ${statement} means something to one connection, and there are ${workers}: ` +
-          "-j 1 runs everything in order on one",
-      );
-      warn = false;
+      progress.log(`warning: ${query.at}: ${statement} means something to one connection, and ${warning}`);
+      warning = false;
+      reading.dependsOnOrder = workers === 1;
     }
     yield query;
   }
 }
 
-/** Writes rows to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
-async function writeRows(lines: Uint8Array, output: Output, drain: AbortController): Promise<void> {
+/** Writes to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
+async function write(lines: string | Uint8Array, output: Output, drain: AbortController): Promise<void> {
   await output.write(lines);
   if (output.failure) drain.abort(output.closed ? "the reader of stdout wants no more" : "cannot write to stdout");
 }

@@ -41,7 +41,7 @@ export async function runToEnd(main: () => Promise<Summary>, journal: Journal | 
 /** Prints what became of the run; returns the exit status. */
 export async function finish(
   { summary, error }: Run,
-  flags: Flags & { readonly onSandbox: boolean },
+  flags: Flags & { readonly onSandbox: boolean; readonly dependsOnOrder: boolean },
   journal: Journal | undefined,
   progress: Progress,
   output: Output,
@@ -56,8 +56,8 @@ export async function finish(
   if (!flags.quiet || isWrong) for (const line of reportLines(summary, journal?.leftUnknown)) progress.log(line);
   if (flags.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
   await output.flush();
-  // A changed input is refused again, rows that are lost do not come again, and the sandbox is gone.
-  if (!isRefused && !output.failure && !flags.onSandbox) {
+  // A changed input is refused again, rows and what a connection had set do not come again, and the sandbox is gone.
+  if (!isRefused && !output.failure && !flags.dependsOnOrder && !flags.onSandbox) {
     for (const line of waysOn(summary, flags, broken === undefined)) progress.log(line);
   }
   return written(isRefused ? 2 : status, output, progress);

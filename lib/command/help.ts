@@ -42,5 +42,5 @@ Output
       --help   --version
 
 Exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server;
-3 some are unknown: they may have run; 130 and 143 after a signal. Ctrl-C lets what is in flight
-end; twice interrupts it.`;
+3 some are unknown: they may have run; 129, 130 and 143 after a signal. Ctrl-C lets what is in
+flight end; twice interrupts it.`;

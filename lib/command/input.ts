@@ -170,7 +170,11 @@ function decode(parts: Buffer[], name: string, line: number): string {
   const sql = bytes.toString();
   if (sql.includes("\uFFFD") && !isUtf8(bytes)) {
     const lines = bytes.toString("latin1").split("\n");
-    throw refusal(name, line + lines.findIndex((text) => !isUtf8(Buffer.from(text, "latin1"))), "not UTF-8");
+    throw refusal(
+      name,
+      line + lines.findIndex((text) => !isUtf8(Buffer.from(text, "latin1"))),
+      "not UTF-8 (convert it; a dump: mysqldump --hex-blob)",
+    );
   }
   let end = sql.length;
   while (end > 0 && sql.charCodeAt(end - 1) <= 0x20) end--;

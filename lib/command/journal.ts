@@ -3,6 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { hashOf } from "../hash.ts";
 import type { Outcome } from "../queue.ts";
+import { lastingStatement, sessionStatement } from "../statement.ts";
 import type { Ended } from "../stats.ts";
 import { describeUnit } from "../unit.ts";
 import { UsageError, why } from "./errors.ts";
@@ -19,7 +20,7 @@ export interface Journal {
    * What became of a query in an earlier run when it is not to be run again, else undefined; to be asked for every query, once,
    * in the order of the input, before its release.
    *
-   * @throws UsageError naming the first seq whose query is not the one in the log.
+   * @throws UsageError naming the first seq whose query is not the one in the log, or that needs a connection which is gone.
    */
   earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined;
   /**
@@ -49,6 +50,8 @@ export interface JournalOptions {
   readonly resume: boolean;
   readonly retryFailed: boolean;
   readonly retryUnknown: boolean;
+  /** One worker runs all queries, in their order: they may depend on what those before have set. */
+  readonly inOrder: boolean;
   /** `1/3`: the shard that runs, if not all do. */
   readonly shard?: string;
 }
@@ -97,12 +100,16 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
   let failure: Error | undefined;
   let told = false;
   const leftUnknown: { seq: number; unit: unknown }[] = [];
+  /** The statements that were done and whose effect is gone with their connection: one that lasts, and one that can be ended. */
+  let lasting: string | undefined;
+  let open: string | undefined;
 
   return {
     leftUnknown,
     earlier(seq, unit) {
       const outcome = earlier(seq, unit);
       if (outcome === "unknown" && leftUnknown.length < unknownKept) leftUnknown.push({ seq, unit });
+      if (options.inOrder) checkOrder(seq, unit, outcome);
       return outcome;
     },
 
@@ -168,6 +175,18 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
     if (outcome === "done" || (outcome === "failed" && !options.retryFailed)) return outcome;
     if (outcome) toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
     return undefined;
+  }
+
+  function checkOrder(seq: number, unit: unknown, outcome: Outcome | undefined): void {
+    const statement = sessionStatement(unit);
+    const gone = lasting ?? open;
+    if (outcome === undefined && gone) {
+      throw new UsageError(`Cannot resume ${path} at query ${seq}: what ${gone} has set is gone with its connection`);
+    }
+    if (outcome === undefined || outcome === "failed" || !statement) return;
+    if (/^(?:BEGIN|START|LOCK)/.test(statement)) open = `${statement} (query ${seq})`;
+    else if (/^(?:COMMIT|UNLOCK)/.test(statement)) open = undefined;
+    else if (lastingStatement(unit)) lasting ??= `${statement} (query ${seq})`;
   }
 
   function note(ended: Ended, unit: unknown): void {

@@ -5,6 +5,7 @@ export function workerInit(): void {}
 
 export async function workerDo(unit: string): Promise<void> {
   if (unit === "fail") throw new Error("the true reason");
+  if (unit === "nothing") return Promise.reject();
   await sleep(2);
   if (unit === "exit") process.exit(7);
   if (unit === "throw") {

@@ -9,5 +9,5 @@ export async function workerInit(): Promise<Connection> {
   const [worker] = (await import("../../lib/thread.ts")).data.workers;
   if (opened.has(worker!)) throw new Error("No second connection");
   opened.add(worker!);
-  return connect(myglobals.config.db);
+  return connect({ ...myglobals.config.db, multipleStatements: true }); // for --batch
 }
