@@ -142,10 +142,10 @@ function send(connection: Connection, query: Query, wantsRows: boolean): ReturnT
     return connection.query({ sql: values ? connection.format(sql, values.map(literal)) : sql, rowsAsArray: true });
   }
   if (values) return connection.execute({ sql, values: values as (string | null)[], typeCast: unread });
-  return connection.query({ sql, typeCast: unread });
+  return connection.query({ sql, typeCast: false });
 }
 
-/** What nobody reads is not to be parsed: mysql2 fails on JSON that the server takes. */
+/** What nobody reads is not to be parsed: mysql2 fails on JSON that the server takes. `false` is for text only. */
 const unread = () => null;
 
 /** A value for `format()` that means the same in every `sql_mode` and the same as in a prepared statement. */

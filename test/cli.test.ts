@@ -543,7 +543,7 @@ describe("myscript.ts with files", { concurrency: 2 }, () => {
     const latin1 = write("latin1.sql", Buffer.from("DO 1;\n\nDO '\xe9';\n", "latin1"));
     const open = write("open.sql", "DO 1;\nDO 'a;\n\nDO 2;\n");
     for (const [file, line, why] of [
-      [latin1, 3, "not UTF-8 (convert it; a dump: mysqldump --hex-blob)"],
+      [latin1, 3, "not UTF-8 \\(convert it, or dump BLOBs with --hex-blob\\)"],
       [open, 2, "the ' that opens here is not closed"],
     ] as const) {
       const { status, stdout, stderr } = await cli([...at, "-j1", "--json", file]);

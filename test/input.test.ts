@@ -167,12 +167,12 @@ const refused: [behaviour: string, text: string | Buffer, error: string][] = [
   [
     "bytes that are not UTF-8",
     Buffer.from("SELECT 1;-- \xE4\nSELECT\n'\xE4';", "latin1"),
-    "Cannot read stdin:3: not UTF-8 (convert it; a dump: mysqldump --hex-blob)",
+    "Cannot read stdin:3: not UTF-8 (convert it, or dump BLOBs with --hex-blob)",
   ],
   [
     "a character cut off at the end",
     Buffer.from("SELECT 1;\nSELECT '\xC3'", "latin1"),
-    "Cannot read stdin:2: not UTF-8 (convert it; a dump: mysqldump --hex-blob)",
+    "Cannot read stdin:2: not UTF-8 (convert it, or dump BLOBs with --hex-blob)",
   ],
 ];
 for (const [behaviour, text, error] of refused) {

@@ -100,6 +100,8 @@ test("doWork() is not misled by rows that mysql2 cannot read", async () => {
     assert.equal((await doWork(queries, 1, { batch })).done, 40);
     assert.equal((await sql("SELECT * FROM ran")).length, 20);
   }
+  const prepared = { sql: "SELECT j, 1.5 AS a, NOW() AS b, NULL AS c FROM odd WHERE 1 = ?", values: [1] };
+  assert.deepEqual((await doWork([prepared, prepared], 1)).rows, 6);
   await sql("TRUNCATE ran");
   const { unknown, retries } = await doWork([`${insert} RETURNING id AS __proto__`], 1);
   assert.deepEqual([unknown, retries, (await sql("SELECT * FROM ran")).length], [1, 0, 1]);

@@ -173,7 +173,7 @@ function decode(parts: Buffer[], name: string, line: number): string {
     throw refusal(
       name,
       line + lines.findIndex((text) => !isUtf8(Buffer.from(text, "latin1"))),
-      "not UTF-8 (convert it; a dump: mysqldump --hex-blob)",
+      "not UTF-8 (convert it, or dump BLOBs with --hex-blob)",
     );
   }
   let end = sql.length;
