@@ -51,7 +51,7 @@ export async function runBatch(
         session = isDraining() ? undefined : await open(worker, script);
       }
       const verdict = verdictOf(error);
-      if (verdict === "unknown" && (!data.idempotent || output.rows > 0)) {
+      if (verdict === "unknown" && !data.idempotent) {
         for (const claim of rest) fail(worker, claim, "unknown", start, cause); // each of them may have run
         return session;
       }

@@ -78,6 +78,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   const results = new Results(options.onEnded, (error) => stop(messageOf(error), error));
   const { tally } = results;
   const rowsOnTheWay = new Set<Promise<void>>();
+  const statements = new Map<number, string>(); // by a thread's first worker: what has set something there
   const length = lengthOf(queue);
   let sourceEnded = false;
   let ended: { reason: string; error: unknown } | undefined; // early
@@ -116,6 +117,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     () => counters.read().done + counters.read().failed,
     {
       started(thread) {
+        const statement = statements.get(thread.workers[0]!);
+        const reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
+        if (statement !== undefined) stop(reason, new Error(reason));
         for (const segment of backlog.open) announce(segment, thread);
       },
       message: receive,
@@ -166,6 +170,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
 
   function receive(thread: Thread, message: FromThread): void {
     if (message.type === "rows") takeRows(thread, message.lines);
+    else if (message.type === "set") statements.set(thread.workers[0]!, message.statement);
     else if (message.type === "left") backlog.leave(message.id, thread);
     else if (message.type === "refused") stop(message.reason, new RefusedError(message.reason));
     else if (message.type === "broken") {
@@ -174,7 +179,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     } else if (message.type === "error") results.explain(message.seq, message.error);
     // At once where workers may be out of queries: the source may keep this thread busy again before the next turn is over.
     if (message.type === "error") lookSoon();
-    else look();
+    else if (message.type !== "set") look();
   }
 
   function takeRows(thread: Thread, lines: Uint8Array): void {

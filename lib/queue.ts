@@ -69,8 +69,8 @@ export class Segment {
 
   /** Takes the first pending query that is admitted for `worker` and returns its index, or -1 when there is none. */
   claim(worker: number, admitted = Atomics.load(this.#int32, header.admitted)): number {
-    // Everything below the hint is claimed: a hint that lags behind costs a few steps, and no claim can be lost with a
-    // thread that dies between two of these lines.
+    // Everything below the hint is claimed, or was given back and is found by the parent. A hint that lags behind costs a few
+    // steps, and no claim can be lost with a thread that dies between two of these lines.
     for (let index = Atomics.load(this.#int32, header.hint); index < admitted; index++) {
       if (Atomics.compareExchange(this.#int32, this.#stateAt(index), pending, worker) === pending) {
         Atomics.store(this.#int32, header.hint, index + 1);

@@ -8,7 +8,7 @@ import { backoffMs, type DatabaseError, type Verdict, verdictOf } from "./outcom
 import type { Outcome } from "./queue.ts";
 import { rowEncoder } from "./rows.ts";
 import { keep, mustReopen, open, type Script, type Session } from "./session.ts";
-import { isAtomic, lastingStatement } from "./statement.ts";
+import { isAtomic, lastingStatement, sessionStatement } from "./statement.ts";
 import {
   addRows,
   type Claim,
@@ -198,6 +198,8 @@ async function attempt(
       : none;
     if (data.ledger === undefined) {
       const rows = await execute(connection!, unit as Query, listener);
+      const statement = sessionStatement(unit);
+      if (statement) post({ type: "set", statement });
       session.lasting ??= lastingStatement(unit);
       session.inTransaction = isInTransaction(connection!);
       return rows;

@@ -83,7 +83,11 @@ export async function keep(worker: number, session: Session, script: Script): Pr
 
 /** Whether a worker that met this error is to open a new connection: its own is lost, or another host is the better one. */
 export function mustReopen(worker: number, session: Session, error: DatabaseError): boolean {
-  const isBetterElsewhere = data.hosts.length > 1 && (isUnready(error) || isReadOnly(error)); // with one, it can only wait
+  // After a failover, the one name of a cluster stands for another server.
+  const isBetterElsewhere =
+    data.hosts.length > 1
+      ? isUnready(error) || isReadOnly(error)
+      : isReadOnly(error) && !session.lasting && !session.inTransaction;
   if (!isLost(error) && !isBetterElsewhere) return false;
   leave(worker, session, error);
   const place = places.get(worker)!;

@@ -48,6 +48,8 @@ export type FromThread =
   | { readonly type: "idle" }
   | { readonly type: "waiting"; readonly error: PlainError }
   | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
+  /** A query has set something, such as `USE`, on a connection of this thread: others may depend on it. */
+  | { readonly type: "set"; readonly statement: string }
   /** The run cannot go on: as what it was given is not right, or as something was lost with a connection. */
   | { readonly type: "refused" | "broken"; readonly reason: string }
   /** Whole lines of NDJSON. */

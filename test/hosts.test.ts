@@ -1,6 +1,7 @@
 /** Several servers, each with a table of its own: which of them ran what. */
 import assert from "node:assert/strict";
 import { appendFileSync, readFileSync } from "node:fs";
+import net from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { resolveServer } from "../lib/command/config.ts";
@@ -129,6 +130,19 @@ test("doWork() leaves a host that is read-only to those that can do with it", as
   assert.ok(written.retries <= 2, `${written.retries} retries: no worker goes there twice`);
   const [rows] = await primary.root.query("SELECT COUNT(*) AS n FROM myscript.t");
   assert.deepEqual(rows, [{ n: 400 }]);
+  let target = replica; // of one name, until the first has connected
+  const name = net.createServer((client) => {
+    const upstream = net.connect(target.port, "127.0.0.1");
+    target = primary;
+    client.on("error", () => {}).on("close", () => upstream.destroy());
+    upstream.on("error", () => {}).on("close", () => client.destroy());
+    client.pipe(upstream).pipe(client);
+  });
+  await new Promise<void>((resolve) => name.listen(0, "127.0.0.1", resolve));
+  Object.assign(myglobals.config.db, { host: "127.0.0.1", port: (name.address() as net.AddressInfo).port });
+  const { done, retries } = await doWork(Array(10).fill("INSERT INTO t VALUES (1)"), 1, { retries: 1 });
+  name.close();
+  assert.deepEqual([done, retries], [10, 1]);
 });
 
 test("doWork() checks the certificate of each host for its name", async (t) => {

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { nearGate } from "../lib/command/gates.ts";
 import { doWork, RunError } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
 import { status, useDatabase } from "./database.ts";
 
 const database = await useDatabase(["--innodb-lock-wait-timeout=1", "--max-allowed-packet=1M"]);
@@ -143,6 +144,23 @@ test("doWork() does not go on without what the lost connection had set", async (
   ] as const) {
     await assert.rejects(doWork([first, "KILL CONNECTION_ID()", "CREATE TABLE landed (id INT)"], 1), {
       message: `Cannot go on: a connection was lost, and with it ${what}`,
+    });
+  }
+  assert.deepEqual(await sql("SHOW TABLES LIKE 'landed'"), []);
+});
+
+test("doWork() does not go on without what a thread had set that died", async () => {
+  const script = new URL("./scripts/mortal.ts", import.meta.url);
+  const mortal = new Int32Array(new SharedArrayBuffer(4));
+  myglobals.mortal = mortal.buffer;
+  for (const [first, what] of [
+    ["USE elsewhere", "USE"],
+    ["BEGIN", "BEGIN"],
+  ] as const) {
+    const queries = [first, "DO SLEEP(60)", "CREATE TABLE landed (id INT)"];
+    const onEnded = () => Atomics.store(mortal, 0, 1);
+    await assert.rejects(doWork(queries, 1, { script, onEnded }), {
+      message: `Cannot go on: a thread died, and with it what ${what} has set`,
     });
   }
   assert.deepEqual(await sql("SHOW TABLES LIKE 'landed'"), []);
