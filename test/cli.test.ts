@@ -177,6 +177,16 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.equal(status, 0);
   });
 
+  test("--dry-run without files needs no server where buildQueries() needs none", async () => {
+    const pure = `
+      import { runCommand } from ${JSON.stringify(join(root, "lib/command/cli.ts"))};
+      import { doWork } from ${JSON.stringify(join(root, "lib/mp.ts"))};
+      process.exitCode = await runCommand(({ workers, options }) => doWork(["DO 1"], workers, options));`;
+    const away = ["-h", "127.0.0.1", "-P", `${await findFreePort()}`, "--dry-run"];
+    const ended = await run(away, { command: [...runtime, write("pure.mts", pure)], env });
+    assert.deepEqual(ended, { status: 0, stdout: "1\tDO 1\n", stderr: "" });
+  });
+
   test("--dry-run prints the queries, one a line, and connects nowhere", async () => {
     let connections = 0;
     const listener = createServer(() => connections++).listen(0, "127.0.0.1");

@@ -16,7 +16,7 @@ import { readQueries } from "./input.ts";
 import { escapeField } from "./joblog.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import { Output } from "./output.ts";
-import { reachServer } from "./probe.ts";
+import { probeServer, reachServer } from "./probe.ts";
 import { startSandbox } from "./sandbox.ts";
 import { watchSignals } from "./signals.ts";
 
@@ -132,7 +132,15 @@ async function serverOf(
   progress: Progress,
   closers: (() => unknown)[],
 ): Promise<ConnectionOptions> {
-  if (server && dryRun && files.length > 0) return { ...server.db, ...server.hosts[0] };
+  if (server && dryRun) {
+    const unasked = { ...server.db, ...server.hosts[0] };
+    if (files.length > 0 || !server.tlsOptional) return unasked;
+    // buildQueries() may need it: with TLS or without, if the server is there to tell.
+    return probeServer(server, Math.min(connectTimeoutSeconds, 3)).then(
+      ({ db }) => db,
+      () => unasked,
+    );
+  }
   if (server) {
     const { db, where, version } = await reachServer(server, connectTimeoutSeconds, progress.log);
     const carriers = plural(threads ?? defaultThreads(workers), "thread");
