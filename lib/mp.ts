@@ -78,7 +78,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   const results = new Results(options.onEnded, (error) => stop(messageOf(error), error));
   const { tally } = results;
   const rowsOnTheWay = new Set<Promise<void>>();
-  const statements = new Map<number, string>(); // by a thread's first worker: what has set something there
   const length = lengthOf(queue);
   let sourceEnded = false;
   let ended: { reason: string; error: unknown } | undefined; // early
@@ -117,9 +116,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     () => counters.read().done + counters.read().failed,
     {
       started(thread) {
-        const statement = statements.get(thread.workers[0]!);
-        const reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
-        if (statement !== undefined) stop(reason, new Error(reason));
         for (const segment of backlog.open) announce(segment, thread);
       },
       message: receive,
@@ -170,7 +166,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
 
   function receive(thread: Thread, message: FromThread): void {
     if (message.type === "rows") takeRows(thread, message.lines);
-    else if (message.type === "set") statements.set(thread.workers[0]!, message.statement);
     else if (message.type === "left") backlog.leave(message.id, thread);
     else if (message.type === "refused") stop(message.reason, new RefusedError(message.reason));
     else if (message.type === "broken") {

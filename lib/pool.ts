@@ -37,6 +37,8 @@ export class Pool {
   readonly #connected = new Set<number>();
   readonly #gone = new Set<number>();
   readonly #hostsAway = new Set<string>();
+  /** By thread, the statement that has set something on one of its connections. */
+  readonly #set = new WeakMap<Thread, string>();
   #endedBecause: string | undefined;
   #waiting = false;
   #deaths = 0;
@@ -138,6 +140,7 @@ export class Pool {
       if (!this.#waiting) this.#listener.log(`${message.error.message}: trying again for up to ${seconds} s`);
       this.#waiting = true;
     } else if (message.type === "gone") this.#giveUp(message.worker, message.error);
+    else if (message.type === "set") this.#set.set(thread, message.statement);
     this.#listener.message(thread, message);
   }
 
@@ -159,8 +162,11 @@ export class Pool {
     this.#finishedAtDeath = finished;
     this.#listener.log(`A thread died: ${cause}`);
     for (const number of thread.workers) this.#gone.delete(number);
-    const reason = `Threads die before they finish a query: ${cause}`;
-    if (this.#deaths < deathsInARow) this.#start(thread.workers);
+    const statement = this.#set.get(thread);
+    let reason: string | undefined;
+    if (statement !== undefined) reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
+    else if (this.#deaths >= deathsInARow) reason = `Threads die before they finish a query: ${cause}`;
+    if (reason === undefined) this.#start(thread.workers);
     else this.#listener.hopeless(reason, new Error(reason));
   }
 }

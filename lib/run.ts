@@ -2,7 +2,6 @@
 import type { Connection, FieldPacket } from "mysql2";
 import { connectionIn } from "./connection.ts";
 import { checkOneStatement, execute, isInTransaction, type ResultListener } from "./execute.ts";
-import { interrupt } from "./interrupt.ts";
 import { executeOnce, isRecorded, LedgerError, newTrial, type Trial } from "./ledger.ts";
 import { backoffMs, type DatabaseError, type Verdict, verdictOf } from "./outcome.ts";
 import type { Outcome } from "./queue.ts";
@@ -12,14 +11,12 @@ import { isAtomic, lastingStatement, sessionStatement } from "./statement.ts";
 import {
   addRows,
   type Claim,
-  calm,
   counters,
   data,
   endRun,
-  hurry,
   inFlight,
+  interruptRunning,
   isDraining,
-  killGraceMs,
   pause,
   plain,
   post,
@@ -182,8 +179,7 @@ async function attempt(
     connection &&
     data.timeoutMs &&
     setTimeout(() => {
-      hurry(connection);
-      interrupting = interrupt([connection], killGraceMs).then(() => calm(connection));
+      interrupting = interruptRunning([connection]);
     }, data.timeoutMs);
   try {
     const unit = segment.unit(index);

@@ -75,7 +75,7 @@ const pieceLength = 1 << 16;
 /** Bytes of rows that may be on their way to a parent that takes them slowly; then the queries wait. */
 const bytesOnTheWay = 1 << 20;
 /** How long a server may take to answer `KILL QUERY`, before the connection is given up. */
-export const killGraceMs = 5000;
+const killGraceMs = 5000;
 
 const port = parentPort!;
 export const data = workerData as ThreadData;
@@ -85,7 +85,7 @@ export const inFlight: (Connection | undefined)[] = [];
 
 const segments: Segment[] = [];
 const full = new Set<Connection>(); // paused until the parent has taken some rows
-const hurried = new Set<Connection>();
+const hurried = new Set<Connection>(); // not to be paused: they are being interrupted
 const wakers: (() => void)[] = [];
 const pausing = new Set<() => void>();
 let rowLines = "";
@@ -108,11 +108,7 @@ export function listen(): void {
         full.clear(); // before they go on: they may be full again at once
         for (const connection of resuming) connection.resume();
       }
-    } else if (message.type === "kill")
-      interrupt(
-        inFlight.filter((connection) => connection !== undefined),
-        killGraceMs,
-      );
+    } else if (message.type === "kill") interruptRunning(inFlight.filter((connection) => connection !== undefined));
     else if (message.type !== "admitted") {
       draining = true;
       ended = message.type === "end";
@@ -176,15 +172,15 @@ export function addRows(lines: string, connection: Connection): boolean {
   return false;
 }
 
-/** Lets a connection go on, however slowly the parent takes its rows: until `calm()`, as nobody hears the server otherwise. */
-export function hurry(connection: Connection): void {
-  hurried.add(connection);
-  full.delete(connection);
-  connection.resume();
-}
-
-export function calm(connection: Connection): void {
-  hurried.delete(connection);
+/** Interrupts what connections are running. A paused one goes on meanwhile, or nobody would hear the server's answer. */
+export async function interruptRunning(connections: readonly Connection[]): Promise<void> {
+  for (const connection of connections) {
+    hurried.add(connection);
+    full.delete(connection);
+    connection.resume();
+  }
+  await interrupt(connections, killGraceMs);
+  for (const connection of connections) hurried.delete(connection);
 }
 
 /** Sends the rows that are there. */

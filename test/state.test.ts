@@ -233,6 +233,24 @@ test("doWork() with a time limit interrupts a query whose rows nobody takes", as
   );
 });
 
+test("doWork() by its kill signal interrupts a query whose rows nobody takes", async () => {
+  let take = () => {};
+  const taken = new Promise<void>((resolve) => {
+    take = resolve;
+  });
+  const kill = new AbortController();
+  const onRows = () => {
+    kill.abort();
+    return taken;
+  };
+  const query = "SELECT seq, REPEAT('x', 1000) FROM seq_1_to_1000000000";
+  const { failures } = await doWork([query], 1, { killSignal: kill.signal, onRows, onEnded: take });
+  assert.deepEqual(
+    failures.map(({ outcome, code }) => [outcome, code]),
+    [["failed", "ER_QUERY_INTERRUPTED"]],
+  );
+});
+
 test("doWork() draws no bar after its end, whatever the source yields then", async () => {
   let go = () => {};
   const later = new Promise<void>((resolve) => {
