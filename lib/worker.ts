@@ -1,29 +1,28 @@
 /**
  * The worker's side: what a process of the original's Pool did.
  *
- * A thread carries one or several workers. Each calls `workerInit()` once, has one connection of its own, and runs one query
- * at a time: it claims the next one in shared memory, runs it, and writes into the query's record how it ended.
+ * A thread carries one or several workers. Each has one connection of its own and runs one query at a time: it claims the next
+ * one in shared memory, runs it, and writes into the query's record how it ended.
  */
-import type { Connection } from "mysql2";
-import { claimBatch, runBatch } from "./batch.ts";
-import { close, connect, connectionIn, type Host } from "./connection.ts";
-import { execute } from "./execute.ts";
+import type { Connection, ConnectionOptions } from "mysql2";
 import { myglobals } from "./myglobals.ts";
-import { giveUp, run } from "./run.ts";
-import { goHome, open, type Script } from "./session.ts";
-import { claimNext, data, hangUp, isDraining, listen, post } from "./thread.ts";
-import type { Query } from "./unit.ts";
+import { connect, type Host } from "./mysql/connection.ts";
+import { backoffMs, type DatabaseError } from "./mysql/errors.ts";
+import { execute } from "./mysql/execute.ts";
+import type { Query } from "./shared/query.ts";
+import type { Executor } from "./worker/executor.ts";
+import type { Job } from "./worker/job.ts";
+import type { Session } from "./worker/session.ts";
+import type { Thread } from "./worker/thread.ts";
 
 /**
- * Runs once in each worker, before its first query, and when it needs another connection. What it returns is given to
- * `workerDo()` as the connection.
+ * Runs in each worker before its first query, and when it needs another connection. What it returns is given to `workerDo()`.
  *
  * @param host where to connect to, when the run has several; else it is in `myglobals.config.db`.
- * @param connectTimeout how many milliseconds there are for it.
+ * @param options what the run needs of a connection, such as `connectTimeout` in milliseconds.
  */
-export function workerInit(host?: Host, connectTimeout = 10_000): Promise<Connection> {
-  const options = { connectTimeout, ...myglobals.config.db, ...host };
-  return connect(data.batch > 1 || data.ledger !== undefined ? { ...options, multipleStatements: true } : options);
+export function workerInit(host?: Host, options?: ConnectionOptions): Promise<Connection> {
+  return connect({ ...options, ...myglobals.config.db, ...host });
 }
 
 /**
@@ -35,45 +34,64 @@ export function workerDo(query: Query, connection: Connection): Promise<number> 
   return execute(connection, query);
 }
 
-// Node 24 cuts small buffers, such as mysql2's packets, from slabs of 64 KiB. These live so long that V8 takes them for old,
-// and frees none before its next full collection: tens of megabytes later.
-Buffer.poolSize = 8192;
-listen();
-const own: Partial<Script> = data.script === undefined ? {} : await import(data.script);
-const script: Script = { workerInit: own.workerInit ?? workerInit, workerDo: own.workerDo };
-const refusal = data.ledger === undefined ? undefined : whyNotOnce(own);
-if (refusal === undefined) await Promise.all(data.workers.map(work));
-else post({ type: "refused", reason: `Cannot use a ledger with ${refusal}` });
-hangUp();
-
-async function work(worker: number): Promise<void> {
-  let session = await open(worker, script);
-  while (session) {
-    session = await goHome(worker, session, script);
-    const claim = await claimNext(worker);
-    if (!claim) break;
-    // A time limit is for one query: with several on their way, it could interrupt the next one.
-    if (data.batch === 1 || data.timeoutMs || script.workerDo) {
-      session = await run(worker, claim, session, script);
-      continue;
-    }
-    const { together, alone } = claimBatch(worker, claim, data.batch);
-    session = await runBatch(worker, together, session, script);
-    if (alone && session && !isDraining()) session = await run(worker, alone, session, script);
-    else if (alone) giveUp(worker, alone, alone.segment.mayHaveRun(alone.index), performance.now());
+/** A worker, from its first connection to its last. */
+export async function work(session: Session, executor: Executor, thread: Thread): Promise<void> {
+  while (await session.ready()) {
+    const jobs = await thread.claim(session.worker, executor.most, executor.joins);
+    if (!jobs) break;
+    await finish(jobs, session, executor, thread);
   }
-  if (session?.inTransaction) {
-    post({
-      type: "broken",
-      reason: `A transaction was left open: what worker ${worker} has run in it is rolled back`,
-    });
-  }
-  const connection = connectionIn(session?.connection);
-  if (connection) await close(connection);
+  await session.close();
 }
 
-/** A ledger takes queries that the default `workerDo()` runs, on a connection that takes several statements at once. */
-function whyNotOnce({ workerDo, workerInit }: Partial<Script>): string | undefined {
-  if (workerDo) return "a workerDo() of the script's own: it runs SQL queries";
-  return workerInit && "a workerInit() of the script's own: set myglobals.config.db";
+/** Brings claimed queries to their outcomes, the first one first; several go together as long as all goes well. */
+async function finish(jobs: Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
+  const { worker } = session;
+  for (let isFirst = true; jobs.length > 0; isFirst = false) {
+    if ((!isFirst && thread.isDraining) || !(await session.ready())) break;
+    const alone = jobs.findIndex((job) => !executor.joins(job));
+    const sent = jobs.slice(0, alone < 0 ? jobs.length : Math.max(1, alone));
+    const { answered, error } = await attempt(sent);
+    const unanswered = sent.slice(answered);
+    jobs.splice(0, answered);
+    const [job] = unanswered;
+    if (!job || !error) continue;
+    const { mayHaveRun, isSettled, again, waits } = await executor.judge(job, error, session);
+    await session.heed(error);
+    if (isSettled) job.mayHaveRun = false;
+    if (mayHaveRun) for (const each of unanswered) each.mayHaveRun = true;
+    const isCounted = again === "uncounted" || job.tries <= thread.settings.retries;
+    if (again !== "no" && isCounted && job.rows === 0) {
+      if (waits) await thread.pause(backoffMs(job.tries));
+      continue;
+    }
+    for (const each of mayHaveRun && again === "no" ? unanswered : [job]) {
+      jobs.shift();
+      const isAsked = each.mayHaveRun && executor.ask && (await session.ready());
+      const outcome = isAsked ? await executor.ask!(each, session) : each.mayHaveRun ? "unknown" : "failed";
+      thread.end(worker, each, outcome, outcome === "done" ? each.rows : 0);
+    }
+  }
+  for (const job of jobs) thread.giveBack(worker, job);
+
+  /** Sends jobs once; returns how many were answered, and what the next one met. */
+  async function attempt(sent: readonly Job[]): Promise<{ answered: number; error?: DatabaseError }> {
+    let answered = 0;
+    thread.running[worker] = session.mysql;
+    sent[0]!.addTry();
+    try {
+      await executor.attempt(sent, session, (rows) => {
+        thread.end(worker, sent[answered++]!, "done", rows);
+        sent[answered]?.addTry();
+      });
+      if (answered < sent.length) throw new Error("The server gave fewer results than there were queries");
+      return { answered };
+    } catch (thrown) {
+      const error = (thrown ?? new Error("workerDo() rejected without a reason")) as DatabaseError;
+      for (const job of sent.slice(answered)) job.error = error;
+      return { answered, error };
+    } finally {
+      thread.running[worker] = undefined;
+    }
+  }
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deserialize, serialize } from "node:v8";
 import fc from "fast-check";
-import { hashOf } from "../lib/hash.ts";
+import { hashOf } from "../lib/shared/hash.ts";
 
 test("hashOf() is the same on both sides of a thread and for a renamed file, and tells everything else apart", () => {
   const round = (unit: unknown) => deserialize(serialize(unit)) as unknown;

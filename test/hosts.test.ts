@@ -8,7 +8,7 @@ import { resolveServer } from "../lib/command/config.ts";
 import { probeServer } from "../lib/command/probe.ts";
 import { doWork, type Ended, type Host, type RunError, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
-import type { Snapshot } from "../lib/progress.ts";
+import type { Snapshot } from "../lib/parent/progress.ts";
 import { type Database, useDatabase } from "./database.ts";
 import { run } from "./run.ts";
 import { findFreePort, startServer } from "./server.ts";

@@ -10,7 +10,7 @@ import fc from "fast-check";
 import mysql from "mysql2/promise";
 import { type FileQuery, readQueries } from "../lib/command/input.ts";
 import { type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
-import { sessionStatement } from "../lib/statement.ts";
+import { sessionStatement } from "../lib/mysql/statement.ts";
 
 let sandbox: Sandbox;
 let server: mysql.Connection;

@@ -10,9 +10,9 @@ import { after, test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
 import { openJournal } from "../lib/command/journal.ts";
-import { hashOf } from "../lib/hash.ts";
-import type { Outcome } from "../lib/queue.ts";
-import type { Ended } from "../lib/stats.ts";
+import type { Ended } from "../lib/shared/counters.ts";
+import { hashOf } from "../lib/shared/hash.ts";
+import type { Outcome } from "../lib/shared/segment.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "myscript-journal-"));
 after(() => rm(directory, { recursive: true }));

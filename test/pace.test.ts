@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Pace } from "../lib/pace.ts";
+import { Pace } from "../lib/parent/pace.ts";
 
 /** Seconds that a query takes, given a random number from 0 to 1. */
 type Duration = (random: number) => number;

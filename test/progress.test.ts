@@ -7,7 +7,7 @@ import { PassThrough } from "node:stream";
 import { after, beforeEach, test } from "node:test";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
-import { createProgress, type Snapshot } from "../lib/progress.ts";
+import { createProgress, type Snapshot } from "../lib/parent/progress.ts";
 import { poll } from "./run.ts";
 import { frameEnd, moments, noTerminal, type OnTerminal, Screen, startOnTerminal } from "./terminal.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { keepsTransaction, transactionControl } from "../lib/statement.ts";
+import { keepsTransaction, transactionControl } from "../lib/mysql/statement.ts";
 
 test("keepsTransaction() is true of what can never commit, and of nothing else", () => {
   const keep = [

@@ -1,11 +1,11 @@
 /** What makes myscript.ts a good command: where it runs, what it prints, how it is interrupted, how it ends. */
 import { readFileSync } from "node:fs";
 import mysql, { type ConnectionOptions } from "mysql2";
-import { nameOf } from "../connection.ts";
 import type { Gate, Host, Query, Summary, WorkOptions } from "../mp.ts";
-import { defaultThreads } from "../options.ts";
-import { createProgress, type Progress, printable } from "../progress.ts";
-import { sessionStatement } from "../statement.ts";
+import { nameOf } from "../mysql/connection.ts";
+import { sessionStatement } from "../mysql/statement.ts";
+import { defaultThreads } from "../parent/options.ts";
+import { createProgress, type Progress, printable } from "../parent/progress.ts";
 import { resolveServer, type Server } from "./config.ts";
 import { finish, runToEnd, written } from "./ending.ts";
 import { commandName, explain, script, UsageError } from "./errors.ts";

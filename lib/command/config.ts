@@ -9,7 +9,7 @@ import { isIP, isIPv6 } from "node:net";
 import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
-import type { Host } from "../connection.ts";
+import type { Host } from "../mysql/connection.ts";
 import { UsageError, why } from "./errors.ts";
 import { readOptionFile } from "./option-file.ts";
 

@@ -1,6 +1,6 @@
 /** How a run ends: what is printed of it, and the exit status. */
 import { RefusedError, RunError, type Summary } from "../mp.ts";
-import type { Progress } from "../progress.ts";
+import type { Progress } from "../parent/progress.ts";
 import { commandName, explain, UsageError } from "./errors.ts";
 import type { Flags } from "./flags.ts";
 import type { Journal } from "./journal.ts";

@@ -2,7 +2,7 @@
 import { basename, isAbsolute, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RunError } from "../mp.ts";
-import { printable } from "../progress.ts";
+import { printable } from "../parent/progress.ts";
 
 /** What a person has called this script. */
 export const script = basename(process.argv[1] ?? "myscript.ts");

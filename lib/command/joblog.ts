@@ -16,8 +16,8 @@
  * The hash tells whether the input has changed since.
  */
 import type { FileHandle } from "node:fs/promises";
-import type { Outcome } from "../queue.ts";
-import type { Ended } from "../stats.ts";
+import type { Ended } from "../shared/counters.ts";
+import type { Outcome } from "../shared/segment.ts";
 import { UsageError } from "./errors.ts";
 
 export const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";

@@ -1,11 +1,11 @@
 /** A run's job log: what has been released to the workers and what has ended, on disk. */
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { hashOf } from "../hash.ts";
-import type { Outcome } from "../queue.ts";
-import { lastingStatement, sessionStatement } from "../statement.ts";
-import type { Ended } from "../stats.ts";
-import { describeUnit } from "../unit.ts";
+import { lastingStatement, sessionStatement } from "../mysql/statement.ts";
+import type { Ended } from "../shared/counters.ts";
+import { hashOf } from "../shared/hash.ts";
+import { describeUnit } from "../shared/query.ts";
+import type { Outcome } from "../shared/segment.ts";
 import { UsageError, why } from "./errors.ts";
 import { header, lineOf, type Past, readLog } from "./joblog.ts";
 import { openLocked } from "./lock.ts";

@@ -1,8 +1,8 @@
 /** Whether the server is there and lets us in, before anything is started that needs it. */
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type ConnectionOptions, type RowDataPacket } from "mysql2/promise";
-import { type Host, nameOf } from "../connection.ts";
-import { type DatabaseError, passes } from "../outcome.ts";
+import { type Host, nameOf } from "../mysql/connection.ts";
+import { type DatabaseError, passes } from "../mysql/errors.ts";
 import type { Server } from "./config.ts";
 
 export interface Probe {

@@ -1,6 +1,6 @@
 /** The summary as a person reads it. */
 import type { Summary } from "../mp.ts";
-import { describeUnit } from "../unit.ts";
+import { describeUnit } from "../shared/query.ts";
 import type { Flags } from "./flags.ts";
 
 const failuresShown = 10;

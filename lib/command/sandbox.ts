@@ -10,8 +10,8 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection } from "mysql2";
-import { connect } from "../connection.ts";
-import { execute } from "../execute.ts";
+import { connect } from "../mysql/connection.ts";
+import { execute } from "../mysql/execute.ts";
 
 export interface Sandbox {
   /** What mysql2 needs to connect to it. */

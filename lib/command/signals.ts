@@ -1,5 +1,5 @@
 /** Ctrl-C and its relatives. */
-import type { Progress } from "../progress.ts";
+import type { Progress } from "../parent/progress.ts";
 
 /** `npm start` passes on the Ctrl-C that the terminal has sent to all processes: it comes twice, and means one. */
 const onceMs = 200;

@@ -1,7 +1,7 @@
 /** Queries on a thread that ends once, as soon as `myglobals.mortal` says so. */
 import type { Connection } from "mysql2";
-import { connect } from "../../lib/connection.ts";
 import { myglobals } from "../../lib/myglobals.ts";
+import { connect } from "../../lib/mysql/connection.ts";
 
 const mortal = new Int32Array(myglobals.mortal as SharedArrayBuffer);
 

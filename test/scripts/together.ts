@@ -1,8 +1,8 @@
 /** Each unit waits until as many workers as `myglobals.together` counts have one, then inserts its connection's id. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection } from "mysql2";
-import { execute } from "../../lib/execute.ts";
 import { myglobals } from "../../lib/myglobals.ts";
+import { execute } from "../../lib/mysql/execute.ts";
 
 const arrived = new Int32Array(myglobals.arrived as SharedArrayBuffer);
 

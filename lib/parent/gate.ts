@@ -1,17 +1,18 @@
 /** How many of the released queries the workers may claim: what the gates decide. */
-import type { Backlog } from "./backlog.ts";
-import type { Gate } from "./options.ts";
-import type { Segment } from "./queue.ts";
 
-export class Admission {
+import type { Segment } from "../shared/segment.ts";
+import type { Gate } from "./options.ts";
+import type { Records } from "./records.ts";
+
+export class Gatekeeper {
   readonly #gates: readonly Gate[];
-  readonly #backlog: Backlog<unknown>;
+  readonly #records: Records;
   #admitted = 0;
   #waiting = false;
 
-  constructor(gates: readonly Gate[], backlog: Backlog<unknown>) {
+  constructor(gates: readonly Gate[], records: Records) {
     this.#gates = gates;
-    this.#backlog = backlog;
+    this.#records = records;
   }
 
   /** Why queries are held back just now. */
@@ -21,7 +22,7 @@ export class Admission {
 
   /** Takes note of a segment that is released; without gates, all of it can be claimed at once. */
   release(segment: Segment): void {
-    this.#backlog.add(segment);
+    this.#records.add(segment);
     if (this.#gates.length === 0) segment.admit(segment.count);
   }
 
@@ -33,8 +34,8 @@ export class Admission {
    */
   async advance(ended: number, isOver: () => boolean): Promise<boolean> {
     if (this.#gates.length === 0 || this.#waiting || isOver()) return false;
-    const count = Math.min(this.#backlog.released, ...this.#gates.map((gate) => Math.floor(gate.limit(ended))));
-    const seq = count > this.#admitted ? this.#backlog.seqAt(count) : undefined;
+    const count = Math.min(this.#records.released, ...this.#gates.map((gate) => Math.floor(gate.limit(ended))));
+    const seq = count > this.#admitted ? this.#records.seqAt(count) : undefined;
     if (seq === undefined) return false;
     this.#waiting = true;
     try {
@@ -44,7 +45,7 @@ export class Admission {
     }
     if (isOver()) return false;
     this.#admitted = count;
-    this.#backlog.admit(count);
+    this.#records.admit(count);
     return true;
   }
 }

@@ -1,6 +1,6 @@
 /** Running one query on a connection. */
 import mysql, { type Connection, type FieldPacket } from "mysql2";
-import type { Query } from "./unit.ts";
+import type { Query } from "../shared/query.ts";
 
 /** Hears of a query's results while they come; a text of several statements has several, counted from 0. */
 export interface ResultListener {

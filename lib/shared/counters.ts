@@ -1,5 +1,5 @@
 /** Counters in shared memory for the bar, and the tally behind the summary. */
-import type { Outcome } from "./queue.ts";
+import type { Outcome } from "./segment.ts";
 
 /** Int32 numbers between one worker's lane and the next: two cache lines, so that no two threads write to the same one. */
 const laneLength = 32;

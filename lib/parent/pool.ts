@@ -1,7 +1,7 @@
 /** The worker threads, from the parent's side: starting them, replacing those that die, ending them. */
 import { Worker } from "node:worker_threads";
-import { findUncloneable, myglobals } from "./myglobals.ts";
-import type { FromThread, PlainError, ThreadData, ToThread } from "./thread.ts";
+import { findUncloneable, myglobals } from "../myglobals.ts";
+import type { FromThread, PlainError, Settings, ToThread } from "../shared/messages.ts";
 
 /** One worker thread. */
 export interface Thread {
@@ -30,7 +30,7 @@ const deathsInARow = 5;
 export class Pool {
   readonly #workers: number;
   readonly #slots: number;
-  readonly #data: Omit<ThreadData, "workers">;
+  readonly #data: Omit<Settings, "workers">;
   readonly #listener: PoolListener;
   readonly #finished: () => number;
   readonly #threads = new Map<Thread, Promise<unknown>>();
@@ -52,7 +52,7 @@ export class Pool {
   constructor(
     workers: number,
     threads: number,
-    data: Omit<ThreadData, "workers">,
+    data: Omit<Settings, "workers">,
     finished: () => number,
     listener: PoolListener,
   ) {
@@ -83,9 +83,10 @@ export class Pool {
     for (const thread of this.#threads.keys()) thread.send(message);
   }
 
-  /** Replaces no thread any more. */
-  retire(): void {
+  /** Starts nothing more, and replaces no thread. */
+  drain(): void {
     this.#ending = true;
+    this.broadcast({ type: "drain" });
   }
 
   /** Ends the threads at once; `why` is what those hear who ask what became of their queries. */
@@ -171,9 +172,9 @@ export class Pool {
   }
 }
 
-function construct(workerData: ThreadData): Worker {
+function construct(workerData: Settings): Worker {
   try {
-    return new Worker(new URL("./boot.js", import.meta.url), {
+    return new Worker(new URL("../boot.js", import.meta.url), {
       workerData,
       execArgv: [], // not the loader of this process, which would only slow it down: boot.js brings what it needs
       resourceLimits: { maxYoungGenerationSizeMb: 8 }, // a query's garbage is small and short-lived

@@ -1,9 +1,9 @@
 /** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
-import { connect, type Host, sever } from "./connection.ts";
-import { execute, lastValue } from "./execute.ts";
-import { backoffMs, type DatabaseError, passes } from "./outcome.ts";
+import { connect, type Host, sever } from "../mysql/connection.ts";
+import { backoffMs, type DatabaseError, passes } from "../mysql/errors.ts";
+import { execute, lastValue } from "../mysql/execute.ts";
 
 export interface LedgerOptions {
   /** Where to connect to; empty when `db` alone says it. */

@@ -1,7 +1,7 @@
 /** The bar: on a terminal one line that is redrawn, elsewhere a plain line every few seconds. */
 import cliProgress from "cli-progress";
+import { describeUnit } from "../shared/query.ts";
 import { Pace } from "./pace.ts";
-import { describeUnit } from "./unit.ts";
 
 /** What the bar shows. */
 export interface Snapshot {

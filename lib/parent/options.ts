@@ -1,9 +1,9 @@
 /** What `doWork()` takes and gives. */
 import { availableParallelism } from "node:os";
-import type { Host } from "./connection.ts";
+import type { Host } from "../mysql/connection.ts";
+import type { Ended, Result } from "../shared/counters.ts";
+import type { Outcome } from "../shared/segment.ts";
 import type { Progress } from "./progress.ts";
-import type { Outcome } from "./queue.ts";
-import type { Ended, Result } from "./stats.ts";
 
 /** Where the queries come from: of any length, as fast or slow as it likes. */
 export type Source<Unit> = Iterable<Unit> | AsyncIterable<Unit>;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Counters, Histogram, Tally } from "../lib/stats.ts";
+import { Counters, Histogram, Tally } from "../lib/shared/counters.ts";
 
 test("Counters adds up the lanes that different threads write", () => {
   const counters = new Counters(3);

@@ -13,7 +13,7 @@
  *     163864    Uint32 offsets of the encoded queries, one more than there are queries
  *     180256    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
  */
-import { decodeUnit, encodeUnit } from "./unit.ts";
+import { decodeUnit, encodeUnit } from "./query.ts";
 
 /** How a query ended. */
 export type Outcome = "done" | "failed" | "unknown" | "skipped";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { describeUnit } from "../lib/unit.ts";
+import { describeUnit } from "../lib/shared/query.ts";
 
 test("describeUnit() shows the beginning of a query on one line", () => {
   assert.equal(describeUnit("SELECT 1,\n\t  2"), "SELECT 1, 2");

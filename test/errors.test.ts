@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
 import type mysql from "mysql2";
-import { connect } from "../lib/connection.ts";
-import { execute } from "../lib/execute.ts";
-import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "../lib/outcome.ts";
+import { connect } from "../lib/mysql/connection.ts";
+import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "../lib/mysql/errors.ts";
+import { execute } from "../lib/mysql/execute.ts";
 import { useDatabase } from "./database.ts";
 
 const { sql, db } = await useDatabase();

@@ -1,0 +1,120 @@
+/** The way of the queries from their source into segments, a few segments ahead of the workers. */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { inspect } from "node:util";
+import { Packer, type Segment } from "../shared/segment.ts";
+import type { Source, WorkOptions } from "./options.ts";
+import type { Records } from "./records.ts";
+
+/** Segments that have queries left to claim, at the most: what is read ahead. */
+const segmentsAhead = 2;
+/** How long the source may keep this thread busy before others get their turn. */
+const busyMs = 10;
+
+/** Says whether a query is one of the shard's. */
+export function isOurs(seq: number, shard: WorkOptions["shard"]): boolean {
+  return !shard || (seq - shard.index) % shard.count === 0;
+}
+
+export class Feed {
+  /** Resolves when the source has come to its end; rejects with what it throws. */
+  readonly ended: Promise<void>;
+  readonly #source: Source<unknown>;
+  readonly #shard: WorkOptions["shard"];
+  readonly #select: (seq: number, unit: unknown) => boolean;
+  readonly #records: Records;
+  readonly #release: (segment: Segment) => void;
+  readonly #packer = new Packer();
+  #isRead = false;
+  #isStopped = false;
+  #wake = () => {};
+
+  /**
+   * @param select says whether a query is to be run.
+   * @param release takes each segment.
+   * @throws TypeError for what queries cannot be read from.
+   */
+  constructor(
+    source: Source<unknown>,
+    shard: WorkOptions["shard"],
+    records: Records,
+    select: (seq: number, unit: unknown) => boolean,
+    release: (segment: Segment) => void,
+  ) {
+    this.#source = source;
+    this.#shard = shard;
+    this.#records = records;
+    this.#select = select;
+    this.#release = release;
+    this.ended = this.#read();
+  }
+
+  /** Whether all queries were read. */
+  get isRead(): boolean {
+    return this.#isRead;
+  }
+
+  /** How many queries there are to run, those of an earlier run counted; unknown while a stream has not ended. */
+  get total(): number | undefined {
+    if (this.#isRead) return this.#records.released + this.#records.tally.earlier;
+    return totalOf(this.#source, this.#shard);
+  }
+
+  /** Goes on when the workers need more; to be called whenever they have claimed something. */
+  poke(): void {
+    const ahead = this.#records.open.length;
+    if (ahead === 0) this.#flush();
+    if (ahead < segmentsAhead) this.#wake();
+  }
+
+  /** Reads nothing more, and returns what was read and not yet released. */
+  stop(): Segment | undefined {
+    this.#isStopped = true;
+    this.#wake();
+    return this.#packer.size > 0 ? this.#packer.seal() : undefined;
+  }
+
+  async #read(): Promise<void> {
+    const packer = this.#packer;
+    let turnAt = performance.now();
+    let seq = 0;
+    for await (const unit of this.#source) {
+      if (this.#isStopped) return;
+      if (isOurs(++seq, this.#shard) && this.#select(seq, unit)) packer.add(unit, seq);
+      // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
+      if (packer.size === 1) setImmediate(() => this.#records.open.length === 0 && this.#flush());
+      if (packer.full) {
+        while (this.#records.open.length >= segmentsAhead && !this.#isStopped) {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+        }
+        this.#flush();
+      }
+      if (performance.now() - turnAt > busyMs) {
+        await nextTurn();
+        turnAt = performance.now();
+      }
+    }
+    this.#flush();
+    if (!this.#isStopped) this.#isRead = true;
+  }
+
+  #flush(): void {
+    if (this.#packer.size > 0 && !this.#isStopped) this.#release(this.#packer.seal(this.#records.takeSpare()));
+  }
+}
+
+/** @throws TypeError for what queries cannot be read from. */
+export function checkSource(source: unknown): void {
+  const { [Symbol.iterator]: iterator, [Symbol.asyncIterator]: asyncIterator } = Object(source);
+  if (typeof source !== "string" && (iterator || asyncIterator)) return;
+  const what = source instanceof Promise ? "a promise: await it" : inspect(source, { depth: 0 });
+  throw new TypeError(`Cannot read the queries: they must come from an iterable or async iterable, not from ${what}`);
+}
+
+/** How many queries a source has for a shard, where it says so. */
+export function totalOf(source: Source<unknown>, shard: WorkOptions["shard"]): number | undefined {
+  const { length, size } = source as { length?: unknown; size?: unknown };
+  const total = typeof length === "number" ? length : typeof size === "number" ? size : undefined;
+  return total === undefined || !shard ? total : Math.ceil((total - shard.index + 1) / shard.count);
+}

@@ -1,0 +1,235 @@
+/** What was released to the workers, and what has become of it: the parent's reading of the records in shared memory. */
+
+import { type Counters, type Ended, Tally } from "../shared/counters.ts";
+import type { PlainError } from "../shared/messages.ts";
+import { describeUnit } from "../shared/query.ts";
+import { claimerOf, type Outcome, outcomeOf, type Segment } from "../shared/segment.ts";
+import type { Thread } from "./pool.ts";
+
+interface Live {
+  readonly segment: Segment;
+  /** Queries that were released before this segment. */
+  readonly before: number;
+  readonly collected: Uint8Array;
+  /** Queries that are not collected yet. */
+  left: number;
+  /** Threads that may still look into the segment, each as often as it was announced to it. */
+  readonly holders: Map<Thread, number>;
+}
+
+/** A query that a worker has claimed and not ended. */
+export interface Claimed {
+  readonly segment: Segment;
+  readonly index: number;
+  readonly worker: number;
+}
+
+/** Segments whose memory is kept to be used again. */
+const sparesKept = 4;
+/** Of larger ones it is not kept: few are. */
+const spareBytes = 1 << 21;
+/** What was in flight when so many threads died is not run again. */
+const deathsSurvived = 2;
+
+export class Records {
+  readonly tally = new Tally();
+  readonly #counters: Counters;
+  readonly #onEnded: (ended: Ended, unit: unknown) => void;
+  readonly #errors = new Map<number, PlainError>(); // by seq, until the query's record is read
+  readonly #spares: SharedArrayBuffer[] = [];
+  #live: Live[] = [];
+  #released = 0;
+
+  constructor(counters: Counters, onEnded: (ended: Ended, unit: unknown) => void) {
+    this.#counters = counters;
+    this.#onEnded = onEnded;
+  }
+
+  /** How many queries were released. */
+  get released(): number {
+    return this.#released;
+  }
+
+  /** Whether every query of every released segment was collected. */
+  get isEmpty(): boolean {
+    return this.#live.every(({ left }) => left === 0);
+  }
+
+  /** The segments that have queries left to claim. */
+  get open(): Segment[] {
+    return this.#live.filter(({ segment }) => !segment.exhausted).map(({ segment }) => segment);
+  }
+
+  add(segment: Segment): void {
+    const { count } = segment;
+    const collected = new Uint8Array(count);
+    this.#live.push({ segment, before: this.#released, collected, left: count, holders: new Map() });
+    this.#released += count;
+  }
+
+  /** Shows a segment to a thread. */
+  announce(segment: Segment, thread: Thread): void {
+    const { holders } = this.#live.find((live) => live.segment === segment)!;
+    holders.set(thread, (holders.get(thread) ?? 0) + 1);
+    thread.send({ type: "segment", shared: segment.shared });
+  }
+
+  /** Notes that a thread has left the segment with this id. */
+  leave(id: number, thread: Thread): void {
+    const { holders } = this.#live.find(({ segment }) => segment.id === id)!;
+    const times = holders.get(thread)! - 1;
+    if (times > 0) holders.set(thread, times);
+    else holders.delete(thread);
+    this.#prune();
+  }
+
+  /** Memory of a segment that nobody uses any more, to be used again: freed memory is given back late. */
+  takeSpare(): SharedArrayBuffer | undefined {
+    return this.#spares.pop();
+  }
+
+  /** The seq of the last of the first `count` queries that were released, while its segment is live. */
+  seqAt(count: number): number | undefined {
+    const live = this.#live.find(({ before, segment }) => count <= before + segment.count);
+    return live && count > live.before ? live.segment.seq(count - live.before - 1) : undefined;
+  }
+
+  /** Lets the workers claim the first `count` queries that were released. */
+  admit(count: number): void {
+    for (const { segment, before } of this.#live) segment.admit(Math.min(Math.max(0, count - before), segment.count));
+  }
+
+  /** Counts a query that an earlier run has ended. */
+  addEarlier(outcome: Exclude<Outcome, "skipped">): void {
+    this.tally.addEarlier(outcome);
+    this.#counters.add(0, outcome);
+  }
+
+  /** Notes why a query failed or is unknown. */
+  explain(seq: number, error: PlainError): void {
+    this.#errors.set(seq, error);
+  }
+
+  /**
+   * Takes each query that has ended since the last time, once.
+   *
+   * @returns segments to be announced again: a query that was given back can be claimed anew.
+   */
+  collect(): Segment[] {
+    const again: Segment[] = [];
+    for (const live of this.#live) {
+      const { segment, collected } = live;
+      if (live.left === 0) continue;
+      const { hint } = segment; // read before the states: what is pending below it was given back, and nobody looks there
+      let isPassed = false;
+      for (let index = 0; index < segment.count; index++) {
+        if (collected[index]) continue;
+        const state = segment.state(index);
+        if (state === 0 && index < hint) isPassed = true;
+        const outcome = outcomeOf(state);
+        if (outcome === undefined || !this.#take(segment, index, outcome)) continue;
+        collected[index] = 1;
+        live.left--;
+      }
+      if (!isPassed) continue;
+      segment.rewind();
+      again.push(segment);
+    }
+    this.#prune();
+    return again;
+  }
+
+  /** What every worker is running. */
+  *inFlight(): Generator<Claimed> {
+    for (const { outcome, ...claimed } of this.#claimed()) if (outcome === undefined) yield claimed;
+  }
+
+  /**
+   * Ends what a thread had in flight when it died, as `unknown`, except what can be run again: that can be claimed anew. Rows
+   * that are on their way would be given twice. What had ended before gets a cause when the thread could not tell it.
+   */
+  bury(thread: Thread, cause: string, canRunAgain: (unit: unknown) => boolean): void {
+    const error = { code: "THREAD_DIED", message: `Its thread died: ${cause}` };
+    for (const { holders } of this.#live) holders.delete(thread);
+    this.#prune();
+    for (const { segment, index, worker, outcome } of this.#claimed()) {
+      if (!thread.workers.includes(worker)) continue;
+      const { tries, rows, start } = segment.record(index);
+      // All of the thread's messages have arrived by now: what is missing will not come.
+      if (outcome && (!hasCause(outcome) || this.#errors.has(segment.seq(index)))) continue;
+      if (!outcome && tries <= deathsSurvived && rows === 0 && canRunAgain(segment.unit(index))) {
+        segment.reopen(index, true);
+        continue;
+      }
+      this.explain(segment.seq(index), error);
+      if (!outcome) this.#endUnknown(segment, index, Date.now() - start);
+    }
+  }
+
+  /**
+   * Ends every query that no worker has claimed, as `skipped` or, when it may have run, as `unknown`.
+   *
+   * @param claimer a number that no worker has.
+   * @param unreleased what no worker has seen.
+   */
+  skipRest(claimer: number, unreleased?: Segment): void {
+    if (unreleased) this.add(unreleased);
+    const message = "It may have run: its thread or its connection was lost, and the run ends";
+    for (const { segment } of this.#live) {
+      segment.rewind();
+      for (let index = segment.claimAny(claimer); index >= 0; index = segment.claimAny(claimer)) {
+        if (segment.mayHaveRun(index)) {
+          this.explain(segment.seq(index), { code: "RUN_ENDED", message });
+          this.#endUnknown(segment, index, 0);
+        } else segment.end(index, "skipped", 0, 0);
+      }
+    }
+  }
+
+  #endUnknown(segment: Segment, index: number, durationMs: number): void {
+    segment.end(index, "unknown", durationMs, 0);
+    this.#counters.add(0, "unknown");
+  }
+
+  /** Reads the record of a query that has ended; returns false while the message about it is on its way. */
+  #take(segment: Segment, index: number, outcome: Outcome): boolean {
+    const seq = segment.seq(index);
+    const error = this.#errors.get(seq);
+    if (!error && hasCause(outcome)) return false;
+    this.#errors.delete(seq);
+    const failure = error && describeFailure(segment.unit(index), error);
+    const ended = { seq, outcome, ...segment.record(index), failure };
+    this.tally.add(ended);
+    this.#onEnded(ended, segment.unit(index));
+    return true;
+  }
+
+  *#claimed(): Generator<Claimed & { outcome: Outcome | undefined }> {
+    for (const { segment, left, collected } of this.#live) {
+      for (let index = 0; left > 0 && index < segment.count; index++) {
+        const state = segment.state(index);
+        if (state === 0 || collected[index]) continue;
+        yield { segment, index, worker: claimerOf(state), outcome: outcomeOf(state) };
+      }
+    }
+  }
+
+  #prune(): void {
+    this.#live = this.#live.filter(({ segment, left, holders }) => {
+      if (left > 0 || holders.size > 0) return true;
+      if (this.#spares.length < sparesKept && segment.shared.byteLength <= spareBytes)
+        this.#spares.push(segment.shared);
+      return false;
+    });
+  }
+}
+
+/** Whether a message tells why. */
+function hasCause(outcome: Outcome): boolean {
+  return outcome === "failed" || outcome === "unknown";
+}
+
+function describeFailure(unit: unknown, error: PlainError): Ended["failure"] {
+  const at = (unit as { at?: unknown } | null)?.at;
+  return { ...(typeof at === "string" && { at }), sql: describeUnit(unit), ...error };
+}

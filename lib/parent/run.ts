@@ -1,0 +1,183 @@
+/** A run as the parent knows it: what its threads say, why it ends early, and what came of it. */
+import { myglobals } from "../myglobals.ts";
+import { keepsTransaction } from "../mysql/statement.ts";
+import { Counters } from "../shared/counters.ts";
+import type { FromThread, Settings } from "../shared/messages.ts";
+import { Bell } from "./bell.ts";
+import { RefusedError, RunError } from "./errors.ts";
+import type { Feed } from "./feed.ts";
+import { Gatekeeper } from "./gate.ts";
+import type { Summary, withDefaults } from "./options.ts";
+import type { Pool, PoolListener, Thread } from "./pool.ts";
+import type { InFlight, Snapshot } from "./progress.ts";
+import { type Claimed, Records } from "./records.ts";
+
+export class Run implements PoolListener {
+  readonly bell = new Bell();
+  readonly counters: Counters;
+  readonly records: Records;
+  readonly gatekeeper: Gatekeeper;
+  onStop = (): void => {};
+  /** Why it ends early; with an error when that is what `doWork()` rejects with. */
+  stopped: { readonly reason: string; readonly error: unknown } | undefined;
+  readonly #options: ReturnType<typeof withDefaults>;
+  readonly #total: number | undefined; // where the source says it
+  readonly #startedAt = performance.now();
+  readonly #rowsOnTheWay = new Set<Promise<void>>();
+  /** The ledger's table, as SQL. */
+  #ledger: string | undefined;
+
+  constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
+    this.#total = total;
+    this.#options = options;
+    this.counters = new Counters(workers);
+    this.records = new Records(this.counters, (ended, unit) => {
+      try {
+        options.onEnded?.(ended, unit);
+      } catch (error) {
+        this.stop(messageOf(error), error);
+      }
+    });
+    this.gatekeeper = new Gatekeeper(options.gates, this.records);
+  }
+
+  /** @throws RunError when there is to be a ledger and it cannot be used. */
+  async openLedger(): Promise<void> {
+    const { ledger, hosts, connectTimeoutSeconds, signal } = this.#options;
+    if (ledger === undefined) return;
+    const { openLedger } = await import("./ledger-table.ts"); // it brings mysql2
+    const options = { hosts, connectTimeoutMs: connectTimeoutSeconds * 1000, signal, log: this.log };
+    this.#ledger = await openLedger(ledger, myglobals.config.db, options).catch((error) => {
+      throw new RunError(messageOf(error), this.summary(0), error);
+    });
+  }
+
+  /** What each thread is told at its start. */
+  get settings(): Omit<Settings, "workers"> {
+    const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
+    const { retries, idempotent, maxFailures, batch, onRows } = this.#options;
+    return {
+      myglobals,
+      script: script === undefined ? undefined : String(script),
+      counters: this.counters.shared,
+      hosts: hosts.map(({ host, port }) => ({ host, port })),
+      connectTimeoutMs: connectTimeoutSeconds * 1000,
+      timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
+      ...{ retries, idempotent, maxFailures, batch, ledger: this.#ledger, rows: onRows !== undefined },
+    };
+  }
+
+  /** Ends the run early: what is in flight ends, the rest is skipped. */
+  stop(reason: string, error?: unknown): void {
+    if (this.stopped) return;
+    this.stopped = { reason, error };
+    this.onStop();
+    this.bell.ring();
+  }
+
+  /** Runs what the caller of `doWork()` has given; what it throws ends the run. */
+  async guard(action: () => unknown, what = ""): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      this.stop(what + messageOf(error), error);
+    }
+  }
+
+  /** Resolves when the caller has taken all rows. */
+  async rowsTaken(): Promise<void> {
+    await Promise.all(this.#rowsOnTheWay);
+  }
+
+  // What the pool tells:
+
+  started(thread: Thread): void {
+    for (const segment of this.records.open) this.records.announce(segment, thread);
+  }
+
+  message(thread: Thread, message: FromThread): void {
+    const { type } = message;
+    if (type === "idle") this.bell.ring();
+    else if (type === "left") this.records.leave(message.id, thread);
+    else if (type === "error") {
+      this.records.explain(message.seq, message.error);
+      this.bell.ringSoon();
+    } else if (type === "rows") this.#takeRows(thread, message.lines);
+    else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
+    else if (type === "broken") {
+      if (this.stopped) this.log(message.reason); // it is worth knowing, whatever else ends the run
+      this.stop(message.reason, new Error(message.reason));
+    }
+  }
+
+  died(thread: Thread, cause: string): void {
+    const isDecided = (unit: unknown) => this.#ledger !== undefined && keepsTransaction(unit); // by the ledger
+    this.records.bury(thread, cause, (unit) => !this.stopped && (this.#options.idempotent || isDecided(unit)));
+    this.bell.ring();
+  }
+
+  hopeless(reason: string, error?: Error): void {
+    this.stop(reason, error);
+  }
+
+  /** How many queries have been done or have failed. */
+  finished = (): number => {
+    const { done, failed } = this.counters.read();
+    return done + failed;
+  };
+
+  log = (line: string): void => this.#options.progress?.log(line);
+
+  // What it tells:
+
+  snapshot(feed: Feed, pool: Pool): Snapshot {
+    const { done, failed, unknown } = this.counters.read();
+    return {
+      ended: done + failed + unknown,
+      earlier: this.records.tally.earlier,
+      failed,
+      unknown,
+      total: feed.total,
+      held: this.stopped ? "ending" : this.gatekeeper.reason,
+      inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
+    };
+  }
+
+  summary(connected: number, feed?: Feed): Summary {
+    const { tally } = this.records;
+    const { total: known, ...result } = tally.result();
+    const total = Math.max(known, feed?.total ?? this.#total ?? 0); // some were never taken from the queue
+    const seconds = (performance.now() - this.#startedAt) / 1000;
+    const allRead = feed?.total !== undefined;
+    return {
+      total,
+      ...result,
+      skipped: result.skipped + total - known,
+      seconds,
+      perSecond: (tally.ended - result.skipped) / seconds,
+      workers: connected,
+      threads: this.#options.threads,
+      ...(this.#options.ledger !== undefined && { selfCommitted: this.counters.read().selfCommitted }),
+      ...(this.stopped && { reason: this.stopped.reason + (allRead ? "" : "; not all queries were read") }),
+    };
+  }
+
+  #takeRows(thread: Thread, lines: Uint8Array): void {
+    const { length: bytes } = lines; // it may be transferred away
+    const taking = this.guard(() => this.#options.onRows?.(lines), "Cannot take the rows: ").then(() => {
+      thread.send({ type: "taken", bytes });
+      this.#rowsOnTheWay.delete(taking);
+    });
+    this.#rowsOnTheWay.add(taking);
+  }
+}
+
+function describe({ segment, index, worker }: Claimed, pool: Pool): InFlight {
+  const { start, tries } = segment.record(index);
+  const seconds = (Date.now() - start) / 1000;
+  return { worker, thread: pool.slotOf(worker), seq: segment.seq(index), seconds, tries, unit: segment.unit(index) };
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,67 @@
+/** What goes between the parent and a thread: the settings at its start, and the messages in both directions. */
+import type { Host } from "../mysql/connection.ts";
+
+/** What a thread gets at its start, as `workerData`. */
+export interface Settings {
+  readonly myglobals: unknown;
+  /** The numbers of the workers that this thread carries, counted from 1. */
+  readonly workers: readonly number[];
+  /** URL of the module whose `workerInit` and `workerDo` replace the default ones. */
+  readonly script: string | undefined;
+  readonly counters: SharedArrayBuffer;
+  /** Where to connect to; empty when the configuration alone says it. */
+  readonly hosts: readonly Host[];
+  readonly retries: number;
+  readonly connectTimeoutMs: number;
+  readonly timeoutMs: number | undefined;
+  readonly idempotent: boolean;
+  readonly maxFailures: number;
+  /** Whether the parent wants the rows. */
+  readonly rows: boolean;
+  /** Queries in one round trip, at the most. */
+  readonly batch: number;
+  /** The ledger's table, as SQL. */
+  readonly ledger: string | undefined;
+}
+
+export type ToThread =
+  | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
+  /** The parent has taken so many bytes of the thread's rows. */
+  | { readonly type: "taken"; readonly bytes: number }
+  /** More queries can be claimed. */
+  | { readonly type: "admitted" }
+  /** `drain`: start nothing more. `kill`: interrupt what is in flight. `end`: all is done, close the connections. */
+  | { readonly type: "drain" | "kill" | "end" };
+
+export type FromThread =
+  /** The thread will not look again into the segment with this id. */
+  | { readonly type: "left"; readonly id: number }
+  | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
+  /** One of several hosts does not let the worker in. */
+  | { readonly type: "away"; readonly host: string; readonly error: PlainError }
+  /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
+  | { readonly type: "idle" }
+  | { readonly type: "waiting"; readonly error: PlainError }
+  | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
+  /** A query has set something, such as `USE`, on a connection of this thread: others may depend on it. */
+  | { readonly type: "set"; readonly statement: string }
+  /** The run cannot go on: as what it was given is not right, or as something was lost with a connection. */
+  | { readonly type: "refused" | "broken"; readonly reason: string }
+  /** Whole lines of NDJSON. */
+  | { readonly type: "rows"; readonly lines: Uint8Array }
+  | { readonly type: "error"; readonly seq: number; readonly error: PlainError };
+
+/** An Error loses its class and its `code` on the way between threads: this travels instead. */
+export interface PlainError {
+  readonly message: string;
+  /** The server's, mysql2's or Node's, such as `ER_DUP_ENTRY`; else the class of the error. */
+  readonly code: string;
+  readonly errno?: number;
+}
+
+/** What of an error can travel. */
+export function toPlain(error: unknown): PlainError {
+  if (!(error instanceof Error)) return { message: String(error), code: "Error" };
+  const { code = error.name, errno } = error as { code?: string; errno?: number };
+  return { message: error.message || code, code, ...(errno !== undefined && { errno }) };
+}

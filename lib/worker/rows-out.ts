@@ -1,0 +1,79 @@
+/** The rows on their way to the parent, and the connections that wait while it is slow. */
+import type { Connection, FieldPacket } from "mysql2";
+import type { ResultListener } from "../mysql/execute.ts";
+import { rowEncoder } from "../mysql/rows.ts";
+import type { Job } from "./job.ts";
+
+/** Rows are sent in pieces of about so many characters, and at the end of each query. */
+const pieceLength = 1 << 16;
+/** Bytes that may be on their way; then the queries wait. */
+const mostUntaken = 1 << 20;
+
+export class RowsOut {
+  readonly #isWanted: boolean;
+  readonly #send: (lines: Uint8Array) => void;
+  readonly #paused = new Set<Connection>();
+  readonly #unstoppable = new Set<Connection>();
+  #lines = "";
+  #untaken = 0;
+
+  constructor(isWanted: boolean, send: (lines: Uint8Array) => void) {
+    this.#isWanted = isWanted;
+    this.#send = send;
+  }
+
+  /** Whether the parent has so much to take that no further query is to be started. */
+  get isFull(): boolean {
+    return this.#untaken >= mostUntaken;
+  }
+
+  /** Listens to the results of jobs that are sent together, one result each; of one alone, such as a CALL, to all it has. */
+  listener(jobs: readonly Job[], connection: Connection): ResultListener {
+    if (!this.#isWanted) return {};
+    const jobOf = (index: number) => (jobs.length === 1 ? jobs[0]! : jobs[index]!);
+    return { onResult: (index, fields) => this.#taker(jobOf(index), connection, fields) };
+  }
+
+  #taker(job: Job, connection: Connection, fields: FieldPacket[]): (row: unknown[]) => boolean {
+    const encode = rowEncoder(job.seq, fields);
+    return (row) => {
+      if (job.rows++ === 0) job.noteRows();
+      this.#lines += encode(row);
+      if (this.#lines.length < pieceLength) return true;
+      this.flush();
+      if (!this.isFull || this.#unstoppable.has(connection)) return true;
+      this.#paused.add(connection);
+      return false;
+    };
+  }
+
+  /** Sends the lines that are there. */
+  flush(): void {
+    if (this.#lines === "") return;
+    const lines = new TextEncoder().encode(this.#lines);
+    this.#untaken += lines.length; // before it is transferred: then it has none
+    this.#lines = "";
+    this.#send(lines);
+  }
+
+  /** Notes that the parent has taken so many bytes. */
+  taken(bytes: number): void {
+    this.#untaken -= bytes;
+    // All at once, and below the limit only: one that is resumed gives at once all that it has read.
+    if (this.isFull) return;
+    const resuming = [...this.#paused];
+    this.#paused.clear(); // before they go on: they may be paused again at once
+    for (const connection of resuming) connection.resume();
+  }
+
+  /** Runs `then` while none of the connections waits: a paused one would not hear the server's answer. */
+  async unstopped(connections: readonly Connection[], then: () => Promise<void>): Promise<void> {
+    for (const connection of connections) {
+      this.#unstoppable.add(connection);
+      this.#paused.delete(connection);
+      connection.resume();
+    }
+    await then();
+    for (const connection of connections) this.#unstoppable.delete(connection);
+  }
+}

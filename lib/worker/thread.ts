@@ -1,0 +1,143 @@
+/** What the workers of one thread share: the queue, the way to the parent, and whether the run ends. */
+import type { MessagePort } from "node:worker_threads";
+import type { Connection } from "mysql2";
+import { interrupt } from "../mysql/interrupt.ts";
+import { Counters } from "../shared/counters.ts";
+import { type FromThread, type Settings, type ToThread, toPlain } from "../shared/messages.ts";
+import { type Outcome, Segment } from "../shared/segment.ts";
+import { Job } from "./job.ts";
+import { RowsOut } from "./rows-out.ts";
+
+/** How long a server may take to answer `KILL QUERY`, before the connection is given up. */
+const killGraceMs = 5000;
+
+export class Thread {
+  readonly settings: Settings;
+  readonly counters: Counters;
+  readonly rows: RowsOut;
+  /** By worker, the connection that is running something. Not a Map: V8 chains what it leaves behind when it is written to often. */
+  readonly running: (Connection | undefined)[] = [];
+  readonly #port: MessagePort;
+  readonly #segments: Segment[] = [];
+  readonly #idle: (() => void)[] = [];
+  readonly #pauses = new Set<() => void>();
+  #isDraining = false;
+  #isOver = false;
+
+  constructor(port: MessagePort, settings: Settings) {
+    this.#port = port;
+    this.settings = settings;
+    this.counters = new Counters(settings.counters);
+    this.rows = new RowsOut(settings.rows, (lines) =>
+      port.postMessage({ type: "rows", lines } satisfies FromThread, [lines.buffer as ArrayBuffer]),
+    );
+    port.on("message", (message: ToThread) => this.#receive(message));
+  }
+
+  /** Whether the run ends: nothing is to be started or tried again. */
+  get isDraining(): boolean {
+    const { maxFailures } = this.settings;
+    if (maxFailures < Number.POSITIVE_INFINITY) this.#isDraining ||= this.counters.failures >= maxFailures;
+    return this.#isDraining;
+  }
+
+  /** Claims up to `most` queries as soon as there is one, as long as `joins` says that they can go together. */
+  async claim(worker: number, most: number, joins: (job: Job) => boolean): Promise<Job[] | undefined> {
+    for (;;) {
+      const jobs: Job[] = [];
+      while (jobs.length < most && !this.isDraining && !this.rows.isFull) {
+        const job = this.#claimNow(worker);
+        if (job) jobs.push(job);
+        if (!job || !joins(job)) break;
+      }
+      if (jobs.length > 0) return jobs;
+      if (this.#isOver) return undefined;
+      this.post({ type: "idle" });
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+  }
+
+  /** Ends a query. */
+  end(worker: number, job: Job, outcome: Outcome, rows = 0): void {
+    if (outcome === "failed" || outcome === "unknown") {
+      this.post({ type: "error", seq: job.seq, error: toPlain(job.error ?? new Error("Its thread died")) });
+    }
+    this.rows.flush();
+    job.end(outcome, rows);
+    if (outcome !== "skipped") this.counters.add(worker, outcome);
+  }
+
+  /** A query that this worker cannot run any more: another one may, unless the run ends. */
+  giveBack(worker: number, job: Job): void {
+    if (!this.isDraining) job.reopen();
+    else this.end(worker, job, job.mayHaveRun ? "unknown" : "skipped");
+  }
+
+  /** Waits, but not longer than until the run ends. */
+  pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const go = () => {
+        clearTimeout(timer);
+        this.#pauses.delete(go);
+        resolve();
+      };
+      const timer = setTimeout(go, this.#isDraining ? 0 : ms);
+      this.#pauses.add(go);
+    });
+  }
+
+  /** Interrupts on the server what these connections are running. */
+  interrupt(connections: readonly Connection[]): Promise<void> {
+    return this.rows.unstopped(connections, () => interrupt(connections, killGraceMs));
+  }
+
+  /** Ends the run, and lets nothing more begin here before the parent has heard of it. */
+  endRun(type: "refused" | "broken", reason: string): void {
+    this.post({ type, reason });
+    this.#drain();
+  }
+
+  post(message: FromThread): void {
+    this.#port.postMessage(message);
+  }
+
+  /** Lets the thread end when nothing else keeps it. */
+  hangUp(): void {
+    this.#port.unref();
+  }
+
+  #receive(message: ToThread): void {
+    if (message.type === "segment") {
+      while (this.#segments[0]?.exhausted) this.#leaveSegment(); // all workers may be busy with something slow
+      this.#segments.push(new Segment(message.shared));
+      this.#segments.sort((a, b) => a.id - b.id); // one that comes again is before those that are not admitted yet
+    } else if (message.type === "taken") this.rows.taken(message.bytes);
+    else if (message.type === "kill")
+      void this.interrupt(this.running.filter((connection) => connection !== undefined));
+    else if (message.type !== "admitted") {
+      this.#isOver = message.type === "end";
+      this.#drain();
+    }
+    for (const wake of this.#idle.splice(0)) wake();
+  }
+
+  #claimNow(worker: number): Job | undefined {
+    for (let segment = this.#segments[0]; segment; segment = this.#segments[0]) {
+      const index = segment.claim(worker);
+      if (index >= 0) return new Job(segment, index);
+      if (!segment.exhausted) return undefined; // the rest is not admitted yet
+      this.#leaveSegment();
+    }
+    return undefined;
+  }
+
+  #leaveSegment(): void {
+    const left = this.#segments.shift();
+    if (left) this.post({ type: "left", id: left.id });
+  }
+
+  #drain(): void {
+    this.#isDraining = true;
+    for (const go of this.#pauses) go();
+  }
+}
