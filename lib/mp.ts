@@ -77,6 +77,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     else if (again.length > 0) bell.ringSoon(); // what a worker has given back meanwhile is skipped, too
     feed.poke();
     admit();
+    run.endOverdue(pool);
     progress?.update(run.snapshot(feed, pool));
     if (records.isEmpty && (feed.isRead || run.stopped)) break;
     const { failed, unknown } = records.tally;
@@ -92,7 +93,12 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   return summary;
 
   function select(seq: number, unit: unknown): boolean {
-    if (options.script === undefined) checkQuery(seq, unit);
+    if (options.script === undefined) {
+      checkQuery(seq, unit);
+      const statement = run.prologue.take(seq, unit);
+      if (statement) pool.broadcast({ type: "prologue", statement });
+    }
+    if (!isOurs(seq, shard)) return false;
     const outcome = options.earlier?.(seq, unit);
     if (outcome !== undefined) records.addEarlier(outcome);
     return outcome === undefined;

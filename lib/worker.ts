@@ -9,6 +9,7 @@ import { myglobals } from "./myglobals.ts";
 import { connect, type Host } from "./mysql/connection.ts";
 import { backoffMs, type DatabaseError } from "./mysql/errors.ts";
 import { execute } from "./mysql/execute.ts";
+import { sessionStatement } from "./mysql/statement.ts";
 import type { Query } from "./shared/query.ts";
 import type { Executor } from "./worker/executor.ts";
 import type { Job } from "./worker/job.ts";
@@ -45,53 +46,59 @@ export async function work(session: Session, executor: Executor, thread: Thread)
 }
 
 /** Brings claimed queries to their outcomes, the first one first; several go together as long as all goes well. */
-async function finish(jobs: Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
-  const { worker } = session;
+async function finish(claimed: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
+  let jobs = claimed;
   for (let isFirst = true; jobs.length > 0; isFirst = false) {
     if ((!isFirst && thread.isDraining) || !(await session.ready())) break;
+    jobs = thread.endPrologue(session.worker, jobs);
+    if (jobs.length === 0) return;
     const alone = jobs.findIndex((job) => !executor.joins(job));
     const sent = jobs.slice(0, alone < 0 ? jobs.length : Math.max(1, alone));
-    const { answered, error } = await attempt(sent);
-    const unanswered = sent.slice(answered);
-    jobs.splice(0, answered);
-    const [job] = unanswered;
+    const { answered, error } = await attempt(sent, session, executor, thread);
+    jobs = jobs.slice(answered);
+    const [job] = jobs;
     if (!job || !error) continue;
     const { mayHaveRun, isSettled, again, waits } = await executor.judge(job, error, session);
-    await session.heed(error);
+    await session.heed(error, job.seq, executor.commits ? undefined : sessionStatement(job.text));
     if (isSettled) job.mayHaveRun = false;
+    const unanswered = mayHaveRun ? sent.slice(answered) : [job];
     if (mayHaveRun) for (const each of unanswered) each.mayHaveRun = true;
-    const isCounted = again === "uncounted" || job.tries <= thread.settings.retries;
-    if (again !== "no" && isCounted && job.rows === 0) {
+    const isLeft = again === "uncounted" || (again === "counted" && job.tries <= thread.settings.retries);
+    if (isLeft && job.rows === 0) {
       if (waits) await thread.pause(backoffMs(job.tries));
       continue;
     }
-    for (const each of mayHaveRun && again === "no" ? unanswered : [job]) {
-      jobs.shift();
+    const ended = again === "no" ? unanswered : [job];
+    for (const each of ended) {
       const isAsked = each.mayHaveRun && executor.ask && (await session.ready());
       const outcome = isAsked ? await executor.ask!(each, session) : each.mayHaveRun ? "unknown" : "failed";
-      thread.end(worker, each, outcome, outcome === "done" ? each.rows : 0);
+      thread.end(session.worker, each, outcome, outcome === "done" ? each.rows : 0);
     }
+    jobs = jobs.slice(ended.length);
   }
-  for (const job of jobs) thread.giveBack(worker, job);
+  for (const job of jobs) thread.giveBack(session.worker, job);
+}
 
-  /** Sends jobs once; returns how many were answered, and what the next one met. */
-  async function attempt(sent: readonly Job[]): Promise<{ answered: number; error?: DatabaseError }> {
-    let answered = 0;
-    thread.running[worker] = session.mysql;
-    sent[0]!.addTry();
-    try {
-      await executor.attempt(sent, session, (rows) => {
-        thread.end(worker, sent[answered++]!, "done", rows);
-        sent[answered]?.addTry();
-      });
-      if (answered < sent.length) throw new Error("The server gave fewer results than there were queries");
-      return { answered };
-    } catch (thrown) {
-      const error = (thrown ?? new Error("workerDo() rejected without a reason")) as DatabaseError;
-      for (const job of sent.slice(answered)) job.error = error;
-      return { answered, error };
-    } finally {
-      thread.running[worker] = undefined;
-    }
+/** Sends jobs once; returns how many were answered, and what the next one met. */
+async function attempt(sent: readonly Job[], session: Session, executor: Executor, thread: Thread) {
+  const { worker } = session;
+  let answered = 0;
+  thread.running[worker] = session.mysql;
+  sent[0]?.addTry();
+  try {
+    await executor.attempt(sent, session, (rows) => {
+      const job = sent[answered++]!;
+      if (executor.commits) thread.end(worker, job, "done", rows);
+      else session.answered(job, rows);
+      sent[answered]?.addTry();
+    });
+    if (answered < sent.length) throw new Error("The server gave fewer results than there were queries");
+    return { answered };
+  } catch (thrown) {
+    const error = thrown as DatabaseError;
+    for (const job of sent.slice(answered)) job.error = error;
+    return { answered, error };
+  } finally {
+    thread.running[worker] = undefined;
   }
 }

@@ -3,7 +3,7 @@ import net from "node:net";
 import { test } from "node:test";
 import type mysql from "mysql2";
 import { connect } from "../lib/mysql/connection.ts";
-import { backoffMs, type DatabaseError, isLost, passes, verdictOf } from "../lib/mysql/errors.ts";
+import { backoffMs, type DatabaseError, isLost, isTransient, verdictOf } from "../lib/mysql/errors.ts";
 import { execute } from "../lib/mysql/execute.ts";
 import { useDatabase } from "./database.ts";
 
@@ -72,12 +72,12 @@ test("connect() has one time limit for all of it", async () => {
   silent.close();
 });
 
-test("passes() tells a server that is away or full from one that refuses", async () => {
+test("isTransient() tells a server that is away or full from one that refuses", async () => {
   const refused = await connect({ ...db, socketPath: `${db.socketPath}.no` }).catch((error) => error);
-  assert.equal(passes(refused), true);
+  assert.equal(isTransient(refused), true);
   const unknown = await connect({ ...db, database: "no_such_database" }).catch((error) => error);
-  assert.equal(passes(unknown), false);
-  assert.equal(passes({ message: "", errno: 1040 }), true);
+  assert.equal(isTransient(unknown), false);
+  assert.equal(isTransient({ message: "", errno: 1040 }), true);
 });
 
 test("backoffMs() grows to 5 s at the most", () => {

@@ -19,7 +19,7 @@ after(() => rm(directory, { recursive: true }));
 
 const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
 const journalUrl = new URL("../lib/command/journal.ts", import.meta.url).href;
-const anew = { resume: false, retryFailed: false, retryUnknown: false, inOrder: false };
+const anew = { resume: false, retryFailed: false, retryUnknown: false };
 const resume = { ...anew, resume: true };
 let files = 0;
 
@@ -116,7 +116,7 @@ test("Journal is exact after runs that end well, and never wrong after runs that
       /** What is true of each query; `truths` has several where only the end of the log can tell. */
       let truths = Array.from({ length: count + 1 }, () => new Set<Outcome | undefined>([undefined]));
       for (const { retryFailed, retryUnknown, releases, ends, cut } of runs) {
-        const journal = await openJournal(path, { resume: true, retryFailed, retryUnknown, inOrder: false });
+        const journal = await openJournal(path, { resume: true, retryFailed, retryUnknown });
         const next = truths.map((truth) => new Set(truth));
         const queue: number[] = [];
         for (let seq = 1; seq <= count; seq++) {

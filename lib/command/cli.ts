@@ -85,7 +85,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>): 
         connectTimeoutSeconds: flags.connectTimeoutSeconds,
         idempotent: flags.idempotent,
         ...(gates && { gates }),
-        ...(journal && { earlier: journal.earlier, onEnded: journal.ended }),
+        ...(journal && { earlier: journal.earlier, onEnded: journal.ended, resumed: journal.isResumed }),
         signal: interruption.drain.signal,
         killSignal: interruption.kill.signal,
       },
@@ -180,7 +180,6 @@ async function gatesOf(
     resume,
     retryFailed,
     retryUnknown: flags.retryUnknown || idempotent || ledger !== undefined, // the ledger tells
-    inOrder: workers === 1,
     ...(flags.shard && { shard: `${flags.shard.index}/${flags.shard.count}` }),
   });
   closers.push(journal.close);
@@ -240,7 +239,8 @@ async function write(lines: string | Uint8Array, output: Output, drain: AbortCon
 function textOf(unit: unknown): string {
   const { sql, values } =
     typeof unit === "string" ? { sql: unit, values: undefined } : (unit as Exclude<Query, string>);
-  const text = values ? mysql.format(sql, values as string[]) : sql;
+  const plain = typeof sql === "string" ? sql : Buffer.from(sql).toString();
+  const text = values ? mysql.format(plain, values as string[]) : plain;
   const line = escapeField(text);
   return process.stdout.isTTY ? printable(line) : line;
 }

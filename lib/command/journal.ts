@@ -1,7 +1,6 @@
 /** A run's job log: what has been released to the workers and what has ended, on disk. */
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { lastingStatement, sessionStatement } from "../mysql/statement.ts";
 import type { Ended } from "../shared/counters.ts";
 import { hashOf } from "../shared/hash.ts";
 import { describeUnit } from "../shared/query.ts";
@@ -16,11 +15,13 @@ const flushMs = 100;
 const unknownKept = 10;
 
 export interface Journal {
+  /** Whether an earlier run has begun: what its connections had set is gone. */
+  readonly isResumed: boolean;
   /**
    * What became of a query in an earlier run when it is not to be run again, else undefined; to be asked for every query, once,
    * in the order of the input, before its release.
    *
-   * @throws UsageError naming the first seq whose query is not the one in the log, or that needs a connection which is gone.
+   * @throws UsageError naming the first seq whose query is not the one in the log.
    */
   earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined;
   /**
@@ -50,8 +51,6 @@ export interface JournalOptions {
   readonly resume: boolean;
   readonly retryFailed: boolean;
   readonly retryUnknown: boolean;
-  /** One worker runs all queries, in their order: they may depend on what those before have set. */
-  readonly inOrder: boolean;
   /** `1/3`: the shard that runs, if not all do. */
   readonly shard?: string;
 }
@@ -100,16 +99,13 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
   let failure: Error | undefined;
   let told = false;
   const leftUnknown: { seq: number; unit: unknown }[] = [];
-  /** The statements that were done and whose effect is gone with their connection: one that lasts, and one that can be ended. */
-  let lasting: string | undefined;
-  let open: string | undefined;
 
   return {
+    isResumed: past.released > 0,
     leftUnknown,
     earlier(seq, unit) {
       const outcome = earlier(seq, unit);
       if (outcome === "unknown" && leftUnknown.length < unknownKept) leftUnknown.push({ seq, unit });
-      if (options.inOrder) checkOrder(seq, unit, outcome);
       return outcome;
     },
 
@@ -175,18 +171,6 @@ function createJournal(handle: FileHandle, path: string, past: Past, options: Jo
     if (outcome === "done" || (outcome === "failed" && !options.retryFailed)) return outcome;
     if (outcome) toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
     return undefined;
-  }
-
-  function checkOrder(seq: number, unit: unknown, outcome: Outcome | undefined): void {
-    const statement = sessionStatement(unit);
-    const gone = lasting ?? open;
-    if (outcome === undefined && gone) {
-      throw new UsageError(`Cannot resume ${path} at query ${seq}: what ${gone} has set is gone with its connection`);
-    }
-    if (outcome === undefined || outcome === "failed" || !statement) return;
-    if (/^(?:BEGIN|START|LOCK)/.test(statement)) open = `${statement} (query ${seq})`;
-    else if (/^(?:COMMIT|UNLOCK)/.test(statement)) open = undefined;
-    else if (lastingStatement(unit)) lasting ??= `${statement} (query ${seq})`;
   }
 
   function note(ended: Ended, unit: unknown): void {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type ConnectionOptions, type RowDataPacket } from "mysql2/promise";
 import { type Host, nameOf } from "../mysql/connection.ts";
-import { type DatabaseError, passes } from "../mysql/errors.ts";
+import { type DatabaseError, isTransient } from "../mysql/errors.ts";
 import type { Server } from "./config.ts";
 
 export interface Probe {
@@ -22,7 +22,7 @@ export async function reachServer(server: Server, timeoutSeconds: number, log: (
     try {
       return await probeServer(server, Math.max(leftSeconds(), 1));
     } catch (error) {
-      if (!passes((error as Error).cause as DatabaseError) || leftSeconds() < 0.5) throw error;
+      if (!isTransient((error as Error).cause as DatabaseError) || leftSeconds() < 0.5) throw error;
       if (tries === 0) log(`${(error as Error).message}: trying again for up to ${timeoutSeconds} s`);
       await sleep(500);
     }
@@ -38,7 +38,7 @@ const tryMs = 10_000;
  * Hosts are tried in their order; each gets its share of the time that is left.
  *
  * @throws Error with one line that says for each host where, as whom and why not; it contains no password. Its cause is of the
- * kind that passes, if one of the hosts' is.
+ * kind that isTransient, if one of the hosts' is.
  */
 export async function probeServer({ db, hosts, tlsOptional }: Server, timeoutSeconds: number): Promise<Probe> {
   const candidates = hosts.length > 0 ? hosts.map((address) => ({ ...db, ...address })) : [db];
@@ -52,7 +52,7 @@ export async function probeServer({ db, hosts, tlsOptional }: Server, timeoutSec
     try {
       return { ...(await meet(candidate, tlsOptional, timeoutMs)), where: whereIs(db, hosts) };
     } catch (error) {
-      if (!passes((cause ?? {}) as DatabaseError)) cause = error;
+      if (!isTransient((cause ?? {}) as DatabaseError)) cause = error;
       failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as mysql.QueryError, candidate)}`);
     }
   }

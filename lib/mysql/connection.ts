@@ -1,7 +1,8 @@
 /** Opening and closing a MySQL connection. */
 import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
-import { execute } from "./execute.ts";
+import { noteCharacterSet } from "./command.ts";
+import { execute, textRows } from "./execute.ts";
 
 /** Where a server listens. */
 export interface Host {
@@ -15,26 +16,74 @@ export function nameOf({ host, port }: Host): string {
 }
 
 /**
- * Connects and runs each query by itself: `AUTOCOMMIT=1`. Rejects with mysql2's error, also where the server lets us in and
- * takes no queries yet; with ETIMEDOUT after `connectTimeout` milliseconds, 10,000 if it does not say.
+ * Connects as the server's own client does, but for `AUTOCOMMIT=1`: each query is committed by itself.
+ *
+ * Rejects with mysql2's error, also where the server lets us in and takes no queries yet; with ETIMEDOUT after
+ * `connectTimeout` milliseconds, 10,000 if it does not say.
  */
 export async function connect(options: ConnectionOptions): Promise<Connection> {
-  // A prepared statement for each of many texts would end in the server's limit for all clients (error 1461).
-  const connection = mysql.createConnection({ maxPreparedStatements: 64, ...options });
-  // Without a listener, a connection that is lost while idle would end the thread. The next query meets the error.
-  connection.on("error", () => {});
+  const connection = mysql.createConnection({ ...asClient, ...options });
   const late = Object.assign(new Error("connect ETIMEDOUT"), { code: "ETIMEDOUT" });
   const timer = setTimeout(sever, options.connectTimeout ?? 10_000, connection, late); // mysql2's ends with the handshake
+  adopt(connection);
   try {
     await new Promise<void>((resolve, reject) => {
       connection.connect((error) => (error ? reject(error) : resolve()));
     });
-    await execute(connection, "SET AUTOCOMMIT=1");
+    // NAMES without a collation: the server's default one, which the client has too, and not mysql2's.
+    await execute(connection, "SET AUTOCOMMIT=1, NAMES utf8mb4");
     await execute(connection, "DO 0"); // a Galera node that is not part of its cluster takes SET and SELECT 1, but not this
     return connection;
   } catch (error) {
     connection.destroy();
     throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What the client asks for, and mysql2 otherwise; the types lack that flags may be a list. */
+const asClient: ConnectionOptions = {
+  flags: ["-FOUND_ROWS", "-IGNORE_SPACE"], // changed rows, not matched ones
+  multipleStatements: true,
+  maxPreparedStatements: 64, // one for each of many texts would end in the server's limit for all clients (error 1461)
+};
+
+/** Makes a connection of anyone's fit for `execute()`. */
+export function adopt(connection: Connection): void {
+  if (adopted.has(connection)) return;
+  adopted.add(connection);
+  // Without a listener, a connection that is lost while idle would end the thread: the next query meets the error. Where
+  // mysql2 cannot read an answer, it tells the connection alone.
+  connection.on("error", (error) => {
+    (connection as unknown as { _command?: { onResult?(error: Error): void } })._command?.onResult?.(error);
+  });
+  // What is sent is UTF-8, whatever the session says of it: mysql2 would follow `SET NAMES latin1`.
+  const { charsetNumber } = connection.config as { charsetNumber?: number };
+  Object.defineProperty(connection.config, "charsetNumber", { get: () => charsetNumber, set: () => {} });
+  if (charsetNumber !== utf8mb4) noteCharacterSet(connection, "another");
+}
+
+const adopted = new WeakSet<Connection>();
+
+/** mysql2's number for `utf8mb4_unicode_ci`, its default. */
+const utf8mb4 = 224;
+
+/**
+ * Runs a statement of our own, and returns its rows. When the server does not answer within `timeoutMs`, the connection is
+ * closed: a network that swallows everything gives no error by itself.
+ */
+export async function ask(
+  connection: Connection,
+  text: string | Uint8Array,
+  timeoutMs: number,
+): Promise<(string | null)[][]> {
+  const error = Object.assign(new Error(`The server did not answer within ${timeoutMs / 1000} s`), {
+    code: "ETIMEDOUT",
+  });
+  const timer = setTimeout(sever, timeoutMs, connection, error);
+  try {
+    return await textRows(connection, text);
   } finally {
     clearTimeout(timer);
   }
@@ -62,6 +111,16 @@ export function connectionIn(value: unknown): Connection | undefined {
 export function isClosed(value: unknown): boolean {
   const state = (connectionIn(value) as { state?: string } | undefined)?.state;
   return state === "error" || state === "disconnected";
+}
+
+/** Whether a query that was sent has not been answered. */
+export function isBusy(connection: Connection): boolean {
+  return Boolean((connection as unknown as { _command: unknown })._command);
+}
+
+/** Bytes sent since the connection was made: the same as before when nothing was sent. */
+export function bytesSent(connection: Connection): number {
+  return streamOf(connection).bytesWritten;
 }
 
 /** The socket. mysql2 tells of it nowhere else. */

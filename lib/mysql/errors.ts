@@ -11,11 +11,13 @@ export type Verdict = "retry" | "reconnect" | "failed" | "unknown";
 
 /** What mysql2 or the operating system puts on an error. */
 export interface DatabaseError {
-  readonly message: string;
+  message: string;
   readonly code?: string | undefined;
   readonly errno?: number | undefined;
   /** The connection is of no more use. */
   readonly fatal?: boolean | undefined;
+  /** How many results of the query the server had given before it. */
+  answered?: number | undefined;
 }
 
 /** Errors of a query after which the server has not applied it. */
@@ -102,7 +104,7 @@ export function isUnready({ errno }: DatabaseError): boolean {
 }
 
 /** Whether an error of connecting is worth another try. */
-export function passes(error: DatabaseError): boolean {
+export function isTransient(error: DatabaseError): boolean {
   return connectRetried.has(error.code) || connectRetried.has(error.errno);
 }
 

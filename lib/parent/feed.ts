@@ -29,7 +29,7 @@ export class Feed {
   #wake = () => {};
 
   /**
-   * @param select says whether a query is to be run.
+   * @param select says whether a query is to be run; is asked once about each, in order.
    * @param release takes each segment.
    * @throws TypeError for what queries cannot be read from.
    */
@@ -79,7 +79,7 @@ export class Feed {
     let seq = 0;
     for await (const unit of this.#source) {
       if (this.#isStopped) return;
-      if (isOurs(++seq, this.#shard) && this.#select(seq, unit)) packer.add(unit, seq);
+      if (this.#select(++seq, unit)) packer.add(unit, seq);
       // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
       if (packer.size === 1) setImmediate(() => this.#records.open.length === 0 && this.#flush());
       if (packer.full) {

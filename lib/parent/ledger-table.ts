@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
 import { connect, type Host, sever } from "../mysql/connection.ts";
-import { backoffMs, type DatabaseError, passes } from "../mysql/errors.ts";
-import { execute, lastValue } from "../mysql/execute.ts";
+import { backoffMs, type DatabaseError, isTransient } from "../mysql/errors.ts";
+import { execute, lastValue, textRows } from "../mysql/execute.ts";
 
 export interface LedgerOptions {
   /** Where to connect to; empty when `db` alone says it. */
@@ -43,7 +43,7 @@ export async function openLedger(name: string, db: ConnectionOptions, options: L
     } catch (error) {
       const waitMs = backoffMs(tries);
       if (tries < hosts.length && !signal?.aborted) continue; // another one may do
-      if (passes(error as DatabaseError) && !signal?.aborted && performance.now() + waitMs < deadline)
+      if (isTransient(error as DatabaseError) && !signal?.aborted && performance.now() + waitMs < deadline)
         await sleep(waitMs);
       else
         throw new Error(`Cannot use the ledger ${JSON.stringify(name)}: ${(error as Error).message}`, { cause: error });
@@ -96,14 +96,12 @@ async function prepare(name: string, connection: Connection, log: (line: string)
 
 /** Names the tables that a rollback does not reach. */
 async function warningOf(connection: Connection): Promise<string | undefined> {
-  const names: string[] = [];
-  const onRow = ([table, engine]: unknown[]) => names.push(`${table} (${engine})`) > 0;
-  await execute(
+  const rows = await textRows(
     connection,
     `SELECT t.table_name, t.engine FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine
     WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' AND e.transactions <> 'YES' ORDER BY 1`,
-    { onResult: () => onRow },
   );
+  const names = rows.map(([table, engine]) => `${table} (${engine})`);
   if (names.length === 0) return undefined;
   const shown = names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${names.length - 10} more` : "");
   return `warning: without transactions, what is done to them may be done twice: ${shown}`;

@@ -24,6 +24,10 @@ export interface WorkOptions {
   onEnded?: (ended: Ended, unit: unknown) => void;
   /** Says what became of a query in an earlier run; it is not run, and counts as what it was. */
   earlier?: (seq: number, unit: unknown) => Exclude<Outcome, "skipped"> | undefined;
+  /** An earlier run has begun this one: what its connections had set is gone. @default false */
+  resumed?: boolean;
+  /** SQL that is run on every connection when it is made, before the session statements at the top of the queue. */
+  initCommands?: readonly string[];
   /** Runs every `count`-th query only, beginning with the `index`-th (from 1); the seq stays. */
   shard?: { index: number; count: number };
   /** What may hold the queries back: the one that admits the fewest decides. */

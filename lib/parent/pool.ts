@@ -1,14 +1,14 @@
 /** The worker threads, from the parent's side: starting them, replacing those that die, ending them. */
 import { Worker } from "node:worker_threads";
 import { findUncloneable, myglobals } from "../myglobals.ts";
-import type { FromThread, PlainError, Settings, ToThread } from "../shared/messages.ts";
+import { type FromThread, type PlainError, type Settings, type ToThread, toError } from "../shared/messages.ts";
 
 /** One worker thread. */
 export interface Thread {
   /** The numbers of the workers that it carries. */
   readonly workers: readonly number[];
   send(message: ToThread): void;
-  terminate(): void;
+  terminate(why?: string): void;
 }
 
 /** What a pool tells. */
@@ -19,13 +19,17 @@ export interface PoolListener {
   /** A thread is gone, before its time; it will be replaced. */
   died(thread: Thread, cause: string): void;
   /** There is no use in going on; with an `error` when it is the run that went wrong: some have had a connection without it. */
-  hopeless(reason: string, error?: Error): void;
+  runFailed(reason: string, error?: Error): void;
   /** What a person should know. */
   log(line: string): void;
 }
 
-/** Threads that may die one after the other, without a query that was finished meanwhile. */
+/** The run stops after this many thread deaths without a finished query in between. */
 const deathsInARow = 5;
+/** How long a thread may take to load its modules, beyond the connect timeout, before it says anything. */
+const loadMs = 10_000;
+/** Workers that give up within this time are told of in one line. */
+const tellMs = 200;
 
 export class Pool {
   readonly #workers: number;
@@ -38,8 +42,9 @@ export class Pool {
   readonly #gone = new Set<number>();
   readonly #hostsAway = new Set<string>();
   /** By thread, the statement that has set something on one of its connections. */
-  readonly #set = new WeakMap<Thread, string>();
-  #endedBecause: string | undefined;
+  readonly #sessionChanges = new WeakMap<Thread, string>();
+  #tellTimer: NodeJS.Timeout | undefined;
+  #gaveUpBecause = "";
   #waiting = false;
   #deaths = 0;
   #finishedAtDeath = 0;
@@ -91,13 +96,18 @@ export class Pool {
 
   /** Ends the threads at once; `why` is what those hear who ask what became of their queries. */
   terminate(why?: string): void {
-    this.#endedBecause = why;
-    for (const thread of this.#threads.keys()) thread.terminate();
+    for (const thread of this.#threads.keys()) thread.terminate(why);
+  }
+
+  /** Ends the thread of a worker at once, to be replaced; its queries hear why. */
+  terminateThreadOf(worker: number, why: string): void {
+    for (const thread of this.#threads.keys()) if (thread.workers.includes(worker)) thread.terminate(why);
   }
 
   /** Lets the threads end by themselves, and ends those that take longer than `graceMs`. */
   async end(graceMs: number): Promise<void> {
     this.#ending = true;
+    this.#tellGivenUp();
     this.broadcast({ type: "end" });
     const timer = setTimeout(() => this.terminate(), graceMs);
     await Promise.all(this.#threads.values());
@@ -106,19 +116,31 @@ export class Pool {
 
   #start(workers: readonly number[]): void {
     const worker = construct({ ...this.#data, workers });
+    let cause: string | undefined;
     const thread: Thread = {
       workers,
       send: (message) => worker.postMessage(message),
-      terminate: () => void worker.terminate(),
+      terminate(why) {
+        cause ??= why;
+        void worker.terminate();
+      },
     };
-    let cause: string | undefined;
-    worker.on("message", (message: FromThread) => this.#receive(thread, message));
+    const limitMs = this.#data.connectTimeoutMs + loadMs;
+    const silence = setTimeout(() => this.#endSilent(thread, limitMs), limitMs);
+    worker.on("message", (message: FromThread) => {
+      clearTimeout(silence);
+      this.#receive(thread, message);
+    });
+    let isError = false;
     worker.on("error", (error: unknown) => {
-      cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+      isError = true;
+      const { name, message } = toError(error);
+      cause ??= `${name}: ${message}`;
     });
     const exited = new Promise<void>((resolve) => {
       worker.on("exit", (code) => {
-        this.#bury(thread, cause ?? this.#endedBecause ?? `it ended with exit code ${code}`);
+        clearTimeout(silence);
+        this.#threadEnded(thread, cause ?? `it ended with exit code ${code}`, isError);
         resolve();
       });
     });
@@ -141,34 +163,54 @@ export class Pool {
       if (!this.#waiting) this.#listener.log(`${message.error.message}: trying again for up to ${seconds} s`);
       this.#waiting = true;
     } else if (message.type === "gone") this.#giveUp(message.worker, message.error);
-    else if (message.type === "set") this.#set.set(thread, message.statement);
+    else if (message.type === "sessionChanged") this.#sessionChanges.set(thread, message.statement);
     this.#listener.message(thread, message);
   }
 
   #giveUp(worker: number, { message }: PlainError): void {
     this.#gone.add(worker);
     const left = this.#workers - this.#gone.size;
-    if (left === 0) this.#listener.hopeless(message, this.#connected.size === 0 ? new Error(message) : undefined);
-    else if (!this.#ending) this.#listener.log(`${message}: going on with ${left} of ${this.#workers} workers`);
+    this.#gaveUpBecause = message;
+    if (left === 0) this.#listener.runFailed(message, this.#connected.size === 0 ? new Error(message) : undefined);
+    else if (!this.#ending) this.#tellTimer ??= setTimeout(() => this.#tellGivenUp(), tellMs);
   }
 
-  #bury(thread: Thread, cause: string): void {
+  #tellGivenUp(): void {
+    if (!this.#tellTimer) return;
+    clearTimeout(this.#tellTimer);
+    this.#tellTimer = undefined;
+    const left = this.#workers - this.#gone.size;
+    this.#listener.log(`${this.#gaveUpBecause}: going on with ${left} of ${this.#workers} workers`);
+  }
+
+  /** Ends a thread that has not said anything: another one would be as silent. */
+  #endSilent(thread: Thread, limitMs: number): void {
+    const message = `A thread did not start within ${Math.round(limitMs / 1000)} s`;
+    for (const worker of thread.workers) this.#giveUp(worker, { code: "THREAD_SILENT", message });
+    thread.terminate(message);
+  }
+
+  #threadEnded(thread: Thread, cause: string, isError: boolean): void {
     this.#threads.delete(thread);
     // A thread whose workers have all given up, or whose work is over, ends by itself.
-    const expected = thread.workers.every((number) => this.#gone.has(number));
+    const isExpected = thread.workers.every((number) => this.#gone.has(number));
     this.#listener.died(thread, cause);
-    if (this.#ending || expected) return;
+    if (this.#ending && isError) {
+      const reason = `A thread died while the run ended: ${cause}`;
+      this.#listener.runFailed(reason, new Error(reason));
+    }
+    if (this.#ending || isExpected) return;
     const finished = this.#finished();
     this.#deaths = finished > this.#finishedAtDeath ? 1 : this.#deaths + 1;
     this.#finishedAtDeath = finished;
     this.#listener.log(`A thread died: ${cause}`);
     for (const number of thread.workers) this.#gone.delete(number);
-    const statement = this.#set.get(thread);
+    const statement = this.#sessionChanges.get(thread);
     let reason: string | undefined;
     if (statement !== undefined) reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
     else if (this.#deaths >= deathsInARow) reason = `Threads die before they finish a query: ${cause}`;
     if (reason === undefined) this.#start(thread.workers);
-    else this.#listener.hopeless(reason, new Error(reason));
+    else this.#listener.runFailed(reason, new Error(reason));
   }
 }
 

@@ -141,7 +141,10 @@ export class Records {
 
   /** What every worker is running. */
   *inFlight(): Generator<Claimed> {
-    for (const { outcome, ...claimed } of this.#claimed()) if (outcome === undefined) yield claimed;
+    for (const { outcome, ...claimed } of this.#claimed()) {
+      const isAnswered = claimed.segment.record(claimed.index).durationMs > 0; // and its transaction open
+      if (outcome === undefined && !isAnswered) yield claimed;
+    }
   }
 
   /**

@@ -3,6 +3,7 @@ import { myglobals } from "../myglobals.ts";
 import { keepsTransaction } from "../mysql/statement.ts";
 import { Counters } from "../shared/counters.ts";
 import type { FromThread, Settings } from "../shared/messages.ts";
+import { sqlOf } from "../shared/query.ts";
 import { Bell } from "./bell.ts";
 import { RefusedError, RunError } from "./errors.ts";
 import type { Feed } from "./feed.ts";
@@ -10,13 +11,18 @@ import { Gatekeeper } from "./gate.ts";
 import type { Summary, withDefaults } from "./options.ts";
 import type { Pool, PoolListener, Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
+import { Prologue } from "./prologue.ts";
 import { type Claimed, Records } from "./records.ts";
+
+/** How long a `workerDo()` has, for each try, after its time limit: to end, and to wait before the next try. */
+const graceMs = 10_000;
 
 export class Run implements PoolListener {
   readonly bell = new Bell();
   readonly counters: Counters;
   readonly records: Records;
   readonly gatekeeper: Gatekeeper;
+  readonly prologue: Prologue;
   onStop = (): void => {};
   /** Why it ends early; with an error when that is what `doWork()` rejects with. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
@@ -38,6 +44,7 @@ export class Run implements PoolListener {
         this.stop(messageOf(error), error);
       }
     });
+    this.prologue = new Prologue({ ...options, workers });
     this.gatekeeper = new Gatekeeper(options.gates, this.records);
   }
 
@@ -64,6 +71,7 @@ export class Run implements PoolListener {
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
       ...{ retries, idempotent, maxFailures, batch, ledger: this.#ledger, rows: onRows !== undefined },
+      prologue: this.prologue.statements,
     };
   }
 
@@ -98,7 +106,7 @@ export class Run implements PoolListener {
   message(thread: Thread, message: FromThread): void {
     const { type } = message;
     if (type === "idle") this.bell.ring();
-    else if (type === "left") this.records.leave(message.id, thread);
+    else if (type === "segmentLeft") this.records.leave(message.id, thread);
     else if (type === "error") {
       this.records.explain(message.seq, message.error);
       this.bell.ringSoon();
@@ -111,13 +119,29 @@ export class Run implements PoolListener {
   }
 
   died(thread: Thread, cause: string): void {
-    const isDecided = (unit: unknown) => this.#ledger !== undefined && keepsTransaction(unit); // by the ledger
+    const isDecided = (unit: unknown) => this.#ledger !== undefined && keepsTransaction(sqlOf(unit)); // by the ledger
     this.records.bury(thread, cause, (unit) => !this.stopped && (this.#options.idempotent || isDecided(unit)));
     this.bell.ring();
   }
 
-  hopeless(reason: string, error?: Error): void {
+  runFailed(reason: string, error?: Error): void {
+    if (this.stopped && error) this.log(reason);
     this.stop(reason, error);
+  }
+
+  /** Ends the threads of what a script's `workerDo()` does not end by itself, though its time is up. */
+  endOverdue(pool: Pool): void {
+    const { script, timeoutSeconds } = this.#options;
+    if (script === undefined || timeoutSeconds === undefined) return;
+    for (const { segment, index, worker } of this.records.inFlight()) {
+      const { tries, start } = segment.record(index);
+      const limitMs = Math.max(1, tries) * (timeoutSeconds * 1000 + graceMs);
+      if (Date.now() - start < limitMs) continue;
+      pool.terminateThreadOf(
+        worker,
+        `workerDo() did not end within ${timeoutSeconds} s, nor when its signal was aborted`,
+      );
+    }
   }
 
   /** How many queries have been done or have failed. */

@@ -3,7 +3,7 @@ import type { Outcome } from "./segment.ts";
 
 /** Int32 numbers between one worker's lane and the next: two cache lines, so that no two threads write to the same one. */
 const laneLength = 32;
-const names = ["done", "failed", "unknown", "selfCommitted"] as const;
+const names = ["done", "failed", "unknown", "selfCommitted", "doneBefore"] as const;
 
 export type Counter = (typeof names)[number];
 export type Counts = Record<Counter, number>;
@@ -37,7 +37,7 @@ export class Counters {
 
   /** Adds the lanes up. */
   read(): Counts {
-    const counts: Counts = { done: 0, failed: 0, unknown: 0, selfCommitted: 0 };
+    const counts: Counts = { done: 0, failed: 0, unknown: 0, selfCommitted: 0, doneBefore: 0 };
     for (let at = 0; at < this.#int32.length; at += laneLength) {
       for (const [offset, name] of names.entries()) counts[name] += Atomics.load(this.#int32, at + offset);
     }

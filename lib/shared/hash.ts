@@ -11,10 +11,10 @@ export function hashOf(unit: unknown): string {
 }
 
 /** SQL is its text, without `at`: its file may have another name by now. */
-function keyOf(unit: unknown): string {
+function keyOf(unit: unknown): string | Uint8Array {
   if (typeof unit === "string") return unit;
   const { at, ...query } = Object(unit);
-  if (typeof query.sql !== "string") return canonical(unit);
+  if (typeof query.sql !== "string" && !(query.sql instanceof Uint8Array)) return canonical(unit);
   return Object.keys(query).length === 1 ? query.sql : canonical(query);
 }
 

@@ -1,4 +1,5 @@
 /** What goes between the parent and a thread: the settings at its start, and the messages in both directions. */
+import { inspect } from "node:util";
 import type { Host } from "../mysql/connection.ts";
 
 /** What a thread gets at its start, as `workerData`. */
@@ -22,10 +23,23 @@ export interface Settings {
   readonly batch: number;
   /** The ledger's table, as SQL. */
   readonly ledger: string | undefined;
+  /** The prologue as far as it is known. */
+  readonly prologue: readonly PrologueStatement[];
+}
+
+/** A statement that is run on every connection: a session statement at the top of the input, or `--init-command`. */
+export interface PrologueStatement {
+  /** The query's position in the input; 0 for one that is none of it. */
+  readonly seq: number;
+  readonly sql: string | Uint8Array;
+  /** For people: where it stands, and its beginning. */
+  readonly from: string;
 }
 
 export type ToThread =
   | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
+  /** The prologue has one more statement; comes before the segments with what follows it. */
+  | { readonly type: "prologue"; readonly statement: PrologueStatement }
   /** The parent has taken so many bytes of the thread's rows. */
   | { readonly type: "taken"; readonly bytes: number }
   /** More queries can be claimed. */
@@ -35,7 +49,7 @@ export type ToThread =
 
 export type FromThread =
   /** The thread will not look again into the segment with this id. */
-  | { readonly type: "left"; readonly id: number }
+  | { readonly type: "segmentLeft"; readonly id: number }
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** One of several hosts does not let the worker in. */
   | { readonly type: "away"; readonly host: string; readonly error: PlainError }
@@ -44,7 +58,7 @@ export type FromThread =
   | { readonly type: "waiting"; readonly error: PlainError }
   | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
   /** A query has set something, such as `USE`, on a connection of this thread: others may depend on it. */
-  | { readonly type: "set"; readonly statement: string }
+  | { readonly type: "sessionChanged"; readonly statement: string }
   /** The run cannot go on: as what it was given is not right, or as something was lost with a connection. */
   | { readonly type: "refused" | "broken"; readonly reason: string }
   /** Whole lines of NDJSON. */
@@ -60,8 +74,36 @@ export interface PlainError {
 }
 
 /** What of an error can travel. */
-export function toPlain(error: unknown): PlainError {
-  if (!(error instanceof Error)) return { message: String(error), code: "Error" };
-  const { code = error.name, errno } = error as { code?: string; errno?: number };
+export function toPlain(thrown: unknown): PlainError {
+  const error = toError(thrown);
+  const { code = error.name, errno } = error;
   return { message: error.message || code, code, ...(errno !== undefined && { errno }) };
+}
+
+/**
+ * What was thrown as an error with a text, whatever it is: a script may throw no Error at all, or one whose `message` is a
+ * number, whose `code` is a function, or that throws when it is looked at.
+ *
+ * @param what is put before the text of what is no Error.
+ */
+export function toError(thrown: unknown, what = ""): Error & { code?: string; errno?: number; fatal?: boolean } {
+  try {
+    if (thrown instanceof Error) {
+      const { message, code, errno, name } = thrown as {
+        message: unknown;
+        code?: unknown;
+        errno?: unknown;
+        name: unknown;
+      };
+      const isSound =
+        typeof message === "string" &&
+        typeof name === "string" &&
+        (code === undefined || typeof code === "string") &&
+        (errno === undefined || typeof errno === "number");
+      return isSound ? thrown : Object.assign(new Error(String(message)), typeof code === "string" && { code });
+    }
+    return new Error(what + (typeof thrown === "string" ? thrown : inspect(thrown)));
+  } catch {
+    return new Error(`${what}something that cannot be looked at`);
+  }
 }

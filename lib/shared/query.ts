@@ -1,19 +1,27 @@
 /** A unit of work: a query, or what a script's `workerDo()` takes; as bytes in a segment, and for people. */
+import { isUtf8 } from "node:buffer";
 import { inspect } from "node:util";
 import { deserialize, serialize } from "node:v8";
 
-/** SQL text, or SQL with values for its placeholders. `at` says where it came from, such as `dump.sql:12`. */
-export type Query = string | { sql: string; values?: readonly unknown[]; at?: string };
+/**
+ * SQL text, or SQL with values for its placeholders. `at` says where it came from, such as `dump.sql:12`.
+ *
+ * A string is sent as UTF-8; bytes are sent as they are.
+ */
+export type Query = string | { sql: string | Uint8Array; values?: readonly unknown[]; at?: string };
 
 /** `located`: `at`, a newline, and the SQL text: what files are full of. */
 const encodings = { text: 0, located: 1, clone: 2 } as const;
 
-/** @throws DataCloneError for a value that `structuredClone` does not take. */
-export function encodeUnit(unit: unknown): { encoding: number; content: string | Buffer } {
-  if (typeof unit === "string") return { encoding: encodings.text, content: unit };
-  const located = locatedText(unit);
-  if (located !== undefined) return { encoding: encodings.located, content: located };
-  return { encoding: encodings.clone, content: serialize(unit) };
+/**
+ * Makes bytes of a unit, given in pieces that are to be put together.
+ *
+ * @throws DataCloneError for a value that `structuredClone` does not take.
+ */
+export function encodeUnit(unit: unknown): { encoding: number; pieces: readonly (string | Uint8Array)[] } {
+  if (typeof unit === "string") return { encoding: encodings.text, pieces: [unit] };
+  if (isLocatedText(unit)) return { encoding: encodings.located, pieces: [unit.at, "\n", unit.sql] };
+  return { encoding: encodings.clone, pieces: [serialize(unit)] };
 }
 
 /** Reads a unit from `bytes`: its encoding at `start`, and its content from there to `end`. */
@@ -21,24 +29,40 @@ export function decodeUnit(bytes: Buffer, start: number, end: number): unknown {
   if (bytes[start] === encodings.clone) {
     return deserialize(Buffer.from(bytes.subarray(start + 1, end))); // a copy: what it holds outlives the segment
   }
-  const text = bytes.toString("utf8", start + 1, end);
-  if (bytes[start] === encodings.text) return text;
-  const newline = text.indexOf("\n");
-  return { at: text.slice(0, newline), sql: text.slice(newline + 1) };
+  if (bytes[start] === encodings.text) return bytes.toString("utf8", start + 1, end);
+  const newline = bytes.indexOf("\n", start + 1);
+  const text = Buffer.from(bytes.subarray(newline + 1, end));
+  return { at: bytes.toString("utf8", start + 1, newline), sql: isUtf8(text) ? text.toString() : text };
 }
 
-function locatedText(unit: unknown): string | undefined {
-  if (typeof unit !== "object" || unit === null) return undefined;
+/** The bytes of a unit that is a text without values, where they stand; undefined for any other. */
+export function textIn(bytes: Buffer, start: number, end: number): Buffer | undefined {
+  if (bytes[start] === encodings.clone) return undefined;
+  return bytes.subarray(bytes[start] === encodings.text ? start + 1 : bytes.indexOf("\n", start + 1) + 1, end);
+}
+
+function isLocatedText(unit: unknown): unit is { at: string; sql: string | Uint8Array } {
+  if (typeof unit !== "object" || unit === null) return false;
   const { at, sql, ...rest } = unit as { at?: unknown; sql?: unknown };
-  const isPlain =
-    typeof at === "string" && typeof sql === "string" && !at.includes("\n") && Object.keys(rest).length === 0;
-  return isPlain ? `${at}\n${sql}` : undefined;
+  return typeof at === "string" && isSql(sql) && !at.includes("\n") && Object.keys(rest).length === 0;
+}
+
+function isSql(sql: unknown): sql is string | Uint8Array {
+  return typeof sql === "string" || sql instanceof Uint8Array;
+}
+
+/** The text of a unit to look at, "" where there is none; bytes are taken for Latin-1: whatever counts in SQL is ASCII. */
+export function sqlOf(unit: unknown): string {
+  const sql = typeof unit === "string" ? unit : (unit as { sql?: unknown } | null)?.sql;
+  return typeof sql === "string" ? sql : sql instanceof Uint8Array ? Buffer.from(sql).toString("latin1") : "";
 }
 
 /** The beginning of a unit of work, on one line, for a person to recognize it by. */
 export function describeUnit(unit: unknown, length = 200): string {
   const sql = typeof unit === "string" ? unit : (unit as { sql?: unknown } | null)?.sql;
-  const text = typeof sql === "string" ? sql : inspect(unit, { breakLength: Number.POSITIVE_INFINITY });
+  const text = isSql(sql)
+    ? Buffer.from(sql.slice(0, length * 2) as string).toString()
+    : inspect(unit, { breakLength: Number.POSITIVE_INFINITY });
   return text
     .slice(0, length * 2)
     .replace(/\s+/g, " ")
@@ -47,8 +71,8 @@ export function describeUnit(unit: unknown, length = 200): string {
 }
 
 /** @throws TypeError for what is no query. */
-export function checkQuery(seq: number, unit: unknown): void {
-  if (typeof unit === "string" || typeof (unit as { sql?: unknown } | null)?.sql === "string") return;
+export function checkQuery(seq: number, unit: unknown): asserts unit is Query {
+  if (typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql)) return;
   throw new TypeError(
     `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}`,
   );

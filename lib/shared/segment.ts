@@ -13,7 +13,7 @@
  *     163864    Uint32 offsets of the encoded queries, one more than there are queries
  *     180256    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
  */
-import { decodeUnit, encodeUnit } from "./query.ts";
+import { decodeUnit, encodeUnit, textIn } from "./query.ts";
 
 /** How a query ended. */
 export type Outcome = "done" | "failed" | "unknown" | "skipped";
@@ -107,6 +107,11 @@ export class Segment {
     return decodeUnit(this.#bytes, this.#offsets[index]!, this.#offsets[index + 1]!);
   }
 
+  /** The bytes of a query that is a text without values, where they stand: for as long as the query has not ended. */
+  text(index: number): Buffer | undefined {
+    return textIn(this.#bytes, this.#offsets[index]!, this.#offsets[index + 1]!);
+  }
+
   /** The query's 1-based position in the input. */
   seq(index: number): number {
     return this.#float64[this.#timesAt(index) + 3]!;
@@ -130,12 +135,18 @@ export class Segment {
   reopen(index: number, mayHaveRun: boolean): void {
     const at = this.#stateAt(index) + 1;
     this.#int32[at] = (this.#int32[at]! % mayHaveRunFlag) + (mayHaveRun ? mayHaveRunFlag : 0);
+    this.noteAnswered(index, 0);
     Atomics.store(this.#int32, this.#stateAt(index), pending);
   }
 
   /** Lets claims start again from the segment's first query. */
   rewind(): void {
     Atomics.store(this.#int32, header.hint, 0);
+  }
+
+  /** Notes that a query is answered, though it has not ended: its transaction is open. */
+  noteAnswered(index: number, durationMs: number): void {
+    this.#float64[this.#timesAt(index) + 1] = durationMs;
   }
 
   /** Notes that rows of a query are on their way. */
@@ -195,15 +206,20 @@ export class Packer {
    * @throws DataCloneError for a value that it does not take.
    */
   add(unit: unknown, seq: number): void {
-    const { encoding, content } = encodeUnit(unit);
-    this.#reserve(1 + (typeof content === "string" ? content.length * 3 : content.length));
+    const { encoding, pieces } = encodeUnit(unit);
+    let most = 1;
+    for (const piece of pieces) most += typeof piece === "string" ? piece.length * 3 : piece.length;
+    this.#reserve(most);
     this.#offsets.push(this.#end);
     this.#seqs.push(seq);
     this.#scratch[this.#end++] = encoding;
-    this.#end +=
-      typeof content === "string"
-        ? this.#scratch.write(content, this.#end, "utf8")
-        : content.copy(this.#scratch, this.#end);
+    for (const piece of pieces) {
+      if (typeof piece === "string") this.#end += this.#scratch.write(piece, this.#end, "utf8");
+      else {
+        this.#scratch.set(piece, this.#end);
+        this.#end += piece.length;
+      }
+    }
   }
 
   /** Makes a segment of what was added since the last one, in memory that no thread uses any more where there is some. */

@@ -1,8 +1,8 @@
 /** A claimed query, from its claim to its outcome. */
+import { type Query, sqlOf } from "../shared/query.ts";
 import type { Outcome, Segment } from "../shared/segment.ts";
 
 export class Job {
-  readonly unit: unknown;
   readonly seq: number;
   /** How often it was sent. */
   tries = 0;
@@ -15,13 +15,37 @@ export class Job {
   readonly #segment: Segment;
   readonly #index: number;
   readonly #start = performance.now();
+  readonly #bytes: Buffer | undefined;
+  #text: string | undefined;
+  #durationMs: number | undefined;
 
   constructor(segment: Segment, index: number) {
     this.#segment = segment;
     this.#index = index;
-    this.unit = segment.unit(index);
     this.seq = segment.seq(index);
     this.mayHaveRun = segment.mayHaveRun(index);
+    this.#bytes = segment.text(index);
+  }
+
+  /** The query, or whatever unit of work was put on the queue. */
+  get unit(): unknown {
+    return this.#segment.unit(this.#index);
+  }
+
+  /** The query as it is sent: text without values as its bytes, where they stand. */
+  get query(): Query {
+    return this.#bytes ? { sql: this.#bytes } : (this.unit as Query);
+  }
+
+  /** The bytes of a text without values. */
+  get bytes(): Buffer | undefined {
+    return this.#bytes;
+  }
+
+  /** The SQL text, to be looked at. */
+  get text(): string {
+    this.#text ??= this.#bytes?.toString("latin1") ?? sqlOf(this.unit);
+    return this.#text;
   }
 
   addTry(): void {
@@ -33,9 +57,15 @@ export class Job {
     this.#segment.noteRows(this.#index);
   }
 
+  /** Notes that the server has answered, though a transaction that is open will decide. */
+  noteAnswered(): void {
+    this.#durationMs = performance.now() - this.#start;
+    this.#segment.noteAnswered(this.#index, this.#durationMs);
+  }
+
   /** Writes the outcome into the record: nothing else is done for the query after that. */
   end(outcome: Outcome, rows: number): void {
-    this.#segment.end(this.#index, outcome, performance.now() - this.#start, rows);
+    this.#segment.end(this.#index, outcome, this.#durationMs ?? performance.now() - this.#start, rows);
   }
 
   /** Gives it back: another worker may take it. */

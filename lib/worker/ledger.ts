@@ -17,46 +17,53 @@
  *     all others        the query
  *                       RELEASE SAVEPOINT; INSERT; COMMIT      without the savepoint, the query has committed by itself
  */
-
+import type { Connection } from "mysql2";
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
-import { checkOneStatement, execute, lastValue } from "../mysql/execute.ts";
+import { execute, executeText, isOneStatement, toBytes } from "../mysql/execute.ts";
 import {
   canShare,
   isAtomic,
+  isLasting,
+  isTransactionControl,
   keepsTransaction,
-  lastingStatement,
-  textOf,
-  transactionControl,
+  sessionStatement,
 } from "../mysql/statement.ts";
 import { hashOf } from "../shared/hash.ts";
-import type { Query } from "../shared/query.ts";
 import type { Executor } from "./executor.ts";
 import type { Job } from "./job.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
 
 /** What is known of a try, should its connection be lost. */
-interface Trial {
+interface LedgerState {
   /** The row is inserted: it is locked until the transaction has ended. */
   inserted: boolean;
   /** Another session is running the query: it has inserted the row and not ended its transaction. */
-  elsewhere: boolean;
+  heldByAnother: boolean;
   /** The query was sent, and may have committed by itself, without its row. */
-  loose: boolean;
+  mayHaveCommitted: boolean;
   /** The query has committed by itself. */
   selfCommitted: boolean;
+  /** The ledger had the query already. */
+  doneBefore: boolean;
 }
 
-/** The run cannot go on: the ledger has another query under this seq, or is not there any more; or the query is not for one. */
+const nothing: LedgerState = {
+  inserted: false,
+  heldByAnother: false,
+  mayHaveCommitted: false,
+  selfCommitted: false,
+  doneBefore: false,
+};
+
+/** The run cannot go on: the ledger has another query under this seq, or cannot be used any more; or the query is not for one. */
 class LedgerError extends Error {
   readonly code = "LEDGER";
 }
 
-/** Errors of the ledger's own statements that do not pass: privileges, columns, the table itself. */
-const ledgerGone = new Set<number | undefined>([1044, 1054, 1142, 1143, 1146]);
-
 const start = "START TRANSACTION";
 const commit = "COMMIT";
+const rollback = "ROLLBACK";
 const savepoint = "SAVEPOINT myscript_ledger";
 const release = `RELEASE ${savepoint}`;
 
@@ -67,162 +74,213 @@ const release = `RELEASE ${savepoint}`;
  */
 export function ledgered(thread: Thread, table: string): Executor {
   const { idempotent } = thread.settings;
-  const nothing: Trial = { inserted: false, elsewhere: false, loose: false, selfCommitted: false };
-  const trial = { ...nothing };
+  let state = nothing;
   /** The last query was done before: the next one is probably, too, and asking for that costs the least. */
-  let wasDone = false;
+  let probablyDone = false;
   return {
-    needs: { multipleStatements: true },
     most: 1,
     joins: () => false,
+    commits: true,
     async attempt([job], session, done) {
-      const rows = await runOnce(job!, session);
-      if (trial.selfCommitted) thread.counters.add(session.worker, "selfCommitted");
+      const once = new Once(job!, session, thread, table);
+      state = once.state;
+      const rows = await once.run(probablyDone);
+      probablyDone = state.doneBefore;
+      if (state.selfCommitted) thread.counters.add(session.worker, "selfCommitted");
+      if (state.doneBefore && job!.tries === 1 && !job!.mayHaveRun) thread.counters.add(session.worker, "doneBefore");
       done(rows);
     },
     judge(_, error) {
       if (error instanceof LedgerError) thread.endRun("refused", error.message);
       const verdict = verdictOf(error);
       const mayHaveRun = verdict === "unknown";
-      const isSettled = trial.inserted;
-      if (verdict === "failed" || (mayHaveRun && trial.loose && !idempotent))
+      const isSettled = state.inserted;
+      if (verdict === "failed" || (mayHaveRun && state.mayHaveCommitted && !idempotent)) {
         return { mayHaveRun, isSettled, again: "no" };
-      return { mayHaveRun, isSettled, again: trial.elsewhere ? "uncounted" : "counted", waits: verdict === "retry" };
+      }
+      const again = state.heldByAnother ? "uncounted" : "counted";
+      return { mayHaveRun, isSettled, again, waits: verdict === "retry" };
     },
-    async ask({ unit, seq }, { mysql }) {
-      const known = await lastValue(mysql, selectOf(seq)).catch(() => null);
-      if (known === hashOf(unit)) return "done";
+    async ask({ unit, seq }, session) {
+      const rows = await session.ask(selectOf(table, seq)).catch(() => undefined);
+      if (rows?.[0]?.[0] === hashOf(unit)) return "done";
       // Only of a row that was inserted, not of one that may be yet to come, does its absence tell.
-      return known === null || !trial.inserted || trial.loose ? "unknown" : "failed";
+      return rows && state.inserted && !state.mayHaveCommitted ? "failed" : "unknown";
     },
   };
+}
 
-  async function runOnce(job: Job, session: Session): Promise<number> {
-    const { mysql: connection } = session;
-    const { seq } = job;
-    const query = job.unit as Query;
-    const listener = thread.rows.listener([job], connection);
-    const hash = hashOf(query);
-    const insert = `INSERT INTO ${table} (seq, hash) VALUES (${seq}, '${hash}')`;
-    const look = selectOf(seq);
-    let answering: string | undefined; // what the server has not answered yet, of what is sent here
-    let rows = 0;
-    let ran = false;
-    Object.assign(trial, nothing);
-    const control = transactionControl(query);
-    if (control) throw new Error(`Cannot run ${control} with a ledger: each query is a transaction of its own`);
-    const lasting = lastingStatement(query);
-    if (lasting)
-      throw new LedgerError(`Cannot go on: with a ledger each query must stand by itself, without ${lasting}`);
+/** Waits for a transaction that is adding the row. */
+function selectOf(table: string, seq: number): string {
+  return `SELECT hash FROM ${table} WHERE seq = ${seq} LOCK IN SHARE MODE`;
+}
+
+/** One try of one query. */
+class Once {
+  readonly state = { ...nothing };
+  readonly #job: Job;
+  readonly #session: Session;
+  readonly #connection: Connection;
+  readonly #thread: Thread;
+  readonly #table: string;
+  readonly #hash: string;
+  readonly #insert: string;
+  readonly #select: string;
+  /** What the server has not answered yet, of what is sent here; undefined while it is the query itself. */
+  #answering: string | undefined;
+  #rows = 0;
+  #hasRun = false;
+
+  constructor(job: Job, session: Session, thread: Thread, table: string) {
+    this.#job = job;
+    this.#session = session;
+    this.#connection = session.mysql;
+    this.#thread = thread;
+    this.#table = table;
+    this.#hash = hashOf(job.unit);
+    this.#insert = `INSERT INTO ${table} (seq, hash) VALUES (${job.seq}, '${this.#hash}')`;
+    this.#select = selectOf(table, job.seq);
+  }
+
+  /** Returns the number of rows that the query returned or changed, 0 when the ledger had it. */
+  async run(probablyDone: boolean): Promise<number> {
+    const { text, bytes } = this.#job;
+    const statement = sessionStatement(text);
+    if (statement && isTransactionControl(statement)) {
+      throw new Error(`Cannot run ${statement} with a ledger: each query is a transaction of its own`);
+    }
+    if (statement && isLasting(statement)) {
+      throw new LedgerError(`Cannot go on: with a ledger each query must stand by itself, without ${statement}`);
+    }
     // With rows to be passed on, the commit waits until all of them have come.
-    const text = canShare(query) && !listener.onResult ? textOf(query) : undefined;
-    const sql = typeof query === "string" ? query : query.sql;
-    if (text === undefined && sql.includes(";")) await checkOneStatement(connection, sql);
+    const isPlain = bytes !== undefined && canShare(text) && !this.#thread.settings.rows;
+    const keeps =
+      isPlain || (keepsTransaction(text) && (!text.includes(";") || (await isOneStatement(this.#connection, text))));
     try {
-      if (wasDone) {
-        answering = look;
-        const known = await lastValue(connection, look);
-        if (known !== undefined) return doneBefore(known);
-        wasDone = false;
+      if (probablyDone) {
+        const known = await this.#look(this.#select);
+        if (known !== undefined) return this.#doneBefore(known);
       }
-      if (text !== undefined) await send(start, insert, text, commit);
-      else if (keepsTransaction(query)) {
-        await send(start, insert);
-        await runAlone();
-        await send(commit);
+      if (isPlain) await this.#send([start, this.#insert, bytes, commit]);
+      else if (keeps) {
+        await this.#send([start, this.#insert]);
+        await this.#runAlone();
+        await this.#send([commit]);
       } else {
-        answering = look;
-        const known = await lastValue(connection, `${look};${start};${savepoint}`);
+        const known = await this.#look(`${this.#select};${start};${savepoint}`);
         if (known !== undefined) {
-          await send("ROLLBACK");
-          return doneBefore(known);
+          await this.#send([rollback]);
+          return this.#doneBefore(known);
         }
-        trial.loose = true;
-        await runAlone();
-        await record();
+        this.state.mayHaveCommitted = true;
+        await this.#runAlone();
+        await this.#record();
       }
-      return rows;
-    } catch (cause) {
-      const error = cause as DatabaseError;
-      if (cause instanceof LedgerError) throw cause;
-      if (isLost(error)) throw trial.loose ? undecided(error) : cause;
-      const asksFirst = answering === insert || (answering === look && !trial.loose);
-      // ER_LOCK_WAIT_TIMEOUT, or the time limit: it is another session's query that takes so long.
-      trial.elsewhere = asksFirst && (error.errno === 1205 || error.errno === 1317);
-      const asksLedger = answering === commit || (answering === insert && error.errno === 1062); // ER_DUP_ENTRY
-      let known: string | undefined;
-      let isPartlyDone = false;
-      try {
-        if (trial.loose && !isAtomic(query)) isPartlyDone = !(await isInside());
-        if (asksLedger) known = await lastValue(connection, `ROLLBACK;${look}`);
-        else await execute(connection, "ROLLBACK");
-      } catch (failure) {
-        connection.destroy(); // the server rolls back what was open
-        if (asksLedger) throw undecided(failure as DatabaseError);
-      }
-      if (known === hash && answering === commit) return rows;
-      if (known !== undefined) return doneBefore(known);
-      if ((answering === insert || answering === look) && ledgerGone.has(error.errno)) {
-        throw new LedgerError(`Cannot go on: the ledger cannot be used any more: ${error.message}`);
-      }
-      if (trial.loose && ran) throw undecided(error, "It ran, but is not in the ledger: ");
-      if (isPartlyDone) throw undecided(error, "It may have committed a part: ");
-      if (trial.elsewhere) throw Object.assign(new Error(error.message), { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 });
-      throw cause;
-    }
-
-    /** Whether the transaction that was begun for the query is still open. */
-    function isInside(): Promise<boolean> {
-      return execute(connection, release).then(
-        () => true,
-        (error: DatabaseError) => {
-          if (error.errno !== 1305) throw error; // "SAVEPOINT does not exist"
-          return false;
-        },
-      );
-    }
-
-    /** Sends statements in one round trip; `answering` tells which of them failed. */
-    async function send(...statements: readonly string[]): Promise<void> {
-      let at = 0;
-      answering = statements[at];
-      await execute(connection, statements.join(";"), {
-        onDone(_, count) {
-          if (answering === insert) trial.inserted = true;
-          else if (answering === release) trial.loose = false;
-          else if (answering === text) rows = count;
-          answering = statements[++at];
-        },
-      });
-    }
-
-    async function runAlone(): Promise<void> {
-      rows = await execute(connection, query, listener);
-      ran = true;
-    }
-
-    async function record(): Promise<void> {
-      try {
-        await send(release, insert, commit);
-      } catch (error) {
-        if (answering !== release || (error as DatabaseError).errno !== 1305) throw error; // as above
-        trial.selfCommitted = true;
-        await send(insert, commit);
-      }
-    }
-
-    function doneBefore(known: string): number {
-      if (known !== hash) throw new LedgerError(`Cannot go on: query ${seq} is not the one in the ledger ${table}`);
-      wasDone = true;
-      return 0;
+      return this.#rows;
+    } catch (error) {
+      if (error instanceof LedgerError) throw error;
+      return await this.#recover(error as DatabaseError);
     }
   }
 
-  /** Waits for a transaction that is adding the row. */
-  function selectOf(seq: number): string {
-    return `SELECT hash FROM ${table} WHERE seq = ${seq} LOCK IN SHARE MODE`;
+  /** Undoes a try that has failed; returns the rows when the ledger has it all the same. */
+  async #recover(error: DatabaseError): Promise<number> {
+    const { state } = this;
+    const { errno } = error;
+    if (isLost(error)) throw state.mayHaveCommitted ? undecided(error) : error;
+    const answering = this.#answering;
+    const isLedgers = answering === this.#insert || (answering === this.#select && !state.mayHaveCommitted);
+    // ER_LOCK_WAIT_TIMEOUT, or the time limit: it is another session's query that takes so long.
+    state.heldByAnother = isLedgers && (errno === 1205 || errno === 1317);
+    const asksLedger = answering === commit || (answering === this.#insert && errno === 1062); // ER_DUP_ENTRY
+    let known: string | undefined;
+    let isPartlyDone = false;
+    try {
+      if (state.mayHaveCommitted && !isAtomic(this.#job.text)) isPartlyDone = !(await this.#isInside());
+      known = asksLedger ? await this.#look(`${rollback};${this.#select}`) : void (await this.#session.ask(rollback));
+    } catch (failure) {
+      this.#connection.destroy(); // the server rolls back what was open
+      if (asksLedger) throw undecided(failure as DatabaseError);
+    }
+    if (known === this.#hash && answering === commit) return this.#rows;
+    if (known !== undefined) return this.#doneBefore(known);
+    if (isLedgers && !state.heldByAnother && !asksLedger && verdictOf(error) === "failed") {
+      throw new LedgerError(`Cannot go on: the ledger cannot be used any more: ${error.message}`);
+    }
+    if (state.mayHaveCommitted && this.#hasRun) throw undecided(error, "It ran, but is not in the ledger: ");
+    if (isPartlyDone) throw undecided(error, "It may have committed a part: ");
+    if (state.heldByAnother)
+      throw Object.assign(new Error(error.message), { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 });
+    throw error;
+  }
+
+  /** Whether the transaction that was begun for the query is still open. */
+  async #isInside(): Promise<boolean> {
+    try {
+      await this.#session.ask(release);
+      return true;
+    } catch (error) {
+      if ((error as DatabaseError).errno !== noSavepoint) throw error;
+      return false;
+    }
+  }
+
+  /** Looks for the row; what it waits for is answered within the connect timeout, or the connection is lost. */
+  async #look(text: string): Promise<string | undefined> {
+    this.#answering = this.#select;
+    const rows = await this.#session.ask(text);
+    return rows[0]?.[0] ?? undefined;
+  }
+
+  /** Sends statements in one round trip; `#answering` tells which of them failed. */
+  async #send(statements: readonly (string | Buffer)[]): Promise<void> {
+    const answeringOf = (at: number) => (typeof statements[at] === "string" ? statements[at] : undefined);
+    this.#answering = answeringOf(0);
+    const pieces = statements.flatMap((statement, at) =>
+      at === 0 ? [toBytes(statement)] : [separator, toBytes(statement)],
+    );
+    await executeText(this.#connection, pieces, {
+      onDone: (at, rows) => {
+        if (statements[at] === this.#insert) this.state.inserted = true;
+        else if (statements[at] === release) this.state.mayHaveCommitted = false;
+        else if (typeof statements[at] !== "string") this.#rows = rows;
+        this.#answering = answeringOf(at + 1);
+      },
+    });
+  }
+
+  async #runAlone(): Promise<void> {
+    this.#answering = undefined;
+    this.#rows = await execute(
+      this.#connection,
+      this.#job.query,
+      this.#thread.rows.listener([this.#job], this.#connection),
+    );
+    this.#hasRun = true;
+  }
+
+  /** Adds the row of a query that has run; without the savepoint, it has committed by itself. */
+  async #record(): Promise<void> {
+    try {
+      await this.#send([release, this.#insert, commit]);
+    } catch (error) {
+      if (this.#answering !== release || (error as DatabaseError).errno !== noSavepoint) throw error;
+      this.state.selfCommitted = true;
+      await this.#send([this.#insert, commit]);
+    }
+  }
+
+  #doneBefore(known: string): number {
+    const { seq } = this.#job;
+    if (known !== this.#hash)
+      throw new LedgerError(`Cannot go on: query ${seq} is not the one in the ledger ${this.#table}`);
+    this.state.doneBefore = true;
+    return 0;
   }
 }
+
+const separator = Buffer.from(";");
+const noSavepoint = 1305; // ER_SP_DOES_NOT_EXIST
 
 /** An error after which nothing but the ledger, if anything, can tell what became of the query. */
 function undecided({ message, code = "CONNECTION_LOST" }: DatabaseError, what = ""): Error {

@@ -2,7 +2,8 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../shared/messages.ts";
 import { work, workerInit } from "../worker.ts";
-import { executorFor, type WorkerDo } from "./executor.ts";
+import { executorFor } from "./executor.ts";
+import type { WorkerDo } from "./scripted.ts";
 import { Session, type WorkerInit } from "./session.ts";
 import { Thread } from "./thread.ts";
 
@@ -22,10 +23,10 @@ export async function main(port: MessagePort, settings: Settings): Promise<void>
   if (settings.ledger !== undefined && refusal) {
     thread.post({ type: "refused", reason: `Cannot use a ledger with ${refusal}` });
   } else await Promise.all(settings.workers.map(start));
-  thread.hangUp();
+  thread.unref();
 
   function start(worker: number): Promise<void> {
     const executor = executorFor(thread, own.workerDo);
-    return work(new Session(worker, thread, own.workerInit ?? workerInit, executor.needs), executor, thread);
+    return work(new Session(worker, thread, own.workerInit ?? workerInit), executor, thread);
   }
 }

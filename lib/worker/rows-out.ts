@@ -1,6 +1,6 @@
 /** The rows on their way to the parent, and the connections that wait while it is slow. */
-import type { Connection, FieldPacket } from "mysql2";
-import type { ResultListener } from "../mysql/execute.ts";
+import type { Connection } from "mysql2";
+import type { Column, ResultListener, RowSink } from "../mysql/command.ts";
 import { rowEncoder } from "../mysql/rows.ts";
 import type { Job } from "./job.ts";
 
@@ -31,11 +31,11 @@ export class RowsOut {
   listener(jobs: readonly Job[], connection: Connection): ResultListener {
     if (!this.#isWanted) return {};
     const jobOf = (index: number) => (jobs.length === 1 ? jobs[0]! : jobs[index]!);
-    return { onResult: (index, fields) => this.#taker(jobOf(index), connection, fields) };
+    return { onResult: (index, columns) => this.#taker(jobOf(index), connection, columns) };
   }
 
-  #taker(job: Job, connection: Connection, fields: FieldPacket[]): (row: unknown[]) => boolean {
-    const encode = rowEncoder(job.seq, fields);
+  #taker(job: Job, connection: Connection, columns: readonly Column[]): RowSink {
+    const encode = rowEncoder(job.seq, columns);
     return (row) => {
       if (job.rows++ === 0) job.noteRows();
       this.#lines += encode(row);

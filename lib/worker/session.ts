@@ -1,13 +1,15 @@
-/** A worker's connection: to which host, again when it is lost, and home again when that host is back. */
+/** A worker's connection: to which host, what is set on it, again when it is lost, and home again when its host is back. */
 import type { Connection, ConnectionOptions } from "mysql2";
-import { close, connectionIn, type Host, isClosed, nameOf } from "../mysql/connection.ts";
-import { backoffMs, type DatabaseError, isLost, isReadOnly, isUnready, passes } from "../mysql/errors.ts";
-import { execute, isInTransaction } from "../mysql/execute.ts";
-import { exactValues } from "../mysql/rows.ts";
-import { lastingStatement, sessionStatement } from "../mysql/statement.ts";
+import { isInTransaction } from "../mysql/command.ts";
+import { adopt, ask, close, connectionIn, type Host, isClosed, nameOf } from "../mysql/connection.ts";
+import { backoffMs, type DatabaseError, isLost, isReadOnly, isTransient, isUnready } from "../mysql/errors.ts";
+import { isLasting, sessionStatement } from "../mysql/statement.ts";
 import { type PlainError, toPlain } from "../shared/messages.ts";
+import type { Job } from "./job.ts";
 import type { Thread } from "./thread.ts";
+import { Transaction } from "./transaction.ts";
 
+/** Makes a worker's connection; `options` has what the run needs of it, and how many milliseconds there are for it. */
 export type WorkerInit = (host: Host | undefined, options: ConnectionOptions) => unknown;
 
 /** How long one host may take to let a worker in while there are others, or another try. */
@@ -19,28 +21,27 @@ const homeBackoffMs = 60_000;
 
 export class Session {
   readonly worker: number;
-  /** A transaction that a query has begun is open. */
-  inTransaction = false;
+  readonly transaction: Transaction;
   readonly #thread: Thread;
   readonly #init: WorkerInit;
-  readonly #options: ConnectionOptions;
   /** The hosts in the worker's own order, and the positions of its home and of the one that it tries next. */
-  readonly #ring: readonly (Host | undefined)[];
+  readonly #route: readonly (Host | undefined)[];
   #home = 0;
   #next = 0;
   #opened: { readonly connection: unknown } | undefined;
   /** It is not to the worker's own host: when to try that one, and how often this was done. */
-  #away: { until: number; tries: number } | undefined;
+  #away: { readonly until: number; readonly tries: number } | undefined;
+  /** How much of the prologue was run on this connection. */
+  #prologueRun = 0;
   /** A statement such as `USE`, whose effect would be lost with the connection. */
   #lasting: string | undefined;
 
-  /** @param options what the queries need of a connection, besides `myglobals.config.db`. */
-  constructor(worker: number, thread: Thread, init: WorkerInit, options: ConnectionOptions) {
+  constructor(worker: number, thread: Thread, init: WorkerInit) {
     this.worker = worker;
+    this.transaction = new Transaction(worker, thread);
     this.#thread = thread;
     this.#init = init;
-    this.#options = options;
-    this.#ring = ringOf(worker, thread.settings.hosts);
+    this.#route = routeOf(worker, thread.settings.hosts);
   }
 
   /** What `workerInit()` returned. */
@@ -53,42 +54,63 @@ export class Session {
     return connectionIn(this.connection)!;
   }
 
-  /** Sees to it that there is a connection; false when none is to be had, or the run ends. */
+  /**
+   * Sees to it that there is a connection on which the prologue was run; false when none is to be had, or the run ends.
+   */
   async ready(): Promise<boolean> {
-    if (this.#opened && isClosed(this.connection)) this.#leave(new Error("Connection lost"));
-    if (this.#opened) await this.#goHome();
-    return this.#opened !== undefined || this.#open();
+    if (this.#opened && isClosed(this.connection)) this.#abandon(new Error("Connection lost"));
+    if (this.#away) await this.#goHome();
+    while (this.#opened !== undefined || (await this.#open())) {
+      if (this.#prologueRun === this.#thread.prologue.length) return true;
+      if (!(await this.#runPrologue())) return false;
+    }
+    return false;
   }
 
-  /** Notes what a query has set on the connection. */
-  note(unit: unknown): void {
-    const statement = sessionStatement(unit);
-    if (statement) this.#thread.post({ type: "set", statement });
-    this.#lasting ??= lastingStatement(unit);
-    this.inTransaction = isInTransaction(this.mysql);
+  /** Runs a statement of our own and returns its rows; a server that does not answer loses the connection. */
+  ask(text: string | Uint8Array): Promise<(string | null)[][]> {
+    return ask(this.mysql, text, this.#thread.settings.connectTimeoutMs);
   }
 
-  /** Gives the connection up where an error says that it is lost, or that another host is the better one. */
-  async heed(error: DatabaseError): Promise<void> {
+  /** Takes a job that the server has answered on this connection: ends it, or holds it back until its transaction ends. */
+  answered(job: Job, rows: number): void {
+    const statement = sessionStatement(job.text);
+    if (statement) {
+      this.#thread.post({ type: "sessionChanged", statement });
+      if (isLasting(statement)) this.#lasting ??= statement;
+    }
+    this.transaction.answered(job, rows, isInTransaction(this.mysql));
+  }
+
+  /** Takes an error of a query: gives the connection up where it is lost, or another host is the better one. */
+  async heed(error: DatabaseError, seq: number, statement: string | undefined): Promise<void> {
+    const { isOpen } = this.transaction;
     // After a failover, the one name of a cluster stands for another server.
     const isBetterElsewhere =
-      this.#thread.settings.hosts.length > 1
-        ? isUnready(error) || isReadOnly(error)
-        : isReadOnly(error) && !this.#lasting && !this.inTransaction;
+      this.#route.length > 1 ? isUnready(error) || isReadOnly(error) : isReadOnly(error) && !this.#lasting && !isOpen;
     if (isLost(error) || isBetterElsewhere) {
-      this.#leave(error);
+      this.#abandon(error, statement === "COMMIT");
       if (isReadOnly(error)) this.#home = this.#next; // a replica may stay one: no use in coming back
-    } else if (this.inTransaction) {
-      await execute(this.mysql, "DO 0").catch(() => {}); // its answer tells whether a transaction is open
-      this.inTransaction = isInTransaction(this.mysql);
-      if (this.inTransaction) return;
-      this.#thread.endRun("broken", `Cannot go on: a transaction that was open is rolled back: ${error.message}`);
+      return;
+    }
+    if (isOpen) {
+      await this.ask("DO 0").catch(() => {}); // its answer tells whether a transaction is open
+      if (!isInTransaction(this.mysql)) {
+        this.transaction.lost(`Rolled back: ${error.message}`);
+        this.#thread.endRun("broken", `Cannot go on: a transaction that was open is rolled back: ${error.message}`);
+        return;
+      }
+    }
+    // What follows depends on it.
+    if (statement) {
+      this.#thread.endRun("broken", `Cannot go on: ${statement} in query ${seq} has failed: ${error.message}`);
     }
   }
 
   async close(): Promise<void> {
-    if (this.#opened && this.inTransaction) {
+    if (this.#opened && this.transaction.isOpen) {
       const reason = `A transaction was left open: what worker ${this.worker} has run in it is rolled back`;
+      this.transaction.lost("Rolled back: its transaction was left open");
       this.#thread.post({ type: "broken", reason });
     }
     const connection = connectionIn(this.connection);
@@ -105,15 +127,15 @@ export class Session {
     for (let round = 1; !thread.isDraining; round++) {
       let error: PlainError | undefined;
       let mayPass = false;
-      for (let untried = this.#ring.length; untried > 0 && !thread.isDraining; untried--) {
+      for (let untried = this.#route.length; untried > 0 && !thread.isDraining; untried--) {
         const at = this.#next++;
         const share = (deadline - performance.now()) / untried;
         try {
           await this.#connect(at, Math.ceil(Math.min(tryMs, Math.max(share, 1))));
           return true;
         } catch (cause) {
-          error = this.#tell(at, cause);
-          mayPass ||= passes(cause as DatabaseError);
+          error = this.#reportHost(at, cause);
+          mayPass ||= isTransient(cause as DatabaseError);
         }
       }
       if (!error) break;
@@ -131,7 +153,7 @@ export class Session {
   /** Tries from time to time, between two queries, whether the host of a worker that is away from it is back. */
   async #goHome(): Promise<void> {
     const old = connectionIn(this.connection);
-    if (!this.#away || !old || this.#lasting || this.inTransaction) return;
+    if (!this.#away || !old || this.#lasting || this.transaction.isOpen) return;
     if (this.#thread.isDraining || performance.now() < this.#away.until) return;
     const { tries } = this.#away;
     try {
@@ -139,49 +161,73 @@ export class Session {
       this.#next = this.#home + 1;
       void close(old);
     } catch (cause) {
-      this.#tell(this.#home, cause);
-      this.#away = stay(tries + 1);
+      this.#reportHost(this.#home, cause);
+      this.#away = nextHomeTry(tries + 1);
     }
   }
 
   async #connect(at: number, connectTimeout: number): Promise<void> {
-    const host = this.#ring[at % this.#ring.length];
-    const connection = await this.#init(host, { ...this.#options, connectTimeout });
+    const host = this.#route[at % this.#route.length];
+    const connection = await this.#init(host, { connectTimeout });
+    const mysql = connectionIn(connection);
+    if (mysql) adopt(mysql);
     this.#thread.post({ type: "connected", worker: this.worker, host: host && nameOf(host) });
-    if (this.#thread.settings.rows) Object.assign(connectionIn(connection)?.config ?? {}, exactValues);
     this.#opened = { connection };
-    this.#away = (at - this.#home) % this.#ring.length === 0 ? undefined : stay(0);
+    this.#away = (at - this.#home) % this.#route.length === 0 ? undefined : nextHomeTry(0);
     this.#lasting = undefined;
-    this.inTransaction = false;
+    this.#prologueRun = 0;
   }
 
-  #leave(cause: unknown): void {
-    const lost = this.#lasting ? `what ${this.#lasting} has set` : this.inTransaction && "a transaction that was open";
+  /** Runs what is left of the prologue on this connection; returns false when the run ends, as a statement of it has failed. */
+  async #runPrologue(): Promise<boolean> {
+    const { prologue } = this.#thread;
+    for (; this.#prologueRun < prologue.length; this.#prologueRun++) {
+      const { sql, from } = prologue[this.#prologueRun]!;
+      try {
+        if (this.mysql) await this.ask(sql);
+      } catch (error) {
+        if (isLost(error as DatabaseError)) {
+          this.#abandon(error);
+          return true;
+        }
+        this.#thread.endRun("refused", `Cannot go on: ${from} has failed: ${(error as Error).message}`);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** Gives the connection up; what was open on it is gone, unless it was lost while it was being committed. */
+  #abandon(cause: unknown, isCommitting = false): void {
+    const { isOpen } = this.transaction;
+    const lost = this.#lasting ? `what ${this.#lasting} has set` : isOpen && "a transaction that was open";
     if (lost) this.#thread.endRun("broken", `Cannot go on: a connection was lost, and with it ${lost}`);
-    this.#tell(this.#next - 1, cause);
+    if (isOpen) this.transaction.lost("Its connection was lost before its transaction was committed", isCommitting);
+    this.#reportHost(this.#next - 1, cause);
     connectionIn(this.connection)?.destroy();
     this.#opened = undefined;
   }
 
   /** Tells the parent which host it was; returns what it told. */
-  #tell(at: number, cause: unknown): PlainError {
+  #reportHost(at: number, cause: unknown): PlainError {
     const error = toPlain(cause);
-    const host = this.#ring[at % this.#ring.length];
+    const host = this.#route[at % this.#route.length];
     if (!host) return error;
     const named = { ...error, message: `${nameOf(host)}: ${error.message}` };
-    if (this.#ring.length > 1) this.#thread.post({ type: "away", host: nameOf(host), error: named });
+    if (this.#route.length > 1) this.#thread.post({ type: "away", host: nameOf(host), error: named });
     return named;
   }
 }
 
 /** Worker 1 is at home at the first host, worker 2 at the second; the workers of one host go on at different others. */
-function ringOf(worker: number, hosts: readonly Host[]): readonly (Host | undefined)[] {
+function routeOf(worker: number, hosts: readonly Host[]): readonly (Host | undefined)[] {
   const at = (worker - 1) % hosts.length;
   const others = [...hosts.slice(at + 1), ...hosts.slice(0, at)];
   const turn = Math.floor((worker - 1) / hosts.length) % others.length;
   return [hosts[at], ...others.slice(turn), ...others.slice(0, turn)];
 }
 
-function stay(tries: number): { until: number; tries: number } {
-  return { until: performance.now() + backoffMs(6 + tries, homeBackoffMs), tries }; // from some seconds on
+/** When a worker looks again whether its own host is back: from some seconds on, ever more seldom. */
+function nextHomeTry(tries: number): { until: number; tries: number } {
+  return { until: performance.now() + backoffMs(6 + tries, homeBackoffMs), tries };
 }

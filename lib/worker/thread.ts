@@ -3,7 +3,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { Connection } from "mysql2";
 import { interrupt } from "../mysql/interrupt.ts";
 import { Counters } from "../shared/counters.ts";
-import { type FromThread, type Settings, type ToThread, toPlain } from "../shared/messages.ts";
+import { type FromThread, type PrologueStatement, type Settings, type ToThread, toPlain } from "../shared/messages.ts";
 import { type Outcome, Segment } from "../shared/segment.ts";
 import { Job } from "./job.ts";
 import { RowsOut } from "./rows-out.ts";
@@ -17,6 +17,8 @@ export class Thread {
   readonly rows: RowsOut;
   /** By worker, the connection that is running something. Not a Map: V8 chains what it leaves behind when it is written to often. */
   readonly running: (Connection | undefined)[] = [];
+  /** What is run on every connection before its first query. */
+  readonly prologue: PrologueStatement[];
   readonly #port: MessagePort;
   readonly #segments: Segment[] = [];
   readonly #idle: (() => void)[] = [];
@@ -27,6 +29,7 @@ export class Thread {
   constructor(port: MessagePort, settings: Settings) {
     this.#port = port;
     this.settings = settings;
+    this.prologue = [...settings.prologue];
     this.counters = new Counters(settings.counters);
     this.rows = new RowsOut(settings.rows, (lines) =>
       port.postMessage({ type: "rows", lines } satisfies FromThread, [lines.buffer as ArrayBuffer]),
@@ -39,6 +42,13 @@ export class Thread {
     const { maxFailures } = this.settings;
     if (maxFailures < Number.POSITIVE_INFINITY) this.#isDraining ||= this.counters.failures >= maxFailures;
     return this.#isDraining;
+  }
+
+  /** Ends those of claimed jobs that every connection has run before its first query; returns the others. */
+  endPrologue(worker: number, jobs: readonly Job[]): readonly Job[] {
+    const last = this.prologue.at(-1)?.seq ?? 0;
+    for (const job of jobs) if (job.seq <= last) this.end(worker, job, "done");
+    return last > 0 ? jobs.filter(({ seq }) => seq > last) : jobs;
   }
 
   /** Claims up to `most` queries as soon as there is one, as long as `joins` says that they can go together. */
@@ -102,7 +112,7 @@ export class Thread {
   }
 
   /** Lets the thread end when nothing else keeps it. */
-  hangUp(): void {
+  unref(): void {
     this.#port.unref();
   }
 
@@ -111,7 +121,8 @@ export class Thread {
       while (this.#segments[0]?.exhausted) this.#leaveSegment(); // all workers may be busy with something slow
       this.#segments.push(new Segment(message.shared));
       this.#segments.sort((a, b) => a.id - b.id); // one that comes again is before those that are not admitted yet
-    } else if (message.type === "taken") this.rows.taken(message.bytes);
+    } else if (message.type === "prologue") this.prologue.push(message.statement);
+    else if (message.type === "taken") this.rows.taken(message.bytes);
     else if (message.type === "kill")
       void this.interrupt(this.running.filter((connection) => connection !== undefined));
     else if (message.type !== "admitted") {
@@ -133,7 +144,7 @@ export class Thread {
 
   #leaveSegment(): void {
     const left = this.#segments.shift();
-    if (left) this.post({ type: "left", id: left.id });
+    if (left) this.post({ type: "segmentLeft", id: left.id });
   }
 
   #drain(): void {

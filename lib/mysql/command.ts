@@ -1,0 +1,289 @@
+/**
+ * mysql2's query command, made to send bytes and to keep nothing.
+ *
+ * A text is sent as its bytes, as the clients do: mysql2 would encode it anew after `SET NAMES latin1`. Of the answer, mysql2's
+ * own states read all but the rows: those that nobody wants are only counted, and the others are handed on as they came. That
+ * takes no listeners and no options object per query, which cost more than the rest of mysql2 together.
+ */
+import mysql, { type Connection } from "mysql2";
+
+/** A column as mysql2 describes it. */
+export interface Column {
+  readonly name: string;
+  /** A number of `mysql.Types`. */
+  readonly columnType: number;
+  /** The id of its collation; 63 is binary. */
+  readonly characterSet: number;
+  /** MariaDB's own, such as `uuid` or `vector`. */
+  readonly extendedTypeName?: string;
+  /** MariaDB's own, such as `json`. */
+  readonly extendedFormat?: string;
+}
+
+/** The packet of a row in the text protocol: one value after the other, a NULL as `null`. */
+export interface RowPacket {
+  readLengthCodedString(encoding: "utf8"): string | null;
+  readLengthCodedBuffer(): Buffer | null;
+}
+
+/** Takes a row; returns false when the next ones are to wait until the connection is resumed. */
+export type RowSink = (row: RowPacket) => boolean;
+
+/** Hears of a query's results while they come; a text of several statements has several, counted from 0. */
+export interface ResultListener {
+  /** A result with columns begins. What it or its sink throws is what the query is rejected with, once it has ended. */
+  readonly onResult?: (index: number, columns: readonly Column[]) => RowSink;
+  /** A result is complete, with so many rows returned or changed. */
+  readonly onDone?: (index: number, rows: number) => void;
+}
+
+/** Sends one text, given in pieces, and settles with the number of rows of all its results. */
+export function sendText(connection: Connection, pieces: readonly Uint8Array[], listener: ResultListener) {
+  return new Promise<number>((resolve, reject) => {
+    inner(connection).addCommand(new TextQuery(pieces, new Answer(connection, listener, resolve, reject)));
+  });
+}
+
+/** Sends a prepared statement, preparing it first if need be; throws for values such as `undefined`. */
+export function sendPrepared(
+  connection: Connection,
+  sql: string,
+  values: readonly unknown[],
+  onDone: ResultListener["onDone"],
+) {
+  return new Promise<number>((resolve, reject) => {
+    const answer = new Answer(connection, onDone ? { onDone } : {}, resolve, reject);
+    const fail = (error: Error | null) => error && answer.fail(error);
+    const command = connection.execute(sql, values as string[], fail as () => void) as unknown as AnsweredQuery;
+    command.answer = answer;
+    const { readField, fieldsEOF, row, doneInsert, emit } = AnsweredQuery.prototype;
+    Object.assign(command, { readField, fieldsEOF, row, doneInsert, emit });
+  });
+}
+
+/** What a server says of a session with each answer: SERVER_STATUS_IN_TRANS, SERVER_MORE_RESULTS_EXISTS. */
+const flags = { inTransaction: 1, moreResults: 8 };
+
+const openTransactions = new WeakSet<Connection>();
+
+/** Whether a transaction was open at the server's last answer without an error. */
+export function isInTransaction(connection: Connection): boolean {
+  return openTransactions.has(connection);
+}
+
+const otherCharacterSets = new WeakSet<Connection>();
+
+/** Whether the server sends the text of rows in another character set than utf8mb4. */
+export function needsUtf8(connection: Connection): boolean {
+  return otherCharacterSets.has(connection);
+}
+
+/** Notes the character set in which the server sends rows from now on. */
+export function noteCharacterSet(connection: Connection, name: string): void {
+  if (name === "utf8mb4") otherCharacterSets.delete(connection);
+  else otherCharacterSets.add(connection);
+}
+
+/** What the server has answered to one query so far. */
+class Answer {
+  readonly listener: ResultListener;
+  failure: Error | undefined;
+  columns = 0;
+  readonly connection: Connection;
+  readonly #resolve: (rows: number) => void;
+  readonly #reject: (error: Error) => void;
+  #sink: RowSink | undefined;
+  #index = 0;
+  #rows = 0;
+  #rowsBefore = 0; // of the results that are complete
+
+  constructor(
+    connection: Connection,
+    listener: ResultListener,
+    resolve: (rows: number) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.connection = connection;
+    this.listener = listener;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  begin(columns: readonly Column[]): void {
+    try {
+      this.#sink = this.listener.onResult?.(this.#index, columns);
+    } catch (error) {
+      this.failure ??= error as Error;
+    }
+  }
+
+  row(packet: RowPacket): void {
+    this.#rows++;
+    if (!this.#sink) return;
+    try {
+      if (!this.#sink(packet)) this.connection.pause();
+    } catch (error) {
+      this.failure ??= error as Error; // the other rows are read on: else they were the next query's answer
+      this.#sink = undefined;
+    }
+  }
+
+  /** Ends one result; returns whether another one follows. */
+  end(changedRows: number, status: number): boolean {
+    if (status & flags.inTransaction) openTransactions.add(this.connection);
+    else openTransactions.delete(this.connection);
+    this.#rows += changedRows;
+    if (!this.failure) this.listener.onDone?.(this.#index, this.#rows - this.#rowsBefore);
+    this.#index++;
+    this.#rowsBefore = this.#rows;
+    this.#sink = undefined;
+    this.columns = 0;
+    if (status & flags.moreResults) return true;
+    if (this.failure) this.#reject(this.failure);
+    else this.#resolve(this.#rows);
+    return false;
+  }
+
+  fail(error: Error): void {
+    if (this.#index > 0) Object.assign(error, { answered: this.#index });
+    this.#reject(error);
+  }
+}
+
+// What of mysql2 is taken over here. It exports the class by its function alone, and its types do not have it.
+interface Packet extends RowPacket {
+  isEOF(): boolean;
+  eofStatusFlags(): number;
+}
+/** The server's answer to what returns no rows. */
+interface Ok {
+  readonly affectedRows: number;
+  readonly serverStatus: number;
+  readonly stateChanges?: { readonly systemVariables: { readonly character_set_results?: string } } | null;
+}
+interface InnerConnection {
+  readonly config: { readonly clientFlags: number };
+  readonly serverCapabilityFlags: number;
+  addCommand(command: object): void;
+  writePacket(packet: QueryPacket): void;
+}
+/** Reads the next packet, and returns what reads the one after it; null after the last. */
+type State = (packet: Packet, connection: InnerConnection) => State | null;
+declare class MysqlQuery {
+  constructor(options: { readonly sql: string });
+  options: object;
+  onResult: (error: Error) => void;
+  readonly _fieldCount: number;
+  readonly _localStreamError?: Error;
+  _resultIndex: number;
+  readonly resultsetHeader: State;
+  readField(packet: Packet, connection: InnerConnection): State | null;
+  fieldsEOF(packet: Packet, connection: InnerConnection): State | null;
+  emit(event: string, value: unknown): boolean;
+}
+const { createQuery } = mysql as unknown as {
+  createQuery(sql: string, config: object, callback: undefined, options: object): object;
+};
+const Query = createQuery("", [], undefined, {}).constructor as typeof MysqlQuery;
+
+function inner(connection: Connection): InnerConnection {
+  return connection as unknown as InnerConnection;
+}
+
+/** Reads the answer. mysql2's prepared statements take over its methods, too: the packets of both are alike. */
+class AnsweredQuery extends Query {
+  declare answer: Answer;
+
+  override readField(packet: Packet, connection: InnerConnection): State | null {
+    const { answer } = this;
+    if (answer.listener.onResult) return super.readField(packet, connection); // after the last one it emits "fields"
+    return ++answer.columns === this._fieldCount ? this.fieldsEOF : this.readField;
+  }
+
+  override fieldsEOF(): State {
+    return this.row;
+  }
+
+  override emit(event: string, value: unknown): boolean {
+    if (event === "fields" && value !== undefined) this.answer.begin(value as Column[]);
+    return false;
+  }
+
+  row(packet: Packet): State | null {
+    if (packet.isEOF()) return this.answer.end(0, packet.eofStatusFlags()) ? this.anotherResult() : null;
+    this.answer.row(packet);
+    return this.row;
+  }
+
+  doneInsert({ affectedRows, serverStatus, stateChanges }: Ok): State | null {
+    this.answer.failure ??= this._localStreamError;
+    const characterSet = stateChanges?.systemVariables.character_set_results;
+    if (characterSet !== undefined) noteCharacterSet(this.answer.connection, characterSet);
+    return this.answer.end(affectedRows, serverStatus) ? this.anotherResult() : null;
+  }
+
+  anotherResult(): State {
+    this._resultIndex++;
+    return this.resultsetHeader;
+  }
+}
+
+class TextQuery extends AnsweredQuery {
+  readonly #pieces: readonly Uint8Array[];
+
+  constructor(pieces: readonly Uint8Array[], answer: Answer) {
+    super(noText);
+    this.#pieces = pieces;
+    this.answer = answer;
+    this.onResult = failed; // mysql2 calls it for the server's errors, and when the connection is lost
+    this.options = unusedParser;
+  }
+
+  start(_: unknown, connection: InnerConnection): State {
+    connection.writePacket(new QueryPacket(this.#pieces, connection));
+    return this.resultsetHeader;
+  }
+}
+function failed(this: AnsweredQuery, error: Error): void {
+  this.answer.fail(error);
+}
+const noText = { sql: "" };
+const unusedParser = { disableEval: true }; // mysql2 makes one for each result; this one costs nothing
+
+const queryCommand = 3; // COM_QUERY
+const queryAttributes = 1 << 27; // CLIENT_QUERY_ATTRIBUTES: two more numbers say that there are none
+const headerBytes = 4;
+/** The protocol's: a longer text is sent in several, and one that fills the last of them needs an empty one. */
+const packetBytes = 0xffffff;
+
+class QueryPacket {
+  readonly buffer: Buffer;
+
+  constructor(pieces: readonly Uint8Array[], { config, serverCapabilityFlags }: InnerConnection) {
+    const hasAttributes = (config.clientFlags & serverCapabilityFlags & queryAttributes) !== 0;
+    let at = headerBytes + (hasAttributes ? 3 : 1);
+    let bytes = at;
+    for (const piece of pieces) bytes += piece.length;
+    const isFull = (bytes - headerBytes) % packetBytes === 0; // mysql2 sends no empty one: a blank is as good
+    this.buffer = Buffer.allocUnsafe(isFull ? bytes + 1 : bytes);
+    if (isFull) this.buffer[bytes] = 0x20;
+    this.buffer[headerBytes] = queryCommand;
+    if (hasAttributes) {
+      this.buffer[headerBytes + 1] = 0;
+      this.buffer[headerBytes + 2] = 1;
+    }
+    for (const piece of pieces) {
+      this.buffer.set(piece, at);
+      at += piece.length;
+    }
+  }
+
+  length(): number {
+    return this.buffer.length - headerBytes;
+  }
+
+  writeHeader(sequenceId: number): void {
+    this.buffer.writeUIntLE(this.length(), 0, 3);
+    this.buffer[3] = sequenceId;
+  }
+}

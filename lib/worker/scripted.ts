@@ -1,0 +1,58 @@
+/** A unit of work that a script's own `workerDo()` does, and what it must not leave behind. */
+import type { Connection } from "mysql2";
+import { isInTransaction } from "../mysql/command.ts";
+import { bytesSent, isBusy } from "../mysql/connection.ts";
+import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
+import { toError } from "../shared/messages.ts";
+import type { Executor } from "./executor.ts";
+import type { Session } from "./session.ts";
+import type { Thread } from "./thread.ts";
+
+/** Does one unit of work; the signal is aborted when the time is up. Returns how many rows it concerned, if it likes. */
+export type WorkerDo = (unit: unknown, connection: unknown, options: { readonly signal: AbortSignal }) => unknown;
+
+/** Has a script do each unit of work. It may have sent something before the error of its last statement. */
+export function scripted({ settings: { idempotent } }: Pick<Thread, "settings">, workerDo: WorkerDo): Executor {
+  return {
+    most: 1,
+    joins: () => false,
+    commits: true,
+    async attempt([job], session, done, signal = never) {
+      const { mysql } = session;
+      const bytesBefore = mysql && bytesSent(mysql);
+      let rows: unknown;
+      try {
+        rows = await workerDo(job!.unit, session.connection, { signal });
+      } catch (thrown) {
+        throw toError(thrown, "workerDo() rejected with ");
+      }
+      if (mysql) await checkEnded(mysql, session, bytesBefore!);
+      done(typeof rows === "number" && Number.isFinite(rows) ? rows : 0);
+    },
+    async judge(_, error, session) {
+      if (session.mysql && !isLost(error)) await session.ask("ROLLBACK").catch(() => {}); // what it left open
+      const verdict = verdictOf(error);
+      if (verdict === "failed") return { again: "no" };
+      if (verdict === "retry") return { again: "counted", waits: true };
+      return { mayHaveRun: true, again: idempotent ? "counted" : "no" };
+    },
+  };
+}
+
+const never = new AbortController().signal;
+
+/**
+ * Looks whether everything that was sent has ended and is committed; a round trip, where something was sent.
+ *
+ * @throws Error that says what to do.
+ */
+async function checkEnded(mysql: Connection, session: Session, bytesBefore: number): Promise<void> {
+  if (isBusy(mysql)) throw leftBehind("workerDo() returned before its query ended: await it");
+  if (bytesSent(mysql) === bytesBefore) return;
+  await session.ask("DO 0");
+  if (isInTransaction(mysql)) throw leftBehind("workerDo() left a transaction open: COMMIT it");
+}
+
+function leftBehind(message: string): DatabaseError {
+  return Object.assign(new Error(message), { code: "LEFT_BEHIND" });
+}
