@@ -6,6 +6,7 @@
  */
 import type { Connection, ConnectionOptions } from "mysql2";
 import { myglobals } from "./myglobals.ts";
+import type { ResultListener } from "./mysql/command.ts";
 import { connect, type Host } from "./mysql/connection.ts";
 import { backoffMs, type DatabaseError } from "./mysql/errors.ts";
 import { execute } from "./mysql/execute.ts";
@@ -29,10 +30,11 @@ export function workerInit(host?: Host, options?: ConnectionOptions): Promise<Co
 /**
  * Runs one query.
  *
+ * @param listener takes its rows, where somebody wants them.
  * @returns the number of rows it returned or changed.
  */
-export function workerDo(query: Query, connection: Connection): Promise<number> {
-  return execute(connection, query);
+export function workerDo(query: Query, connection: Connection, listener?: ResultListener): Promise<number> {
+  return execute(connection, query, listener);
 }
 
 /** A worker, from its first connection to its last. */

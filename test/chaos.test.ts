@@ -8,8 +8,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { doWork, type Ended, type RunError, type Summary, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
-import { useDatabase } from "./database.ts";
+import { status, useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
+import { poll } from "./run.ts";
 
 const rows = 20_000;
 const random = generator(seed);
@@ -264,6 +265,7 @@ test("doWork() goes on with the workers that got a connection, and ends when non
   assert.equal(some.done, rows);
   assert.ok(some.workers > 0 && some.workers < 8, `${some.workers} workers`);
   assert.match(lines.join("\n"), /^Too many connections: trying again for up to 1 s$/m);
+  await poll(async () => (await status(database, "Threads_connected")) === held.length + 1); // the workers' are gone
   held.push(...(await Promise.all(Array.from({ length: 8 }, () => connectTo(db.socketPath)))));
   const error = await doWork(["DO 0"], 2, { connectTimeoutSeconds: 0.5 }).catch((error: RunError) => error);
   assert.equal((error as RunError).message, "Too many connections");

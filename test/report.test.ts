@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { reportLines, waysOn } from "../lib/command/report.ts";
+import { nextSteps, reportLines } from "../lib/command/report.ts";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import type { Failure, Summary } from "../lib/mp.ts";
 import { run, viaTsx } from "./run.ts";
@@ -92,7 +92,7 @@ test("reportLines() shows the first that an earlier run has left unknown", () =>
   ]);
 });
 
-test("waysOn() says how to go on, where that helps", () => {
+test("nextSteps() says how to go on, where that helps", () => {
   const joblog = { joblog: "a.log", ledger: undefined };
   const ledger = { joblog: undefined, ledger: "t" };
   const where = "what became of each query is in a.log";
@@ -100,14 +100,14 @@ test("waysOn() says how to go on, where that helps", () => {
   const skipped = { ...nothing, total: 1, skipped: 1 };
   const failed = { ...nothing, total: 2, failed: 1, skipped: 1 };
   const unknown = { ...nothing, total: 1, unknown: 1 };
-  assert.deepEqual(waysOn({ ...nothing, total: 1, done: 1 }, joblog), []);
-  assert.deepEqual(waysOn(failed, { joblog: undefined, ledger: undefined }), []);
-  assert.deepEqual(waysOn(skipped, joblog), ["to go on: the same command with --resume", where]);
-  assert.deepEqual(waysOn(failed, joblog), ["to go on: the same command with --resume --retry-failed", where]);
-  assert.deepEqual(waysOn(unknown, joblog), [`${look} with --resume --retry-unknown runs those again`, where]);
-  assert.deepEqual(waysOn(skipped, ledger), ["to go on: the same command"]);
-  assert.deepEqual(waysOn(unknown, ledger), [`${look} runs those again that the ledger does not have`]);
-  assert.deepEqual(waysOn(unknown, { joblog: "a.log", ledger: "t" }), [
+  assert.deepEqual(nextSteps({ ...nothing, total: 1, done: 1 }, joblog), []);
+  assert.deepEqual(nextSteps(failed, { joblog: undefined, ledger: undefined }), []);
+  assert.deepEqual(nextSteps(skipped, joblog), ["to go on: the same command with --resume", where]);
+  assert.deepEqual(nextSteps(failed, joblog), ["to go on: the same command with --resume --retry-failed", where]);
+  assert.deepEqual(nextSteps(unknown, joblog), [`${look} with --resume --retry-unknown runs those again`, where]);
+  assert.deepEqual(nextSteps(skipped, ledger), ["to go on: the same command"]);
+  assert.deepEqual(nextSteps(unknown, ledger), [`${look} runs those again that the ledger does not have`]);
+  assert.deepEqual(nextSteps(unknown, { joblog: "a.log", ledger: "t" }), [
     `${look} with --resume runs those again that the ledger does not have`,
     where,
   ]);

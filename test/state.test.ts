@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { nearGate } from "../lib/command/gates.ts";
-import { doWork, RunError } from "../lib/mp.ts";
+import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { status, useDatabase } from "./database.ts";
 
@@ -35,13 +35,17 @@ test("doWork() rejects when a transaction was left open", async () => {
     await assert.rejects(doWork(queries, 1, { batch }), (error) => {
       assert.ok(error instanceof RunError);
       assert.equal(error.message, "A transaction was left open: what worker 1 has run in it is rolled back");
-      assert.equal(error.summary.done, 3);
+      assert.deepEqual([error.summary.done, error.summary.failed], [0, 3]);
       return true;
     });
   }
   for (const batch of [1, 4]) {
     const open = ["SET autocommit = 0", queries[1]!, queries[2]!];
-    await assert.rejects(doWork(open, 1, { batch }), /transaction was left open/);
+    await assert.rejects(doWork(open, 1, { batch }), (error) => {
+      assert.match((error as RunError).message, /transaction was left open/);
+      assert.deepEqual([(error as RunError).summary.done, (error as RunError).summary.failed], [1, 2]);
+      return true;
+    });
   }
   assert.deepEqual(await sql("SELECT * FROM log WHERE v >= 10"), []);
   assert.equal((await doWork([...queries, "COMMIT"], 1)).done, 4);
@@ -59,7 +63,9 @@ test("doWork() does not go on when an error has rolled back the transaction that
       const rejects = assert.rejects(running, (error) => {
         assert.ok(error instanceof RunError);
         assert.match(error.message, /^Cannot go on: a transaction that was open is rolled back: Deadlock found/);
-        assert.deepEqual([error.summary.done, error.summary.skipped], [2, 3]);
+        // What BEGIN or the first UPDATE has begun is taken back; SET autocommit is the prologue.
+        assert.deepEqual([error.summary.done, error.summary.failed], first === "BEGIN" ? [0, 2] : [1, 1]);
+        assert.equal(error.summary.skipped, 3);
         return true;
       });
       let isOver = false;
@@ -104,14 +110,15 @@ test("doWork() is not misled by rows that mysql2 cannot read", async () => {
   const prepared = { sql: "SELECT j, 1.5 AS a, NOW() AS b, NULL AS c FROM odd WHERE 1 = ?", values: [1] };
   assert.deepEqual((await doWork([prepared, prepared], 1)).rows, 6);
   await sql("TRUNCATE ran");
-  const { unknown, retries } = await doWork([`${insert} RETURNING id AS __proto__`], 1);
-  assert.deepEqual([unknown, retries, (await sql("SELECT * FROM ran")).length], [1, 0, 1]);
-  const undecodable = ["SET character_set_results = NULL", `${insert} RETURNING CONVERT('A' USING hp8) AS a`];
-  await assert.rejects(doWork(undecodable, 1, { onRows() {} }), (error) => {
-    assert.ok(error instanceof RunError);
-    assert.deepEqual([error.summary.done, error.summary.unknown], [1, 1]);
-    return true;
-  });
+  const lines: string[] = [];
+  const onRows = (chunk: Uint8Array) => void lines.push(...`${Buffer.from(chunk)}`.trim().split("\n"));
+  const odd = [
+    `${insert} RETURNING id AS __proto__`,
+    "SET character_set_results = NULL",
+    "SELECT CONVERT('A' USING hp8) AS a",
+  ];
+  assert.equal((await doWork(odd, 1, { onRows })).done, 3);
+  assert.deepEqual(lines, ['{"seq":1,"row":{"__proto__":1}}', '{"seq":3,"row":{"a":"A"}}']);
 });
 
 test("doWork() with one worker starts nothing more after maxFailures", async () => {
@@ -126,10 +133,10 @@ test("doWork() with one worker starts nothing more after maxFailures", async () 
 
 test("doWork() with a ledger refuses what means something to its connection only", async () => {
   for (const statement of ["USE elsewhere", "SET @a = 1", "CREATE TEMPORARY TABLE t (id INT)"]) {
-    const queries = [statement, "INSERT INTO log (v) VALUES (40)"];
+    const queries = ["DO 1", statement, "INSERT INTO log (v) VALUES (40)"];
     const words = /^\w+(?: TEMPORARY TABLE)?/.exec(statement)![0];
     await assert.rejects(doWork(queries, 1, { ledger: "session_ledger" }), {
-      message: `Cannot go on: with a ledger each query must stand by itself, without ${words}`,
+      message: `Cannot go on at query 2: ${words} means something to one connection, and with a ledger each query must stand by itself: put it before all others`,
     });
   }
   assert.deepEqual(await sql("SELECT * FROM log WHERE v = 40"), []);
@@ -142,7 +149,7 @@ test("doWork() does not go on without what the lost connection had set", async (
     ["SET NAMES latin1", "what SET has set"],
     ["BEGIN", "a transaction that was open"],
   ] as const) {
-    await assert.rejects(doWork([first, "KILL CONNECTION_ID()", "CREATE TABLE landed (id INT)"], 1), {
+    await assert.rejects(doWork(["DO 1", first, "KILL CONNECTION_ID()", "CREATE TABLE landed (id INT)"], 1), {
       message: `Cannot go on: a connection was lost, and with it ${what}`,
     });
   }
@@ -157,8 +164,8 @@ test("doWork() does not go on without what a thread had set that died", async ()
     ["USE elsewhere", "USE"],
     ["BEGIN", "BEGIN"],
   ] as const) {
-    const queries = [first, "DO SLEEP(60)", "CREATE TABLE landed (id INT)"];
-    const onEnded = () => Atomics.store(mortal, 0, 1);
+    const queries = ["DO 1", first, "DO SLEEP(60)", "CREATE TABLE landed (id INT)"];
+    const onEnded = ({ seq }: Ended) => Atomics.store(mortal, 0, seq === 2 || first === "BEGIN" ? 1 : 0);
     await assert.rejects(doWork(queries, 1, { script, onEnded }), {
       message: `Cannot go on: a thread died, and with it what ${what} has set`,
     });
@@ -288,7 +295,7 @@ test("doWork() takes a workerDo() that rejects with nothing as failed", async ()
   const { done, failures } = await doWork(["live", "nothing", "live"], 1, { script });
   assert.deepEqual(
     [done, failures.map(({ seq, message }) => [seq, message])],
-    [2, [[2, "workerDo() rejected without a reason"]]],
+    [2, [[2, "workerDo() rejected with undefined"]]],
   );
 });
 

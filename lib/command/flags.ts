@@ -20,6 +20,7 @@ export const options = {
   database: { type: "string", short: "D" },
   "ssl-mode": { type: "string" },
   "ssl-ca": { type: "string" },
+  "init-command": { type: "string", multiple: true },
   "connect-timeout": { type: "string" },
   retries: { type: "string" },
   timeout: { type: "string" },
@@ -48,6 +49,7 @@ export interface Flags {
   readonly batch: number;
   readonly shard: { readonly index: number; readonly count: number } | undefined;
   readonly dryRun: boolean;
+  readonly initCommands: readonly string[];
   readonly connectTimeoutSeconds: number;
   readonly retries: number;
   readonly timeoutSeconds: number | undefined;
@@ -78,6 +80,7 @@ export function parseFlags(args: readonly string[]): Flags {
     batch: count("batch", values.batch, 1) ?? 1,
     shard: shard(values.shard),
     dryRun: values["dry-run"] ?? false,
+    initCommands: values["init-command"] ?? [],
     connectTimeoutSeconds: seconds("connect-timeout", values["connect-timeout"]) ?? 60,
     retries: count("retries", values.retries, 0) ?? 10,
     timeoutSeconds: seconds("timeout", values.timeout),

@@ -16,6 +16,7 @@ MYSQL_PWD, MYSQL_DATABASE or the [client] group of ~/.my.cnf
                            H may be several: db1,db2:3307,[::1]:3308
       --ssl-mode MODE      DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY
       --ssl-ca F           certificates of the authorities to trust
+      --init-command SQL   run on every connection when it is made
       --connect-timeout S  how long to try to get a connection (60)
 
 Failures

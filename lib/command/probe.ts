@@ -1,7 +1,7 @@
 /** Whether the server is there and lets us in, before anything is started that needs it. */
 import { setTimeout as sleep } from "node:timers/promises";
-import mysql, { type ConnectionOptions, type RowDataPacket } from "mysql2/promise";
-import { type Host, nameOf } from "../mysql/connection.ts";
+import type { ConnectionOptions, QueryError } from "mysql2";
+import { ask, close, connect, type Host, nameOf } from "../mysql/connection.ts";
 import { type DatabaseError, isTransient } from "../mysql/errors.ts";
 import type { Server } from "./config.ts";
 
@@ -15,16 +15,21 @@ export interface Probe {
 }
 
 /** As `probeServer()`, but again and again until the time is up, as long as what stands in the way may pass. */
-export async function reachServer(server: Server, timeoutSeconds: number, log: (line: string) => void): Promise<Probe> {
+export async function reachServer(
+  server: Server,
+  timeoutSeconds: number,
+  log: (line: string) => void,
+  signal?: AbortSignal,
+): Promise<Probe> {
   const deadline = performance.now() + timeoutSeconds * 1000;
   for (let tries = 0; ; tries++) {
     const leftSeconds = () => (deadline - performance.now()) / 1000;
     try {
-      return await probeServer(server, Math.max(leftSeconds(), 1));
+      return await probeServer(server, Math.max(leftSeconds(), 1), signal);
     } catch (error) {
-      if (!isTransient((error as Error).cause as DatabaseError) || leftSeconds() < 0.5) throw error;
+      if (signal?.aborted || !isTransient((error as Error).cause as DatabaseError) || leftSeconds() < 0.5) throw error;
       if (tries === 0) log(`${(error as Error).message}: trying again for up to ${timeoutSeconds} s`);
-      await sleep(500);
+      await sleep(500, undefined, { signal }).catch(() => {});
     }
   }
 }
@@ -38,9 +43,13 @@ const tryMs = 10_000;
  * Hosts are tried in their order; each gets its share of the time that is left.
  *
  * @throws Error with one line that says for each host where, as whom and why not; it contains no password. Its cause is of the
- * kind that isTransient, if one of the hosts' is.
+ * kind that passes, if one of the hosts' is.
  */
-export async function probeServer({ db, hosts, tlsOptional }: Server, timeoutSeconds: number): Promise<Probe> {
+export async function probeServer(
+  { db, hosts, tlsOptional }: Server,
+  timeoutSeconds: number,
+  signal?: AbortSignal,
+): Promise<Probe> {
   const candidates = hosts.length > 0 ? hosts.map((address) => ({ ...db, ...address })) : [db];
   const deadline = Date.now() + timeoutSeconds * 1000;
   const failures: string[] = [];
@@ -50,38 +59,39 @@ export async function probeServer({ db, hosts, tlsOptional }: Server, timeoutSec
     const share = Math.ceil((deadline - Date.now()) / (candidates.length - index));
     const timeoutMs = Math.min(Math.max(share, 1), most);
     try {
-      return { ...(await meet(candidate, tlsOptional, timeoutMs)), where: whereIs(db, hosts) };
+      return { ...(await connectMaybeTls(candidate, tlsOptional, timeoutMs, signal)), where: whereIs(db, hosts) };
     } catch (error) {
+      if (signal?.aborted) throw new Error("Interrupted before the server had answered", { cause: error });
       if (!isTransient((cause ?? {}) as DatabaseError)) cause = error;
-      failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as mysql.QueryError, candidate)}`);
+      failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as QueryError, candidate)}`);
     }
   }
   throw new Error(`Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " "), { cause });
 }
 
-async function meet(
+async function connectMaybeTls(
   db: ConnectionOptions,
   tlsOptional: boolean,
   timeoutMs: number,
+  signal: AbortSignal | undefined,
 ): Promise<{ db: ConnectionOptions; version: string }> {
   try {
-    return { db, version: await askVersion(db, timeoutMs) };
+    return { db, version: await askVersion(db, timeoutMs, signal) };
   } catch (error) {
-    if (!tlsOptional || (error as mysql.QueryError).code !== "HANDSHAKE_NO_SSL_SUPPORT") throw error;
+    if (!tlsOptional || (error as QueryError).code !== "HANDSHAKE_NO_SSL_SUPPORT") throw error;
     const { ssl: _, ...plain } = db;
-    return meet(plain, false, timeoutMs);
+    return connectMaybeTls(plain, false, timeoutMs, signal);
   }
 }
 
-async function askVersion(db: ConnectionOptions, timeoutMs: number): Promise<string> {
-  const connection = await mysql.createConnection({ ...db, connectTimeout: timeoutMs });
+async function askVersion(db: ConnectionOptions, timeoutMs: number, signal: AbortSignal | undefined): Promise<string> {
+  const deadline = performance.now() + timeoutMs;
+  const connection = await connect({ ...db, connectTimeout: timeoutMs }, signal);
   try {
-    const [rows] = await connection.query<RowDataPacket[]>({ sql: "SELECT VERSION() AS version", timeout: timeoutMs });
-    await connection.query("DO 0"); // a Galera node that is not part of its cluster answers the first, but not this
-    await connection.end();
-    return rows[0]!.version;
+    const rows = await ask(connection, "SELECT VERSION()", Math.max(1, deadline - performance.now()));
+    return String(rows[0]?.[0]);
   } finally {
-    connection.destroy();
+    await close(connection);
   }
 }
 
@@ -104,7 +114,7 @@ const reasons: Record<string, string> = {
   HANDSHAKE_NO_SSL_SUPPORT: "the server offers no TLS",
 };
 
-function reasonOf({ code, message }: mysql.QueryError, { host }: ConnectionOptions): string {
+function reasonOf({ code, message }: QueryError, { host }: ConnectionOptions): string {
   if (code === "ECONNREFUSED" && host === "localhost") return `${reasons[code]} (this is TCP; for a socket: -S)`;
   if (code === "HANDSHAKE_SSL_ERROR") return `TLS failed: ${message}`;
   return reasons[code] ?? message;

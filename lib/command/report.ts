@@ -51,7 +51,7 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
 }
 
 /** How to go on, in the words of the command line. */
-export function waysOn(
+export function nextSteps(
   { failed, unknown, skipped }: Summary,
   { joblog, ledger }: Pick<Flags, "joblog" | "ledger">,
   isComplete = true,

@@ -175,7 +175,8 @@ declare class MysqlQuery {
   onResult: (error: Error) => void;
   readonly _fieldCount: number;
   readonly _localStreamError?: Error;
-  _resultIndex: number;
+  _fields: unknown[];
+  _rows: unknown[];
   readonly resultsetHeader: State;
   readField(packet: Packet, connection: InnerConnection): State | null;
   fieldsEOF(packet: Packet, connection: InnerConnection): State | null;
@@ -222,8 +223,10 @@ class AnsweredQuery extends Query {
     return this.answer.end(affectedRows, serverStatus) ? this.anotherResult() : null;
   }
 
+  /** mysql2 keeps its results by number; here none is kept, and each is the first. */
   anotherResult(): State {
-    this._resultIndex++;
+    this._fields = [];
+    this._rows = [];
     return this.resultsetHeader;
   }
 }

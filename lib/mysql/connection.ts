@@ -19,12 +19,14 @@ export function nameOf({ host, port }: Host): string {
  * Connects as the server's own client does, but for `AUTOCOMMIT=1`: each query is committed by itself.
  *
  * Rejects with mysql2's error, also where the server lets us in and takes no queries yet; with ETIMEDOUT after
- * `connectTimeout` milliseconds, 10,000 if it does not say.
+ * `connectTimeout` milliseconds, 10,000 if it does not say, and when `signal` is aborted meanwhile.
  */
-export async function connect(options: ConnectionOptions): Promise<Connection> {
+export async function connect(options: ConnectionOptions, signal?: AbortSignal): Promise<Connection> {
   const connection = mysql.createConnection({ ...asClient, ...options });
   const late = Object.assign(new Error("connect ETIMEDOUT"), { code: "ETIMEDOUT" });
   const timer = setTimeout(sever, options.connectTimeout ?? 10_000, connection, late); // mysql2's ends with the handshake
+  const interrupt = () => sever(connection, new Error("interrupted"));
+  signal?.addEventListener("abort", interrupt);
   adopt(connection);
   try {
     await new Promise<void>((resolve, reject) => {
@@ -39,6 +41,7 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
     throw error;
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener("abort", interrupt);
   }
 }
 
@@ -89,12 +92,21 @@ export async function ask(
   }
 }
 
-/** Says goodbye and closes. */
+/** Says goodbye and closes; a server that does not take it is left alone. */
 export function close(connection: Connection): Promise<void> {
   return new Promise((resolve) => {
-    connection.end(() => resolve());
+    const timer = setTimeout(() => {
+      connection.destroy();
+      resolve();
+    }, closeMs);
+    connection.end(() => {
+      clearTimeout(timer);
+      resolve();
+    });
   });
 }
+
+const closeMs = 1000;
 
 /** Ends a connection at once: what it is running is rejected with `error`. */
 export function sever(connection: Connection, error: Error): void {

@@ -32,12 +32,6 @@ export function toBytes(text: string | Uint8Array): Uint8Array {
   return typeof text === "string" ? Buffer.from(text) : text;
 }
 
-/** Runs a text of one or more statements, and returns the last value of the last row that any of them returned. */
-export async function lastValue(connection: Connection, text: string): Promise<string | undefined> {
-  const rows = await textRows(connection, text);
-  return rows.at(-1)?.at(-1) ?? undefined;
-}
-
 /** Runs a text of one or more statements, and returns the rows that they returned, a few at the most. */
 export async function textRows(connection: Connection, text: string | Uint8Array): Promise<(string | null)[][]> {
   const rows: (string | null)[][] = [];

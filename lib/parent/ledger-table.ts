@@ -1,9 +1,8 @@
 /** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Connection, ConnectionOptions } from "mysql2";
-import { connect, type Host, sever } from "../mysql/connection.ts";
+import type { ConnectionOptions } from "mysql2";
+import { ask, connect, type Host, sever } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isTransient } from "../mysql/errors.ts";
-import { execute, lastValue, textRows } from "../mysql/execute.ts";
 
 export interface LedgerOptions {
   /** Where to connect to; empty when `db` alone says it. */
@@ -27,13 +26,15 @@ export async function openLedger(name: string, db: ConnectionOptions, options: L
   const deadline = performance.now() + connectTimeoutMs;
   for (let tries = 1; ; tries++) {
     try {
-      const connection = await connect({ ...db, ...hosts[(tries - 1) % hosts.length] });
+      const connectTimeout = Math.max(1, deadline - performance.now());
+      const connection = await connect({ connectTimeout, ...db, ...hosts[(tries - 1) % hosts.length] }, signal);
+      const run = (text: string) => ask(connection, text, connectTimeoutMs);
       const interrupt = () => sever(connection, new Error("interrupted"));
       signal?.addEventListener("abort", interrupt);
       try {
         if (signal?.aborted) throw new Error("interrupted");
-        const warning = await warningOf(connection);
-        const table = await prepare(name, connection, log);
+        const warning = await warningOf(run);
+        const table = await prepare(name, run, log);
         if (warning) log(warning);
         return table;
       } finally {
@@ -51,27 +52,30 @@ export async function openLedger(name: string, db: ConnectionOptions, options: L
   }
 }
 
+/** Runs a statement, within the connect timeout. */
+type Run = (text: string) => Promise<(string | null)[][]>;
+
 const columns = "seq bigint PRI, hash char, done_at timestamp";
 
-async function prepare(name: string, connection: Connection, log: (line: string) => void): Promise<string> {
+async function prepare(name: string, run: Run, log: (line: string) => void): Promise<string> {
   const [, first, second] = /^(?:(`(?:[^`]|``)+`|[^`.]+)\.)?(`(?:[^`]|``)+`|[^`.]+)$/.exec(name) ?? [];
   if (second === undefined) throw new Error("it must be TABLE or DATABASE.TABLE");
-  const database = first === undefined ? await lastValue(connection, "SELECT DATABASE()") : unquoted(first);
-  if (database === undefined || database === "null") throw new Error("name its database, too: DATABASE.TABLE");
+  const database = first === undefined ? (await run("SELECT DATABASE()"))[0]?.[0] : unquoted(first);
+  if (!database) throw new Error("name its database, too: DATABASE.TABLE");
   const table = `${quoted(database)}.${quoted(unquoted(second))}`;
   const from = (view: string) =>
     `FROM information_schema.${view} t WHERE t.table_schema = ${literal(database)} AND t.table_name = ${literal(unquoted(second))}`;
-  const looks = () =>
-    lastValue(
-      connection,
+  const looks = async () => {
+    const [row] = await run(
       `SELECT GROUP_CONCAT(CONCAT_WS(' ', column_name, data_type, NULLIF(column_key, '')) ORDER BY ordinal_position SEPARATOR ', ')
       ${from("columns")} HAVING COUNT(*) > 0`,
     );
+    return row?.[0];
+  };
   // Not IF NOT EXISTS alone: whoever may not create tables may use one that is there.
   const found = await looks();
   if (found === undefined) {
-    await execute(
-      connection,
+    await run(
       `CREATE TABLE IF NOT EXISTS ${table} (
         seq BIGINT UNSIGNED NOT NULL PRIMARY KEY,
         hash CHAR(16) CHARACTER SET ascii NOT NULL,
@@ -82,22 +86,20 @@ async function prepare(name: string, connection: Connection, log: (line: string)
   }
   const actual = found ?? (await looks());
   if (actual !== columns) throw new Error(`it has the columns "${actual}" instead of "${columns}"`);
-  const engine = await lastValue(
-    connection,
+  const [engine] = await run(
     `SELECT IF((SELECT transactions FROM information_schema.engines e WHERE e.engine = t.engine) = 'YES', '', t.engine)
     ${from("tables")}`,
   );
-  if (engine !== "") throw new Error(`it must have transactions: it is ${engine}`);
+  if (engine?.[0] !== "") throw new Error(`it must have transactions: it is ${engine?.[0]}`);
   // Whether each query may do what it needs to.
-  await execute(connection, `INSERT INTO ${table} (seq, hash) SELECT 0, '' FROM DUAL WHERE FALSE`);
-  await execute(connection, `SELECT hash FROM ${table} WHERE seq = 0 LOCK IN SHARE MODE`);
+  await run(`INSERT INTO ${table} (seq, hash) SELECT 0, '' FROM DUAL WHERE FALSE`);
+  await run(`SELECT hash FROM ${table} WHERE seq = 0 LOCK IN SHARE MODE`);
   return table;
 }
 
 /** Names the tables that a rollback does not reach. */
-async function warningOf(connection: Connection): Promise<string | undefined> {
-  const rows = await textRows(
-    connection,
+async function warningOf(run: Run): Promise<string | undefined> {
+  const rows = await run(
     `SELECT t.table_name, t.engine FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine
     WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' AND e.transactions <> 'YES' ORDER BY 1`,
   );

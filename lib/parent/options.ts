@@ -10,56 +10,56 @@ export type Source<Unit> = Iterable<Unit> | AsyncIterable<Unit>;
 
 export interface WorkOptions {
   /** Worker threads that carry the workers. @default one a processor, at most one a worker */
-  threads?: number;
+  threads?: number | undefined;
   /** URL of a module whose exported `workerInit()` or `workerDo()` replace the default ones. */
-  script?: string | URL;
+  script?: string | URL | undefined;
   /**
    * The servers of a cluster, over which the workers are spread. A worker goes on with the next one when its own is lost, and
    * comes back to it later. @default the one in `myglobals.config.db`
    */
-  hosts?: readonly Host[];
+  hosts?: readonly Host[] | undefined;
   /** Shows how far the run is. */
-  progress?: Progress;
+  progress?: Progress | undefined;
   /** Is called in the parent with each query that has ended or is skipped, in no particular order, soon after. */
-  onEnded?: (ended: Ended, unit: unknown) => void;
+  onEnded?: ((ended: Ended, unit: unknown) => void) | undefined;
   /** Says what became of a query in an earlier run; it is not run, and counts as what it was. */
-  earlier?: (seq: number, unit: unknown) => Exclude<Outcome, "skipped"> | undefined;
+  earlier?: ((seq: number, unit: unknown) => Exclude<Outcome, "skipped"> | undefined) | undefined;
   /** An earlier run has begun this one: what its connections had set is gone. @default false */
-  resumed?: boolean;
+  resumed?: boolean | undefined;
   /** SQL that is run on every connection when it is made, before the session statements at the top of the queue. */
-  initCommands?: readonly string[];
+  initCommands?: readonly string[] | undefined;
   /** Runs every `count`-th query only, beginning with the `index`-th (from 1); the seq stays. */
-  shard?: { index: number; count: number };
+  shard?: { index: number; count: number } | undefined;
   /** What may hold the queries back: the one that admits the fewest decides. */
-  gates?: readonly Gate[];
+  gates?: readonly Gate[] | undefined;
   /**
    * Is called with the rows of SELECT, SHOW, CALL and RETURNING: whole lines of NDJSON, `{"seq":12,"row":{…}}`.
    * While the promise that it returns is pending, the queries wait. A script's own `workerDo()` has no such rows.
    */
-  onRows?: (lines: Uint8Array) => void | Promise<void>;
+  onRows?: ((lines: Uint8Array) => void | Promise<void>) | undefined;
   /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */
-  retries?: number;
+  retries?: number | undefined;
   /** How long to try to get a connection, at the start and after one was lost. @default 60 */
-  connectTimeoutSeconds?: number;
+  connectTimeoutSeconds?: number | undefined;
   /** A query that runs longer is interrupted on the server: its answer decides, mostly `failed`. @default no limit */
-  timeoutSeconds?: number;
+  timeoutSeconds?: number | undefined;
   /** Starts nothing more after so many queries of this run have failed or are unknown. @default no limit */
-  maxFailures?: number;
+  maxFailures?: number | undefined;
   /** Sends so many text queries in one round trip, at the most; each has the outcome that it would have alone. @default 1 */
-  batch?: number;
+  batch?: number | undefined;
   /**
    * Runs each query exactly once: in one transaction with the insert of its seq into this table, `table` or `database.table`,
    * which is created when missing. A query that it has is done; one batch, one table.
    */
-  ledger?: string;
+  ledger?: string | undefined;
   /** Says that running a query twice is harmless: one that may have run is sent again. @default false */
-  idempotent?: boolean;
+  idempotent?: boolean | undefined;
   /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Starts nothing more and interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
-  killSignal?: AbortSignal;
+  killSignal?: AbortSignal | undefined;
   /** Is called with each query instead of running it; nothing is started. */
-  dryRun?: (seq: number, unit: unknown) => void | Promise<void>;
+  dryRun?: ((seq: number, unit: unknown) => void | Promise<void>) | undefined;
 }
 
 /** Holds queries back. */

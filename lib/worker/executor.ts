@@ -1,7 +1,8 @@
 /** The ways of sending queries to the server, and what an error means in each of them. */
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
-import { execute, executeText } from "../mysql/execute.ts";
+import { executeText } from "../mysql/execute.ts";
 import { canShare, isAtomic } from "../mysql/statement.ts";
+import { workerDo } from "../worker.ts";
 import type { Job } from "./job.ts";
 import { ledgered } from "./ledger.ts";
 import { scripted, type WorkerDo } from "./scripted.ts";
@@ -39,15 +40,11 @@ export interface Setback {
 }
 
 /** The one place that knows which options make which way of sending. */
-export function executorFor(thread: Thread, workerDo: WorkerDo | undefined): Executor {
+export function executorFor(thread: Thread, own: WorkerDo | undefined): Executor {
   const { ledger, batch, timeoutMs } = thread.settings;
-  const single = workerDo
-    ? scripted(thread, workerDo)
-    : ledger !== undefined
-      ? ledgered(thread, ledger)
-      : plain(thread);
+  const single = own ? scripted(thread, own) : ledger !== undefined ? ledgered(thread, ledger) : plain(thread);
   if (timeoutMs !== undefined) return limited(single, timeoutMs, thread); // one query at a time: it could interrupt the next
-  return batch > 1 && !workerDo ? batched(single, batch, thread) : single;
+  return batch > 1 && !own ? batched(single, batch, thread) : single;
 }
 
 /** Each query by itself, as text or as a prepared statement. */
@@ -58,7 +55,7 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
     joins: () => false,
     commits: false,
     async attempt([job], session, done) {
-      done(await execute(session.mysql, job!.query, thread.rows.listener([job!], session.mysql)));
+      done(await workerDo(job!.query, session.mysql, thread.rows.listener([job!], session.mysql)));
     },
     async judge({ text }, error, session) {
       const { answered = 0 } = error;

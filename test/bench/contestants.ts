@@ -86,6 +86,10 @@ export const tinypool = (task: Task, runtime: Runtime) =>
 export const oneThread = (task: Task, runtime: Runtime) =>
   javascript(task, runtime, `mysql2 pool of ${task.workers}, 1 thread`, "one-thread.js");
 
+/** One thread with mysql2's callbacks: the thinnest loop there is. */
+export const callbacks = (task: Task, runtime: Runtime) =>
+  javascript(task, runtime, "mysql2 callbacks, 1 thread", "callbacks.js");
+
 /** Plain JavaScript workers that load mysql2. */
 export const plain = (task: Task, runtime: Runtime) =>
   javascript(task, runtime, `plain JavaScript, ${task.workers} threads`, "plain.js");

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import {
   type Contestant,
+  callbacks,
   clientRows,
   myscript,
   myscriptCommand,
@@ -74,6 +75,7 @@ function selects(place: Place, scale: number): Plan {
     one: myscript(task, runtime, { threads: 1 }),
     two: myscript(task, runtime, { threads: 2 }),
     four: myscript(task, runtime, { threads: 4 }),
+    loop: callbacks(task, runtime),
     batch: [myscript(task, runtime, { threads: 1, batch: 16 }), myscript(task, runtime, { threads: 2, batch: 16 })],
     piscina: piscina(task, runtime),
     pool: oneThread(task, runtime),
@@ -82,13 +84,16 @@ function selects(place: Place, scale: number): Plan {
     contestants: [
       ...sides.flatMap(({ one, two, four, batch }) => [one, two, four, ...batch]),
       python,
-      ...sides.flatMap((side) => [side.piscina, side.pool]),
+      ...sides.flatMap((side) => [side.loop, side.piscina, side.pool]),
       tinypool(task, here),
       parallel(task),
       split(task),
       c,
     ],
-    pairs: sides.flatMap(({ one, two, four, batch, piscina, pool }) => [
+    pairs: sides.flatMap(({ one, two, four, batch, loop, piscina, pool }) => [
+      { ours: [one], against: loop, figure: "cpu", atMost: 1.3 },
+      { ours: [two], against: loop, figure: "cpu", atMost: 1.5 },
+      { ours: [two], against: loop, figure: "rate", atLeast: 1 },
       { ours: [two], against: python, figure: "rate", atLeast: 2 },
       { ours: [two], against: python, figure: "cpu", atMost: 0.5 },
       { ours: [four], against: piscina, figure: "rate", atLeast: 2 },

@@ -2,23 +2,24 @@
 import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import { commandName, explain, UsageError } from "./errors.ts";
+import type { Files } from "./files.ts";
 import type { Flags } from "./flags.ts";
-import type { Journal } from "./journal.ts";
+import type { Hook } from "./hook.ts";
 import type { Output } from "./output.ts";
-import { reportLines, waysOn } from "./report.ts";
+import { nextSteps, reportLines } from "./report.ts";
 
 /** How far the queries came, and what was wrong with the run. */
-export interface Run {
+export interface EndedRun {
   readonly summary: Summary;
   readonly error?: Error;
 }
 
 /**
- * Runs `main`, and looks whether the input has ended as the job log knows it.
+ * Runs `main`, and has the hooks look at what came of it.
  *
  * @throws whatever `main` throws before a query was to be run, and after the run.
  */
-export async function runToEnd(main: () => Promise<Summary>, journal: Journal | undefined): Promise<Run> {
+export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hook[]): Promise<EndedRun> {
   let summary: Summary;
   try {
     summary = await main();
@@ -30,41 +31,53 @@ export async function runToEnd(main: () => Promise<Summary>, journal: Journal | 
       error,
     };
   }
+  if (typeof summary?.total !== "number") throw new UsageError("main() must return the summary of doWork()");
   try {
-    if (summary.reason === undefined) journal?.checkEnd();
+    for (const hook of hooks) hook.check?.(summary);
     return { summary };
   } catch (error) {
     return { summary, error: error as Error };
   }
 }
 
+/** What the end of a run has to know of its set-up. */
+export interface Facts extends Flags {
+  readonly isOnSandbox: boolean;
+  readonly fileQueries: Files | undefined;
+}
+
 /** Prints what became of the run; returns the exit status. */
 export async function finish(
-  { summary, error }: Run,
-  flags: Flags & { readonly onSandbox: boolean; readonly dependsOnOrder: boolean },
-  journal: Journal | undefined,
+  { summary, error }: EndedRun,
+  facts: Facts,
+  hooks: readonly Hook[],
   progress: Progress,
   output: Output,
 ): Promise<number> {
   const isRefused = [error, error?.cause].some((what) => what instanceof UsageError || what instanceof RefusedError);
-  const broken = await journal?.flush();
-  for (const { message } of [error, broken].filter((what) => what !== undefined)) {
+  let unwritten: Error | undefined;
+  for (const hook of hooks) unwritten ??= await hook.flush?.();
+  for (const { message } of [error, unwritten].filter((what) => what !== undefined)) {
     if (!summary.reason?.includes(message)) progress.log(`${commandName}: ${message}`);
   }
-  const status = summary.unknown > 0 ? 3 : error || broken || summary.done < summary.total ? 1 : 0;
-  const isWrong = error || broken || summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
-  if (!flags.quiet || isWrong) for (const line of reportLines(summary, journal?.leftUnknown)) progress.log(line);
-  if (flags.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
+  const status = summary.unknown > 0 ? 3 : error || unwritten || summary.done < summary.total ? 1 : 0;
+  const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
+  if (!facts.quiet || error || unwritten || hasFailed) {
+    const leftUnknown = hooks.flatMap((hook) => hook.leftUnknown ?? []);
+    for (const line of reportLines(summary, leftUnknown)) progress.log(line);
+  }
+  if (facts.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
   await output.flush();
   // A changed input is refused again, rows and what a connection had set do not come again, and the sandbox is gone.
-  if (!isRefused && !output.failure && !flags.dependsOnOrder && !flags.onSandbox) {
-    for (const line of waysOn(summary, flags, broken === undefined)) progress.log(line);
+  const isOrdered = facts.workers === 1 && facts.fileQueries?.orderedFrom !== undefined;
+  if (!isRefused && !output.failure && !isOrdered && !facts.isOnSandbox) {
+    for (const line of nextSteps(summary, facts, unwritten === undefined)) progress.log(line);
   }
-  return written(isRefused ? 2 : status, output, progress);
+  return statusWhenWritten(isRefused ? 2 : status, output, progress);
 }
 
 /** The exit status, which tells when not all could be written; a reader that wants no more, such as `head`, is normal. */
-export async function written(status: number, output: Output, progress: Progress): Promise<number> {
+export async function statusWhenWritten(status: number, output: Output, progress: Progress): Promise<number> {
   await output.flush();
   if (!output.failure || output.closed) return status;
   progress.log(`${commandName}: Cannot write to stdout: ${output.failure.message}`);

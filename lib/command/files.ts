@@ -1,0 +1,58 @@
+/** The queries of the files on the command line. */
+import type { Query } from "../mp.ts";
+import { isRepeatable, sessionStatement } from "../mysql/statement.ts";
+import { readQueries } from "./input.ts";
+
+export interface Files {
+  readonly queries: AsyncIterable<Query>;
+  readonly isEmpty: boolean;
+  /** Whether anyone has begun to read the queries. */
+  readonly isStarted: boolean;
+  /** Where a session statement stands that is not at the top, so far: what follows cannot be resumed. */
+  readonly orderedFrom: string | undefined;
+}
+
+/**
+ * Reads the first query, so that a file that cannot be read ends the command before it starts anything.
+ *
+ * @param onOrdered is told of the first session statement that is not at the top of the input.
+ */
+export async function openFiles(
+  names: readonly string[],
+  stdin: AsyncIterable<Uint8Array>,
+  onOrdered: (at: string, statement: string) => void,
+): Promise<Files> {
+  const all = readQueries(names, stdin);
+  const first = await all.next();
+  let isStarted = false;
+  let orderedFrom: string | undefined;
+  let isTop = true;
+  return {
+    queries: (async function* () {
+      isStarted = true;
+      if (first.done) return;
+      look(first.value);
+      yield first.value;
+      for await (const query of all) {
+        if (orderedFrom === undefined) look(query);
+        yield query;
+      }
+    })(),
+    isEmpty: first.done === true,
+    get isStarted() {
+      return isStarted;
+    },
+    get orderedFrom() {
+      return orderedFrom;
+    },
+  };
+
+  function look({ sql, at }: { sql: string; at: string }): void {
+    const statement = sessionStatement(sql);
+    if (isTop && statement && isRepeatable(statement)) return;
+    isTop = false;
+    if (!statement) return;
+    orderedFrom = at;
+    onOrdered(at, statement);
+  }
+}

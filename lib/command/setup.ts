@@ -1,0 +1,174 @@
+/** What stands before a run: the server or the sandbox, the files, and the hooks that the flags ask for. */
+import mysql, { type ConnectionOptions } from "mysql2";
+import type { Host, WorkOptions } from "../mp.ts";
+import { nameOf } from "../mysql/connection.ts";
+import { defaultThreads } from "../parent/options.ts";
+import { type Progress, printable } from "../parent/progress.ts";
+import type { Command } from "./cli.ts";
+import { resolveServer, type Server } from "./config.ts";
+import { script, UsageError } from "./errors.ts";
+import { type Files, openFiles } from "./files.ts";
+import type { Flags } from "./flags.ts";
+import { loadGate, nearGate, rateGate } from "./gates.ts";
+import { type Hook, optionsOf } from "./hook.ts";
+import type { Io } from "./io.ts";
+import { escapeField } from "./joblog.ts";
+import { openJournal } from "./journal.ts";
+import type { Output } from "./output.ts";
+import { probeServer, reachServer } from "./probe.ts";
+import { startSandbox } from "./sandbox.ts";
+
+/** What a set-up needs around it. */
+export interface Surroundings {
+  readonly io: Io;
+  readonly output: Output;
+  readonly progress: Progress;
+  /** Gets a hook for each thing that is set up, at once: it is closed also when the next one fails. */
+  readonly hooks: Hook[];
+  /** Is aborted when the run is to end. */
+  readonly drain: AbortController;
+}
+
+/** What the flags ask for, ready to run, and what the end of the run is to know of it. */
+export interface Setup {
+  readonly command: Command;
+  readonly fileQueries: Files | undefined;
+  readonly isOnSandbox: boolean;
+}
+
+/** @throws UsageError, or Error where the server cannot be reached or the sandbox cannot be started. */
+export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> {
+  const { io, progress, hooks, drain } = around;
+  const server = resolveServer(flags.server, io.env);
+  if (!server && flags.files.length > 0 && !flags.dryRun) {
+    throw new UsageError("Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST");
+  }
+  const files = flags.files.length > 0 ? await filesOf(flags, around) : undefined;
+  const db = await databaseOf(flags, server, around);
+  const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
+  if (!flags.dryRun) await addHooks(flags, db, hosts, hooks);
+  hooks.push(flags.dryRun ? dryRun(around) : { options: rowsOptions(flags, around) });
+  const added = optionsOf(hooks);
+  const { threads, shard, timeoutSeconds, maxFailures, ledger, retries, batch, connectTimeoutSeconds } = flags;
+  const { idempotent, initCommands } = flags;
+  const options: WorkOptions = {
+    ...{ hosts, threads, shard, timeoutSeconds, maxFailures, ledger, retries, batch, connectTimeoutSeconds },
+    ...{ idempotent, initCommands, progress, signal: drain.signal },
+    ...added,
+    earlier(seq, unit) {
+      if (files && !files.isStarted) {
+        throw new UsageError(`Cannot run ${flags.files.join(", ")}: ${script} does not use command.queries`);
+      }
+      return added.earlier?.(seq, unit);
+    },
+  };
+  const command = { db, queries: files?.queries, workers: flags.workers, options };
+  return { command, fileQueries: files, isOnSandbox: !server };
+}
+
+/** The queries of the files; a person is told what in them is in the way of a later --resume. */
+async function filesOf(flags: Flags, { io, progress, hooks }: Surroundings): Promise<Files> {
+  const { files: names, workers, shard, joblog } = flags;
+  if (names.includes("-")) hooks.push({ close: () => io.stdin.destroy() });
+  const files = await openFiles(names, io.stdin as AsyncIterable<Uint8Array>, (at, statement) => {
+    if (workers > 1 || shard || joblog === undefined) return;
+    progress.log(
+      `warning: ${at}: ${statement} means something to one connection: --resume cannot go on, an interrupted run has to begin anew`,
+    );
+  });
+  if (files.isEmpty) progress.log(`warning: no queries in ${names.join(", ").replace(/^-$/, "stdin")}`);
+  return files;
+}
+
+/** Where the queries go: the server that was named, or else the sandbox; says so. */
+async function databaseOf(flags: Flags, server: Server | undefined, around: Surroundings): Promise<ConnectionOptions> {
+  const { dryRun, files, quiet, workers, threads, connectTimeoutSeconds } = flags;
+  const { progress, hooks, drain } = around;
+  if (server && dryRun) {
+    const unasked = { ...server.db, ...server.hosts[0] };
+    if (files.length > 0 || !server.tlsOptional) return unasked;
+    // buildQueries() may need it: with TLS or without, if the server is there to tell.
+    return probeServer(server, Math.min(connectTimeoutSeconds, 3), drain.signal).then(
+      ({ db }) => db,
+      () => unasked,
+    );
+  }
+  if (server) {
+    const { db, where, version } = await reachServer(server, connectTimeoutSeconds, progress.log, drain.signal);
+    const carriers = plural(threads ?? defaultThreads(workers), "thread");
+    if (!quiet) progress.log(`${where}, ${plural(workers, "worker")} on ${carriers}, server ${version}`);
+    return db;
+  }
+  if (files.length > 0) return {}; // a dry run
+  if (!quiet) progress.log("no server was named: running on a private throwaway MariaDB");
+  const sandbox = await startSandbox();
+  hooks.push({ close: sandbox.stop });
+  return sandbox.db;
+}
+
+/** Adds what holds queries back, and the job log, which is one of these. */
+async function addHooks(
+  flags: Flags,
+  db: ConnectionOptions,
+  hosts: readonly Host[] | undefined,
+  hooks: Hook[],
+): Promise<void> {
+  const { joblog, resume, retryFailed, retryUnknown, idempotent, ledger, rate, maxLoad, workers, shard } = flags;
+  if (rate !== undefined) hooks.push({ options: { gates: [rateGate(rate, workers)] } });
+  if (maxLoad.length > 0) {
+    // The most loaded host decides: in a cluster, what one of them writes is work for all.
+    const looking = hosts?.map((host) => loadGate({ ...db, ...host }, maxLoad, nameOf(host))) ?? [
+      loadGate(db, maxLoad),
+    ];
+    for (const { gate, stop } of await Promise.all(looking)) hooks.push({ options: { gates: [gate] }, close: stop });
+    hooks.push({ options: { gates: [nearGate(workers)] } });
+  }
+  if (joblog === undefined) return;
+  const options = {
+    resume,
+    retryFailed,
+    retryUnknown: retryUnknown || idempotent || ledger !== undefined, // the ledger tells
+    ...(shard && { shard: `${shard.index}/${shard.count}` }),
+  };
+  const journal = await openJournal(joblog, options);
+  hooks.push({
+    options: {
+      earlier: journal.earlier,
+      onEnded: journal.ended,
+      resumed: journal.isResumed,
+      gates: [{ ...nearGate(workers), admitted: journal.releaseTo }],
+    },
+    check: ({ reason }) => reason === undefined && journal.checkEnd(),
+    flush: journal.flush,
+    close: journal.close,
+    leftUnknown: journal.leftUnknown,
+  });
+}
+
+/** Prints the queries instead of running them. */
+function dryRun({ io, output, drain }: Surroundings): Hook {
+  const isTerminal = io.stdout.isTTY;
+  return { options: { dryRun: (seq, unit) => write(`${seq}\t${textOf(unit, isTerminal)}\n`, output, drain) } };
+}
+
+function rowsOptions({ rows }: Flags, { output, drain }: Surroundings): WorkOptions {
+  return rows ? { onRows: (lines) => write(lines, output, drain) } : {};
+}
+
+/** Writes to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
+async function write(lines: string | Uint8Array, output: Output, drain: AbortController): Promise<void> {
+  await output.write(lines);
+  if (output.failure) drain.abort(output.closed ? "the reader of stdout wants no more" : "cannot write to stdout");
+}
+
+/** A query's SQL in one line. */
+function textOf(unit: unknown, isTerminal: boolean): string {
+  const { sql, values } = typeof unit === "string" ? { sql: unit } : (unit as { sql: string; values?: string[] });
+  const plain = typeof sql === "string" ? sql : Buffer.from(sql).toString();
+  const line = escapeField(values ? mysql.format(plain, values) : plain);
+  return isTerminal ? printable(line) : line;
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
