@@ -7,6 +7,7 @@
  */
 import { isAscii, isUtf8, constants as limits } from "node:buffer";
 import { UsageError } from "./errors.ts";
+import { closingOf, find, firstBytes, gaps, lineCommands, notSql, opens, otherCommands, tokensWith } from "./tokens.ts";
 
 /** Why a query is refused that is longer than `MAX_STRING_LENGTH`. */
 export const tooLong = `more than ${Math.round(limits.MAX_STRING_LENGTH / 2 ** 20)} MB without an end of the query`;
@@ -47,7 +48,6 @@ export class Splitter {
 
   /** Whether `$$ ... $$` and `$tag$ ... $tag$` are quotes, as they are for MySQL's client when its server knows them. */
   set dollarQuotes(value: boolean) {
-    if (value === this.#dollarQuotes) return;
     this.#dollarQuotes = value;
     this.#tokens = tokensWith(this.#delimiter, value);
   }
@@ -109,7 +109,7 @@ export class Splitter {
     } else if (closing) this.#inside = "";
   }
 
-  /** The same for most of a dump: 3 times as fast. */
+  /** The same without a regular expression, for what dumps are full of. */
   #leaveQuote(): void {
     const piece = this.#piece;
     const quote = this.#inside.charCodeAt(0);
@@ -163,7 +163,7 @@ export class Splitter {
       if (found === undefined) continue;
       this.#position = position + found.length;
       if (found === this.#delimiter || found === "\\g" || found === "\\G") return position;
-      if (found in closings || found.startsWith("$")) {
+      if (opens(found)) {
         this.#open(found, this.#lineAt(position));
         return -1;
       }
@@ -177,7 +177,7 @@ export class Splitter {
   #open(quoteOrComment: string, line: number): void {
     this.#inside = quoteOrComment;
     this.#insideLine = line;
-    this.#closing = closings[quoteOrComment] ?? new RegExp(`${escapeRegExp(quoteOrComment)}|\\\\`, "g");
+    this.#closing = closingOf(quoteOrComment);
   }
 
   /** Ends the query; returns nothing for an empty one. */
@@ -207,61 +207,6 @@ export class Splitter {
   #refusalAt(line: number, what: string): UsageError {
     return new UsageError(`Cannot read ${this.#name}:${line}: ${what}`);
   }
-}
-
-// What comes before a query: blanks as the client knows them, BOMs (of `cat a.sql b.sql`), the opening of a comment.
-// A dump of MariaDB opens with /*M!999999\-, which is a command to the client and a comment to everybody else.
-const gaps = /(?:[\t-\r ]|\xEF\xBB\xBF)*(--|#|\/\*(?:(?!M?!)|(?=M?!999999\\-)))?/y;
-
-// At the beginning of a query: a line `DELIMITER argument`, which must not look like a comment, or a line `USE name`.
-const lineCommands =
-  /(?<=^[\t\v-\r \xEF\xBB\xBF]*)(?:delimiter[\t ]+((?![-#]|\/\*)(?:(?!["'\\`])[!-~])+)(?:[\t ]+(?:--|#)[^\n]*|[\t\r ]*)\n|use[\t ]+[^\t-\r ][^\n\\]*\n)/imy;
-
-// There, too: the client's other commands. No SQL that makes sense in a file begins with one of these words.
-const otherCommands =
-  /(?:delimiter|charset|clear|connect|edit|ego|exit|go|help|nopager|notee|nowarning|pager|print|prompt|quit|rehash|resetconnection|sandbox|source|status|system|tee|warnings|\?)(?![\w$])/iy;
-
-/** In a quote or comment: what ends it, or escapes the next character, or ends it for either server or client. */
-const closings: Readonly<Record<string, RegExp>> = {
-  "'": /['\\]/g,
-  '"': /["\\]/g,
-  "`": /`/g,
-  "/*": /\*\/|\/\*[!/]/g,
-  "--": /\n/g,
-  "#": /\n/g,
-};
-
-// In a query: what ends it, opens a quote or comment, or is a command of the client.
-function tokensWith(delimiter: string, dollarQuotes: boolean): RegExp {
-  const dollar = dollarQuotes ? "|(?<![\\w$\\x80-\\xFF])\\$[\\w\\x80-\\xFF]*\\$" : "";
-  return new RegExp(
-    `${escapeRegExp(delimiter)}|['"\`#]|--(?=[\\t-\\r ])|/\\*(?!M?!)|\\\\[!-~]?|` +
-      `\\n?^[\\t ]*(?:DELIMITER|delimiter)[\\t ]+[;/$|&%#@^~]${dollar}`,
-    "my",
-  );
-}
-
-/** For each byte, whether one of these may begin with it. */
-function firstBytes(delimiter: string): Uint8Array {
-  const bytes = new Uint8Array(256);
-  for (const byte of Buffer.from(`${delimiter[0]}'"\`#-/\\\n$`)) bytes[byte] = 1;
-  return bytes;
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/\W/g, "\\$&");
-}
-
-function find(pattern: RegExp, text: string, position: number): RegExpExecArray | null {
-  pattern.lastIndex = position;
-  return pattern.exec(text);
-}
-
-function notSql(found: string): string {
-  if (/^delimiter$/i.test(found))
-    return "DELIMITER needs a line of its own, and one argument such as // or $$, without quotes";
-  if (/delimiter/i.test(found)) return "DELIMITER inside a query: the delimiter before it is missing";
-  return `"${found}" is a command of the mariadb client, not SQL`;
 }
 
 function join(parts: Buffer[]): string | Uint8Array {
