@@ -7,7 +7,18 @@
  */
 import { isAscii, isUtf8, constants as limits } from "node:buffer";
 import { UsageError } from "./errors.ts";
-import { closingOf, find, firstBytes, gaps, lineCommands, notSql, opens, otherCommands, tokensWith } from "./tokens.ts";
+import {
+  closingOf,
+  commandBytes,
+  find,
+  gaps,
+  kindsOfBytes,
+  lineCommands,
+  notSql,
+  opens,
+  otherCommands,
+  tokensWith,
+} from "./tokens.ts";
 
 /** Why a query is refused that is longer than `MAX_STRING_LENGTH`. */
 export const tooLong = `more than ${Math.round(limits.MAX_STRING_LENGTH / 2 ** 20)} MB without an end of the query`;
@@ -25,7 +36,7 @@ export class Splitter {
   #delimiter = ";";
   #dollarQuotes = false;
   #tokens = tokensWith(";", false);
-  #mayBegin = firstBytes(";");
+  #kinds = kindsOfBytes(";");
   #inside = ""; // what opened the quote or comment that the text is in
   #insideLine = 0;
   #closing = /^/g; // what ends it
@@ -132,20 +143,21 @@ export class Splitter {
     const line = this.#lineAt(this.#position);
     if (comment !== undefined) this.#open(comment, line);
     if (comment !== undefined || this.#position === this.#text.length) return -1;
-    const [command, argument] = find(lineCommands, this.#text, this.#position) ?? [];
+    const mayBeCommand = commandBytes.has(this.#piece[this.#position]!);
+    const [command, argument] = (mayBeCommand && find(lineCommands, this.#text, this.#position)) || [];
     if (argument !== undefined) {
       this.#delimiter = argument;
       this.#tokens = tokensWith(argument, this.#dollarQuotes);
-      this.#mayBegin = firstBytes(argument);
+      this.#kinds = kindsOfBytes(argument);
       this.#position += command!.length;
       return -1;
     }
     this.#queryLine = line;
     this.#start = this.#position;
-    if (command === undefined) {
+    if (mayBeCommand && command === undefined) {
       const other = find(otherCommands, this.#text, this.#position);
       if (other !== null) throw this.#refusalAt(line, notSql(other[0]));
-    } else if (!command.includes(this.#delimiter)) {
+    } else if (command !== undefined && !command.includes(this.#delimiter)) {
       this.#position += command.length;
       return this.#position;
     }
@@ -154,12 +166,13 @@ export class Splitter {
 
   /** In a query: goes to its end, which it returns, or into the next quote or comment, and returns -1. */
   #findEnd(): number {
-    const [piece, mayBegin] = [this.#piece, this.#mayBegin];
+    const [piece, kinds] = [this.#piece, this.#kinds];
     let atLineStart = this.#position === 0 || piece[this.#position - 1] === 0x0a;
     for (let position = this.#position; position < piece.length; position++) {
-      if (mayBegin[piece[position]!] === 0 && !atLineStart) continue;
+      const kind = kinds[piece[position]!];
+      if (kind === 0 && !atLineStart) continue;
       atLineStart = false;
-      const found = find(this.#tokens, this.#text, position)?.[0];
+      const found = kind === 2 ? this.#text[position] : find(this.#tokens, this.#text, position)?.[0];
       if (found === undefined) continue;
       this.#position = position + found.length;
       if (found === this.#delimiter || found === "\\g" || found === "\\G") return position;

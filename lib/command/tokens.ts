@@ -14,6 +14,9 @@ export const lineCommands =
 export const otherCommands =
   /(?:delimiter|charset|clear|connect|edit|ego|exit|go|help|nopager|notee|nowarning|pager|print|prompt|quit|rehash|resetconnection|sandbox|source|status|system|tee|warnings|\?)(?![\w$])/iy;
 
+/** What a command of either kind begins with: to tell soon that most queries are none. */
+export const commandBytes: ReadonlySet<number> = new Set(Buffer.from("cdeghnpqrstuwCDEGHNPQRSTUW?"));
+
 const closings: Readonly<Record<string, RegExp>> = {
   "'": /['\\]/g,
   '"': /["\\]/g,
@@ -37,17 +40,18 @@ export function opens(token: string): boolean {
 export function tokensWith(delimiter: string, dollarQuotes: boolean): RegExp {
   const dollar = dollarQuotes ? "|(?<![\\w$\\x80-\\xFF])\\$[\\w\\x80-\\xFF]*\\$" : "";
   return new RegExp(
-    `${escapeRegExp(delimiter)}|['"\`#]|--(?=[\\t-\\r ])|/\\*(?!M?!)|\\\\[!-~]?|` +
+    `${escapeRegExp(delimiter)}|#|--(?=[\\t-\\r ])|/\\*(?!M?!)|\\\\[!-~]?|` +
       `\\n?^[\\t ]*(?:DELIMITER|delimiter)[\\t ]+[;/$|&%#@^~]${dollar}`,
     "my",
   );
 }
 
-/** For each byte, whether one of these tokens may begin with it. */
-export function firstBytes(delimiter: string): Uint8Array {
-  const bytes = new Uint8Array(256);
-  for (const byte of Buffer.from(`${delimiter[0]}'"\`#-/\\\n$`)) bytes[byte] = 1;
-  return bytes;
+/** For each byte, 0 when none of these tokens begins with it, 1 when one may, 2 when it is one, a quote. */
+export function kindsOfBytes(delimiter: string): Uint8Array {
+  const kinds = new Uint8Array(256);
+  for (const byte of Buffer.from(`${delimiter[0]}#-/\\\n$`)) kinds[byte] = 1;
+  for (const byte of Buffer.from("'\"`")) kinds[byte] = 2;
+  return kinds;
 }
 
 function escapeRegExp(text: string): string {
