@@ -549,11 +549,12 @@ describe("myscript.ts with files", { concurrency: 2 }, () => {
     assert.deepEqual(rows, []);
   });
 
-  test("refuses text that is not UTF-8 and a quote that is not closed, with file and line", async () => {
-    const latin1 = write("latin1.sql", Buffer.from("DO 1;\n\nDO '\xe9';\n", "latin1"));
+  test("refuses a NUL byte and a quote that is not closed, with file and line", async () => {
+    await server.root.query("CREATE TABLE myscript.kept SELECT 1");
+    const cut = write("cut.sql", "DO 1;\n\nDELETE FROM kept \0\0\0\0");
     const open = write("open.sql", "DO 1;\nDO 'a;\n\nDO 2;\n");
     for (const [file, line, why] of [
-      [latin1, 3, "not UTF-8 \\(convert it, or dump BLOBs with --hex-blob\\)"],
+      [cut, 3, "a NUL byte, which is no SQL \\(the file is damaged, or UTF-16\\)"],
       [open, 2, "the ' that opens here is not closed"],
     ] as const) {
       const { status, stdout, stderr } = await cli([...at, "-j1", "--json", file]);
@@ -568,6 +569,8 @@ describe("myscript.ts with files", { concurrency: 2 }, () => {
       assert.equal(total, done + skipped);
       assert.equal(status, 2);
     }
+    const [rows] = await server.root.query("SELECT COUNT(*) AS count FROM myscript.kept");
+    assert.deepEqual(rows, [{ count: 1 }]);
     const first = write("first.sql", "DO 'a");
     assertRefused(await cli([...at, first]), `Cannot read ${first}:1: the ' that opens here is not closed`);
   });

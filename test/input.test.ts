@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { createReadStream } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -70,6 +71,11 @@ const split: [behaviour: string, text: string, queries: string[]][] = [
     ["SELECT 1;\nSELECT '//'", "SELECT 2", "SELECT 3"],
   ],
   [
+    "leaves several statements in one query under another delimiter",
+    "delimiter $$\ndrop procedure if exists a;\ncreate procedure a() begin select 1; end$$\ndelimiter ;\n",
+    ["drop procedure if exists a;\ncreate procedure a() begin select 1; end"],
+  ],
+  [
     "carries out DELIMITER ;; and $$, with blanks and a comment",
     " DELIMITER ;; -- x\nSELECT 1; SELECT 2;;\nDELIMITER\t$$ \r\nSELECT 3;;$$",
     ["SELECT 1; SELECT 2", "SELECT 3;;"],
@@ -86,7 +92,11 @@ const split: [behaviour: string, text: string, queries: string[]][] = [
     ["SELECT 1", "SELECT \\N", "SELECT 3"],
   ],
   ["ends a line USE", "USE myscript\nSELECT 1;USE myscript;", ["USE myscript", "SELECT 1", "USE myscript"]],
-  ["keeps CRLF inside a query", "SELECT\r\n1;\r\n-- a\r\nSELECT 2\r\n", ["SELECT\r\n1", "SELECT 2"]],
+  [
+    "takes CRLF for LF, also in quotes",
+    "SELECT\r\n'a\r\n\r\r\n\rb';\r\n-- a\r\nSELECT 2\r\n",
+    ["SELECT\n'a\n\r\n\rb'", "SELECT 2"],
+  ],
   ["drops a byte order mark and a DOS end of file", "\uFEFFSELECT 1;\r\n\x1A", ["SELECT 1"]],
   [
     "keeps what is not ASCII",
@@ -108,7 +118,7 @@ const split: [behaviour: string, text: string, queries: string[]][] = [
 for (const [behaviour, text, queries] of split) {
   test(`readQueries() ${behaviour}, like the client`, async () => {
     assert.deepEqual(await read(text), { queries, error: "" });
-    assert.deepEqual(withoutComments(queries), await clientQueries(text));
+    assert.deepEqual(withoutComments(queries), await clientQueries(Buffer.from(text)));
   });
 }
 
@@ -165,14 +175,14 @@ const refused: [behaviour: string, text: string | Buffer, error: string][] = [
     'Cannot read stdin:1: "\\" is a command of the mariadb client, not SQL',
   ],
   [
-    "bytes that are not UTF-8",
-    Buffer.from("SELECT 1;-- \xE4\nSELECT\n'\xE4';", "latin1"),
-    "Cannot read stdin:3: not UTF-8 (convert it, or dump BLOBs with --hex-blob)",
+    "a NUL byte, as the client does",
+    "SELECT 1;\nSELECT 2;DELETE FROM a \0\0;\nSELECT 3",
+    "Cannot read stdin:2: a NUL byte, which is no SQL (the file is damaged, or UTF-16)",
   ],
   [
-    "a character cut off at the end",
-    Buffer.from("SELECT 1;\nSELECT '\xC3'", "latin1"),
-    "Cannot read stdin:2: not UTF-8 (convert it, or dump BLOBs with --hex-blob)",
+    "a NUL byte in quotes and comments",
+    "SELECT 1;\n/* '\n\0'*/",
+    "Cannot read stdin:3: a NUL byte, which is no SQL (the file is damaged, or UTF-16)",
   ],
 ];
 for (const [behaviour, text, error] of refused) {
@@ -185,7 +195,7 @@ test("readQueries() reads files and standard input in order, and says where a qu
   const [first, second] = [join(directory, "first.sql"), join(directory, "second.sql")];
   await writeFile(first, "-- a\n\nSELECT 1; SELECT\n2;\n/* b\n */ SELECT 3");
   await writeFile(second, "\nSELECT 'é\n';SELECT 6");
-  assert.deepEqual(await collect(readQueries([first, "-", second], chunksOf("\nSELECT 4\n;"))), [
+  assert.deepEqual(await collect(readQueries([first, "-", second], { stdin: chunksOf("\nSELECT 4\n;") })), [
     { sql: "SELECT 1", at: `${first}:3` },
     { sql: "SELECT\n2", at: `${first}:3` },
     { sql: "SELECT 3", at: `${first}:6` },
@@ -197,7 +207,7 @@ test("readQueries() reads files and standard input in order, and says where a qu
 
 test("readQueries() names a missing file or a directory before the first query", async () => {
   const missing = join(directory, "missing.sql");
-  const reading = (file: string) => readQueries(["-", file], chunksOf("SELECT 1;")).next();
+  const reading = (file: string) => readQueries(["-", file], { stdin: chunksOf("SELECT 1;") }).next();
   await assert.rejects(reading(missing), { message: `Cannot read ${missing}: no such file or directory` });
   await assert.rejects(reading(directory), { message: `Cannot read ${directory}: it is a directory` });
 });
@@ -216,7 +226,7 @@ for (const [behaviour, text] of [
       }
     };
     let queries = 0;
-    for await (const { sql } of readQueries(["-"], endless())) {
+    for await (const { sql } of readQueries(["-"], { stdin: endless() })) {
       assert.equal(sql, "SELECT 'a b'");
       if (++queries === 200_000) break;
     }
@@ -234,47 +244,168 @@ test("readQueries() reads a query of 20 MB", async () => {
 
 test("readQueries() keeps readings at the same time apart", async () => {
   const [one, two] = ["SELECT 'a;'; SELECT 2; SELECT 3", "DELIMITER //\nSELECT `b`;// SELECT ';' //"];
-  const readings = [readQueries(["-"], chunksOf(one)), readQueries(["-"], chunksOf(two))];
+  const readings = [one, two].map((text) => readQueries(["-"], { stdin: chunksOf(text) }));
   const queries: unknown[] = [];
   for (let turn = 0; turn < 6; turn++) queries.push(((await readings[turn % 2]!.next()).value as FileQuery)?.sql);
   assert.deepEqual(queries, ["SELECT 'a;'", "SELECT `b`;", "SELECT 2", "SELECT ';'", "SELECT 3", undefined]);
+});
+
+const tooLong = "Cannot read stdin:2: more than 512 MB without an end of the query";
+for (const [behaviour, text] of [
+  ["query", "'a b',\n"],
+  ["query of one line", "'a b', "],
+  ["word", "ab"],
+] as const) {
+  test(`readQueries() refuses a ${behaviour} that no string can hold`, async () => {
+    const chunk = Buffer.from(text.repeat(500_000)); // over and over the same, which takes no memory
+    const stdin = async function* () {
+      yield Buffer.from("SELECT 1;\nSELECT ");
+      for (;;) yield chunk;
+    };
+    assert.deepEqual(await readAll(readQueries(["-"], { stdin: stdin() })), { queries: ["SELECT 1"], error: tooLong });
+  });
+}
+
+test("readQueries() names file and line when reading fails", async () => {
+  const file = join(directory, "gone.sql");
+  await writeFile(file, "SELECT 1");
+  const reading = readQueries(["-", file], { stdin: chunksOf("SELECT 1;") });
+  await reading.next();
+  await rm(file);
+  assert.equal((await readAll(reading)).error, `Cannot read ${file}:1: no such file or directory`);
+  const stdin = async function* () {
+    yield Buffer.from("SELECT 1;\nSELECT\n2");
+    yield* createReadStream(directory);
+  };
+  const broken = await readAll(readQueries(["-"], { stdin: stdin() }));
+  assert.deepEqual(broken, { queries: ["SELECT 1"], error: "Cannot read stdin:3: illegal operation on a directory" });
+});
+
+test("readQueries() gives the bytes of a query that is not UTF-8, and strings else", async () => {
+  const text = Buffer.from(
+    "SELECT 'é';SELECT '\xE4', '\xC3\xA9';\nSELECT '\xC3'\r\n;SELECT 2; SELECT\n\n'\xFF",
+    "latin1",
+  );
+  const { queries } = await read(Buffer.concat([text, Buffer.from("'\n\n")]), 7);
+  assert.deepEqual(queries, [
+    Buffer.from("SELECT '\xE9'", "latin1"),
+    Buffer.from("SELECT '\xE4', '\xC3\xA9'", "latin1"),
+    Buffer.from("SELECT '\xC3'", "latin1"),
+    "SELECT 2",
+    Buffer.from("SELECT\n\n'\xFF'", "latin1"),
+  ]);
+});
+
+test("readQueries() takes line ends in quotes as the client does", async () => {
+  const parts = fc.array(
+    fc.constantFrom("\r", "\n", "\r\n", "\\\r\n", "\\\n", "\\\r", "''", "\\'", "a", " ", "é", "--"),
+  );
+  const literals = fc.array(parts, { minLength: 20, maxLength: 20 });
+  const property = fc.asyncProperty(literals, async (all) => {
+    const text = Buffer.from(all.map((literal) => `SELECT HEX('${literal.join("")}');\r\n`).join(""));
+    const hex: string[] = [];
+    for (const sql of (await read(text)).queries) {
+      const [rows] = await server.query<mysql.RowDataPacket[]>({ sql: sql as string, rowsAsArray: true });
+      hex.push(`${rows[0]![0]}\n`);
+    }
+    assert.equal(hex.join(""), await runClient(text));
+  });
+  await fc.assert(property, { numRuns: 30, interruptAfterTimeLimit: 5_000 });
+});
+
+// Compared with the client of MySQL 9.7, which knows them since 8.0.32, on its server.
+const dollarQuoted: [behaviour: string, text: string, queries: string[]][] = [
+  [
+    "keeps a semicolon in $$ and in $tag$",
+    "CREATE FUNCTION a() RETURNS INT LANGUAGE JAVASCRIPT AS $$ let a = 1;\n-- '\n$ return a; $$;SELECT $a$;$$;$A$;$a$",
+    [
+      "CREATE FUNCTION a() RETURNS INT LANGUAGE JAVASCRIPT AS $$ let a = 1;\n-- '\n$ return a; $$",
+      "SELECT $a$;$$;$A$;$a$",
+    ],
+  ],
+  [
+    "takes what an identifier, a number or a blank makes of it for none",
+    "SELECT a$$;SELECT 1$$, $a b$;SELECT é$$;SELECT '$$', `$$`, \"$$\";SELECT /* $$ */ 1 -- $$\n;SELECT 2",
+    [
+      "SELECT a$$",
+      "SELECT 1$$, $a b$",
+      "SELECT é$$",
+      "SELECT '$$', `$$`, \"$$\"",
+      "SELECT /* $$ */ 1 -- $$",
+      "SELECT 2",
+    ],
+  ],
+  ["knows tags of any word", "SELECT $é1_$;$$;$é1_$;SELECT $1$;$1$", ["SELECT $é1_$;$$;$é1_$", "SELECT $1$;$1$"]],
+  ["escapes the end of one", "SELECT $$\\$$;$$;SELECT 2", ["SELECT $$\\$$;$$", "SELECT 2"]],
+  ["prefers the delimiter $$", "DELIMITER $$\nSELECT $a$ $$ $a$;$$ SELECT 2$$", ["SELECT $a$ $$ $a$;", "SELECT 2"]],
+];
+for (const [behaviour, text, queries] of dollarQuoted) {
+  test(`readQueries() ${behaviour} when the server has dollar quotes, like its client`, async () => {
+    const reading = readQueries(["-"], { stdin: chunksOf(text), dollarQuotes: async () => true });
+    assert.deepEqual(await readAll(reading), { queries, error: "" });
+  });
+}
+
+test("readQueries() asks once whether there are dollar quotes, when it first sees a dollar", async () => {
+  const file = join(directory, "dollar.sql");
+  await writeFile(file, "SELECT $$;\nSELECT 2$$");
+  for (const has of [true, false]) {
+    let asked = 0;
+    const dollarQuotes = () => {
+      asked++;
+      return has;
+    };
+    const reading = readQueries(["-", file, file], { stdin: chunksOf("SELECT 1;"), dollarQuotes });
+    assert.equal((await reading.next()).value?.sql, "SELECT 1");
+    assert.equal(asked, 0);
+    const { queries } = await readAll(reading);
+    const each = has ? ["SELECT $$;\nSELECT 2$$"] : ["SELECT $$", "SELECT 2$$"];
+    assert.deepEqual(queries, [...each, ...each]);
+    assert.equal(asked, 1);
+  }
+});
+
+test("readQueries() refuses a dollar quote without an end", async () => {
+  const reading = readQueries(["-"], { stdin: chunksOf("SELECT 1;\nSELECT $a$ $$;"), dollarQuotes: () => true });
+  const error = "Cannot read stdin:2: the $a$ that opens here is not closed";
+  assert.deepEqual(await readAll(reading), { queries: ["SELECT 1"], error });
 });
 
 const fragment = fc.oneof(
   {
     weight: 20,
     arbitrary: fc.constantFrom(
-      ..."SELECT 1|a|BEGIN|END|-|--|/|*|*/|é|日本| |\t|\n|\r\n|;|;;|//|$$|\\g|\\G|\\N|-- |-- ;'\n|#;\"\n".split("|"),
+      ..."SELECT 1|a|BEGIN|END|-|--|/|*|*/|\xC3\xA9|\xE6\x97\xA5\xE6\x9C\xAC| |\t|\n|\r\n|;|;;|//|$$|\\g|\\G|\\N|-- |-- ;'\n|#;\"\n".split(
+        "|",
+      ),
       ..."'a;b'|\"a;b\"|`a;b`|'it''s'|'a\\'b'|'\\\\'|'\n'|'\\\n'|/* ; */|/* ' */|/*\n*/|/*+ ; */".split("|"),
       ..."/*!50000 1 */|/*! 1; */|/*M!100100 + 1 */".split("|"),
     ),
   },
-  { weight: 1, arbitrary: fc.constantFrom(..."'|\"|`|/*|\\|--x|go|delimiter|\nDELIMITER //\n".split("|")) },
+  { weight: 2, arbitrary: fc.constantFrom("\xE4", "'\xFF;'", "\xBF\\", "'\xE4\\';'", "`\xC3`", "-- \xE4;\n") },
+  { weight: 1, arbitrary: fc.constantFrom(..."'|\"|`|/*|\\|--x|go|delimiter|\nDELIMITER //\n|\0".split("|")) },
 );
 const body = fc.array(fragment, { maxLength: 12 }).map((parts) => parts.join(""));
 const blocks = fc.array(fc.tuple(fc.constantFrom(";", ";;", "//", "$$", "end"), body), { minLength: 1, maxLength: 4 });
-const texts = blocks.map((all) => all.map(([end, text]) => `DELIMITER ${end}\n${text}\n${end}\n`).join(""));
+const texts = blocks.map((all) =>
+  Buffer.from(all.map(([end, text]) => `DELIMITER ${end}\n${text}\n${end}\n`).join(""), "latin1"),
+);
 
 test("readQueries() ends queries where the client does, up to what it refuses", async () => {
   const property = fc.asyncProperty(texts, async (text) => {
     const { queries, error } = await read(text);
     const [ours, theirs] = [withoutComments(queries), await clientQueries(text)];
-    assert.deepEqual(ours, error === "" ? theirs : theirs.slice(0, ours.length));
+    const isOursAlone = error !== "" && !error.includes("NUL");
+    assert.deepEqual(ours, isOursAlone ? theirs.slice(0, ours.length) : theirs);
   });
   await fc.assert(property, { numRuns: 250, interruptAfterTimeLimit: 8_000 });
 });
 
 test("readQueries() reads the same in chunks of any size", async () => {
   const bytes = fc
-    .array(
-      fc.oneof(
-        texts.map((text) => Buffer.from(text)),
-        fc.constantFrom(Buffer.from([0xff]), Buffer.from([0xc3])),
-      ),
-      {
-        maxLength: 3,
-      },
-    )
+    .array(fc.oneof(texts, fc.constantFrom(Buffer.from([0xff]), Buffer.from([0xc3]))), {
+      maxLength: 3,
+    })
     .map((all) => Buffer.concat(all));
   const property = fc.asyncProperty(
     bytes,
@@ -290,10 +421,11 @@ test("readQueries() reads the same in chunks of any size", async () => {
 
 test("readQueries() names the line on which a query begins", async () => {
   const property = fc.asyncProperty(texts, async (text) => {
-    const lines = text.split("\n");
+    const lines = text.toString("latin1").split("\n");
     try {
-      for await (const { sql, at } of readQueries(["-"], chunksOf(text))) {
-        assert.ok(lines[Number(at.split(":")[1]) - 1]!.includes(sql.split("\n")[0]!.trimEnd()), `${at}: ${sql}`);
+      for await (const { sql, at } of readQueries(["-"], { stdin: chunksOf(text) })) {
+        const [first] = bytesOf(sql).split("\n");
+        assert.ok(lines[Number(at.split(":")[1]) - 1]!.includes(first!.trimEnd()), `${at}: ${sql}`);
       }
     } catch (error) {
       assert.match((error as Error).message, /^Cannot read/);
@@ -354,10 +486,17 @@ test("sessionStatement() names statements that only make sense on one connection
   for (const sql of other) assert.equal(sessionStatement(sql), undefined, sql);
 });
 
-async function read(text: string | Buffer, ...sizes: number[]): Promise<{ queries: string[]; error: string }> {
-  const queries: string[] = [];
+async function read(
+  text: string | Buffer,
+  ...sizes: number[]
+): Promise<{ queries: FileQuery["sql"][]; error: string }> {
+  return readAll(readQueries(["-"], { stdin: chunksOf(text, ...sizes) }));
+}
+
+async function readAll(reading: AsyncIterable<FileQuery>): Promise<{ queries: FileQuery["sql"][]; error: string }> {
+  const queries: FileQuery["sql"][] = [];
   try {
-    for await (const { sql } of readQueries(["-"], chunksOf(text, ...sizes))) queries.push(sql);
+    for await (const { sql } of reading) queries.push(sql);
     return { queries, error: "" };
   } catch (error) {
     return { queries, error: (error as Error).message };
@@ -375,19 +514,9 @@ async function* chunksOf(text: string | Buffer, ...sizes: number[]): AsyncGenera
 }
 
 /** What the client sends, in the form of `comparable()`. */
-async function clientQueries(text: string): Promise<string[]> {
+async function clientQueries(text: Buffer): Promise<string[]> {
   await server.query("TRUNCATE mysql.general_log");
-  const { socketPath, user, database } = sandbox.db;
-  const options = [
-    "--no-defaults",
-    `--socket=${socketPath}`,
-    `--user=${user}`,
-    "--default-character-set=utf8mb4",
-    "--force",
-  ];
-  const client = spawn("mariadb", [...options, database], { stdio: ["pipe", "ignore", "ignore"] });
-  client.stdin.end(text);
-  await once(client, "exit"); // rejects where there is no client
+  await runClient(text, "--force");
   const [log] = await server.query<mysql.RowDataPacket[]>(
     `SELECT command_type AS type, argument FROM mysql.general_log
       WHERE thread_id <> CONNECTION_ID() AND command_type IN ('Connect', 'Query', 'Init DB')`,
@@ -395,17 +524,39 @@ async function clientQueries(text: string): Promise<string[]> {
   assert.equal(log[0]?.type, "Connect");
   // The client carries out USE by other means.
   const queries = log.slice(1).map(({ type, argument }) => (type === "Query" ? argument : `USE ${argument}`));
-  return comparable(queries.filter((sql) => sql !== "SELECT DATABASE()")).map((sql) =>
-    sql.replace("/*M!999999enablethesandboxmode*/", ""),
-  );
+  // What is not UTF-8 is written in the log as \xE4.
+  const byByte = queries.filter((sql) => sql !== "SELECT DATABASE()").map(bytesOf);
+  return comparable(
+    byByte.map((sql) => sql.replace(/\\x([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))),
+  ).map((sql) => sql.replace("/*M!999999enablethesandboxmode*/", ""));
+}
+
+/** Runs the client on this input; returns what it prints, but for the names of columns. */
+async function runClient(input: Buffer, ...options: string[]): Promise<string> {
+  const { socketPath, user, database } = sandbox.db;
+  const all = ["--no-defaults", `--socket=${socketPath}`, `--user=${user}`, "--default-character-set=utf8mb4", "-N"];
+  const client = spawn("mariadb", [...all, ...options, database], { stdio: ["pipe", "pipe", "ignore"] });
+  client.stdin.on("error", () => {}); // it stops reading at a NUL byte
+  client.stdin.end(input);
+  let output = "";
+  client.stdout.setEncoding("latin1").on("data", (text) => {
+    output += text;
+  });
+  await once(client, "close"); // rejects where there is no client
+  return output;
+}
+
+/** As a string with one character for each byte. */
+function bytesOf(sql: FileQuery["sql"]): string {
+  return Buffer.from(sql as string).toString("latin1");
 }
 
 /** Queries without what the client drops from them: comments, and in ' and " a backslash at the end of a line. */
-function withoutComments(queries: string[]): string[] {
+function withoutComments(queries: FileQuery["sql"][]): string[] {
   const quoteOrComment = /('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`)|(?:--(?=\s)|#)[^\n]*|\/\*(?!M?!).*?\*\//gs;
   return comparable(
     queries.map((sql) =>
-      sql.replace(quoteOrComment, (_, quote = "") =>
+      bytesOf(sql).replace(quoteOrComment, (_, quote = "") =>
         quote.startsWith("`") ? quote : quote.replace(/(\\\\)|\\(?=\r?\n)/g, "$1"),
       ),
     ),

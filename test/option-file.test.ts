@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -130,7 +130,7 @@ test("readOptionFile() ends, with options or one clear line, on any bytes", () =
     }),
     { numRuns: 1000 },
   );
-  const long = " ".repeat(2 ** 20);
+  const long = " ".repeat(300_000);
   assert.deepEqual(readOptionFile(write("long.cnf", `[client]\nuser=${long}a${long}b${long}\n`), groups), [
     ["user", `a${long}b`],
   ]);
@@ -152,6 +152,15 @@ test("readOptionFile() rejects what is no option file, in one line that quotes n
     /^Cannot use option file ".*": no such file or directory$/,
   );
   assert.match(attempt(directory) ?? "", /^Cannot use option file ".*": illegal operation on a directory$/);
+});
+
+test("readOptionFile() refuses a file of more than 1 MB, and a device without an end", () => {
+  const option = "[client]\nuser=a\n";
+  const largest = write("large.cnf", option + "#".repeat(1024 * 1024 - option.length));
+  assert.deepEqual(readOptionFile(largest, groups), [["user", "a"]]);
+  truncateSync(largest, 2 ** 32);
+  assert.match(attempt(largest) ?? "", /^Cannot use option file ".*large\.cnf": it is larger than 1 MB$/);
+  assert.match(attempt("/dev/zero") ?? "", /^Cannot use option file "\/dev\/zero": it is larger than 1 MB$/);
 });
 
 test("readOptionFile() refuses a file that anyone may write to", () => {

@@ -54,6 +54,9 @@ export interface Past {
   readonly bytes: number;
 }
 
+/** How much of a line is looked at, in bytes: the rest is for people. */
+const most = 128;
+
 /**
  * Reads a log, line by line: one of any length takes a few bytes a query.
  *
@@ -65,17 +68,22 @@ export async function readLog(handle: FileHandle, path: string): Promise<Past> {
   let shard = "";
   let bytes = 0;
   let lines = 0;
-  let rest: Buffer = Buffer.alloc(0);
+  let size = 0; // of the chunks so far
+  let line = ""; // the beginning of the one that the last chunk has cut
   for await (const chunk of handle.createReadStream({ autoClose: false, start: 0, highWaterMark: 1 << 20 })) {
-    rest = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
-    if (lines === 0 && !isHeader(rest)) throw new UsageError(`Cannot use ${path}: it is not a job log`);
     let start = 0;
-    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n", start)) {
-      if (lines++ > 0) read(rest.toString("latin1", start, Math.min(end, start + 128)));
+    const upTo = (end: number) => line + chunk.toString("latin1", start, Math.min(end, start + most - line.length));
+    for (let end = chunk.indexOf("\n"); end >= 0; end = chunk.indexOf("\n", start)) {
+      if (lines++ > 0) read(upTo(end));
+      else if (`${upTo(end)}\n` !== header) throw new UsageError(`Cannot use ${path}: it is not a job log`);
+      line = "";
       start = end + 1;
+      bytes = size + start;
     }
-    bytes += start;
-    rest = rest.subarray(start);
+    line = upTo(chunk.length);
+    size += chunk.length;
+    // The header may have been cut off, too.
+    if (lines === 0 && !header.startsWith(line)) throw new UsageError(`Cannot use ${path}: it is not a job log`);
   }
   return { known, released, shard, bytes };
 
@@ -89,10 +97,6 @@ export async function readLog(handle: FileHandle, path: string): Promise<Past> {
       throw new UsageError(`Cannot use ${path}: line ${lines} is not one of a job log`);
     }
   }
-}
-
-function isHeader(bytes: Buffer): boolean {
-  return header.startsWith(bytes.toString("latin1", 0, header.length)); // it may have been cut off, too
 }
 
 /** What a state stands for, from 1; `reopened` is added to it. */

@@ -4,7 +4,7 @@
  * It is our own because an INI parser takes quotes, escapes, `#` and `!include` otherwise, and what npm has for the format
  * calls `my_print_defaults`, which few machines have. The tests compare the two.
  */
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { why } from "./errors.ts";
@@ -55,7 +55,7 @@ function readLines(path: string): string[] {
       const isRegularFile = (mode & 0o170000) === 0o100000; // a pipe or /dev/stdin is always open to all
       if (isRegularFile && (mode & 0o002) !== 0) throw new Error('anyone may write to it; "chmod o-w" makes it safe');
       // As in C, a line ends at its first NUL.
-      return readFileSync(file, "utf8")
+      return readSmall(file)
         .split("\n")
         .map((line) => line.split("\0", 1)[0]!);
     } finally {
@@ -64,6 +64,19 @@ function readLines(path: string): string[] {
   } catch (error) {
     throw new Error(`Cannot use option file ${JSON.stringify(path)}: ${why(error)}`, { cause: error });
   }
+}
+
+/** No option file is larger, but a device has no end. */
+const mostBytes = 1024 * 1024;
+
+function readSmall(file: number): string {
+  const bytes = Buffer.allocUnsafe(mostBytes + 1);
+  let length = 0;
+  for (let read = 1; read > 0; length += read) {
+    read = readSync(file, bytes, length, bytes.length - length, null);
+    if (length + read > mostBytes) throw new Error("it is larger than 1 MB");
+  }
+  return bytes.toString("utf8", 0, length);
 }
 
 function includedFiles(directive: string, argument: string): string[] {

@@ -1,0 +1,234 @@
+/**
+ * The text of an SQL file -> queries.
+ *
+ * A query ends where the `mariadb` client would end it: at the delimiter, `\g` or `\G`, outside quotes and comments, or where
+ * the file ends. What that client would carry out itself, or guess at, is refused with file and line: a wrong guess runs on
+ * somebody's data.
+ */
+import { isAscii, isUtf8, constants as limits } from "node:buffer";
+import { UsageError } from "./errors.ts";
+import {
+  closingOf,
+  commandBytes,
+  find,
+  gaps,
+  kindsOfBytes,
+  lineCommands,
+  notSql,
+  opens,
+  otherCommands,
+  tokensWith,
+} from "./tokens.ts";
+
+/** Why a query is refused that is longer than `MAX_STRING_LENGTH`. */
+export const tooLong = `more than ${Math.round(limits.MAX_STRING_LENGTH / 2 ** 20)} MB without an end of the query`;
+
+/** A query and the `file:line` of its first line. */
+export interface FileQuery {
+  /** The text, or its bytes where they are not UTF-8. */
+  readonly sql: string | Uint8Array;
+  readonly at: string;
+}
+
+/** Takes a file piece by piece, each of which ends where no token does not: after a line end, or a space. */
+export class Splitter {
+  readonly #name: string;
+  #delimiter = ";";
+  #dollarQuotes = false;
+  #tokens = tokensWith(";", false);
+  #kinds = kindsOfBytes(";");
+  #inside = ""; // what opened the quote or comment that the text is in
+  #insideLine = 0;
+  #closing = /^/g; // what ends it
+  #queryLine = 0; // 0 between queries
+  #parts: Buffer[] = []; // the query up to the end of the last piece
+  #size = 0; // of the parts
+
+  // The piece, looked at as Latin-1: whatever counts here is ASCII.
+  #piece: Buffer = Buffer.alloc(0);
+  #text = "";
+  #isAscii = true;
+  #position = 0;
+  #start = 0; // of the query in this piece
+  #newline = -1; // the next one that is not counted
+  #line = 1;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  /** Whether `$$ ... $$` and `$tag$ ... $tag$` are quotes, as they are for MySQL's client when its server knows them. */
+  set dollarQuotes(value: boolean) {
+    this.#dollarQuotes = value;
+    this.#tokens = tokensWith(this.#delimiter, value);
+  }
+
+  /** @throws UsageError after the queries before the text that it refuses. */
+  *split(piece: Buffer): Generator<FileQuery> {
+    this.#piece = piece;
+    const text = piece.toString("latin1");
+    this.#text = text;
+    this.#isAscii = isAscii(piece);
+    this.#position = 0;
+    this.#start = 0;
+    this.#newline = text.indexOf("\n");
+    while (this.#position < text.length) {
+      if (this.#inside !== "") this.#leave();
+      else {
+        const end = this.#queryLine === 0 ? this.#enter() : this.#findEnd();
+        if (end < 0) continue;
+        const query = this.#take(end);
+        if (query) yield query;
+      }
+    }
+    this.#lineAt(text.length);
+    if (this.#queryLine === 0) return;
+    const part = piece.subarray(this.#start);
+    this.#size += part.length;
+    if (this.#size > limits.MAX_STRING_LENGTH) throw this.#refusalAt(this.#queryLine, tooLong);
+    this.#parts.push(part);
+  }
+
+  /** Yields the last query, which needs no delimiter. */
+  *end(): Generator<FileQuery> {
+    if (this.#inside !== "") {
+      throw this.#refusalAt(this.#insideLine, `the ${this.#inside} that opens here is not closed`);
+    }
+    this.#piece = Buffer.alloc(0);
+    this.#start = 0;
+    const query = this.#take(0);
+    if (query) yield query;
+  }
+
+  /** What is wrong with the text behind the last piece. */
+  refusal(what: string): UsageError {
+    return this.#refusalAt(this.#line, what);
+  }
+
+  /** In a quote or comment: goes to its end. */
+  #leave(): void {
+    if (this.#inside.length === 1 && this.#inside !== "#") {
+      this.#leaveQuote();
+      return;
+    }
+    const closing = find(this.#closing, this.#text, this.#position);
+    const found = closing?.[0] ?? "";
+    this.#position = closing ? closing.index + found.length : this.#text.length;
+    if (found === "\\") this.#position++;
+    else if (found === "/*!" || found === "/*/") {
+      throw this.#refusalAt(this.#lineAt(this.#position), `${found} inside a comment makes its end unclear`);
+    } else if (closing) this.#inside = "";
+  }
+
+  /** The same without a regular expression, for what dumps are full of. */
+  #leaveQuote(): void {
+    const piece = this.#piece;
+    const quote = this.#inside.charCodeAt(0);
+    const backslash = this.#inside === "`" ? -1 : 0x5c;
+    let position = this.#position;
+    for (; position < piece.length; position++) {
+      if (piece[position] === quote) {
+        this.#inside = "";
+        break;
+      }
+      if (piece[position] === backslash) position++;
+    }
+    this.#position = position + 1;
+  }
+
+  /** Between queries: goes to what begins next; returns the end of what is a query without a delimiter, or -1. */
+  #enter(): number {
+    const [gap, comment] = find(gaps, this.#text, this.#position)!;
+    this.#position += gap.length;
+    const line = this.#lineAt(this.#position);
+    if (comment !== undefined) this.#open(comment, line);
+    if (comment !== undefined || this.#position === this.#text.length) return -1;
+    const mayBeCommand = commandBytes.has(this.#piece[this.#position]!);
+    const [command, argument] = (mayBeCommand && find(lineCommands, this.#text, this.#position)) || [];
+    if (argument !== undefined) {
+      this.#delimiter = argument;
+      this.#tokens = tokensWith(argument, this.#dollarQuotes);
+      this.#kinds = kindsOfBytes(argument);
+      this.#position += command!.length;
+      return -1;
+    }
+    this.#queryLine = line;
+    this.#start = this.#position;
+    if (mayBeCommand && command === undefined) {
+      const other = find(otherCommands, this.#text, this.#position);
+      if (other !== null) throw this.#refusalAt(line, notSql(other[0]));
+    } else if (command !== undefined && !command.includes(this.#delimiter)) {
+      this.#position += command.length;
+      return this.#position;
+    }
+    return -1;
+  }
+
+  /** In a query: goes to its end, which it returns, or into the next quote or comment, and returns -1. */
+  #findEnd(): number {
+    const [piece, kinds] = [this.#piece, this.#kinds];
+    let atLineStart = this.#position === 0 || piece[this.#position - 1] === 0x0a;
+    for (let position = this.#position; position < piece.length; position++) {
+      const kind = kinds[piece[position]!];
+      if (kind === 0 && !atLineStart) continue;
+      atLineStart = false;
+      const found = kind === 2 ? this.#text[position] : find(this.#tokens, this.#text, position)?.[0];
+      if (found === undefined) continue;
+      this.#position = position + found.length;
+      if (found === this.#delimiter || found === "\\g" || found === "\\G") return position;
+      if (opens(found)) {
+        this.#open(found, this.#lineAt(position));
+        return -1;
+      }
+      if (found !== "\\N") throw this.#refusalAt(this.#lineAt(this.#position), notSql(found));
+      position++;
+    }
+    this.#position = piece.length;
+    return -1;
+  }
+
+  #open(quoteOrComment: string, line: number): void {
+    this.#inside = quoteOrComment;
+    this.#insideLine = line;
+    this.#closing = closingOf(quoteOrComment);
+  }
+
+  /** Ends the query; returns nothing for an empty one. */
+  #take(end: number): FileQuery | undefined {
+    const sql =
+      this.#parts.length === 0 ? this.#cut(end) : join([...this.#parts, this.#piece.subarray(this.#start, end)]);
+    const at = `${this.#name}:${this.#queryLine}`;
+    this.#parts = [];
+    this.#size = 0;
+    this.#queryLine = 0;
+    return sql.length > 0 ? { sql, at } : undefined;
+  }
+
+  /** The query that is in this piece as a whole. */
+  #cut(end: number): string | Uint8Array {
+    while (end > this.#start && this.#text.charCodeAt(end - 1) <= 0x20) end--;
+    return this.#isAscii ? this.#text.slice(this.#start, end) : decode(this.#piece.subarray(this.#start, end));
+  }
+
+  #lineAt(offset: number): number {
+    for (; this.#newline >= 0 && this.#newline < offset; this.#newline = this.#text.indexOf("\n", this.#newline + 1)) {
+      this.#line++;
+    }
+    return this.#line;
+  }
+
+  #refusalAt(line: number, what: string): UsageError {
+    return new UsageError(`Cannot read ${this.#name}:${line}: ${what}`);
+  }
+}
+
+function join(parts: Buffer[]): string | Uint8Array {
+  const bytes = Buffer.concat(parts);
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1]! <= 0x20) end--;
+  return decode(bytes.subarray(0, end));
+}
+
+function decode(bytes: Buffer): string | Uint8Array {
+  return isUtf8(bytes) ? bytes.toString() : Buffer.from(bytes);
+}

@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import { mkdtemp, open, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { header, lineOf, readLog } from "../lib/command/joblog.ts";
+
+test("readLog() takes time and memory by the size of the log, not of a line", { timeout: 30_000 }, async () => {
+  const directory = await mkdtemp(join(tmpdir(), "myscript-joblog-"));
+  const path = join(directory, "log");
+  const handle = await open(path, "w+");
+  try {
+    const [first, second] = [2, 3].map((seq) => lineOf({ seq, outcome: "done" }, "0123456789abcdef"));
+    await handle.write(header + first!.trimEnd());
+    const long = 2 ** 28; // of a hole that takes no room on the disk
+    await handle.write(`\n${second}9\t`, long);
+    await handle.truncate(long * 2);
+    const { known, bytes } = await readLog(handle, path);
+    assert.deepEqual([known.outcome(2), known.outcome(3), known.last], ["done", "done", 3]);
+    assert.equal(bytes, long + 1 + second!.length);
+  } finally {
+    await handle.close();
+    await rm(directory, { recursive: true });
+  }
+});
