@@ -575,20 +575,37 @@ describe("myscript.ts with files", { concurrency: 2 }, () => {
     assertRefused(await cli([...at, first]), `Cannot read ${first}:1: the ' that opens here is not closed`);
   });
 
-  test("warns of the first statement that means something to one connection only", async () => {
-    const input = "DO 1;\nSET @a = 1;\nSET @b = 1;\n";
-    const { status, stderr } = await cli([...at, "-"], input);
-    const warnings = stderr.split("\n").filter((line) => line.startsWith("warning"));
-    assert.deepEqual(warnings, [
-      "warning: stdin:2: SET means something to one connection, and there are 4: -j 1 runs everything in order on one",
-    ]);
+  test("runs USE and SET at the top on every connection, and --init-command before them", async () => {
+    await server.root.query("CREATE OR REPLACE TABLE mysql.session_seen (a INT, b INT, d VARCHAR(64))");
+    const insert = "INSERT INTO session_seen VALUES (@a, @b, DATABASE()); DO SLEEP(0.01);";
+    const input = `SET @b = @a + 1; USE mysql; ${insert.repeat(20)}`;
+    const { status, stderr } = await cli([...at, "-j", "4", "--init-command", "SET @a = 7", "-"], input);
+    assert.match(stderr, /^42 of 42 queries done/m);
     assert.equal(status, 0);
-    assert.doesNotMatch((await cli([...at, "-j", "1", "-"], input)).stderr, /warning/);
-    const { stderr: ofShard } = await cli([...at, "-j", "1", "--shard", "1/2", "-"], input);
-    assert.match(ofShard, /^warning: stdin:2: SET means .* and a shard has only some of the queries$/m);
+    const [rows] = await server.root.query("SELECT a, b, d, COUNT(*) AS n FROM mysql.session_seen GROUP BY a, b, d");
+    assert.deepEqual(rows, [{ a: 7, b: 8, d: "mysql", n: 20 }]);
+    const wrong = await cli([...at, "-"], "USE no_such_database; CREATE TABLE mysql.refused (id INT)");
+    assert.match(wrong.stderr, /stdin:1, USE no_such_database, has failed: Unknown database/);
+    assert.equal(wrong.status, 2);
+  });
+
+  test("ends at a session statement further down that is not for the only worker of all queries", async () => {
+    const input = "DO 1;\nSET @a = 1;\nCREATE TABLE mysql.refused (id INT);\n";
+    for (const [flags, why] of [
+      [["-j", "4"], "there are 4: put it before all other queries, or use one worker"],
+      [["-j", "1", "--shard", "1/1"], "a shard has only some of the queries: put it before all others"],
+      [["-j", "1", "--ledger", "session_ledger"], "with a ledger each query must stand by itself"],
+    ] as const) {
+      const { status, stderr } = await cli([...at, ...flags, "-"], input);
+      assert.ok(stderr.includes(`Cannot go on at stdin:2: SET means something to one connection, and ${why}`), stderr);
+      assert.equal(status, 2);
+    }
+    const [refused] = await server.root.query("SHOW TABLES FROM mysql LIKE 'refused'");
+    assert.deepEqual(refused, []);
+    assert.equal((await cli([...at, "-j", "1", "-"], "DO 1;\nSET @a = 1;\nDO @a")).status, 0);
     const joblog = join(directory, "session.joblog");
-    const { stderr: ofJoblog } = await cli([...at, "-j", "1", "--joblog", joblog, "-"], input);
-    assert.match(ofJoblog, /^warning: stdin:2: SET means .* and --resume cannot go on behind it: /m);
+    const { stderr } = await cli([...at, "-j", "1", "--joblog", joblog, "-"], "DO 1;\nSET @a = 1;\n");
+    assert.match(stderr, /^warning: stdin:2: SET means something to one connection: --resume cannot go on/m);
     assert.doesNotMatch((await cli([...at, "-"], "DO 1; SET GLOBAL x = 1")).stderr, /warning/);
   });
 

@@ -1,7 +1,9 @@
 /** The queries of the files on the command line. */
 import type { Query } from "../mp.ts";
 import { isRepeatable, sessionStatement } from "../mysql/statement.ts";
-import { readQueries } from "./input.ts";
+import { sqlOf } from "../shared/query.ts";
+import { type ReadOptions, readQueries } from "./input.ts";
+import type { FileQuery } from "./splitter.ts";
 
 export interface Files {
   readonly queries: AsyncIterable<Query>;
@@ -19,10 +21,10 @@ export interface Files {
  */
 export async function openFiles(
   names: readonly string[],
-  stdin: AsyncIterable<Uint8Array>,
+  options: ReadOptions,
   onOrdered: (at: string, statement: string) => void,
 ): Promise<Files> {
-  const all = readQueries(names, stdin);
+  const all = readQueries(names, options);
   const first = await all.next();
   let isStarted = false;
   let orderedFrom: string | undefined;
@@ -47,8 +49,9 @@ export async function openFiles(
     },
   };
 
-  function look({ sql, at }: { sql: string; at: string }): void {
-    const statement = sessionStatement(sql);
+  function look(query: FileQuery): void {
+    const { at } = query;
+    const statement = sessionStatement(sqlOf(query));
     if (isTop && statement && isRepeatable(statement)) return;
     isTop = false;
     if (!statement) return;

@@ -43,8 +43,15 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   if (!server && flags.files.length > 0 && !flags.dryRun) {
     throw new UsageError("Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST");
   }
-  const files = flags.files.length > 0 ? await filesOf(flags, around) : undefined;
-  const db = await databaseOf(flags, server, around);
+  let reached: Promise<{ db: ConnectionOptions; version?: string }> | undefined;
+  const reach = () => {
+    reached ??= databaseOf(flags, server, around);
+    return reached;
+  };
+  // The client of MySQL 9 asks its server, too: only where a text has such a quote is it to be reached before the files are read.
+  const hasDollarQuotes = async () => /^(?:9|\d\d)\.(?!.*MariaDB)/i.test((await reach()).version ?? "");
+  const files = flags.files.length > 0 ? await filesOf(flags, around, hasDollarQuotes) : undefined;
+  const { db } = await reach();
   const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
   if (!flags.dryRun) await addHooks(flags, db, hosts, hooks);
   hooks.push(flags.dryRun ? dryRun(around) : { options: rowsOptions(flags, around) });
@@ -67,10 +74,15 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
 }
 
 /** The queries of the files; a person is told what in them is in the way of a later --resume. */
-async function filesOf(flags: Flags, { io, progress, hooks }: Surroundings): Promise<Files> {
+async function filesOf(
+  flags: Flags,
+  { io, progress, hooks }: Surroundings,
+  hasDollarQuotes: () => Promise<boolean>,
+): Promise<Files> {
   const { files: names, workers, shard, joblog } = flags;
   if (names.includes("-")) hooks.push({ close: () => io.stdin.destroy() });
-  const files = await openFiles(names, io.stdin as AsyncIterable<Uint8Array>, (at, statement) => {
+  const reading = { stdin: io.stdin as AsyncIterable<Uint8Array>, dollarQuotes: hasDollarQuotes };
+  const files = await openFiles(names, reading, (at, statement) => {
     if (workers > 1 || shard || joblog === undefined) return;
     progress.log(
       `warning: ${at}: ${statement} means something to one connection: --resume cannot go on, an interrupted run has to begin anew`,
@@ -81,29 +93,33 @@ async function filesOf(flags: Flags, { io, progress, hooks }: Surroundings): Pro
 }
 
 /** Where the queries go: the server that was named, or else the sandbox; says so. */
-async function databaseOf(flags: Flags, server: Server | undefined, around: Surroundings): Promise<ConnectionOptions> {
+async function databaseOf(
+  flags: Flags,
+  server: Server | undefined,
+  around: Surroundings,
+): Promise<{ db: ConnectionOptions; version?: string }> {
   const { dryRun, files, quiet, workers, threads, connectTimeoutSeconds } = flags;
   const { progress, hooks, drain } = around;
   if (server && dryRun) {
     const unasked = { ...server.db, ...server.hosts[0] };
-    if (files.length > 0 || !server.tlsOptional) return unasked;
+    if (files.length > 0 || !server.tlsOptional) return { db: unasked };
     // buildQueries() may need it: with TLS or without, if the server is there to tell.
     return probeServer(server, Math.min(connectTimeoutSeconds, 3), drain.signal).then(
-      ({ db }) => db,
-      () => unasked,
+      ({ db }) => ({ db }),
+      () => ({ db: unasked }),
     );
   }
   if (server) {
     const { db, where, version } = await reachServer(server, connectTimeoutSeconds, progress.log, drain.signal);
     const carriers = plural(threads ?? defaultThreads(workers), "thread");
     if (!quiet) progress.log(`${where}, ${plural(workers, "worker")} on ${carriers}, server ${version}`);
-    return db;
+    return { db, version };
   }
-  if (files.length > 0) return {}; // a dry run
+  if (files.length > 0) return { db: {} }; // a dry run
   if (!quiet) progress.log("no server was named: running on a private throwaway MariaDB");
   const sandbox = await startSandbox();
   hooks.push({ close: sandbox.stop });
-  return sandbox.db;
+  return { db: sandbox.db };
 }
 
 /** Adds what holds queries back, and the job log, which is one of these. */

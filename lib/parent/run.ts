@@ -170,6 +170,7 @@ export class Run implements PoolListener {
   summary(connected: number, feed?: Feed): Summary {
     const { tally } = this.records;
     const { total: known, ...result } = tally.result();
+    const { selfCommitted, doneBefore } = this.counters.read();
     const total = Math.max(known, feed?.total ?? this.#total ?? 0); // some were never taken from the queue
     const seconds = (performance.now() - this.#startedAt) / 1000;
     const allRead = feed?.total !== undefined;
@@ -181,7 +182,8 @@ export class Run implements PoolListener {
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
       threads: this.#options.threads,
-      ...(this.#options.ledger !== undefined && { selfCommitted: this.counters.read().selfCommitted }),
+      earlier: { ...result.earlier, done: result.earlier.done + doneBefore }, // the ledger knows of some, too
+      ...(this.#options.ledger !== undefined && { selfCommitted }),
       ...(this.stopped && { reason: this.stopped.reason + (allRead ? "" : "; not all queries were read") }),
     };
   }
