@@ -357,6 +357,24 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.deepEqual(found, [{ v: 1 }]);
   });
 
+  test("runs USE and SET at the top on every connection, and --init-command before them", async () => {
+    await server.root.query("CREATE DATABASE elsewhere");
+    await server.root.query("GRANT ALL ON elsewhere.* TO app");
+    await server.root.query("CREATE TABLE elsewhere.session_seen (a INT, b INT, d VARCHAR(64))");
+    const insert = "INSERT INTO session_seen VALUES (@a, @b, DATABASE()); DO SLEEP(0.01);";
+    const input = `SET @b = @a + 1; USE elsewhere; ${insert.repeat(20)}`;
+    const { status, stderr } = await cli([...at, "-j", "4", "--init-command", "SET @a = 7", "-"], input);
+    assert.match(stderr, /^42 of 42 queries done/m);
+    assert.equal(status, 0);
+    const [rows] = await server.root.query(
+      "SELECT a, b, d, COUNT(*) AS n FROM elsewhere.session_seen GROUP BY a, b, d",
+    );
+    assert.deepEqual(rows, [{ a: 7, b: 8, d: "elsewhere", n: 20 }]);
+    const wrong = await cli([...at, "-"], "USE no_such_database; CREATE TABLE elsewhere.refused (id INT)");
+    assert.match(wrong.stderr, /stdin:1, USE no_such_database, has failed: /);
+    assert.equal(wrong.status, 2);
+  });
+
   test("--rate runs no more queries a second", async () => {
     const { status, stdout } = await cli([...at, "--rate", "20", "-j1", "--json", "-"], "DO 1;".repeat(21));
     const { done, seconds } = JSON.parse(stdout);
@@ -575,22 +593,8 @@ describe("myscript.ts with files", { concurrency: 2 }, () => {
     assertRefused(await cli([...at, first]), `Cannot read ${first}:1: the ' that opens here is not closed`);
   });
 
-  test("runs USE and SET at the top on every connection, and --init-command before them", async () => {
-    await server.root.query("CREATE OR REPLACE TABLE mysql.session_seen (a INT, b INT, d VARCHAR(64))");
-    const insert = "INSERT INTO session_seen VALUES (@a, @b, DATABASE()); DO SLEEP(0.01);";
-    const input = `SET @b = @a + 1; USE mysql; ${insert.repeat(20)}`;
-    const { status, stderr } = await cli([...at, "-j", "4", "--init-command", "SET @a = 7", "-"], input);
-    assert.match(stderr, /^42 of 42 queries done/m);
-    assert.equal(status, 0);
-    const [rows] = await server.root.query("SELECT a, b, d, COUNT(*) AS n FROM mysql.session_seen GROUP BY a, b, d");
-    assert.deepEqual(rows, [{ a: 7, b: 8, d: "mysql", n: 20 }]);
-    const wrong = await cli([...at, "-"], "USE no_such_database; CREATE TABLE mysql.refused (id INT)");
-    assert.match(wrong.stderr, /stdin:1, USE no_such_database, has failed: Unknown database/);
-    assert.equal(wrong.status, 2);
-  });
-
   test("ends at a session statement further down that is not for the only worker of all queries", async () => {
-    const input = "DO 1;\nSET @a = 1;\nCREATE TABLE mysql.refused (id INT);\n";
+    const input = "DO 1;\nSET @a = 1;\nCREATE TABLE myscript.refused (id INT);\n";
     for (const [flags, why] of [
       [["-j", "4"], "there are 4: put it before all other queries, or use one worker"],
       [["-j", "1", "--shard", "1/1"], "a shard has only some of the queries: put it before all others"],
@@ -600,7 +604,7 @@ describe("myscript.ts with files", { concurrency: 2 }, () => {
       assert.ok(stderr.includes(`Cannot go on at stdin:2: SET means something to one connection, and ${why}`), stderr);
       assert.equal(status, 2);
     }
-    const [refused] = await server.root.query("SHOW TABLES FROM mysql LIKE 'refused'");
+    const [refused] = await server.root.query("SHOW TABLES FROM myscript LIKE 'refused'");
     assert.deepEqual(refused, []);
     assert.equal((await cli([...at, "-j", "1", "-"], "DO 1;\nSET @a = 1;\nDO @a")).status, 0);
     const joblog = join(directory, "session.joblog");

@@ -204,7 +204,7 @@ class Once {
     }
     if (known === this.#hash && answering === commit) return this.#rows;
     if (known !== undefined) return this.#doneBefore(known);
-    if (isLedgers && !state.heldByAnother && !asksLedger && verdictOf(error) === "failed") {
+    if (isLedgers && !state.mayHaveCommitted && !state.heldByAnother && !asksLedger && verdictOf(error) === "failed") {
       throw new LedgerError(`Cannot go on: the ledger cannot be used any more: ${error.message}`);
     }
     if (state.mayHaveCommitted && this.#hasRun) throw undecided(error, "It ran, but is not in the ledger: ");
