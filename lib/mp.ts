@@ -79,12 +79,13 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     admit();
     run.endOverdue(pool);
     progress?.update(run.snapshot(feed, pool));
-    if (records.isEmpty && (feed.isRead || run.stopped)) break;
+    if ((feed.isRead || run.stopped) && records.isAnswered) break;
     const { failed, unknown } = records.tally;
     if (failed + unknown >= maxFailures) run.stop(`too many failures: ${failed} failed, ${unknown} unknown`);
   }
   for (const stop of unlisten) stop();
   await pool.end(endMs);
+  records.collect(); // what a transaction that was left open has taken back
   await run.rowsTaken();
   progress?.update(run.snapshot(feed, pool));
   progress?.stop();
@@ -116,7 +117,10 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
 
   function admit(): void {
     void run.guard(async () => {
-      const isMore = await gatekeeper.advance(records.tally.ended, () => run.stopped !== undefined);
+      const isMore = await gatekeeper.advance(
+        () => records.tally.ended + records.answered,
+        () => run.stopped !== undefined,
+      );
       if (isMore) pool.broadcast({ type: "admitted" });
     });
   }

@@ -27,14 +27,15 @@ export class Gatekeeper {
   }
 
   /**
-   * Lets the workers claim as many queries as the gates allow when `ended` of them have ended.
+   * Lets the workers claim as many queries as the gates allow when so many of them have ended.
    *
    * @returns whether they can claim more than before.
    * @throws what a gate's `admitted()` rejects with.
    */
-  async advance(ended: number, isOver: () => boolean): Promise<boolean> {
+  async advance(ended: () => number, isOver: () => boolean): Promise<boolean> {
     if (this.#gates.length === 0 || this.#waiting || isOver()) return false;
-    const count = Math.min(this.#records.released, ...this.#gates.map((gate) => Math.floor(gate.limit(ended))));
+    const now = ended();
+    const count = Math.min(this.#records.released, ...this.#gates.map((gate) => Math.floor(gate.limit(now))));
     const seq = count > this.#admitted ? this.#records.seqAt(count) : undefined;
     if (seq === undefined) return false;
     this.#waiting = true;

@@ -50,9 +50,18 @@ export class Records {
     return this.#released;
   }
 
-  /** Whether every query of every released segment was collected. */
-  get isEmpty(): boolean {
-    return this.#live.every(({ left }) => left === 0);
+  /** Whether nothing is left but what was answered in a transaction that is still open. */
+  get isAnswered(): boolean {
+    return this.#live.reduce((sum, { left }) => sum + left, 0) === this.answered;
+  }
+
+  /** How many queries were answered in a transaction that is still open: it decides about them. */
+  get answered(): number {
+    let count = 0;
+    for (const { outcome, segment, index } of this.#claimed()) {
+      if (outcome === undefined && segment.record(index).durationMs > 0) count++;
+    }
+    return count;
   }
 
   /** The segments that have queries left to claim. */
