@@ -8,7 +8,7 @@ import { checkSource, Feed, isOurs, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
 import { messageOf, Run } from "./parent/run.ts";
-import { checkQuery, type Query } from "./shared/query.ts";
+import type { Query } from "./shared/query.ts";
 import type { Segment } from "./shared/segment.ts";
 
 export type { Host } from "./mysql/connection.ts";
@@ -54,17 +54,14 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   const run = new Run(workers, options, totalOf(queue, options.shard));
   const { records, gatekeeper, bell } = run;
   if (options.dryRun) {
-    let seq = 0;
-    for await (const unit of queue) {
-      if (signal?.aborted) break;
-      if (isOurs(++seq, shard)) await options.dryRun(seq, unit);
-    }
+    await showAll(queue, options.dryRun, options);
     return run.summary(0);
   }
   await run.openLedger();
   const pool = new Pool(workers, options.threads, run.settings, run.finished, run);
   run.onStop = () => pool.drain(); // at once: who reads that the run ends can rely on it
-  const feed = new Feed(queue, shard, records, select, release);
+  run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
+  const feed = new Feed(queue, shard, records, run.select, release);
   feed.ended.then(bell.ring, (error) => run.stop(messageOf(error), error));
   const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];
 
@@ -92,18 +89,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   const summary = run.summary(pool.connected, feed);
   if (run.stopped?.error) throw new RunError(run.stopped.reason, summary, run.stopped.error);
   return summary;
-
-  function select(seq: number, unit: unknown): boolean {
-    if (options.script === undefined) {
-      checkQuery(seq, unit);
-      const statement = run.prologue.take(seq, unit);
-      if (statement) pool.broadcast({ type: "prologue", statement });
-    }
-    if (!isOurs(seq, shard)) return false;
-    const outcome = options.earlier?.(seq, unit);
-    if (outcome !== undefined) records.addEarlier(outcome);
-    return outcome === undefined;
-  }
 
   function release(segment: Segment): void {
     gatekeeper.release(segment);
@@ -133,6 +118,19 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     drain();
     pool.broadcast({ type: "kill" });
     setTimeout(() => pool.terminate("the server did not answer when it was interrupted"), killMs).unref();
+  }
+}
+
+/** Shows every query of the queue, or of its shard, instead of running it. */
+async function showAll(
+  queue: Source<unknown>,
+  show: NonNullable<WorkOptions["dryRun"]>,
+  { shard, signal }: Pick<WorkOptions, "shard" | "signal">,
+): Promise<void> {
+  let seq = 0;
+  for await (const unit of queue) {
+    if (signal?.aborted) break;
+    if (isOurs(++seq, shard)) await show(seq, unit);
   }
 }
 

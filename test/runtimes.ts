@@ -20,7 +20,7 @@ const node: Way = { how: "natively", script: "node myscript.ts", test: "node --t
 const deno: Way = { how: "natively", script: "deno run -A myscript.ts", test: "deno check && deno test -A" };
 const bun: Way = { how: "natively", script: "bun myscript.ts", test: "bun test --timeout=60000" };
 
-const memory = "./test/queue.test.ts ./test/stats.test.ts ./test/backlog.test.ts";
+const memory = "./test/segment.test.ts ./test/counters.test.ts ./test/records.test.ts";
 const some = `${memory} ./test/mp.test.ts ./test/myglobals.test.ts`;
 const all = "--test-concurrency=2 test/*.test.ts";
 const runtimes: readonly { wanted: string; way: Way; tests?: string }[] = [

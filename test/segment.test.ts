@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { outcomeOf, Packer, Segment } from "../lib/shared/segment.ts";
+import { Packer } from "../lib/parent/packer.ts";
+import { outcomeOf, Segment } from "../lib/shared/segment.ts";
 
 test("Packer and Segment carry text, placeholders' values and any cloneable value unchanged", () => {
   const units = [

@@ -49,11 +49,6 @@ export function isLasting(statement: string): boolean {
   return !/^(?:BEGIN|START|COMMIT|ROLLBACK|RELEASE|SAVEPOINT|XA|UNLOCK)/.test(statement);
 }
 
-/** Whether a session statement begins or ends transactions or locks. */
-export function isTransactionControl(statement: string): boolean {
-  return /^(?:BEGIN|START|COMMIT|ROLLBACK|RELEASE|SAVEPOINT|XA|(?:UN)?LOCK|FLUSH|BACKUP)/.test(statement);
-}
-
 /** The name of the savepoint to which a statement goes back; undefined for any other, such as a whole ROLLBACK. */
 export function rollbackTarget(text: string): string | undefined {
   return nameIn(rollbackTo, text);

@@ -1,8 +1,9 @@
 /** The way of the queries from their source into segments, a few segments ahead of the workers. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { inspect } from "node:util";
-import { Packer, type Segment } from "../shared/segment.ts";
+import type { Segment } from "../shared/segment.ts";
 import type { Source, WorkOptions } from "./options.ts";
+import { Packer } from "./packer.ts";
 import type { Records } from "./records.ts";
 
 /** Segments that have queries left to claim, at the most: what is read ahead. */

@@ -2,11 +2,11 @@
 import { myglobals } from "../myglobals.ts";
 import { keepsTransaction } from "../mysql/statement.ts";
 import { Counters } from "../shared/counters.ts";
-import type { FromThread, Settings } from "../shared/messages.ts";
-import { sqlOf } from "../shared/query.ts";
+import type { FromThread, PrologueStatement, Settings } from "../shared/messages.ts";
+import { checkQuery, sqlOf } from "../shared/query.ts";
 import { Bell } from "./bell.ts";
 import { RefusedError, RunError } from "./errors.ts";
-import type { Feed } from "./feed.ts";
+import { type Feed, isOurs } from "./feed.ts";
 import { Gatekeeper } from "./gate.ts";
 import type { Summary, withDefaults } from "./options.ts";
 import type { Pool, PoolListener, Thread } from "./pool.ts";
@@ -24,6 +24,7 @@ export class Run implements PoolListener {
   readonly gatekeeper: Gatekeeper;
   readonly prologue: Prologue;
   onStop = (): void => {};
+  onPrologue = (_: PrologueStatement): void => {};
   /** Why it ends early; with an error when that is what `doWork()` rejects with. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
   readonly #options: ReturnType<typeof withDefaults>;
@@ -74,6 +75,20 @@ export class Run implements PoolListener {
       prologue: this.prologue.statements,
     };
   }
+
+  /** Looks at each query of the queue, in order, and says whether it is to be run. */
+  select = (seq: number, unit: unknown): boolean => {
+    const { script, shard, earlier } = this.#options;
+    if (script === undefined) {
+      checkQuery(seq, unit);
+      const statement = this.prologue.take(seq, unit);
+      if (statement) this.onPrologue(statement);
+    }
+    if (!isOurs(seq, shard)) return false;
+    const outcome = earlier?.(seq, unit);
+    if (outcome !== undefined) this.records.addEarlier(outcome);
+    return outcome === undefined;
+  };
 
   /** Ends the run early: what is in flight ends, the rest is skipped. */
   stop(reason: string, error?: unknown): void {

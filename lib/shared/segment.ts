@@ -13,7 +13,7 @@
  *     163864    Uint32 offsets of the encoded queries, one more than there are queries
  *     180256    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
  */
-import { decodeUnit, encodeUnit, textIn } from "./query.ts";
+import { decodeUnit, textIn } from "./query.ts";
 
 /** How a query ended. */
 export type Outcome = "done" | "failed" | "unknown" | "skipped";
@@ -35,16 +35,14 @@ export function claimerOf(state: number): number {
 /** Is added to a record's tries. */
 const mayHaveRunFlag = 1 << 24;
 
-const headerBytes = 24;
-const recordBytes = 40;
+export const headerBytes = 24;
+export const recordBytes = 40;
 /** Places of the header, in Int32 numbers. */
-const header = { count: 0, hint: 1, admitted: 2 } as const;
-const segmentQueries = 4096;
-const offsetsAt = headerBytes + segmentQueries * recordBytes;
-const bytesAt = offsetsAt + (segmentQueries + 2) * 4;
-const segmentBytes = 1 << 20;
-/** The last query makes a segment larger: by steps, for its memory to fit another one. */
-const sizeStep = segmentBytes / 4;
+export const header = { count: 0, hint: 1, admitted: 2 } as const;
+export const segmentQueries = 4096;
+export const offsetsAt = headerBytes + segmentQueries * recordBytes;
+export const bytesAt = offsetsAt + (segmentQueries + 2) * 4;
+export const segmentBytes = 1 << 20;
 
 /** Both sides' view of one segment. */
 export class Segment {
@@ -180,78 +178,5 @@ export class Segment {
 
   #timesAt(index: number): number {
     return (headerBytes + index * recordBytes) / 8 + 1;
-  }
-}
-
-/** The parent's side: collects queries and seals them into segments. */
-export class Packer {
-  #scratch = Buffer.allocUnsafe(segmentBytes);
-  #offsets: number[] = [];
-  #seqs: number[] = [];
-  #end = 0;
-  #nextId = 0;
-
-  get size(): number {
-    return this.#offsets.length;
-  }
-
-  /** Whether the next query would have to go to another segment. */
-  get full(): boolean {
-    return this.size >= segmentQueries || this.#end >= segmentBytes;
-  }
-
-  /**
-   * Adds a query or any other value that `structuredClone` takes, and its 1-based position in the input.
-   *
-   * @throws DataCloneError for a value that it does not take.
-   */
-  add(unit: unknown, seq: number): void {
-    const { encoding, pieces } = encodeUnit(unit);
-    let most = 1;
-    for (const piece of pieces) most += typeof piece === "string" ? piece.length * 3 : piece.length;
-    this.#reserve(most);
-    this.#offsets.push(this.#end);
-    this.#seqs.push(seq);
-    this.#scratch[this.#end++] = encoding;
-    for (const piece of pieces) {
-      if (typeof piece === "string") this.#end += this.#scratch.write(piece, this.#end, "utf8");
-      else {
-        this.#scratch.set(piece, this.#end);
-        this.#end += piece.length;
-      }
-    }
-  }
-
-  /** Makes a segment of what was added since the last one, in memory that no thread uses any more where there is some. */
-  seal(spare?: SharedArrayBuffer): Segment {
-    const count = this.size;
-    const size = bytesAt + Math.ceil(Math.max(this.#end, segmentBytes) / sizeStep) * sizeStep;
-    const shared = spare && spare.byteLength >= size ? spare : new SharedArrayBuffer(size);
-    const all = Buffer.from(shared);
-    all.fill(0, 0, headerBytes + count * recordBytes);
-    const int32 = new Int32Array(shared, 0, headerBytes / 4);
-    const float64 = new Float64Array(shared, 0, offsetsAt / 8);
-    const offsets = new Uint32Array(shared, offsetsAt, count + 1);
-    int32[header.count] = count;
-    float64[2] = this.#nextId++;
-    for (let index = 0; index < count; index++) {
-      float64[(headerBytes + index * recordBytes) / 8 + 4] = this.#seqs[index]!;
-      offsets[index] = bytesAt + this.#offsets[index]!;
-    }
-    offsets[count] = bytesAt + this.#end;
-    this.#scratch.copy(all, bytesAt, 0, this.#end);
-    this.#offsets = [];
-    this.#seqs = [];
-    this.#end = 0;
-    if (this.#scratch.length > 4 * segmentBytes) this.#scratch = Buffer.allocUnsafe(segmentBytes);
-    return new Segment(shared);
-  }
-
-  /** A segment may grow over its usual size by its last query. */
-  #reserve(bytes: number): void {
-    if (this.#end + bytes <= this.#scratch.length) return;
-    const larger = Buffer.allocUnsafe(this.#end + bytes);
-    this.#scratch.copy(larger, 0, 0, this.#end);
-    this.#scratch = larger;
   }
 }

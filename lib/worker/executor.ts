@@ -28,7 +28,7 @@ export interface Executor {
 }
 
 /** What an error means for a job. */
-interface Setback {
+export interface Setback {
   /** The job may have run, and so may those that were sent after it. */
   readonly mayHaveRun?: boolean;
   /** It has certainly not run in an earlier try either. */
@@ -48,7 +48,7 @@ export function executorFor(thread: Thread, own: WorkerDo | undefined): Executor
 }
 
 /** Each query by itself, as text or as a prepared statement. */
-function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
+export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
   const { idempotent } = thread.settings;
   return {
     most: 1,

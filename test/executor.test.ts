@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { DatabaseError } from "../lib/mysql/errors.ts";
+import { plain, type Setback } from "../lib/worker/executor.ts";
+import type { Job } from "../lib/worker/job.ts";
+import type { Session } from "../lib/worker/session.ts";
+import type { Thread } from "../lib/worker/thread.ts";
+
+test("plain().judge() says what an error means for the query, and whether it is sent again", async () => {
+  const update = "UPDATE t SET v = 1";
+  const deadlock = { errno: 1213, code: "ER_LOCK_DEADLOCK" };
+  const lost = { code: "PROTOCOL_CONNECTION_LOST", fatal: true };
+  const never = "1196 Some non-transactional changed tables couldn't be rolled back";
+  const cases: [what: string, facts: object, text: string, idempotent: boolean, warning: string, setback: Setback][] = [
+    ["a refusal", { errno: 1146 }, update, false, "", { again: "no" }],
+    ["a refusal, harmless twice", { errno: 1146 }, update, true, "", { again: "no" }],
+    ["a deadlock", deadlock, update, false, "", { again: "counted", waits: true }],
+    ["a deadlock in a CALL", deadlock, "CALL p()", false, "", { again: "no", waits: true }],
+    ["the same, harmless twice", deadlock, "CALL p()", true, "", { again: "counted", waits: true }],
+    ["a deadlock that leaves changes", deadlock, update, false, never, { again: "no", waits: true }],
+    ["a deadlock in a second statement", { ...deadlock, answered: 1 }, update, false, "", { again: "no", waits: true }],
+    ["a lost connection", lost, update, false, "", { mayHaveRun: true, again: "no" }],
+    ["the same, harmless twice", lost, update, true, "", { mayHaveRun: true, again: "counted" }],
+    ["nothing sent", { code: "EPIPE", fatal: true }, update, false, "", { again: "counted", waits: false }],
+    ["killed", { errno: 1927 }, update, false, "", { mayHaveRun: true, again: "no" }],
+  ];
+  for (const [what, facts, text, idempotent, warning, setback] of cases) {
+    const executor = plain({ settings: { idempotent } } as Thread);
+    const session = { ask: async () => (warning ? [["Warning", ...warning.split(" ", 1)]] : []) };
+    const error: DatabaseError = { message: "it failed", ...facts };
+    assert.deepEqual(await executor.judge({ text } as Job, error, session as never as Session), setback, what);
+    if (warning) assert.equal(error.message, "it failed; what it did to tables without transactions stays");
+    if (error.answered) assert.equal(error.message, "it failed (statement 2 of the query; those before it are done)");
+  }
+});
