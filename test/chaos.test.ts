@@ -259,6 +259,7 @@ test("doWork() drains when as many queries as maxFailures have failed", async ()
 test("doWork() goes on with the workers that got a connection, and ends when none gets one", async () => {
   const lines: string[] = [];
   const progress = { ...silent, log: (line: string) => void lines.push(line) };
+  await sql("SET GLOBAL connect_timeout = 3600"); // the server is not to drop those that are held
   await sql("SET GLOBAL max_connections = 10"); // one of them is this test's; the server keeps one more for an administrator
   const held = await Promise.all(Array.from({ length: 6 }, () => connectTo(db.socketPath)));
   const some = await updateAll({ connectTimeoutSeconds: 1, progress });
@@ -272,6 +273,7 @@ test("doWork() goes on with the workers that got a connection, and ends when non
   assert.equal((error as RunError).summary.skipped, 1);
   for (const socket of held) socket.destroy();
   await sql("SET GLOBAL max_connections = 500");
+  await sql("SET GLOBAL connect_timeout = 10");
 });
 
 for (const [how, message] of [
