@@ -73,7 +73,7 @@ if (!refused) process.exitCode = 1;
 function on(wanted: string, command: string): Promise<Ended> {
   const path = [join(directory, wanted, bin), join(root, bin), process.env.PATH].join(delimiter);
   const env = { PATH: path, DENO_DIR: join(directory, "deno"), NO_COLOR: "1" };
-  return run([], { command: ["sh", "-c", command], env, patienceSeconds: 400 });
+  return run([], { command: ["sh", "-c", command], env, patienceSeconds: 900 });
 }
 
 function print(...cells: [string, string, string, string]): void {

@@ -43,6 +43,7 @@ export class Prologue {
   take(seq: number, query: Query): PrologueStatement | undefined {
     if (this.#isOver && this.#cannotStand === undefined) return undefined;
     const name = sessionStatement(sqlOf(query));
+    if (this.#isOver && !name) return undefined; // nearly all
     const { sql, values, at } = typeof query === "string" ? { sql: query } : query;
     const from = at ?? `query ${seq}`;
     if (!this.#isOver && name && isRepeatable(name) && values === undefined) {
