@@ -24,8 +24,10 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
   try {
     summary = await main();
   } catch (error) {
-    if (!(error instanceof RunError) || error.summary.workers === 0 || error.summary.total === 0) throw error;
-    const { reason } = error.summary;
+    if (!(error instanceof RunError)) throw error;
+    const { reason, workers, total, skipped } = error.summary;
+    // Whether a worker was connected by then is a matter of chance where it is refused what is to be run.
+    if (workers === 0 || total === 0 || (isRefusal(error) && skipped === total)) throw error;
     return {
       summary: { ...error.summary, ...(reason && { reason: reason.replace(error.message, () => explain(error)) }) },
       error,
@@ -54,7 +56,7 @@ export async function finish(
   progress: Progress,
   output: Output,
 ): Promise<number> {
-  const isRefused = [error, error?.cause].some((what) => what instanceof UsageError || what instanceof RefusedError);
+  const isRefused = isRefusal(error);
   let unwritten: Error | undefined;
   for (const hook of hooks) unwritten ??= await hook.flush?.();
   for (const { message } of [error, unwritten].filter((what) => what !== undefined)) {
@@ -82,6 +84,11 @@ export async function statusWhenWritten(status: number, output: Output, progress
   if (!output.failure || output.closed) return status;
   progress.log(`${commandName}: Cannot write to stdout: ${output.failure.message}`);
   return Math.max(1, status);
+}
+
+/** Whether what was asked for is wrong, and not what became of it. */
+function isRefusal(error: Error | undefined): boolean {
+  return [error, error?.cause].some((what) => what instanceof UsageError || what instanceof RefusedError);
 }
 
 /** JSON in one line, without the control characters that JSON lets pass. */
