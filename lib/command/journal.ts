@@ -5,46 +5,13 @@ import type { Ended } from "../shared/counters.ts";
 import { hashOf } from "../shared/hash.ts";
 import { describeUnit } from "../shared/query.ts";
 import type { Outcome } from "../shared/segment.ts";
+import { AppendFile } from "./append-file.ts";
 import { UsageError, why } from "./errors.ts";
-import { header, lineOf, type Past, readLog } from "./joblog.ts";
+import { header, lineOf, type Past, readLog } from "./journal-lines.ts";
 import { openLocked } from "./lock.ts";
 
-/** Leaves time for the disk: what has ended is to be there within 200 ms. */
-const flushMs = 100;
 /** How many of the queries that are left unknown are kept, to be shown. */
 const unknownKept = 10;
-
-export interface Journal {
-  /** Whether an earlier run has begun: what its connections had set is gone. */
-  readonly isResumed: boolean;
-  /**
-   * What became of a query in an earlier run when it is not to be run again, else undefined; to be asked for every query, once,
-   * in the order of the input, before its release.
-   *
-   * @throws UsageError naming the first seq whose query is not the one in the log.
-   */
-  earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined;
-  /**
-   * Notes that queries with a seq up to `seq` may be claimed from now on; resolves when this is on disk.
-   *
-   * @throws Error when the log cannot be written, now and ever after.
-   */
-  releaseTo(seq: number): Promise<void>;
-  /** Notes how a query ended, `skipped` ones too; on disk within 200 ms. Not for what `earlier()` has answered. */
-  ended(ended: Ended, unit: unknown): void;
-  /**
-   * To be asked when the input has been read to its end.
-   *
-   * @throws UsageError when the log has queries beyond it.
-   */
-  checkEnd(): void;
-  /** The first queries that `earlier()` has called unknown. */
-  readonly leftUnknown: readonly { readonly seq: number; readonly unit: unknown }[];
-  /** Writes what is left; resolves to the reason why the log does not have all that has ended, if there is one. */
-  flush(): Promise<Error | undefined>;
-  /** Writes what is left and lets go of the log. @throws Error when it cannot be written and nobody was told yet. */
-  close(): Promise<void>;
-}
 
 export interface JournalOptions {
   /** Go on with the log, if it exists. */
@@ -79,142 +46,127 @@ export async function openJournal(path: string, options: JournalOptions): Promis
       await handle.sync();
       await syncDirectory(dirname(path));
     }
-    return createJournal(handle, path, past, options);
+    return new Journal(handle, path, past, options);
   } catch (error) {
     await handle?.close();
     throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
   }
 }
 
-function createJournal(handle: FileHandle, path: string, past: Past, options: JournalOptions): Journal {
+export class Journal {
+  /** Whether an earlier run has begun: what its connections had set is gone. */
+  readonly isResumed: boolean;
+  /** The first queries that `earlier()` has called unknown. */
+  readonly leftUnknown: { readonly seq: number; readonly unit: unknown }[] = [];
+  readonly #file: AppendFile;
+  readonly #path: string;
+  readonly #past: Past;
+  readonly #options: JournalOptions;
   /** Queries with an earlier line that are to run again: first to be released, then released and not ended. */
-  const toReopen: { seq: number; line: string }[] = [];
-  const reopened = new Set<number>();
-  let released = past.released;
-  let last = 0; // seq of the input
-  let text = "";
-  let timer: NodeJS.Timeout | undefined;
-  let written = Promise.resolve();
-  let next: Promise<void> | undefined;
-  let failure: Error | undefined;
-  let told = false;
-  const leftUnknown: { seq: number; unit: unknown }[] = [];
+  readonly #toReopen: { readonly seq: number; readonly line: string }[] = [];
+  readonly #reopened = new Set<number>();
+  #released: number;
+  /** The last seq of the input so far. */
+  #last = 0;
 
-  return {
-    isResumed: past.released > 0,
-    leftUnknown,
-    earlier(seq, unit) {
-      const outcome = earlier(seq, unit);
-      if (outcome === "unknown" && leftUnknown.length < unknownKept) leftUnknown.push({ seq, unit });
-      return outcome;
-    },
+  constructor(handle: FileHandle, path: string, past: Past, options: JournalOptions) {
+    this.#file = new AppendFile(handle, path);
+    this.#path = path;
+    this.#past = past;
+    this.#options = options;
+    this.#released = past.released;
+    this.isResumed = past.released > 0;
+  }
 
-    async releaseTo(seq) {
-      let line = "";
-      const later = toReopen.findIndex((query) => query.seq > seq);
-      for (const query of toReopen.splice(0, later < 0 ? toReopen.length : later)) {
-        reopened.add(query.seq);
-        line += query.line;
-      }
-      if (seq > released) {
-        released = seq;
-        line += lineOf({ seq, outcome: "released" }, "", options.shard);
-      }
-      write(line);
-      await (line ? sync() : written);
-      throwFailure();
-    },
-
-    ended(ended, unit) {
-      const { seq, outcome } = ended;
-      const isReopened = reopened.delete(seq);
-      // What this run did not release has nothing to take back.
-      if (outcome === "skipped" && !isReopened && (seq <= past.released || seq > released)) return;
-      note(ended, unit);
-    },
-
-    checkEnd() {
-      const known = Math.max(past.known.last, past.released);
-      if (last >= known) return;
-      throw new UsageError(`The input has changed: it ends with query ${last}, and job log ${path} has query ${known}`);
-    },
-
-    async flush() {
-      await sync();
-      told = true;
-      return failure;
-    },
-
-    async close() {
-      clearTimeout(timer);
-      await sync();
-      await handle.close();
-      if (!told) throwFailure();
-    },
-  };
-
-  function earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined {
-    last = seq;
-    const { known } = past;
+  /**
+   * What became of a query in an earlier run when it is not to be run again, else undefined; to be asked for every query, once,
+   * in the order of the input, before its release.
+   *
+   * @throws UsageError naming the first seq whose query is not the one in the log.
+   */
+  earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined {
+    this.#last = seq;
+    const { known, released } = this.#past;
+    const { retryUnknown, retryFailed } = this.#options;
     const hash = known.has(seq) ? hashOf(unit) : "";
     if (known.has(seq) && !known.matches(seq, hash)) {
-      throw new UsageError(`Cannot resume ${path}: query ${seq} is not the one in the log`);
+      throw new UsageError(`Cannot resume ${this.#path}: query ${seq} is not the one in the log`);
     }
-    if (known.has(seq) ? known.isReopened(seq) : seq <= past.released) {
-      if (options.retryUnknown) return undefined;
-      const failure = { code: "RUN_DIED", message: "Its run ended before it could say", sql: "" };
-      note({ seq, outcome: "unknown", tries: 0, start: Date.now(), durationMs: 0, rows: 0, failure }, unit);
-      return "unknown";
+    const hasDied = known.has(seq) ? known.isReopened(seq) : seq <= released;
+    const outcome = hasDied ? "unknown" : known.outcome(seq);
+    if (outcome === "unknown") {
+      if (retryUnknown) return undefined;
+      if (hasDied) this.#note({ ...runDied, seq, start: Date.now() }, unit);
+      if (this.leftUnknown.length < unknownKept) this.leftUnknown.push({ seq, unit });
+      return outcome;
     }
-    const outcome = known.outcome(seq);
-    if (outcome === "unknown") return options.retryUnknown ? undefined : "unknown";
-    if (outcome === "done" || (outcome === "failed" && !options.retryFailed)) return outcome;
-    if (outcome) toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
+    if (outcome === "done" || (outcome === "failed" && !retryFailed)) return outcome;
+    if (outcome) this.#toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
     return undefined;
   }
 
-  function note(ended: Ended, unit: unknown): void {
-    write(lineOf(ended, hashOf(unit), describeUnit(unit)));
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      sync();
-    }, flushMs);
-  }
-
-  function write(lines: string): void {
-    if (!failure) text += lines;
-  }
-
-  /** Resolves when all that was written before is on disk; those who come while the disk is busy share the next turn. */
-  function sync(): Promise<void> {
-    next ??= written.then(() => {
-      next = undefined;
-      return flush();
-    });
-    written = next;
-    return written;
-  }
-
-  async function flush(): Promise<void> {
-    if (text === "" || failure) return;
-    const lines = text;
-    text = "";
-    try {
-      await handle.appendFile(lines);
-      await handle.datasync();
-    } catch (error) {
-      // Nothing may follow: half a line may be there, which is read as cut off as long as it is the last.
-      failure = new Error(`Cannot write ${path}: ${why(error)}`, { cause: error });
-      text = "";
+  /**
+   * Notes that queries with a seq up to `seq` may be claimed from now on; resolves when this is on disk.
+   *
+   * @throws Error when the log cannot be written, now and ever after.
+   */
+  async releaseTo(seq: number): Promise<void> {
+    let lines = "";
+    const later = this.#toReopen.findIndex((query) => query.seq > seq);
+    for (const query of this.#toReopen.splice(0, later < 0 ? this.#toReopen.length : later)) {
+      this.#reopened.add(query.seq);
+      lines += query.line;
     }
+    if (seq > this.#released) {
+      this.#released = seq;
+      lines += lineOf({ seq, outcome: "released" }, "", this.#options.shard);
+    }
+    await this.#file.write(lines);
   }
 
-  function throwFailure(): void {
-    if (!failure) return;
-    told = true;
-    throw failure;
+  /** Notes how a query ended, `skipped` ones too; on disk within 200 ms. Not for what `earlier()` has answered. */
+  ended(ended: Ended, unit: unknown): void {
+    const { seq, outcome } = ended;
+    const isReopened = this.#reopened.delete(seq);
+    // What this run did not release has nothing to take back.
+    if (outcome === "skipped" && !isReopened && (seq <= this.#past.released || seq > this.#released)) return;
+    this.#note(ended, unit);
+  }
+
+  /**
+   * To be asked when the input has been read to its end.
+   *
+   * @throws UsageError when the log has queries beyond it.
+   */
+  checkEnd(): void {
+    const known = Math.max(this.#past.known.last, this.#past.released);
+    if (this.#last >= known) return;
+    const log = `job log ${this.#path} has query ${known}`;
+    throw new UsageError(`The input has changed: it ends with query ${this.#last}, and ${log}`);
+  }
+
+  /** Writes what is left; resolves to the reason why the log does not have all that has ended, if there is one. */
+  flush(): Promise<Error | undefined> {
+    return this.#file.flush();
+  }
+
+  /** Writes what is left and lets go of the log. @throws Error when it cannot be written and nobody was told yet. */
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+
+  #note(ended: Ended, unit: unknown): void {
+    this.#file.writeSoon(lineOf(ended, hashOf(unit), describeUnit(unit)));
   }
 }
+
+const runDied = {
+  outcome: "unknown",
+  tries: 0,
+  durationMs: 0,
+  rows: 0,
+  failure: { code: "RUN_DIED", message: "Its run ended before it could say", sql: "" },
+} as const;
 
 /** So that a new file is still there after a power cut; not every file system can, or needs it. */
 async function syncDirectory(path: string): Promise<void> {

@@ -12,8 +12,8 @@ import type { Flags } from "./flags.ts";
 import { loadGate, nearGate, rateGate } from "./gates.ts";
 import { type Hook, optionsOf } from "./hook.ts";
 import type { Io } from "./io.ts";
-import { escapeField } from "./joblog.ts";
 import { openJournal } from "./journal.ts";
+import { escapeField } from "./journal-lines.ts";
 import type { Output } from "./output.ts";
 import { probeServer, reachServer } from "./probe.ts";
 import { startSandbox } from "./sandbox.ts";
@@ -149,14 +149,14 @@ async function addHooks(
   const journal = await openJournal(joblog, options);
   hooks.push({
     options: {
-      earlier: journal.earlier,
-      onEnded: journal.ended,
+      earlier: (seq, unit) => journal.earlier(seq, unit),
+      onEnded: (ended, unit) => journal.ended(ended, unit),
       resumed: journal.isResumed,
-      gates: [{ ...nearGate(workers), admitted: journal.releaseTo }],
+      gates: [{ ...nearGate(workers), admitted: (seq) => journal.releaseTo(seq) }],
     },
     check: ({ reason }) => reason === undefined && journal.checkEnd(),
-    flush: journal.flush,
-    close: journal.close,
+    flush: () => journal.flush(),
+    close: () => journal.close(),
     leftUnknown: journal.leftUnknown,
   });
 }
