@@ -7,6 +7,7 @@
  */
 import mysql, { type Connection } from "mysql2";
 import { QueryPacket } from "./query-packet.ts";
+import { noteCharacterSet, noteTransaction } from "./server-state.ts";
 
 /** A column as mysql2 describes it. */
 export interface Column {
@@ -62,28 +63,8 @@ export function sendPrepared(
   });
 }
 
-/** What a server says of a session with each answer: SERVER_STATUS_IN_TRANS, SERVER_MORE_RESULTS_EXISTS. */
+/** The protocol's SERVER_STATUS_IN_TRANS and SERVER_MORE_RESULTS_EXISTS: they come with each answer. */
 const flags = { inTransaction: 1, moreResults: 8 };
-
-const openTransactions = new WeakSet<Connection>();
-
-/** Whether a transaction was open at the server's last answer without an error. */
-export function isInTransaction(connection: Connection): boolean {
-  return openTransactions.has(connection);
-}
-
-const otherCharacterSets = new WeakSet<Connection>();
-
-/** Whether the server sends the text of rows in another character set than utf8mb4. */
-export function needsUtf8(connection: Connection): boolean {
-  return otherCharacterSets.has(connection);
-}
-
-/** Notes the character set in which the server sends rows from now on. */
-export function noteCharacterSet(connection: Connection, name: string): void {
-  if (name === "utf8mb4") otherCharacterSets.delete(connection);
-  else otherCharacterSets.add(connection);
-}
 
 /** What the server has answered to one query so far. */
 class Answer {
@@ -131,8 +112,7 @@ class Answer {
 
   /** Ends one result; returns whether another one follows. */
   end(changedRows: number, status: number): boolean {
-    if (status & flags.inTransaction) openTransactions.add(this.connection);
-    else openTransactions.delete(this.connection);
+    noteTransaction(this.connection, (status & flags.inTransaction) !== 0);
     this.#rows += changedRows;
     if (!this.failure) this.listener.onDone?.(this.#index, this.#rows - this.#rowsBefore);
     this.#index++;

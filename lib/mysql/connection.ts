@@ -1,8 +1,8 @@
 /** Opening and closing a MySQL connection. */
 import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
-import { noteCharacterSet } from "./command.ts";
 import { execute, textRows } from "./execute.ts";
+import { noteCharacterSet } from "./server-state.ts";
 
 /** Where a server listens. */
 export interface Host {

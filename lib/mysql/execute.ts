@@ -1,7 +1,8 @@
 /** Running one query on a connection. */
 import mysql, { type Connection } from "mysql2";
 import type { Query } from "../shared/query.ts";
-import { needsUtf8, type ResultListener, sendPrepared, sendText } from "./command.ts";
+import { type ResultListener, sendPrepared, sendText } from "./command.ts";
+import { needsUtf8 } from "./server-state.ts";
 
 /**
  * Runs one query: SQL text as text, `{ sql, values }` as a prepared statement.

@@ -1,8 +1,8 @@
 /** A unit of work that a script's own `workerDo()` does, and what it must not leave behind. */
 import type { Connection } from "mysql2";
-import { isInTransaction } from "../mysql/command.ts";
 import { bytesSent, isBusy } from "../mysql/connection.ts";
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
+import { isInTransaction } from "../mysql/server-state.ts";
 import { toError } from "../shared/messages.ts";
 import type { Executor } from "./executor.ts";
 import type { Session } from "./session.ts";

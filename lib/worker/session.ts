@@ -1,8 +1,8 @@
 /** A worker's connection: to which host, what is set on it, again when it is lost, and home again when its host is back. */
 import type { Connection, ConnectionOptions } from "mysql2";
-import { isInTransaction } from "../mysql/command.ts";
 import { adopt, ask, close, connectionIn, type Host, isClosed, nameOf } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isReadOnly, isTransient, isUnready } from "../mysql/errors.ts";
+import { isInTransaction } from "../mysql/server-state.ts";
 import { isLasting, sessionStatement } from "../mysql/statement.ts";
 import { type PlainError, toPlain } from "../shared/messages.ts";
 import type { Job } from "./job.ts";
