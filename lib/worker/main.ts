@@ -16,6 +16,11 @@ export async function main(port: MessagePort, settings: Settings): Promise<void>
   const thread = new Thread(port, settings);
   const own: { workerInit?: WorkerInit; workerDo?: WorkerDo } =
     settings.script === undefined ? {} : await import(settings.script);
+  if (own.workerDo) {
+    process.on("unhandledRejection", (reason) => {
+      if (thread.unitsAwaited === 0) throw reason; // as without this listener: the thread dies
+    });
+  }
   // A ledger takes queries that the default `workerDo()` runs, on a connection that takes several statements at once.
   const refusal = own.workerDo
     ? "a workerDo() of the script's own: it runs SQL queries"

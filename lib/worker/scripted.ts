@@ -1,4 +1,5 @@
 /** A unit of work that a script's own `workerDo()` does, and what it must not leave behind. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Connection } from "mysql2";
 import { bytesSent, isBusy } from "../mysql/connection.ts";
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
@@ -12,7 +13,8 @@ import type { Thread } from "./thread.ts";
 export type WorkerDo = (unit: unknown, connection: unknown, options: { readonly signal: AbortSignal }) => unknown;
 
 /** Has a script do each unit of work. It may have sent something before the error of its last statement. */
-export function scripted({ settings: { idempotent } }: Pick<Thread, "settings">, workerDo: WorkerDo): Executor {
+export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
+  const { idempotent } = thread.settings;
   return {
     most: 1,
     joins: () => false,
@@ -26,7 +28,7 @@ export function scripted({ settings: { idempotent } }: Pick<Thread, "settings">,
       } catch (thrown) {
         throw toError(thrown, "workerDo() rejected with ");
       }
-      if (mysql) await checkEnded(mysql, session, bytesBefore!);
+      if (mysql) await checkEnded(mysql, session, bytesBefore!, thread);
       done(typeof rows === "number" && Number.isFinite(rows) ? rows : 0);
     },
     async judge(_, error, session) {
@@ -46,8 +48,13 @@ const never = new AbortController().signal;
  *
  * @throws Error that says what to do.
  */
-async function checkEnded(mysql: Connection, session: Session, bytesBefore: number): Promise<void> {
-  if (isBusy(mysql)) throw leftBehind("workerDo() returned before its query ended: await it");
+async function checkEnded(mysql: Connection, session: Session, bytesBefore: number, thread: Thread): Promise<void> {
+  if (isBusy(mysql)) {
+    thread.unitsAwaited++;
+    await session.ask("DO 0").finally(nextTurn); // what was sent ends before this
+    thread.unitsAwaited--;
+    throw leftBehind("workerDo() returned before its query ended: await it");
+  }
   if (bytesSent(mysql) === bytesBefore) return;
   await session.ask("DO 0");
   if (isInTransaction(mysql)) throw leftBehind("workerDo() left a transaction open: COMMIT it");

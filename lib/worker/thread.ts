@@ -19,6 +19,8 @@ export class Thread {
   readonly running: (Connection | undefined)[] = [];
   /** What is run on every connection before its first query. */
   readonly prologue: PrologueStatement[];
+  /** Units of a script that have returned before their queries ended: a promise that rejects meanwhile is theirs. */
+  unitsAwaited = 0;
   readonly #port: MessagePort;
   readonly #segments: Segment[] = [];
   readonly #idle: (() => void)[] = [];
