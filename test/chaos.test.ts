@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
-import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { doWork, type Ended, type RunError, type Summary, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { status, useDatabase } from "./database.ts";
+import { startProxy } from "./proxy.ts";
 import { generator, seed } from "./random.ts";
 import { poll } from "./run.ts";
 
@@ -183,7 +183,7 @@ test("doWork() interrupts on the server what is in flight when its kill signal i
 });
 
 test("doWork() ends by its kill signal also when the network has stalled", async (t) => {
-  const proxy = await startProxy(t);
+  const proxy = await startProxy(t, db.socketPath);
   const controller = new AbortController();
   const summary = await updateAll({
     through: proxy.path,
@@ -219,7 +219,7 @@ test("doWork() with a time limit leaves nothing running, and goes on with the sa
 });
 
 test("doWork() with a time limit gives up a connection on which no answer comes", async (t) => {
-  const proxy = await startProxy(t);
+  const proxy = await startProxy(t, db.socketPath);
   const summary = await updateAll({
     through: proxy.path,
     timeoutSeconds: 1,
@@ -235,10 +235,10 @@ test("doWork() with a time limit gives up a connection on which no answer comes"
 });
 
 test("doWork() tells the truth when the network cuts connections in the middle of a packet", async (t) => {
-  const proxy = await startProxy(t);
+  const proxy = await startProxy(t, db.socketPath);
   let cuts = 0;
   const cut = () => {
-    proxy.cut();
+    proxy.cut(random);
     cuts++;
   };
   const onCount = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [500 * (n + 1), cut]));
@@ -376,59 +376,6 @@ function captureThreads(t: { mock: typeof import("node:test").mock }): Set<Worke
     return postMessage.apply(this, values);
   });
   return alive;
-}
-
-/** A proxy in front of the server, on a socket of its own, that can behave as networks do. */
-async function startProxy(t: { after: (then: () => void) => void }) {
-  const path = join(db.socketPath, "..", `proxy-${Math.random()}`);
-  const pairs = new Set<[net.Socket, net.Socket]>();
-  let stalled = false;
-  const server = net.createServer((client) => {
-    const upstream = net.connect(db.socketPath);
-    const pair: [net.Socket, net.Socket] = [client, upstream];
-    pairs.add(pair);
-    for (const [from, to] of [pair, pair.toReversed()] as [net.Socket, net.Socket][]) {
-      if (!stalled) from.pipe(to);
-      from.on("error", () => to.destroy());
-      from.on("close", () => {
-        to.destroy();
-        pairs.delete(pair);
-      });
-    }
-  });
-  await once(server.listen(path), "listening");
-  t.after(() => {
-    server.close();
-    for (const sockets of pairs) for (const socket of sockets) socket.destroy();
-  });
-  return {
-    path,
-    stall() {
-      stalled = true;
-      for (const [client, upstream] of pairs) for (const socket of [client, upstream]) socket.unpipe().pause();
-    },
-    resume() {
-      stalled = false;
-      for (const [client, upstream] of pairs) {
-        client.pipe(upstream);
-        upstream.pipe(client);
-      }
-    },
-    /** Lets half of the next chunk of some connection through, in either direction, and closes it. */
-    cut() {
-      const [client, upstream] = [...pairs][Math.floor(random() * pairs.size)] ?? [];
-      if (!client || !upstream) return;
-      const [from, to] = random() < 0.5 ? [client, upstream] : [upstream, client];
-      from.unpipe();
-      from.once("data", (chunk: Buffer) => {
-        to.write(chunk.subarray(0, Math.floor(random() * chunk.length)), () => {
-          client.destroy();
-          upstream.destroy();
-        });
-      });
-      from.resume();
-    },
-  };
 }
 
 async function connectTo(path: string): Promise<net.Socket> {

@@ -1,8 +1,6 @@
 /** Each query exactly once, by its row in the ledger; and what becomes of it when something goes wrong at the worst moment. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
@@ -10,6 +8,7 @@ import { Worker } from "node:worker_threads";
 import mysql from "mysql2/promise";
 import { doWork, type Query, RunError, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import { startProxy } from "./proxy.ts";
 import { poll, run } from "./run.ts";
 import { startServer } from "./server.ts";
 
@@ -88,12 +87,15 @@ for (const [way, query] of Object.entries(ways)) {
 
   for (const cut of ["before", "after"] as const)
     test(`doWork() with a ledger runs a query once when the connection is lost ${cut} its COMMIT: ${way}`, async (t) => {
-      const proxy = await startProxy(t, cut, /\bCOMMIT$/);
+      const proxy = await startProxy(t, db.socketPath);
       for (const options of [{}, { retries: 0 }]) {
         await sql("UPDATE t SET v = 0; DROP TABLE IF EXISTS ledger");
         const name = `${way}, ${JSON.stringify(options)}`;
         myglobals.config = { db: { ...db, socketPath: proxy.path } };
-        const cuts = proxy.arm();
+        const cuts = proxy.arm(
+          /\bCOMMIT$/,
+          cut === "before" ? "lose" : () => poll(async () => (await recorded()).length > 0),
+        );
         const summary = await doWork([query], 1, { ledger, ...options });
         assert.equal(cuts(), 1);
         if (cut === "before" && way === "CALL") {
@@ -190,14 +192,14 @@ test("doWork() with a ledger counts a procedure that commits by itself, also whe
 });
 
 test("doWork() with a ledger says unknown of DDL whose connection was lost before its row", async (t) => {
-  const proxy = await startProxy(t, "before", /RELEASE/);
+  const proxy = await startProxy(t, db.socketPath);
   myglobals.config = { db: { ...db, socketPath: proxy.path } };
-  proxy.arm();
+  proxy.arm(/RELEASE/, "lose");
   const queries = ["CREATE TABLE IF NOT EXISTS lost (id INT)", "INSERT INTO lost VALUES (1)"];
   const summary = await doWork(queries, 1, { ledger });
   assert.deepEqual([summary.unknown, summary.done], [1, 1]);
   assert.deepEqual(await recorded(), [2]);
-  proxy.arm();
+  proxy.arm(/RELEASE/, "lose");
   const idempotent = await doWork(queries, 1, { ledger, idempotent: true });
   assert.deepEqual([idempotent.unknown, idempotent.done, idempotent.retries], [0, 2, 1]);
   assert.deepEqual(await recorded(), [1, 2]);
@@ -450,50 +452,4 @@ function captureThreads(t: { mock: typeof import("node:test").mock }): Set<Worke
     return postMessage.apply(this, values);
   });
   return threads;
-}
-
-/** A proxy that, once armed, closes the first connection that sends what matches: before the server gets it, or after it has committed. */
-async function startProxy(t: { after: (then: () => void) => void }, when: "before" | "after", pattern: RegExp) {
-  const path = join(directory, `proxy-${Math.random()}`);
-  const sockets = new Set<net.Socket>();
-  let armed = false;
-  let cuts = 0;
-  const proxy = net.createServer((client) => {
-    const upstream = net.connect(db.socketPath);
-    for (const [from, to] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(from);
-      from.on("error", () => {});
-      from.on("close", () => to.destroy());
-    }
-    upstream.pipe(client);
-    client.on("data", async (chunk: Buffer) => {
-      const isIt = armed && pattern.test(chunk.toString("latin1"));
-      if (isIt && when === "before") client.destroy();
-      else upstream.write(chunk);
-      if (!isIt) return;
-      armed = false;
-      cuts++;
-      if (when === "before") return;
-      upstream.unpipe(client);
-      upstream.resume();
-      await poll(async () => (await recorded()).length > 0);
-      client.destroy();
-    });
-  });
-  await once(proxy.listen(path), "listening");
-  t.after(() => {
-    proxy.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  return {
-    path,
-    arm() {
-      armed = true;
-      cuts = 0;
-      return () => cuts;
-    },
-  };
 }

@@ -1,0 +1,104 @@
+/** A proxy in front of a server, on a socket of its own, that behaves as networks do. */
+import { once } from "node:events";
+import { rmSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/**
+ * What becomes of the connection that sends what was waited for:
+ *
+ * - `lose`: it is closed before the server gets it.
+ * - `swallow`: from then on nothing arrives, on either side, and nobody is told.
+ * - a function: the server gets it, no answer comes back, and when the function has resolved, the connection is closed.
+ */
+export type Fate = "lose" | "swallow" | (() => Promise<void>);
+
+export interface Proxy {
+  readonly path: string;
+  /** Lets nothing through any more, on all connections. */
+  stall(): void;
+  resume(): void;
+  /** Lets half of the next chunk of some connection through, in either direction, and closes it. */
+  cut(random: () => number): void;
+  /** Waits for what a client sends, once; returns how often it has come since. */
+  arm(pattern: Pick<RegExp, "test">, fate: Fate): () => number;
+}
+
+type Pair = readonly [client: net.Socket, upstream: net.Socket];
+
+export async function startProxy(t: { after(then: () => void): void }, socketPath: string): Promise<Proxy> {
+  const path = join(tmpdir(), `myscript-proxy-${process.pid}-${Math.random()}`);
+  const pairs = new Set<Pair>();
+  let isStalled = false;
+  let armed: { readonly pattern: Pick<RegExp, "test">; readonly fate: Fate } | undefined;
+  let hits = 0;
+  const server = net.createServer((client) => {
+    const pair: Pair = [client, net.connect(socketPath)];
+    pairs.add(pair);
+    for (const [from, to] of [pair, pair.toReversed()] as Pair[]) {
+      from.on("error", () => to.destroy());
+      from.on("close", () => {
+        to.destroy();
+        pairs.delete(pair);
+      });
+    }
+    if (!isStalled) link(pair);
+  });
+  await once(server.listen(path), "listening");
+  t.after(() => {
+    server.close();
+    for (const pair of pairs) for (const socket of pair) socket.destroy();
+    rmSync(path, { force: true });
+  });
+  return {
+    path,
+    stall() {
+      isStalled = true;
+      for (const pair of pairs) unlink(pair);
+    },
+    resume() {
+      isStalled = false;
+      for (const pair of pairs) link(pair);
+    },
+    cut(random) {
+      const pair = [...pairs][Math.floor(random() * pairs.size)];
+      if (!pair) return;
+      const [from, to] = random() < 0.5 ? pair : (pair.toReversed() as unknown as Pair);
+      from.unpipe().removeAllListeners("data"); // the other direction goes on
+      from.once("data", (chunk: Buffer) => {
+        to.write(chunk.subarray(0, Math.floor(random() * chunk.length)), () => from.destroy());
+      });
+      from.resume();
+    },
+    arm(pattern, fate) {
+      armed = { pattern, fate };
+      hits = 0;
+      return () => hits;
+    },
+  };
+
+  function link([client, upstream]: Pair): void {
+    upstream.pipe(client);
+    client.on("data", (chunk: Buffer) => pass([client, upstream], chunk)).resume();
+  }
+
+  function unlink([client, upstream]: Pair): void {
+    upstream.unpipe(client).pause();
+    client.removeAllListeners("data").pause();
+  }
+
+  function pass(pair: Pair, chunk: Buffer): void {
+    const [client, upstream] = pair;
+    const fate = armed?.pattern.test(chunk.toString("latin1")) ? armed.fate : undefined;
+    if (fate === undefined) return void upstream.write(chunk);
+    armed = undefined;
+    hits++;
+    if (fate === "lose") return void client.destroy();
+    unlink(pair);
+    if (fate === "swallow") return;
+    upstream.write(chunk);
+    upstream.resume();
+    void fate().then(() => client.destroy());
+  }
+}
