@@ -207,9 +207,25 @@ test("doWork() in batches lets another worker have what one gives back, also whe
   assert.deepEqual([done, skipped], [100, 0]);
 });
 
-test("doWork() blames no other query for one that is larger than the server takes", async () => {
-  const { done, failures } = await doWork([`DO '${"x".repeat(2_000_000)}'`, "DO 1", "DO 2", "DO 3"], 1);
-  assert.deepEqual([done, failures.map(({ seq, outcome }) => [seq, outcome])], [3, [[1, "failed"]]]);
+test("doWork() sends no query that is larger than the server takes, and says both sizes", async () => {
+  const [server] = await sql<{ most: number }>("SELECT @@max_allowed_packet AS most");
+  const { most } = server!;
+  const text = (bytes: number) => `DO '${"x".repeat(bytes - 5)}'`;
+  const values = { sql: "DO ?", values: ["x".repeat(most)] };
+  const queries = [text(most - 3), text(most), "DO 1", values, "DO 2"];
+  for (const options of [{}, { batch: 8 }, { ledger: "sizes" }, { idempotent: true }]) {
+    const { done, retries, failures } = await doWork(queries, 1, options);
+    const size = (most + 1).toLocaleString("en");
+    const message = `The server does not take the query: it has ${size} bytes, and max_allowed_packet is ${most.toLocaleString("en")}`;
+    assert.deepEqual([done, retries], [3, 0]);
+    assert.deepEqual(
+      failures.map((failure) => [failure.seq, failure.outcome, failure.message]),
+      [
+        [2, "failed", message],
+        [4, "failed", message],
+      ],
+    );
+  }
 });
 
 test("doWork() in batches leaves a plain failure a failure, and sends nothing again that must not be", async () => {

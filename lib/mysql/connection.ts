@@ -2,7 +2,7 @@
 import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
 import { execute, textRows } from "./execute.ts";
-import { noteCharacterSet } from "./server-state.ts";
+import { noteCharacterSet, notePacketLimit } from "./server-state.ts";
 
 /** Where a server listens. */
 export interface Host {
@@ -35,6 +35,8 @@ export async function connect(options: ConnectionOptions, signal?: AbortSignal):
     // NAMES without a collation: the server's default one, which the client has too, and not mysql2's.
     await execute(connection, "SET AUTOCOMMIT=1, NAMES utf8mb4");
     await execute(connection, "DO 0"); // a Galera node that is not part of its cluster takes SET and SELECT 1, but not this
+    const [row] = await textRows(connection, "SELECT @@max_allowed_packet");
+    notePacketLimit(connection, Number(row?.[0]));
     return connection;
   } catch (error) {
     connection.destroy();

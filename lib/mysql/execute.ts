@@ -2,7 +2,7 @@
 import mysql, { type Connection } from "mysql2";
 import type { Query } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
-import { needsUtf8 } from "./server-state.ts";
+import { needsUtf8, packetLimitOf } from "./server-state.ts";
 
 /**
  * Runs one query: SQL text as text, `{ sql, values }` as a prepared statement.
@@ -16,17 +16,38 @@ export async function execute(connection: Connection, query: Query, listener: Re
   const { sql, values } = typeof query === "string" ? { sql: query, values: undefined } : query;
   if (values === undefined) return executeText(connection, [toBytes(sql)], listener);
   const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
-  if (!listener.onResult) return sendPrepared(connection, text, values, listener.onDone);
+  if (!listener.onResult) {
+    checkSize(connection, values);
+    return sendPrepared(connection, text, values, listener.onDone);
+  }
   return executeText(connection, [Buffer.from(connection.format(text, values.map(literal)))], listener);
 }
 
 /** Runs one text, which is given in pieces. */
 export async function executeText(connection: Connection, pieces: readonly Uint8Array[], listener: ResultListener) {
+  checkSize(connection, pieces);
   if (listener.onResult && needsUtf8(connection)) await sendText(connection, [utf8Results], {});
   return sendText(connection, pieces, listener);
 }
 
 const utf8Results = Buffer.from("SET character_set_results = utf8mb4");
+
+/**
+ * Refuses what the server would not read, but close the connection over.
+ *
+ * @throws Error with both sizes.
+ */
+function checkSize(connection: Connection, parts: readonly unknown[]): void {
+  const most = packetLimitOf(connection);
+  let bytes = 1; // the command's own
+  for (const part of parts) {
+    if (typeof part === "string") bytes += Buffer.byteLength(part);
+    else if (part instanceof Uint8Array) bytes += part.length;
+  }
+  if (bytes < most) return;
+  const sizes = `it has ${bytes.toLocaleString("en")} bytes, and max_allowed_packet is ${most.toLocaleString("en")}`;
+  throw Object.assign(new Error(`The server does not take the query: ${sizes}`), { code: "PACKET_TOO_LARGE" });
+}
 
 /** The bytes that are sent of a text. */
 export function toBytes(text: string | Uint8Array): Uint8Array {

@@ -25,3 +25,15 @@ export function noteCharacterSet(connection: Connection, name: string): void {
   if (name === "utf8mb4") otherCharacterSets.delete(connection);
   else otherCharacterSets.add(connection);
 }
+
+const packetLimits = new WeakMap<Connection, number>();
+
+/** How many bytes a query must not have, as far as it is known. */
+export function packetLimitOf(connection: Connection): number {
+  return packetLimits.get(connection) ?? Number.POSITIVE_INFINITY;
+}
+
+/** Notes the server's `max_allowed_packet`. */
+export function notePacketLimit(connection: Connection, bytes: number): void {
+  packetLimits.set(connection, bytes);
+}
