@@ -113,7 +113,13 @@ function optionsIn(directory: string): string[] {
 
 const mariadbOptions = ["--skip-grant-tables"];
 /** Without a second port, a log for replicas, and a folder that files must be in: as MariaDB's are by default. */
-const mysqlOptions = ["--loose-mysqlx=OFF", "--skip-log-bin", "--secure-file-priv=", "--performance-schema=OFF", "--innodb-doublewrite=OFF"];
+const mysqlOptions = [
+  "--loose-mysqlx=OFF",
+  "--skip-log-bin",
+  "--secure-file-priv=",
+  "--performance-schema=OFF",
+  "--innodb-doublewrite=OFF",
+];
 
 async function fill(db: Sandbox["db"], orders: number, kept: Kept): Promise<void> {
   const connection = await connectWhile(() => !kept.isGone, db.socketPath);
