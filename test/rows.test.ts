@@ -183,7 +183,17 @@ test("onRows gets the rows of SHOW, EXPLAIN, RETURNING, CALL and VALUES, of no o
 test("onRows gets the rows of { sql, values }", async () => {
   const sql = "SELECT ? AS a, ? AS b, ? AS c, HEX(?) AS d";
   const [line] = await linesOf([{ sql, values: [1.5, "it's \\ ?", null, Buffer.from([0, 39, 255])] }]);
-  assert.equal(line, `{"seq":1,"row":{"a":"1.5","b":"it's \\\\ ?","c":null,"d":"0027FF"}}`);
+  assert.equal(line, `{"seq":1,"row":{"a":1.5,"b":"it's \\\\ ?","c":null,"d":"0027FF"}}`);
+  // They mean what they mean in a prepared statement.
+  const limited = { sql: "SELECT v FROM (SELECT '1' AS v UNION ALL SELECT 2 UNION ALL SELECT ?) AS t", values: ["3"] };
+  const strings = { sql: `${limited.sql} ORDER BY v LIMIT ?, ?`, values: ["3", "1", "2"] };
+  const offset = { sql: `${limited.sql} WHERE v <> ? ORDER BY v LIMIT ? OFFSET ?`, values: ["3", "1", "1", "1"] };
+  const zero = { sql: "SELECT ? AS z, 1 / 3 = ? AS third", values: [-0, 1 / 3] };
+  assert.deepEqual(
+    await rowsOf([limited, strings, offset]),
+    [1, 2, 3, 2, 3, 3].map((v) => ({ v: `${v}` })),
+  );
+  assert.deepEqual((await linesOf([zero])).length, 1);
 });
 
 test("onRows gets whole lines, every row once, under any number of workers", async () => {

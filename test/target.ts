@@ -43,6 +43,8 @@ const features = {
   "the type JSON": !target.isMariaDB,
   "the role of a Galera node": target.isMariaDB,
   "ALTER INSTANCE RELOAD TLS": target.isMariaDB || version >= 8,
+  "the X Protocol": !target.isMariaDB && version >= 8,
+  offline_mode: !target.isMariaDB,
   CTEs: target.isMariaDB || version >= 8,
 };
 
