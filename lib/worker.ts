@@ -10,6 +10,7 @@ import type { ResultListener } from "./mysql/command.ts";
 import { connect, type Host } from "./mysql/connection.ts";
 import { backoffMs, type DatabaseError } from "./mysql/errors.ts";
 import { execute } from "./mysql/execute.ts";
+import { isInterrupted } from "./mysql/interrupt.ts";
 import { sessionStatement } from "./mysql/statement.ts";
 import type { Query } from "./shared/query.ts";
 import type { Executor } from "./worker/executor.ts";
@@ -90,6 +91,7 @@ async function attempt(sent: readonly Job[], session: Session, executor: Executo
   try {
     await executor.attempt(sent, session, (rows) => {
       const job = sent[answered++]!;
+      if (isInterrupted(session.mysql)) thread.post({ type: "late", seq: job.seq });
       if (executor.commits) thread.end(worker, job, "done", rows);
       else session.answered(job, rows);
       sent[answered]?.addTry();

@@ -8,6 +8,7 @@ import { after, test } from "node:test";
 import type { RowDataPacket } from "mysql2";
 import { runHere } from "./command.ts";
 import { startServer } from "./server.ts";
+import { target } from "./target.ts";
 
 const server = await startServer();
 const { socketPath } = server;
@@ -165,7 +166,7 @@ async function sql(text: string): Promise<Record<string, string>[]> {
 function runClient(args: readonly string[], input: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = execFile(
-      "mariadb",
+      target.client,
       ["--no-defaults", "--default-character-set=utf8mb4", "-S", socketPath, "-u", "root", ...args],
       (error) => (error ? reject(error) : resolve()),
     );

@@ -2,12 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { doWork, type Ended } from "../lib/mp.ts";
 import { useDatabase } from "./database.ts";
+import { numbers } from "./target.ts";
 
 const database = await useDatabase();
 const { sql } = database;
 
 test("doWork() in batches runs every query once", async () => {
-  await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_1000");
+  await sql(
+    `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(1000)}`,
+  );
   const queries = Array.from({ length: 1000 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
   const ended: Ended[] = [];
   const summary = await doWork(queries, 2, { batch: 16, onEnded: (query) => ended.push(query) });
@@ -44,7 +47,7 @@ test("doWork() in batches gives each query the outcome, the error and the rows t
     "DO 1",
   ];
   const run = async (batch: number) => {
-    await sql("CREATE OR REPLACE TABLE u (id INT PRIMARY KEY)");
+    await sql("DROP TABLE IF EXISTS u; CREATE TABLE u (id INT PRIMARY KEY)");
     const ended: unknown[] = [];
     let lines = "";
     const summary = await doWork(queries, 1, {
@@ -76,7 +79,7 @@ test("doWork() in batches interrupts one query by the time limit, and runs those
 });
 
 test("doWork() in batches leaves exactly the queries without an answer unknown when the connection is lost", async () => {
-  await sql("CREATE OR REPLACE TABLE w (id INT PRIMARY KEY)");
+  await sql("DROP TABLE IF EXISTS w; CREATE TABLE w (id INT PRIMARY KEY)");
   const queries = [
     "INSERT INTO w VALUES (1)",
     "INSERT INTO w VALUES (2)",
@@ -102,7 +105,9 @@ test("doWork() in batches leaves exactly the queries without an answer unknown w
 });
 
 test("doWork() in batches retries the one that meets a lock, not those before it", async () => {
-  await sql("CREATE OR REPLACE TABLE l (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_10");
+  await sql(
+    `DROP TABLE IF EXISTS l; CREATE TABLE l (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(10)}`,
+  );
   await sql("SET GLOBAL innodb_lock_wait_timeout = 1; BEGIN; UPDATE l SET v = 0 WHERE id = 5");
   let released: Promise<unknown> | undefined;
   const update = ({ inFlight }: { inFlight: () => { tries: number }[] }) => {
@@ -118,7 +123,7 @@ test("doWork() in batches retries the one that meets a lock, not those before it
 });
 
 test("doWork() in batches gives no row of a query twice", async () => {
-  await sql("CREATE OR REPLACE TABLE m (id INT PRIMARY KEY) SELECT seq AS id FROM seq_1_to_20000");
+  await sql(`DROP TABLE IF EXISTS m; CREATE TABLE m (id INT PRIMARY KEY) SELECT seq AS id FROM ${numbers(20_000)}`);
   await sql("SET GLOBAL innodb_lock_wait_timeout = 1; BEGIN; UPDATE m SET id = id WHERE id = 20000");
   for (const batch of [1, 2]) {
     let lines = "";

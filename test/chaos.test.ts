@@ -11,6 +11,7 @@ import { status, useDatabase } from "./database.ts";
 import { startProxy } from "./proxy.ts";
 import { generator, seed } from "./random.ts";
 import { poll } from "./run.ts";
+import { numbers } from "./target.ts";
 
 const rows = 20_000;
 const random = generator(seed);
@@ -93,13 +94,15 @@ test("doWork() that is idempotent does not run again what had given rows when it
   const onRows = () => {
     if (pieces++ === 0) for (const thread of alive) void thread.terminate();
   };
-  const big = "SELECT seq, REPEAT('x', 1000) FROM seq_1_to_100000";
+  const big = `SELECT seq, REPEAT('x', 1000) FROM ${numbers(100_000)}`;
   const { done, unknown } = await doWork([big], 1, { idempotent: true, onRows });
   assert.deepEqual([done, unknown], [0, 1]);
 });
 
 test("doWork() that is idempotent never says of a query that may have run that it failed or was skipped", async () => {
-  await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_2");
+  await sql(
+    `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2)}`,
+  );
   for (const drain of [false, true]) {
     const controller = new AbortController();
     let killed: Promise<unknown> | undefined;
@@ -119,7 +122,9 @@ test("doWork() that is idempotent never says of a query that may have run that i
 });
 
 test("doWork() retries deadlocks until every query is done", async () => {
-  await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_20");
+  await sql(
+    `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(20)}`,
+  );
   const queries = Array.from({ length: 2000 }, (_, n) => {
     const order = n % 2 ? "ASC" : "DESC";
     return `UPDATE t SET v = v + 1 WHERE id BETWEEN ${1 + (n % 3)} AND ${18 + (n % 3)} ORDER BY id ${order}`;
@@ -135,7 +140,9 @@ test("doWork() retries deadlocks until every query is done", async () => {
 });
 
 test("doWork() waits for a lock as often as it takes, and fails when it may not try again", async () => {
-  await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_20");
+  await sql(
+    `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(20)}`,
+  );
   await sql("SET GLOBAL innodb_lock_wait_timeout = 1; BEGIN; UPDATE t SET v = 0 WHERE id = 1");
   const queries = ["UPDATE t SET v = v + 1 WHERE id = 1", "UPDATE t SET v = v + 1 WHERE id = 2"];
   const refused = await doWork(queries, 2, { retries: 1 });
@@ -165,7 +172,9 @@ test("doWork() drains when its signal is aborted: what is in flight ends, the re
 });
 
 test("doWork() interrupts on the server what is in flight when its kill signal is aborted", async () => {
-  await sql("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_20");
+  await sql(
+    `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(20)}`,
+  );
   await sql("LOCK TABLES t WRITE"); // each query waits for it
   const states = "SELECT 1 FROM information_schema.processlist WHERE state = 'Waiting for table metadata lock'";
   const waiting = async () => (await sql(states)).length;
@@ -205,7 +214,7 @@ test("doWork() with a time limit leaves nothing running, and goes on with the sa
     "INSERT INTO used VALUES (CONNECTION_ID())",
     "INSERT INTO used VALUES (CONNECTION_ID())",
   ];
-  await sql("CREATE OR REPLACE TABLE used (id INT)");
+  await sql("DROP TABLE IF EXISTS used; CREATE TABLE used (id INT)");
   const summary = await doWork([queries[1]!, queries[0]!, queries[2]!], 1, { timeoutSeconds: 0.3 });
   assert.deepEqual([summary.done, summary.failed], [2, 1]);
   assert.match(summary.failures[0]?.message ?? "", /interrupted.*time limit of 0\.3 s/);
@@ -338,7 +347,9 @@ async function updateAll({
   beforeCheck,
   ...options
 }: Chaos): Promise<Summary> {
-  await sql(`CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_${rows}`);
+  await sql(
+    `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(rows)}`,
+  );
   const outcomes = new Map<number, Ended>();
   const happening: unknown[] = [];
   const queries = Array.from({ length: rows }, (_, n) => `UPDATE t SET ${update} WHERE id = ${n + 1}`);

@@ -335,7 +335,9 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
   });
 
   test("--ledger runs no query twice, and the same command goes on", async () => {
-    await server.root.query("CREATE OR REPLACE TABLE ledgered (id INT PRIMARY KEY, v INT) SELECT 1 AS id, 0 AS v");
+    await server.root.query(
+      "DROP TABLE IF EXISTS ledgered; CREATE TABLE ledgered (id INT PRIMARY KEY, v INT) SELECT 1 AS id, 0 AS v",
+    );
     const input = "UPDATE ledgered SET v = v + 1; CREATE TABLE IF NOT EXISTS of_the_ledger (id INT); ";
     const first = await cli([...at, "--ledger", "ledger", "-j1", "-"], `${input} SELECT no`);
     assert.match(first.stderr, /^2 of 3 queries done, 1 failed/m);

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import "./target.ts";
 
 export interface Database {
   readonly db: { socketPath: string; user: string; database: string };

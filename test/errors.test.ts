@@ -6,6 +6,7 @@ import { connect } from "../lib/mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient, verdictOf } from "../lib/mysql/errors.ts";
 import { execute } from "../lib/mysql/execute.ts";
 import { useDatabase } from "./database.ts";
+import { numbers } from "./target.ts";
 
 const { sql, db } = await useDatabase();
 
@@ -18,7 +19,7 @@ async function errorOf(connection: mysql.Connection, query: string): Promise<Dat
 }
 
 test("verdictOf() a lock wait timeout, a read-only server and a deadlock is to try again", async () => {
-  await sql("CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_2");
+  await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2)}`);
   await sql("SET GLOBAL innodb_lock_wait_timeout = 1; BEGIN; UPDATE t SET v = 1 WHERE id = 1");
   const connection = await connect(db);
   assert.equal(verdictOf(await errorOf(connection, "UPDATE t SET v = 2 WHERE id = 1")), "retry");

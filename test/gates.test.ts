@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { loadGate, nearGate, rateGate } from "../lib/command/gates.ts";
 import { doWork } from "../lib/mp.ts";
 import { useDatabase } from "./database.ts";
+import { numbers } from "./target.ts";
 
 const { sql, db } = await useDatabase();
 
@@ -29,7 +30,7 @@ test("rateGate() spreads the queries evenly over all workers", async () => {
 });
 
 test("loadGate() holds queries back while the server is above the limit, and nothing is lost", async () => {
-  await sql("CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_2000");
+  await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2000)}`);
   const { gate, stop } = await loadGate(db, [{ variable: "threads_connected", most: 20 }]);
   let crowd: net.Socket[] = [];
   let held: string | undefined;

@@ -90,7 +90,8 @@ test("doWork() does not wait for hosts whose refusal does not pass", async () =>
 
 test("doWork() interrupts each query on its own host", async () => {
   myglobals.config = { db };
-  for (const node of nodes) await node.sql("CREATE OR REPLACE TABLE locked (v INT); LOCK TABLES locked WRITE");
+  for (const node of nodes)
+    await node.sql("DROP TABLE IF EXISTS locked; CREATE TABLE locked (v INT); LOCK TABLES locked WRITE");
   const kill = new AbortController();
   const update = ({ inFlight }: Snapshot) => {
     if (inFlight().length === 6) waiting().then((all) => all && kill.abort());
@@ -216,7 +217,8 @@ async function useNode(): Promise<Node> {
 
 /** Inserts one seq after the other until `isEnough`, and checks each against the tables of all nodes. */
 async function insertUntil(isEnough: () => Promise<boolean>, workers: number, options: WorkOptions) {
-  for (const { sql } of nodes) await sql("CREATE OR REPLACE TABLE ran (seq INT PRIMARY KEY, connection INT)");
+  for (const { sql } of nodes)
+    await sql("DROP TABLE IF EXISTS ran; CREATE TABLE ran (seq INT PRIMARY KEY, connection INT)");
   const outcomes = new Map<number, Ended["outcome"]>();
   const lines: string[] = [];
   async function* queries() {

@@ -12,6 +12,7 @@ import mysql from "mysql2/promise";
 import { type FileQuery, readQueries } from "../lib/command/input.ts";
 import { type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
 import { sessionStatement } from "../lib/mysql/statement.ts";
+import { target } from "./target.ts";
 
 let sandbox: Sandbox;
 let server: mysql.Connection;
@@ -535,7 +536,7 @@ async function clientQueries(text: Buffer): Promise<string[]> {
 async function runClient(input: Buffer, ...options: string[]): Promise<string> {
   const { socketPath, user, database } = sandbox.db;
   const all = ["--no-defaults", `--socket=${socketPath}`, `--user=${user}`, "--default-character-set=utf8mb4", "-N"];
-  const client = spawn("mariadb", [...all, ...options, database], { stdio: ["pipe", "pipe", "ignore"] });
+  const client = spawn(target.client, [...all, ...options, database], { stdio: ["pipe", "pipe", "ignore"] });
   client.stdin.on("error", () => {}); // it stops reading at a NUL byte
   client.stdin.end(input);
   let output = "";

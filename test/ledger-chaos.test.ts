@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
 import { start } from "./run.ts";
+import { numbers } from "./target.ts";
 
 const rows = 20_000;
 const random = generator(seed);
@@ -27,7 +28,9 @@ const args = ["-S", db.socketPath, "-u", db.user, "-D", db.database, "--ledger",
 
 beforeEach(async () => {
   await sql("DROP TABLE IF EXISTS ledger");
-  await sql(`CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_${rows}`);
+  await sql(
+    `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(rows)}`,
+  );
 });
 
 test("--ledger: each row is updated once by a script that is killed again and again", async () => {

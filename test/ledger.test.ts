@@ -11,6 +11,7 @@ import { myglobals } from "../lib/myglobals.ts";
 import { startProxy } from "./proxy.ts";
 import { poll, run } from "./run.ts";
 import { startServer } from "./server.ts";
+import { numbers } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-ledger-"));
 const server = await startServer({ args: ["--innodb-lock-wait-timeout=1"] });
@@ -28,8 +29,8 @@ const ledger = "ledger";
 
 beforeEach(async () => {
   myglobals.config = { db };
-  await sql(`DROP TABLE IF EXISTS ledger; CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT)
-    SELECT seq AS id, 0 AS v FROM seq_1_to_20`);
+  await sql(`DROP TABLE IF EXISTS ledger; DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT)
+    SELECT seq AS id, 0 AS v FROM ${numbers(20)}`);
 });
 
 await sql(`CREATE PROCEDURE add_one(row INT) UPDATE t SET v = v + 1 WHERE id = row`);
@@ -154,7 +155,7 @@ for (const [way, query] of Object.entries(ways)) {
 }
 
 test("doWork() with a ledger knows a query's own duplicate key from the ledger's", async () => {
-  await sql("CREATE OR REPLACE TABLE u (id INT PRIMARY KEY); INSERT INTO u VALUES (1)");
+  await sql("DROP TABLE IF EXISTS u; CREATE TABLE u (id INT PRIMARY KEY); INSERT INTO u VALUES (1)");
   const queries: Query[] = [
     "INSERT INTO u VALUES (1)",
     "INSERT INTO u VALUES (1) -- alone",
@@ -271,7 +272,7 @@ test("doWork() with a ledger has not done a query whose rows were cut off, and g
     })();
     await killed;
   };
-  const summary = await doWork(["SELECT seq, REPEAT('x', 100) FROM seq_1_to_1000000"], 1, { ledger, onRows });
+  const summary = await doWork([`SELECT seq, REPEAT('x', 100) FROM ${numbers(1_000_000)}`], 1, { ledger, onRows });
   assert.deepEqual([summary.failed, await recorded()], [1, []]);
   const seqs = lines.match(/"row":\{"seq":\d+/g)!;
   assert.equal(new Set(seqs).size, seqs.length);
@@ -339,9 +340,9 @@ test("doWork() keeps the ledger in another database, under any name", async () =
 });
 
 test("doWork() refuses what cannot be a ledger before it runs anything", async () => {
-  await sql("CREATE OR REPLACE TABLE other (id INT); CREATE OR REPLACE VIEW v AS SELECT 1 AS seq");
+  await sql("DROP TABLE IF EXISTS other; CREATE TABLE other (id INT); CREATE OR REPLACE VIEW v AS SELECT 1 AS seq");
   const columns = "seq BIGINT UNSIGNED PRIMARY KEY, hash CHAR(16), done_at TIMESTAMP";
-  await sql(`CREATE OR REPLACE TABLE isam (${columns}) ENGINE = MyISAM`);
+  await sql(`DROP TABLE IF EXISTS isam; CREATE TABLE isam (${columns}) ENGINE = MyISAM`);
   const cases: [ledger: string, message: RegExp][] = [
     ["other", /^Cannot use the ledger "other": it has the columns "id int" instead of "seq bigint PRI, hash char, /],
     ["v", /it has the columns "seq int" instead of/],
@@ -384,7 +385,7 @@ test("doWork() needs no right to create a ledger that is there", async () => {
 
 test("doWork() with a ledger names the tables that have no transactions", async () => {
   await sql(
-    "CREATE OR REPLACE TABLE old (id INT) ENGINE = MyISAM; CREATE OR REPLACE TABLE fast (id INT) ENGINE = MEMORY",
+    "DROP TABLE IF EXISTS old; CREATE TABLE old (id INT) ENGINE = MyISAM; DROP TABLE IF EXISTS fast; CREATE TABLE fast (id INT) ENGINE = MEMORY",
   );
   const lines: string[] = [];
   await doWork(["DO 0"], 1, { ledger, progress: { ...silent, log: (line) => void lines.push(line) } });

@@ -8,6 +8,7 @@ import { after, before, test } from "node:test";
 import { help } from "../lib/command/help.ts";
 import { root, run } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
+import { numbers } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-readme-"));
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -89,7 +90,7 @@ test("the README's commands for several machines run each query in one of the sh
   for (const [command, environments] of ways) {
     await server.root.query("DROP TABLE IF EXISTS shop.backfill_ledger"); // one batch, one table
     await server.root.query(
-      "CREATE OR REPLACE TABLE shop.parts (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM shop.seq_1_to_30",
+      `DROP TABLE IF EXISTS shop.parts; CREATE TABLE shop.parts (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(30, "shop")}`,
     );
     const running = environments.map((environment) =>
       run([command.replace("db1,db2,db3", host)], {
@@ -106,7 +107,7 @@ test("the README's commands for several machines run each query in one of the sh
 
 test("the purge of the README deletes what is old, and nothing else", async () => {
   await server.root.query(
-    "CREATE TABLE shop.events SELECT seq AS id, NOW() - INTERVAL IF(seq % 3, 2, 0) YEAR AS at FROM seq_1_to_9000",
+    `CREATE TABLE shop.events SELECT seq AS id, NOW() - INTERVAL IF(seq % 3, 2, 0) YEAR AS at FROM ${numbers(9000)}`,
   );
   const { status, stderr } = await runOwn("purge.ts", "INTERVAL 1 YEAR", "--max-load", "Threads_running=100");
   assert.equal(status, 0, stderr);
@@ -118,8 +119,8 @@ test("the purge of the README deletes what is old, and nothing else", async () =
 });
 
 test("the report of the README has one line for each tenant", async () => {
-  await server.root.query("CREATE TABLE shop.tenants SELECT seq AS id FROM seq_1_to_20");
-  await server.root.query("CREATE TABLE shop.sales SELECT 1 + seq % 20 AS tenant, 0.10 AS total FROM seq_1_to_200");
+  await server.root.query(`CREATE TABLE shop.tenants SELECT seq AS id FROM ${numbers(20)}`);
+  await server.root.query(`CREATE TABLE shop.sales SELECT 1 + seq % 20 AS tenant, 0.10 AS total FROM ${numbers(200)}`);
   const { status, stdout, stderr } = await runOwn("report.ts", "FROM tenants", "--rows");
   assert.equal(status, 0, stderr);
   const lines = stdout

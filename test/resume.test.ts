@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
 import { poll, root, run, start, viaNode } from "./run.ts";
+import { numbers } from "./target.ts";
 
 const [program, ...command] = viaNode;
 const rows = 20_000;
@@ -19,7 +20,7 @@ test("--joblog and --resume: no query runs twice, and each that is not done is k
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const file = join(directory, "updates.sql");
   const joblog = join(directory, "updates.joblog");
-  await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_${rows}`);
+  await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(rows)}`);
   writeFileSync(file, Array.from({ length: rows }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1};\n`).join(""));
   let kills = 0;
   for (let status: number | null = null; status === null; ) {
@@ -66,7 +67,7 @@ test("--resume after Ctrl-C runs what was skipped, and nothing is unknown", asyn
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const file = join(directory, "updates.sql");
   const joblog = join(directory, "updates.joblog");
-  await sql("CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_2000");
+  await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2000)}`);
   writeFileSync(
     file,
     Array.from({ length: 2000 }, (_, n) => `UPDATE t SET v = v + SLEEP(0.002) + 1 WHERE id = ${n + 1};\n`).join(""),

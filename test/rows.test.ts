@@ -9,6 +9,7 @@ import { doWork, type Query, RunError, type Summary } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { poll, type RunOptions, run, start, viaNode } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
+import { numbers } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-rows-"));
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -182,11 +183,21 @@ test("onRows gets the rows of SHOW, EXPLAIN, RETURNING, CALL and VALUES, of no o
 test("onRows gets the rows of { sql, values }", async () => {
   const sql = "SELECT ? AS a, ? AS b, ? AS c, HEX(?) AS d";
   const [line] = await linesOf([{ sql, values: [1.5, "it's \\ ?", null, Buffer.from([0, 39, 255])] }]);
-  assert.equal(line, `{"seq":1,"row":{"a":"1.5","b":"it's \\\\ ?","c":null,"d":"0027FF"}}`);
+  assert.equal(line, `{"seq":1,"row":{"a":1.5,"b":"it's \\\\ ?","c":null,"d":"0027FF"}}`);
+  // They mean what they mean in a prepared statement.
+  const limited = { sql: "SELECT v FROM (SELECT '1' AS v UNION ALL SELECT 2 UNION ALL SELECT ?) AS t", values: ["3"] };
+  const strings = { sql: `${limited.sql} ORDER BY v LIMIT ?, ?`, values: ["3", "1", "2"] };
+  const offset = { sql: `${limited.sql} WHERE v <> ? ORDER BY v LIMIT ? OFFSET ?`, values: ["3", "1", "1", "1"] };
+  const zero = { sql: "SELECT ? AS z, 1 / 3 = ? AS third", values: [-0, 1 / 3] };
+  assert.deepEqual(
+    await rowsOf([limited, strings, offset]),
+    [1, 2, 3, 2, 3, 3].map((v) => ({ v: `${v}` })),
+  );
+  assert.deepEqual((await linesOf([zero])).length, 1);
 });
 
 test("onRows gets whole lines, every row once, under any number of workers", async () => {
-  const queries = Array.from({ length: 300 }, (_, n) => `SELECT seq, REPEAT('é', ${n}) AS t FROM seq_1_to_${n + 1}`);
+  const queries = Array.from({ length: 300 }, (_, n) => `SELECT seq, REPEAT('é', ${n}) AS t FROM ${numbers(n + 1)}`);
   for (const options of [{ workers: 8 }, { workers: 3, batch: 16 }]) {
     const { rows, summary } = await collect(queries, options);
     assert.equal(summary.done, 300);
@@ -215,7 +226,7 @@ test("onRows that waits makes the queries wait, of all workers of a thread", asy
     held -= lines.length;
   };
   try {
-    const queries = Array<string>(24).fill("SELECT seq, REPEAT('x', 1000) AS t FROM seq_1_to_2000");
+    const queries = Array<string>(24).fill(`SELECT seq, REPEAT('x', 1000) AS t FROM ${numbers(2000)}`);
     const { summary, rows } = await collect(queries, { workers: 24, threads: 1, onLines });
     assert.equal(rows.length, 24 * 2000);
     assert.equal(summary.done, 24);
@@ -235,7 +246,7 @@ test("onRows that fails ends the run, and it is told why", async () => {
 });
 
 test("a query that fails after its first rows has failed, and is not tried again", async () => {
-  const sql = "SELECT seq, IF(seq = 30000, (SELECT 1 UNION SELECT seq), 0) AS x FROM seq_1_to_40000";
+  const sql = `SELECT seq, IF(seq = 30000, (SELECT 1 UNION SELECT seq), 0) AS x FROM ${numbers(40_000)}`;
   const { rows, summary } = await collect([sql, "SELECT 1 AS one"], { workers: 1 });
   const { done, failed, retries, failures } = summary;
   assert.deepEqual([done, failed, retries, failures[0]!.code], [1, 1, 0, "ER_SUBQUERY_NO_1_ROW"]);
@@ -249,7 +260,7 @@ test("--rows keeps memory flat under a reader that pauses, and gives it 5,000,00
 
   async function readSlowly(rows: number): Promise<{ peakMb: number }> {
     const args = ["-S", server.socketPath, "-u", "root", "-D", "myscript", "-j1", "--rows", "-"];
-    const input = `SELECT seq, REPEAT('x', 50) AS t FROM seq_1_to_${rows}`;
+    const input = `SELECT seq, REPEAT('x', 50) AS t FROM ${numbers(rows)}`;
     const { child, ended, printed } = start(args, { input, unread: true });
     try {
       // It is the server that waits: nothing else takes the rows from it.
@@ -286,7 +297,7 @@ test("--rows keeps memory flat under a reader that pauses, and gives it 5,000,00
 
 test("--rows ends when its reader goes away, and accounts for every query", async () => {
   const file = join(directory, "many.sql");
-  writeFileSync(file, "SELECT seq, REPEAT('x', 1000) FROM seq_1_to_200;\n".repeat(5000));
+  writeFileSync(file, `SELECT seq, REPEAT('x', 1000) FROM ${numbers(200)};\n`.repeat(5000));
   const command = ["sh", "-c", '{ "$@"; echo "status $?" >&2; } | head -n 1', "sh", ...viaNode];
   const { stdout, stderr } = await run(
     ["-S", server.socketPath, "-u", "root", "-D", "myscript", "--rows", "--json", file],

@@ -3,6 +3,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import "./target.ts"; // what is run finds that server
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 const readsTypeScript = Boolean((process.features as { typescript?: unknown }).typescript);

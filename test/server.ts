@@ -1,7 +1,7 @@
 /**
- * A MariaDB with users and passwords, on a socket and on a free port of the loopback addresses; with TLS on request.
+ * A server with users and passwords, on a socket and on a free port of the loopback addresses; with TLS on request.
  *
- * The sandbox has none of these, because it starts without grant tables; here they are made while it runs.
+ * MariaDB's sandbox has none of these, because it starts without grant tables; here they are made while it runs.
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import mysql from "mysql2/promise";
 import { type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
+import { target } from "./target.ts";
 
 export interface TestServer {
   readonly port: number;
@@ -26,14 +27,16 @@ export interface TestServer {
 }
 
 export interface TestServerOptions {
-  /** Further `mariadbd` options. @default [] */
+  /** Further options of the server. @default [] */
   args?: readonly string[];
   /** Offer TLS, with a certificate for `localhost`. @default false */
   tls?: boolean;
 }
 
-/** Whether this machine has `::1`; if so, the server listens on it too. */
-export const hasIPv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
+/** Whether this machine has `::1`; if so, the server listens on it too. MySQL 5.7 listens on one address only. */
+export const hasIPv6 =
+  target.name !== "mysql-5.7" &&
+  Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
 
 const run = promisify(execFile);
 
@@ -57,17 +60,12 @@ export async function startServer({ args = [], tls = false }: TestServerOptions 
     const { port, ...started } = await startOnFreePort(args);
     sandbox = started.sandbox;
     const { socketPath } = sandbox.db;
-    const setup = await mysql.createConnection({ ...sandbox.db, multipleStatements: true });
-    await setup.query(await readSystemTables(setup));
-    await setup.query(
-      "FLUSH PRIVILEGES; CREATE USER root@localhost; GRANT ALL ON *.* TO root@localhost WITH GRANT OPTION",
-    );
-    await setup.end();
-    const admin = await mysql.createConnection(sandbox.db);
+    if (target.isMariaDB) await createAccounts(sandbox.db);
+    const admin = await mysql.createConnection({ ...sandbox.db, multipleStatements: true });
     root = admin;
     const recertify = async (hostName: string) => {
       await certify(hostName);
-      await admin.query("FLUSH SSL");
+      await admin.query(target.isMariaDB ? "FLUSH SSL" : "ALTER INSTANCE RELOAD TLS");
     };
     return { port, socketPath, root, ca: file("ca.pem"), certify: recertify, stop };
   } catch (error) {
@@ -112,6 +110,16 @@ export async function findFreePort(): Promise<number> {
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return port;
+}
+
+/** Makes MariaDB's system tables and the account of the tests; MySQL's are there. */
+async function createAccounts(db: Sandbox["db"]): Promise<void> {
+  const setup = await mysql.createConnection({ ...db, multipleStatements: true });
+  await setup.query(await readSystemTables(setup));
+  await setup.query(
+    "FLUSH PRIVILEGES; CREATE USER root@localhost; GRANT ALL ON *.* TO root@localhost WITH GRANT OPTION",
+  );
+  await setup.end();
 }
 
 /** The script that `mariadb-install-db` runs, where this server has it. */

@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import { type Ended, poll, type Running, type RunOptions, start, viaNode, viaTsx } from "./run.ts";
+import { numbers } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-signals-"));
 const sandbox = await startSandbox({ orders: 0 });
@@ -138,7 +139,7 @@ test("SIGINT ends a run whose input does not end", async () => {
 });
 
 test("two SIGINTs end a run whose rows nobody reads", async () => {
-  const input = "SELECT seq, REPEAT('x', 100) FROM seq_1_to_10000000";
+  const input = `SELECT seq, REPEAT('x', 100) FROM ${numbers(10_000_000)}`;
   const running = start([...server, "--rows", "-"], { input, unread: true });
   const states =
     "SELECT state FROM information_schema.processlist WHERE info LIKE '%seq_1_to_1%' AND id <> CONNECTION_ID()";
@@ -218,8 +219,8 @@ async function atTheGate(
   then: (running: Running, release: () => Promise<unknown>) => Promise<void>,
   begin = () => start([...server, "-j", "4", "--json", halves], options),
 ): Promise<void> {
-  await query("CREATE OR REPLACE TABLE counted (id INT PRIMARY KEY, v INT NOT NULL)");
-  await query(`INSERT INTO counted SELECT seq, 0 FROM seq_1_to_${rows}`);
+  await query("DROP TABLE IF EXISTS counted; CREATE TABLE counted (id INT PRIMARY KEY, v INT NOT NULL)");
+  await query(`INSERT INTO counted SELECT seq, 0 FROM ${numbers(rows)}`);
   await query("DO GET_LOCK('gate', 0)");
   await watching(begin(), (running) => then(running, () => query("DO RELEASE_LOCK('gate')")));
 }
@@ -230,7 +231,7 @@ async function whenStuck(
   then: (running: Running) => Promise<void>,
   begin = () => start([...server, "-j", "4", "--json", stuck], options),
 ): Promise<void> {
-  await query("CREATE OR REPLACE TABLE locked (id INT)");
+  await query("DROP TABLE IF EXISTS locked; CREATE TABLE locked (id INT)");
   await query("LOCK TABLES locked WRITE");
   await watching(begin(), then);
 }

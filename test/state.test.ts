@@ -6,6 +6,7 @@ import { nearGate } from "../lib/command/gates.ts";
 import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { status, useDatabase } from "./database.ts";
+import { numbers } from "./target.ts";
 
 const database = await useDatabase(["--innodb-lock-wait-timeout=1", "--max-allowed-packet=1M"]);
 const { sql } = database;
@@ -52,7 +53,7 @@ test("doWork() rejects when a transaction was left open", async () => {
 });
 
 test("doWork() does not go on when an error has rolled back the transaction that was open", async () => {
-  await sql("CREATE TABLE many (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM seq_1_to_200");
+  await sql(`CREATE TABLE many (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(200)}`);
   await sql("SET GLOBAL innodb_lock_wait_timeout = 60");
   const waits = () => status(database, "Innodb_row_lock_current_waits");
   for (const batch of [1, 8]) {
@@ -98,7 +99,7 @@ test("doWork() sends nothing again that has changed a table without transactions
 
 test("doWork() is not misled by rows that mysql2 cannot read", async () => {
   await sql("CREATE TABLE odd (j JSON)");
-  await sql(`INSERT INTO odd SELECT CONCAT('{"a":"', REPEAT('x', 50000), '","b":1.}') FROM seq_1_to_3`); // JSON for MariaDB
+  await sql(`INSERT INTO odd SELECT CONCAT('{"a":"', REPEAT('x', 50000), '","b":1.}') FROM ${numbers(3)}`); // JSON for MariaDB
   await sql("CREATE TABLE ran (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
   const insert = "INSERT INTO ran (v) VALUES (1)";
   const queries = Array.from({ length: 20 }, () => ["SELECT j FROM odd", insert]).flat();
@@ -248,7 +249,7 @@ test("doWork() with a time limit interrupts a query whose rows nobody takes", as
   const taken = new Promise<void>((resolve) => {
     take = resolve;
   });
-  const query = "SELECT seq, REPEAT('x', 1000) FROM seq_1_to_1000000000";
+  const query = `SELECT seq, REPEAT('x', 1000) FROM ${numbers(1_000_000_000)}`;
   const { failures } = await doWork([query], 1, { timeoutSeconds: 0.5, onRows: () => taken, onEnded: take });
   assert.deepEqual(
     failures.map(({ outcome, code }) => [outcome, code]),
@@ -266,7 +267,7 @@ test("doWork() by its kill signal interrupts a query whose rows nobody takes", a
     kill.abort();
     return taken;
   };
-  const query = "SELECT seq, REPEAT('x', 1000) FROM seq_1_to_1000000000";
+  const query = `SELECT seq, REPEAT('x', 1000) FROM ${numbers(1_000_000_000)}`;
   const { failures } = await doWork([query], 1, { killSignal: kill.signal, onRows, onEnded: take });
   assert.deepEqual(
     failures.map(({ outcome, code }) => [outcome, code]),

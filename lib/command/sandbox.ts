@@ -1,17 +1,20 @@
 /**
- * A private throwaway MariaDB: what the unedited script, the tests and the benchmark run on.
+ * A private throwaway server: what the unedited script, the tests and the benchmark run on.
  *
  * It listens on a socket in a private directory only, and is gone, with its files, when this process ends, however it ends.
  */
-import { spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import type { Connection } from "mysql2";
 import { connect } from "../mysql/connection.ts";
 import { execute } from "../mysql/execute.ts";
+import { initializedDirectory } from "./initialized.ts";
+import { type Kept, keep } from "./keeper.ts";
 
 export interface Sandbox {
   /** What mysql2 needs to connect to it. */
@@ -23,97 +26,110 @@ export interface Sandbox {
 }
 
 export interface SandboxOptions {
-  /** Further `mariadbd` options; a later one overrides an earlier one. @default [] */
+  /** Further options of the server; a later one overrides an earlier one. @default [] */
   args?: readonly string[];
   /** Rows of the table `myscript_orders`; 0 leaves the database empty. @default 200_000 */
   orders?: number;
+  /** @default the one that is found */
+  program?: Program;
+}
+
+/** A server's program. */
+export interface Program {
+  readonly path: string;
+  readonly isMariaDB: boolean;
 }
 
 /**
- * Starts a MariaDB server on an empty directory and fills the table `myscript_orders`.
+ * Finds a server program on the PATH, or else in a usual place: a MariaDB, or else a MySQL, which is slower to start.
  *
- * @throws Error when there is no `mariadbd`, or with its last words when it does not start.
+ * @throws Error when there is none.
  */
-export async function startSandbox({ args = [], orders = 200_000 }: SandboxOptions = {}): Promise<Sandbox> {
-  const program = findMariadbd();
-  const directory = await mkdtemp(join(tmpdir(), "myscript-")); // created with mode 0700
-  const db = { socketPath: join(directory, "socket"), user: "root", database: "myscript" };
-  // The shell outlives this process, reads the end of the pipe when it is gone, and cleans up. Its own session keeps
-  // Ctrl-C on the terminal away from the server.
-  const keeper = spawn("/bin/sh", ["-c", keeperScript, directory, program, ...serverOptions(directory), ...args], {
-    stdio: ["pipe", "pipe", "pipe"],
-    detached: true,
-  });
-  const ended = new Promise<void>((resolve) => keeper.once("exit", () => resolve()));
-  const stop = () => {
-    keeper.ref();
-    keeper.stdin.end();
-    return ended;
-  };
-  let log = "";
-  let alive = true;
-  keeper.stderr.on("data", (chunk) => {
-    log = (log + chunk).slice(-2000);
-  });
-  keeper.stderr.once("close", () => {
-    alive = false;
-  });
-  const pid = new Promise<number>((resolve) => keeper.stdout.once("data", (line) => resolve(Number(line))));
-  try {
-    const connection = await connectWhile(() => alive, db.socketPath);
-    try {
-      await execute(connection, "CREATE DATABASE myscript");
-      await execute(connection, "USE myscript");
-      if (orders > 0) await createOrders(connection, orders);
-    } finally {
-      connection.destroy();
+export async function findProgram(): Promise<Program> {
+  for (const places of [(process.env.PATH ?? "").split(delimiter), usualPlaces]) {
+    for (const name of ["mariadbd", "mysqld"]) {
+      const path = places.map((place) => join(place, name)).find((candidate) => existsSync(candidate));
+      if (path !== undefined) return { path, isMariaDB: name === "mariadbd" || (await isMariaDBs(path)) };
     }
-  } catch (error) {
-    await stop();
-    throw new Error(`Cannot start ${program}: ${log.trim() || (error as Error).message}`, { cause: error });
   }
-  // Neither the server nor its output keeps this process alive.
-  keeper.unref();
-  for (const stream of [keeper.stdin, keeper.stdout, keeper.stderr]) {
-    (stream as unknown as { unref?(): void }).unref?.(); // Bun's have none, and keep nothing alive
-  }
-  return { db, pid: await pid, stop };
-}
-
-/** `$0` is the directory, `$@` the server's command line. */
-const keeperScript = `
-"$@" </dev/null &
-echo $!
-exec >&- 2>&-
-read -r _
-kill -9 $!
-wait
-rm -rf "$0"
-`;
-
-function findMariadbd(): string {
-  const places = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"];
-  const program = places.map((place) => join(place, "mariadbd")).find((path) => existsSync(path));
-  if (program !== undefined) return program;
   throw new Error(
-    'Cannot find "mariadbd" for the sandbox: install it with "npm run mariadb" (Debian, Ubuntu) or "brew install mariadb"',
+    'Cannot find "mariadbd" or "mysqld" for the sandbox: install one, with "npm run mariadb" (Debian, Ubuntu) or "brew install mariadb"',
   );
 }
 
-function serverOptions(directory: string): string[] {
+const usualPlaces = ["/usr/sbin", "/usr/local/sbin", "/usr/local/mysql/bin", "/opt/homebrew/bin"];
+
+/** With many packages of MariaDB, `mysqld` is another name of it. */
+async function isMariaDBs(mysqld: string): Promise<boolean> {
+  const { stdout } = await promisify(execFile)(mysqld, ["--no-defaults", "--version"]);
+  return /-MariaDB/i.test(stdout);
+}
+
+/**
+ * Starts a server on an empty directory and fills the table `myscript_orders`: MariaDB, or MySQL where there is none.
+ *
+ * @throws Error when there is no server program, or with its last words when it does not start.
+ */
+export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
+  const { args = [], orders = 200_000, program = await findProgram() } = options;
+  const { path, isMariaDB } = program;
+  try {
+    const initialized = isMariaDB ? undefined : await initializedDirectory(path); // MariaDB starts on an empty one
+    const directory = await mkdtemp(join(tmpdir(), "myscript-")); // created with mode 0700
+    const db = { socketPath: join(directory, "socket"), user: "root", database: "myscript" };
+    const command = [path, ...optionsIn(directory), ...(isMariaDB ? mariadbOptions : mysqlOptions), ...args];
+    const copying = initialized ? ["/bin/sh", "-c", copyScript, initialized, directory] : [];
+    const kept = await keep(directory, [...copying, ...command]);
+    try {
+      await fill(db, orders, kept);
+    } catch (error) {
+      await kept.end();
+      throw new Error(kept.lastWords.trim() || (error as Error).message, { cause: error });
+    }
+    kept.unref(); // neither the server nor its output keeps this process alive
+    return { db, pid: await kept.pid, stop: async () => void (await kept.end()) };
+  } catch (error) {
+    throw new Error(`Cannot start ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** `$0` is the directory to be copied, `$1` that of the copy, and then comes the server's command line. */
+const copyScript = 'PATH=$PATH:/bin:/usr/bin; cp -R "$0/." "$1" && shift && exec "$@"';
+
+function optionsIn(directory: string): string[] {
   return [
     "--no-defaults",
     `--datadir=${directory}`,
     `--tmpdir=${directory}`,
     `--socket=${join(directory, "socket")}`,
     `--pid-file=${join(directory, "pid")}`,
-    "--skip-grant-tables",
     "--skip-networking",
     "--max-connections=500",
     "--character-set-server=utf8mb4",
     "--innodb-flush-log-at-trx-commit=0",
     ...(process.getuid?.() === 0 ? ["--user=root"] : []),
   ];
+}
+
+const mariadbOptions = ["--skip-grant-tables"];
+/** Without a second port, a log for replicas, and a folder that files must be in: as MariaDB's are by default. */
+const mysqlOptions = [
+  "--loose-mysqlx=OFF",
+  "--skip-log-bin",
+  "--secure-file-priv=",
+  "--performance-schema=OFF",
+  "--innodb-doublewrite=OFF",
+];
+
+async function fill(db: Sandbox["db"], orders: number, kept: Kept): Promise<void> {
+  const connection = await connectWhile(() => !kept.isGone, db.socketPath);
+  try {
+    await execute(connection, "CREATE DATABASE myscript");
+    await execute(connection, "USE myscript");
+    if (orders > 0) await createOrders(connection, orders);
+  } finally {
+    connection.destroy();
+  }
 }
 
 async function connectWhile(alive: () => boolean, socketPath: string): Promise<Connection> {
@@ -134,8 +150,14 @@ async function createOrders(connection: Connection, rows: number): Promise<void>
       id INT PRIMARY KEY, quantity INT NOT NULL, price DECIMAL(10, 2) NOT NULL, total DECIMAL(12, 2) NULL
     ) ENGINE = InnoDB`,
   );
+  // MySQL has no sequence engine, and 5.7 no CTE.
+  const places = Array.from({ length: String(rows - 1).length }, (_, place) => place);
+  const seq = `1 + ${places.map((place) => `d${place}.n * ${10 ** place}`).join(" + ")}`;
+  const digits = `SELECT 0 AS n${[1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => ` UNION ALL SELECT ${n}`).join("")}`;
   await execute(
     connection,
-    `INSERT INTO myscript_orders SELECT seq, 1 + seq % 9, 1 + seq % 4999 / 100, NULL FROM seq_1_to_${rows}`,
+    `INSERT INTO myscript_orders SELECT seq, 1 + seq % 9, 1 + seq % 4999 / 100, NULL FROM (
+      SELECT ${seq} AS seq FROM ${places.map((place) => `(${digits}) AS d${place}`).join(" JOIN ")}
+    ) AS numbers WHERE seq <= ${rows}`,
   );
 }

@@ -16,7 +16,7 @@ import { openJournal } from "./journal.ts";
 import { escapeField } from "./journal-lines.ts";
 import type { Output } from "./output.ts";
 import { probeServer, reachServer } from "./probe.ts";
-import { startSandbox } from "./sandbox.ts";
+import { findProgram, startSandbox } from "./sandbox.ts";
 
 /** What a set-up needs around it. */
 export interface Surroundings {
@@ -116,8 +116,10 @@ async function databaseOf(
     return { db, version };
   }
   if (files.length > 0) return { db: {} }; // a dry run
-  if (!quiet) progress.log("no server was named: running on a private throwaway MariaDB");
-  const sandbox = await startSandbox();
+  const program = await findProgram();
+  const kind = program.isMariaDB ? "MariaDB" : "MySQL";
+  if (!quiet) progress.log(`no server was named: running on a private throwaway ${kind}`);
+  const sandbox = await startSandbox({ program });
   hooks.push({ close: sandbox.stop });
   return { db: sandbox.db };
 }

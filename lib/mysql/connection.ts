@@ -28,6 +28,10 @@ export async function connect(options: ConnectionOptions, signal?: AbortSignal):
   const interrupt = () => sever(connection, new Error("interrupted"));
   signal?.addEventListener("abort", interrupt);
   adopt(connection);
+  let speaksX = false; // where the classic protocol has its version, 10, the X Protocol has the type of its first message
+  streamOf(connection).once("data", (greeting) => {
+    speaksX = greeting[4] === 11;
+  });
   try {
     await new Promise<void>((resolve, reject) => {
       connection.connect((error) => (error ? reject(error) : resolve()));
@@ -40,6 +44,7 @@ export async function connect(options: ConnectionOptions, signal?: AbortSignal):
     return connection;
   } catch (error) {
     connection.destroy();
+    if (speaksX) throw new Error("this is for MySQL's X Protocol: name the classic one's port (3306) or socket");
     throw error;
   } finally {
     clearTimeout(timer);

@@ -31,6 +31,8 @@ const retried = new Set([
   1836, // ER_READ_ONLY_MODE: the same
   1047, // ER_UNKNOWN_COM_ERROR: Galera's "WSREP has not yet prepared node for application use"
   1053, // ER_SERVER_SHUTDOWN: refused, the server is going down
+  3032, // ER_SERVER_OFFLINE_MODE: MySQL is being maintained
+  3168, // ER_SERVER_ISNT_AVAILABLE: MySQL is starting
   8002, // TiDB: a write conflict of SELECT FOR UPDATE; for all of these its manual says that the whole can be run again
   8005, // TiDB: a write conflict
   8022, // TiDB: the commit failed, and was rolled back
@@ -52,6 +54,8 @@ const connectRetried = new Set<string | number | undefined>([
   1226, // ER_USER_LIMIT_REACHED: the account's max_user_connections
   1053, // ER_SERVER_SHUTDOWN
   1047, // WSREP not ready
+  3032, // ER_SERVER_OFFLINE_MODE
+  3168, // ER_SERVER_ISNT_AVAILABLE
   "ECONNREFUSED", // not listening yet, or no more
   "ENOENT", // no socket file yet, or no more
   "ECONNRESET", // the server, or something in between, is restarting

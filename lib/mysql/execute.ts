@@ -20,7 +20,7 @@ export async function execute(connection: Connection, query: Query, listener: Re
     checkSize(connection, values);
     return sendPrepared(connection, text, values, listener.onDone);
   }
-  return executeText(connection, [Buffer.from(connection.format(text, values.map(literal)))], listener);
+  return executeText(connection, [Buffer.from(withValues(connection, text, values))], listener);
 }
 
 /** Runs one text, which is given in pieces. */
@@ -66,16 +66,38 @@ export async function textRows(connection: Connection, text: string | Uint8Array
   return rows;
 }
 
-/** A value for `format()` that means the same in every `sql_mode` and the same as in a prepared statement. */
+/** The text with its values in it, which mean the same in every `sql_mode` and the same as in a prepared statement. */
+function withValues(connection: Connection, text: string, values: readonly unknown[]): string {
+  const literals = values.map(literal);
+  if (!/\b(?:LIMIT|OFFSET)\b/i.test(text)) return connection.format(text, literals);
+  // LIMIT takes a string of digits where it is prepared, but not quoted. No text has a NUL: it marks where such a string goes.
+  const marked = literals.map((value, index) => (isDigits(value) ? mysql.raw(`\0${index}\0`) : value));
+  return connection.format(text, marked).replace(/\0(\d+)\0/g, (_, index, at: number, all: string) => {
+    const digits = literals[index] as string;
+    return /\b(?:LIMIT|OFFSET)\s+(?:\S+\s*,\s*)?$/i.test(all.slice(Math.max(0, at - 100), at)) ? digits : `'${digits}'`;
+  });
+}
+
+function isDigits(value: unknown): boolean {
+  return typeof value === "string" && /^\d+$/.test(value);
+}
+
 function literal(value: unknown): unknown {
   if (value === undefined) throw new TypeError("A value must not be undefined: give null");
   if (typeof value === "bigint") return mysql.raw(String(value));
+  if (typeof value === "number") return Number.isInteger(value) && !Object.is(value, -0) ? value : double(value);
   if (typeof value === "object" && value !== null && !(value instanceof Date) && !Buffer.isBuffer(value)) {
     return literal(JSON.stringify(value));
   }
   // Whether a backslash escapes depends on NO_BACKSLASH_ESCAPES, and whether a quote begins a name on ANSI_QUOTES.
   if (typeof value !== "string" || !/[\\'"\0-\x1f]/.test(value)) return value;
   return mysql.raw(`_utf8mb4 X'${Buffer.from(value).toString("hex")}'`);
+}
+
+/** A number with an exponent: without, SQL takes it for a DECIMAL, and for 0 what is -0. */
+function double(value: number): unknown {
+  const text = Object.is(value, -0) ? "-0" : String(value);
+  return Number.isFinite(value) && !text.includes("e") ? mysql.raw(`${text}e0`) : value;
 }
 
 /**

@@ -1,7 +1,9 @@
 /** Interrupting what connections are running. */
 import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
-import { connect, sever, streamOf } from "./connection.ts";
+import { connect, isBusy, sever, streamOf } from "./connection.ts";
+import { backoffMs, type DatabaseError, isTransient } from "./errors.ts";
 import { execute } from "./execute.ts";
 
 /**
@@ -19,6 +21,21 @@ export async function interrupt(connections: readonly Connection[], graceMs: num
   await Promise.all([...servers.values()].map((those) => interruptAt(those, graceMs)));
 }
 
+/**
+ * Whether what a connection is running has been interrupted. An answer without an error does not tell: on any server an
+ * interrupted `DO SLEEP(9)` succeeds, and on MySQL a `SELECT SLEEP(9)`, too.
+ */
+export function isInterrupted(connection: Connection): boolean {
+  return interrupted.has(connection);
+}
+
+/** What is thrown where an interrupted query has failed, though its answer is no error. */
+export function interruption(): DatabaseError {
+  return Object.assign(new Error("Query execution was interrupted"), { code: "ER_QUERY_INTERRUPTED", errno: 1317 });
+}
+
+const interrupted = new WeakSet<Connection>();
+
 /** The same number of a connection is somebody else's on another server, and one name may stand for several. */
 function serverOf(connection: Connection): string {
   const { remoteAddress, remotePort } = streamOf(connection);
@@ -28,21 +45,37 @@ function serverOf(connection: Connection): string {
 
 async function interruptAt(connections: [Connection, ...Connection[]], graceMs: number): Promise<void> {
   const [first] = connections;
+  const deadline = performance.now() + graceMs;
+  let obstacle: DatabaseError | undefined;
   const closing = setTimeout(() => {
-    const error = Object.assign(new Error(`No answer within ${graceMs / 1000} s of KILL QUERY`), { code: "ETIMEDOUT" });
+    const message = obstacle
+      ? `No connection to be had for KILL QUERY within ${graceMs / 1000} s: ${obstacle.message}`
+      : `No answer within ${graceMs / 1000} s of KILL QUERY`;
+    const error = Object.assign(new Error(message), { code: "ETIMEDOUT" });
     for (const connection of connections) sever(connection, error);
   }, graceMs);
   closing.unref();
-  try {
-    const { host, port, socketPath, user, password, ssl } = first.config;
-    const options = { host, port, socketPath, user, password, ssl, connectTimeout: graceMs } as ConnectionOptions;
-    const { remoteAddress, remotePort } = streamOf(first);
-    if (remoteAddress) options.stream = () => net.connect(remotePort!, remoteAddress); // the name is for the certificate
-    const killer = await connect(options);
-    for (const { threadId } of connections) await execute(killer, `KILL QUERY ${threadId}`).catch(() => {}); // it is gone
-    killer.destroy();
-  } catch {} // nobody can tell the server: unless the query ends by itself, its connection is closed when the time is up
+  const { host, port, socketPath, user, password, ssl } = first.config;
+  const options = { host, port, socketPath, user, password, ssl, connectTimeout: graceMs } as ConnectionOptions;
+  const { remoteAddress, remotePort } = streamOf(first);
+  if (remoteAddress) options.stream = () => net.connect(remotePort!, remoteAddress); // the name is for the certificate
+  // Where nobody can tell the server, the connection is closed when the time is up, unless the query ends by itself.
+  for (let tries = 1; tries === 1 || (connections.some(isBusy) && performance.now() < deadline); tries++) {
+    try {
+      const killer = await connect(options);
+      for (const connection of connections) interrupted.add(connection);
+      for (const { threadId } of connections) await execute(killer, `KILL QUERY ${threadId}`).catch(() => {}); // it is gone
+      killer.destroy();
+      obstacle = undefined;
+      break;
+    } catch (error) {
+      obstacle = error as DatabaseError;
+      if (!isTransient(obstacle)) break;
+      await sleep(backoffMs(tries, 500)); // where there are too many, one may become free
+    }
+  }
   // KILL QUERY may come too late, when the query has just ended: what it hits then is this, and not the next query.
   await Promise.all(connections.map((connection) => execute(connection, "DO 0").catch(() => {})));
+  for (const connection of connections) interrupted.delete(connection);
   clearTimeout(closing);
 }

@@ -31,6 +31,14 @@ export function isAtomic(text: string): boolean {
   return matchAt(atomic, text, beginningOf(text)) !== undefined;
 }
 
+/** Whether a text is one statement that changes nothing, unless a function that it calls does. */
+export function onlyReads(text: string): boolean {
+  const statement = matchAt(reading, text, beginningOf(text));
+  return (
+    statement !== undefined && !text.includes(";") && !(/^WITH/i.test(statement) && /\b(?:UPDATE|DELETE)\b/i.test(text))
+  );
+}
+
 /**
  * Names a statement that means something to its connection only, by its first words in upper case, such as `SET` or
  * `LOCK TABLES`; undefined for any other. It may be conditional: `/*!40101 SET …`.
@@ -70,6 +78,7 @@ const rollbackTo = new RegExp(`ROLLBACK(?:\\s+WORK)?\\s+TO\\s+(?:SAVEPOINT\\s+)?
 const savepoint = new RegExp(`SAVEPOINT\\s+${name}`, "iy");
 
 const queries = "SELECT|INSERT|REPLACE|UPDATE|DELETE|DO|WITH|VALUES";
+const reading = /\(*\s*((?:SELECT|VALUES|TABLE|WITH|DO|SHOW)\b)/iy;
 const keeping = new RegExp(`(?:${queries})\\b`, "iy");
 const atomic = new RegExp(
   `\\(*\\s*(?:${queries}|ALTER|ANALYZE|CREATE|DROP|LOAD|OPTIMIZE|RENAME|SET|SHOW|TRUNCATE|USE)\\b`,

@@ -126,6 +126,7 @@ export class Run implements PoolListener {
       this.records.explain(message.seq, message.error);
       this.bell.ringSoon();
     } else if (type === "rows") this.#takeRows(thread, message.lines);
+    else if (type === "late") this.log(`query ${message.seq} was interrupted too late: it is done`);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
     else if (type === "broken") {
       if (this.stopped) this.log(message.reason); // it is worth knowing, whatever else ends the run

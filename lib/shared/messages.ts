@@ -61,6 +61,8 @@ export type FromThread =
   | { readonly type: "sessionChanged"; readonly statement: string }
   /** The run cannot go on: as what it was given is not right, or as something was lost with a connection. */
   | { readonly type: "refused" | "broken"; readonly reason: string }
+  /** The query was interrupted, and is done all the same. */
+  | { readonly type: "late"; readonly seq: number }
   /** Whole lines of NDJSON. */
   | { readonly type: "rows"; readonly lines: Uint8Array }
   | { readonly type: "error"; readonly seq: number; readonly error: PlainError };

@@ -1,7 +1,8 @@
 /** The ways of sending queries to the server, and what an error means in each of them. */
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { executeText } from "../mysql/execute.ts";
-import { canShare, isAtomic } from "../mysql/statement.ts";
+import { interruption, isInterrupted } from "../mysql/interrupt.ts";
+import { canShare, isAtomic, onlyReads } from "../mysql/statement.ts";
 import { workerDo } from "../worker.ts";
 import type { Job } from "./job.ts";
 import { ledgered } from "./ledger.ts";
@@ -55,7 +56,9 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
     joins: () => false,
     commits: false,
     async attempt([job], session, done) {
-      done(await workerDo(job!.query, session.mysql, thread.rows.listener([job!], session.mysql)));
+      const rows = await workerDo(job!.query, session.mysql, thread.rows.listener([job!], session.mysql));
+      if (isInterrupted(session.mysql) && onlyReads(job!.text)) throw interruption();
+      done(rows);
     },
     async judge({ text }, error, session) {
       const { answered = 0 } = error;

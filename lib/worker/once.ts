@@ -20,6 +20,7 @@
 import type { Connection } from "mysql2";
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { execute, executeText, isOneStatement, toBytes } from "../mysql/execute.ts";
+import { interruption, isInterrupted } from "../mysql/interrupt.ts";
 import { canShare, isAtomic, keepsTransaction } from "../mysql/statement.ts";
 import { hashOf } from "../shared/hash.ts";
 import type { Job } from "./job.ts";
@@ -102,6 +103,7 @@ export class Once {
       else if (keeps) {
         await this.#send([start, this.#insert]);
         await this.#runAlone();
+        if (isInterrupted(this.#connection)) throw interruption();
         await this.#send([commit]);
       } else {
         const known = await this.#look(`${this.#select};${start};${savepoint}`);

@@ -88,7 +88,7 @@ export class Session {
     // After a failover, the one name of a cluster stands for another server.
     const isBetterElsewhere =
       this.#route.length > 1 ? isUnready(error) || isReadOnly(error) : isReadOnly(error) && !this.#lasting && !isOpen;
-    if (isLost(error) || isBetterElsewhere) {
+    if (isLost(error) || (await this.#wasKilled(error)) || isBetterElsewhere) {
       this.#abandon(error, statement === "COMMIT");
       if (isReadOnly(error)) this.#home = this.#next; // a replica may stay one: no use in coming back
       return;
@@ -105,6 +105,13 @@ export class Session {
     if (statement) {
       this.#thread.endRun("broken", `Cannot go on: ${statement} in query ${seq} has failed: ${error.message}`);
     }
+  }
+
+  /** Whether it is not the query alone that was interrupted: MySQL says the same where a connection kills itself. */
+  async #wasKilled({ errno }: DatabaseError): Promise<boolean> {
+    if (errno !== 1317) return false; // ER_QUERY_INTERRUPTED
+    await this.ask("DO 0").catch(() => {});
+    return isClosed(this.connection);
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,130 @@
+/** What KILL QUERY makes of a query, and what is said where it cannot be sent: servers differ in both. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { doWork } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
+import { poll, run, start } from "./run.ts";
+import { startServer, type TestServer } from "./server.ts";
+import { lacks } from "./target.ts";
+
+let server: TestServer;
+
+before(async () => {
+  server = await startServer();
+  myglobals.config = { db: { socketPath: server.socketPath, user: "root", database: "myscript" } };
+  await server.root.query("USE myscript; CREATE TABLE slept (id INT PRIMARY KEY, v INT) ENGINE = InnoDB");
+});
+
+after(() => server?.stop());
+
+for (const ledger of [undefined, "slept_ledger"]) {
+  test(`what the time limit interrupts is failed, or else done and told: ${ledger ?? "no ledger"}`, async () => {
+    const queries = [
+      "SELECT SLEEP(3600)",
+      "DO SLEEP(3600)",
+      "INSERT INTO slept VALUES (1, SLEEP(3600))", // of one row: MySQL inserts it
+      { sql: "INSERT INTO slept VALUES (?, SLEEP(3600))", values: [2] },
+      "INSERT INTO slept VALUES (3, 0)",
+    ];
+    await server.root.query("TRUNCATE slept");
+    const lines: string[] = [];
+    const summary = await doWork(queries, 1, {
+      timeoutSeconds: 0.3,
+      progress: { update() {}, report() {}, stop() {}, log: (line) => lines.push(line) },
+      ...(ledger && { ledger }),
+    });
+    const failed = summary.failures.map(({ seq, outcome, errno }) =>
+      outcome === "failed" && errno === 1317 ? seq : 0,
+    );
+    const done = queries.map((_, index) => index + 1).filter((seq) => !failed.includes(seq));
+    assert.deepEqual(
+      await idsIn("slept"),
+      done.filter((seq) => seq > 2).map((seq) => seq - 2),
+      "what is done is in the table, and nothing else is",
+    );
+    const told = lines.map((line) => Number(/^query (\d) was interrupted too late: it is done$/.exec(line)?.[1]));
+    assert.deepEqual([...told.filter(Boolean), 5], done);
+    // Nothing of what only reads is committed, but with a ledger there is its row.
+    if (ledger) assert.deepEqual(await idsIn(ledger, "seq"), done);
+    else assert.deepEqual(failed.slice(0, 2), [1, 2]);
+    if (ledger) assert.ok(failed.includes(4), "where it is not committed with the rest, it is rolled back");
+  });
+}
+
+test("a second Ctrl-C makes a query failed that only reads, whatever the server calls it", async () => {
+  const running = start(["-S", server.socketPath, "-u", "root", "-j2", "--json", "-"], {
+    input: "SELECT SLEEP(3600); DO SLEEP(3600);",
+  });
+  const sleeping = "SELECT COUNT(*) AS n FROM information_schema.processlist WHERE state = 'User sleep'";
+  await poll(async () => (await rowsOf(sleeping))[0]?.n === 2);
+  running.child.kill("SIGINT");
+  await running.until("stderr", /waiting for what is in flight/);
+  const deadline = performance.now() + 300; // what comes sooner is taken for the same Ctrl-C
+  await poll(() => performance.now() > deadline);
+  running.child.kill("SIGINT");
+  const { status, stdout } = await running.ended;
+  const { failed, total } = JSON.parse(stdout);
+  assert.deepEqual([status, failed, total], [130, 2, 2]);
+});
+
+test("a connection that kills itself is lost, and the next query is not touched", async () => {
+  await server.root.query("TRUNCATE slept");
+  const queries = [1, 2, 3].flatMap((id) => ["KILL CONNECTION_ID()", `INSERT INTO slept VALUES (${id}, 0)`]);
+  const summary = await doWork(queries, 1);
+  assert.deepEqual(
+    summary.failures.map(({ seq }) => seq),
+    [1, 3, 5],
+  );
+  assert.deepEqual(await idsIn("slept"), [1, 2, 3]);
+});
+
+test("where KILL QUERY gets no connection, the reason is said; it is sent as soon as there is one", async () => {
+  await server.root.query("CREATE USER one@localhost WITH MAX_USER_CONNECTIONS 1");
+  const sleeping = (seconds: number) =>
+    run(["-S", server.socketPath, "-u", "one", "-j1", "--timeout", `${seconds}`, "-"], {
+      input: "SELECT SLEEP(3600);",
+    });
+  const { status, stderr } = await sleeping(0.2);
+  assert.equal(status, 3);
+  assert.match(stderr, /^query 1, stdin:1 unknown: .*No connection to be had for KILL QUERY within 5 s: .*one.*$/m);
+  const running = sleeping(1);
+  await poll(
+    async () => (await rowsOf("SELECT id FROM information_schema.processlist WHERE user = 'one'")).length === 1,
+  );
+  await server.root.query("ALTER USER one@localhost WITH MAX_USER_CONNECTIONS 2");
+  assert.match(
+    (await running).stderr,
+    /^query 1, stdin:1 failed: ER_QUERY_INTERRUPTED 1317: .*\(time limit of 1 s\)$/m,
+  );
+});
+
+test("a server that is offline for a while is waited for, at the start and in a run", {
+  skip: lacks("offline_mode"),
+}, async () => {
+  await server.root.query("CREATE USER app@localhost; GRANT ALL ON myscript.* TO app@localhost");
+  await server.root.query("TRUNCATE slept; SET GLOBAL offline_mode = ON");
+  const args = ["-S", server.socketPath, "-u", "app", "-D", "myscript", "-j2", "--idempotent", "--json", "-"];
+  const running = start(args, { input: null });
+  const write = (id: number) => running.child.stdin.write(`REPLACE INTO slept VALUES (${id}, 0);\n`);
+  write(1);
+  await running.until("stderr", /offline mode.*trying again/);
+  await server.root.query("SET GLOBAL offline_mode = OFF");
+  for (const id of [2, 3, 4]) write(id);
+  await poll(async () => (await idsIn("slept")).length > 2);
+  await server.root.query("SET GLOBAL offline_mode = ON");
+  for (const id of [5, 6, 7, 8]) write(id);
+  running.child.stdin.end();
+  await running.until("stderr", /offline mode.*trying again.*offline mode.*trying again/s);
+  await server.root.query("SET GLOBAL offline_mode = OFF");
+  const { status, stdout } = await running.ended;
+  assert.deepEqual([status, JSON.parse(stdout).done], [0, 8]);
+  assert.deepEqual(await idsIn("slept"), [1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+async function rowsOf(sql: string): Promise<Record<string, unknown>[]> {
+  return (await server.root.query(sql))[0] as Record<string, unknown>[];
+}
+
+async function idsIn(table: string, column = "id"): Promise<number[]> {
+  return (await rowsOf(`SELECT ${column} AS id FROM ${table} ORDER BY 1`)).map(({ id }) => Number(id));
+}
