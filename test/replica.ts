@@ -23,7 +23,7 @@ export interface Pair {
 export async function startPair(): Promise<Pair> {
   const [source, replica] = await Promise.all([
     startServer({ args: ["--log-bin", "--server-id=1", "--binlog-format=ROW"] }),
-    startServer({ args: ["--server-id=2", "--relay-log-recovery=1", "--innodb-flush-log-at-trx-commit=1"] }),
+    startServer({ args: ["--server-id=2", "--innodb-flush-log-at-trx-commit=1", ...killable] }),
   ]);
   const { isMariaDB, isOld } = await flavourOf(source.root);
   for (const { root } of [source, replica]) {
@@ -36,7 +36,7 @@ export async function startPair(): Promise<Pair> {
   );
   const settings = [
     `${name}_HOST='127.0.0.1', ${name}_PORT=${source.port}, ${name}_USER='root', ${name}_PASSWORD=''`,
-    // Where it is survives a kill: MariaDB has that in a table as a GTID, MySQL 8 in any case.
+    // MariaDB has in a table how far it is only as a GTID.
     isMariaDB
       ? "MASTER_USE_GTID=slave_pos"
       : `${name}_LOG_FILE='${position!.File}', ${name}_LOG_POS=${position!.Position}`,
@@ -82,6 +82,9 @@ export async function startPair(): Promise<Pair> {
     },
   };
 }
+
+/** What a replica needs to know after it was killed how far it was: the second is for MySQL 5.7. */
+const killable = ["--relay-log-recovery=1", "--loose-relay-log-info-repository=TABLE"];
 
 async function flavourOf(root: mysql.Connection): Promise<{ isMariaDB: boolean; isOld: boolean }> {
   const [[row]] = await root.query<RowDataPacket[]>("SELECT VERSION() AS version");
