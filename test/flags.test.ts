@@ -84,6 +84,10 @@ test("parseFlags() says in one line what is wrong, and what would be right", () 
     ["--dry-run --json", "--json contradicts --dry-run, which runs nothing"],
     ["--ledger=", "--ledger must not be empty"],
     ["--ledger t --batch 2", "--batch 2 contradicts --ledger: each query is a transaction of its own"],
+    ["--max-lag 5", "--max-lag needs to know the replicas: --replicas db2,db3:3307"],
+    ["--max-lag 0 --replicas db2", '--max-lag must be a number of seconds above 0, not "0"'],
+    ["--replicas db2", "--replicas goes with --max-lag SECONDS"],
+    ["--heartbeat h", "--heartbeat goes with --max-lag SECONDS"],
     ["- a.sql -", 'Standard input, "-", can be read only once'],
   ];
   for (const [args, message] of cases) assert.equal(refusal(args.split(" ")), message, args);

@@ -21,6 +21,7 @@ type Settings = { readonly [Name in Setting]?: string | undefined };
 export interface ServerFlags extends Omit<Settings, "password"> {
   readonly url?: string | undefined;
   readonly "defaults-file"?: string | undefined;
+  readonly replicas?: string | undefined;
 }
 
 export interface Server {
@@ -30,6 +31,8 @@ export interface Server {
   readonly hosts: readonly Host[];
   /** `--ssl-mode PREFERRED`: `db.ssl` is for a server that offers TLS. */
   readonly tlsOptional: boolean;
+  /** Its replicas, to be looked at as the same account. */
+  readonly replicas?: Server;
 }
 
 /**
@@ -55,7 +58,7 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
   ];
   const file = flags["defaults-file"];
   if (file === undefined && !sources.some(namesServer)) {
-    const stray = flagNames.find((name) => flags[name] !== undefined);
+    const stray = ([...flagNames, "replicas"] as const).find((name) => flags[name] !== undefined);
     if (stray === undefined) return undefined;
     throw new UsageError(`--${stray} needs a server: name one with --host, --socket, --url or --defaults-file`);
   }
@@ -69,25 +72,33 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
   // One source says where the server is: a host never meets the socket of another source.
   const place = sources.find(namesServer)?.settings ?? {};
   const socketPath = !place.host || place.host === "localhost" ? place.socket : undefined;
-  const hosts = socketPath ? [] : parseHosts(pick("host"), parsePort(pick("port")));
+  const port = parsePort(pick("port"));
+  const hosts = socketPath ? [] : parseHosts(pick("host"), port);
+  const replicas = flags.replicas ? parseHosts({ value: flags.replicas, name: "--replicas" }, port) : [];
   const ca = readCertificate(pick("ssl-ca"));
   const mode = parseMode(pick("ssl-mode")) ?? (ca ? "VERIFY_CA" : "PREFERRED");
-  if (mode === "VERIFY_IDENTITY" && hosts.some(({ host }) => isIP(host))) {
+  if (mode === "VERIFY_IDENTITY" && [...hosts, ...replicas].some(({ host }) => isIP(host))) {
     // mysql2 3.24 would compare the certificate with "localhost".
     throw new UsageError("Cannot check an IP address with VERIFY_IDENTITY: give the host's name, or use VERIFY_CA");
   }
-  const tls = mode !== "DISABLED" && !(mode === "PREFERRED" && socketPath);
   const verify = { rejectUnauthorized: mode.startsWith("VERIFY"), verifyIdentity: mode === "VERIFY_IDENTITY" };
   const password = pick("password")?.value;
   const database = pick("database")?.value;
-  const db: ConnectionOptions = {
+  const account: ConnectionOptions = {
     user: pick("user")?.value ?? userName(env),
     ...(password && { password }),
     ...(database && { database }),
-    ...(socketPath && { socketPath }),
-    ...(tls && { ssl: { ...verify, ...(ca && { ca }) } }),
   };
-  return { db, hosts, tlsOptional: tls && mode === "PREFERRED" };
+  const at = (socket: string | undefined, hosts: Server["hosts"]): Server => {
+    const tls = mode !== "DISABLED" && !(mode === "PREFERRED" && socket);
+    const db = {
+      ...account,
+      ...(socket && { socketPath: socket }),
+      ...(tls && { ssl: { ...verify, ...(ca && { ca }) } }),
+    };
+    return { db, hosts, tlsOptional: tls && mode === "PREFERRED" };
+  };
+  return { ...at(socketPath, hosts), ...(replicas.length > 0 && { replicas: at(undefined, replicas) }) };
 }
 
 interface Source {
@@ -119,7 +130,7 @@ function namesServer({ settings }: Source): boolean {
 }
 
 function rejectContradictions(flags: ServerFlags, url: Settings): void {
-  for (const name of [...flagNames, "url", "defaults-file"] as const) {
+  for (const name of [...flagNames, "url", "defaults-file", "replicas"] as const) {
     // An empty value is mostly a shell variable that is not set; it must not lead to another server.
     if (flags[name] === "") throw new UsageError(`--${name} must not be empty`);
   }

@@ -33,6 +33,9 @@ export const options = {
   "retry-unknown": { type: "boolean" },
   rate: { type: "string" },
   "max-load": { type: "string" },
+  "max-lag": { type: "string" },
+  replicas: { type: "string" },
+  heartbeat: { type: "string" },
   rows: { type: "boolean" },
   json: { type: "boolean" },
   quiet: { type: "boolean", short: "q" },
@@ -62,6 +65,8 @@ export interface Flags {
   readonly retryUnknown: boolean;
   readonly rate: number | undefined;
   readonly maxLoad: readonly LoadLimit[];
+  readonly maxLagSeconds: number | undefined;
+  readonly heartbeat: string | undefined;
   readonly rows: boolean;
   readonly json: boolean;
   readonly quiet: boolean;
@@ -93,6 +98,8 @@ export function parseFlags(args: readonly string[]): Flags {
     retryUnknown: values["retry-unknown"] ?? false,
     rate: rate(values.rate),
     maxLoad: maxLoad(values["max-load"]),
+    maxLagSeconds: seconds("max-lag", values["max-lag"]),
+    heartbeat: values.heartbeat,
     rows: values.rows ?? false,
     json: values.json ?? false,
     quiet: values.quiet ?? false,
@@ -116,9 +123,17 @@ export function parseFlags(args: readonly string[]): Flags {
   if ((flags.retryFailed || flags.retryUnknown) && !flags.resume) {
     throw new UsageError(`--retry-${flags.retryFailed ? "failed" : "unknown"} goes with --resume`);
   }
+  checkLag(flags);
   if (files.filter((file) => file === "-").length > 1)
     throw new UsageError('Standard input, "-", can be read only once');
   return flags;
+}
+
+function checkLag({ maxLagSeconds, heartbeat, server }: Flags): void {
+  if (maxLagSeconds !== undefined && server.replicas === undefined)
+    throw new UsageError("--max-lag needs to know the replicas: --replicas db2,db3:3307");
+  const stray = server.replicas !== undefined ? "replicas" : heartbeat !== undefined ? "heartbeat" : undefined;
+  if (maxLagSeconds === undefined && stray) throw new UsageError(`--${stray} goes with --max-lag SECONDS`);
 }
 
 function parse(args: readonly string[]) {

@@ -1,7 +1,8 @@
 /** What holds queries back: a rate, a loaded server, and the job log, which is written before they can be claimed. */
-import mysql, { type ConnectionOptions, type RowDataPacket } from "mysql2/promise";
+import type { ConnectionOptions } from "mysql2";
 import type { Gate } from "../mp.ts";
 import { UsageError } from "./errors.ts";
+import { keepLooking, Link } from "./link.ts";
 
 /** Admits `perSecond` queries a second over all workers, evenly; what was not used is not made up for. */
 export function rateGate(perSecond: number, workers: number): Gate {
@@ -18,23 +19,18 @@ export function rateGate(perSecond: number, workers: number): Gate {
   };
 }
 
-/** Admits only a little more than the workers claim in a tenth of a second: two for each, when queries are slow. */
-export function nearGate(workers: number): Gate {
+/** Admits only a little more than the workers claim in a tenth of a second: `each` for each, when queries are slow. */
+export function nearGate(workers: number, each = 2): Gate {
   const samples: { at: number; ended: number }[] = [];
   return {
     limit(ended) {
       const at = performance.now();
       samples.push({ at, ended });
       while (samples.length > 2 && at - samples[1]!.at > 100) samples.shift();
-      return ended + Math.max(2 * workers, ended - samples[0]!.ended);
+      return ended + Math.max(each * workers, ended - samples[0]!.ended);
     },
   };
 }
-
-/** How often the server's load is looked at. */
-const lookMs = 500;
-/** A server that takes longer to tell has no say. */
-const answerMs = 2000;
 
 /** A limit on one of the server's status variables. */
 export interface LoadLimit {
@@ -54,11 +50,10 @@ export async function loadGate(
   limits: readonly LoadLimit[],
   where?: string,
 ): Promise<{ gate: Gate; stop: () => void }> {
-  let connection: mysql.Connection | undefined;
+  const link = new Link([db]);
   let reason: string | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  await look().catch(unreachable);
-  schedule();
+  await look();
+  const stopLooking = keepLooking(look);
   const gate: Gate = {
     limit: (ended) => (reason === undefined ? Number.POSITIVE_INFINITY : ended),
     get reason() {
@@ -68,39 +63,18 @@ export async function loadGate(
   return {
     gate,
     stop() {
-      clearTimeout(timer);
-      timer = undefined;
-      connection?.destroy();
+      stopLooking();
+      link.close();
     },
   };
 
-  function schedule(): void {
-    timer = setTimeout(async () => {
-      await look()
-        .catch(unreachable)
-        .catch(() => {});
-      if (timer) schedule();
-    }, lookMs);
-  }
-
-  function unreachable(error: unknown): void {
-    connection?.destroy();
-    connection = undefined;
-    reason = undefined;
-    if (error instanceof UsageError) throw error;
-    // The workers will say what is wrong with the server.
-  }
-
   async function look(): Promise<void> {
-    if (!connection) {
-      connection = await mysql.createConnection({ ...db, connectTimeout: answerMs });
-      connection.on("error", () => {});
-    }
-    const [rows] = await connection.query<RowDataPacket[]>({ sql: "SHOW GLOBAL STATUS", timeout: answerMs });
-    const values = new Map(rows.map(({ Variable_name, Value }) => [Variable_name.toLowerCase(), Value]));
+    const rows = await link.rows("SHOW GLOBAL STATUS").catch(() => undefined);
     reason = undefined;
+    if (!rows) return; // the workers will say what is wrong with the server
+    const values = new Map(rows.map((row) => [row.get("variable_name")?.toLowerCase(), row.get("value")]));
     for (const { variable, most } of limits) {
-      const value = Number(values.get(variable.toLowerCase()));
+      const value = Number(values.get(variable.toLowerCase()) ?? Number.NaN);
       if (Number.isNaN(value)) throw new UsageError(`--max-load: the server has no number called ${variable}`);
       if (value > most) reason ??= `paused: ${variable} is ${value}${where ? ` on ${where}` : ""}, above ${most}`;
     }

@@ -35,6 +35,8 @@ Resume
 Gently
       --rate N             queries a second over all workers
       --max-load VARIABLE=N,...            pause while a status variable of the server is above N
+      --max-lag S          pause while one of --replicas H,... (as for -h) is further behind
+      --heartbeat TABLE    with --max-lag: told by pt-heartbeat's table, not by SHOW REPLICA STATUS
 
 Output
       --rows               rows on stdout, as NDJSON: {"seq":12,"row":{...}}

@@ -114,7 +114,8 @@ const reasons: Record<string, string> = {
   HANDSHAKE_NO_SSL_SUPPORT: "the server offers no TLS",
 };
 
-function reasonOf({ code, message }: QueryError, { host }: ConnectionOptions): string {
+/** Why there is no connection, in a few words; an error of the server itself says it best. */
+export function reasonOf({ code, message }: QueryError, { host }: ConnectionOptions): string {
   if (code === "ECONNREFUSED" && host === "localhost") return `${reasons[code]} (this is TCP; for a socket: -S)`;
   if (code === "HANDSHAKE_SSL_ERROR") return `TLS failed: ${message}`;
   return reasons[code] ?? message;

@@ -14,6 +14,8 @@ import { type Hook, optionsOf } from "./hook.ts";
 import type { Io } from "./io.ts";
 import { openJournal } from "./journal.ts";
 import { escapeField } from "./journal-lines.ts";
+import { lagGate } from "./lag.ts";
+import { Link } from "./link.ts";
 import type { Output } from "./output.ts";
 import { probeServer, reachServer } from "./probe.ts";
 import { findProgram, startSandbox } from "./sandbox.ts";
@@ -53,7 +55,7 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   const files = flags.files.length > 0 ? await filesOf(flags, around, hasDollarQuotes) : undefined;
   const { db } = await reach();
   const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
-  if (!flags.dryRun) await addHooks(flags, db, hosts, hooks);
+  if (!flags.dryRun) await addHooks(flags, { db, hosts, replicas: server?.replicas }, hooks);
   hooks.push(flags.dryRun ? dryRun(around) : { options: rowsOptions(flags, around) });
   const added = optionsOf(hooks);
   const { threads, shard, timeoutSeconds, maxFailures, ledger, retries, batch, connectTimeoutSeconds } = flags;
@@ -127,11 +129,11 @@ async function databaseOf(
 /** Adds what holds queries back, and the job log, which is one of these. */
 async function addHooks(
   flags: Flags,
-  db: ConnectionOptions,
-  hosts: readonly Host[] | undefined,
+  { db, hosts, replicas }: { db: ConnectionOptions; hosts: readonly Host[] | undefined; replicas: Server | undefined },
   hooks: Hook[],
 ): Promise<void> {
-  const { joblog, resume, retryFailed, retryUnknown, idempotent, ledger, rate, maxLoad, workers, shard } = flags;
+  const { joblog, resume, retryFailed, retryUnknown, idempotent, ledger, workers, shard } = flags;
+  const { rate, maxLoad, maxLagSeconds, heartbeat } = flags;
   if (rate !== undefined) hooks.push({ options: { gates: [rateGate(rate, workers)] } });
   if (maxLoad.length > 0) {
     // The most loaded host decides: in a cluster, what one of them writes is work for all.
@@ -140,6 +142,12 @@ async function addHooks(
     ];
     for (const { gate, stop } of await Promise.all(looking)) hooks.push({ options: { gates: [gate] }, close: stop });
     hooks.push({ options: { gates: [nearGate(workers)] } });
+  }
+  if (maxLagSeconds !== undefined && replicas) {
+    const source = new Link(hosts?.map((host) => ({ ...db, ...host })) ?? [db]);
+    const { gate, stop } = await lagGate(replicas, { seconds: maxLagSeconds }, source, heartbeat);
+    // What is claimed when a replica falls behind is all that is still run: no more than one for each worker.
+    hooks.push({ options: { gates: [gate, nearGate(workers, 1)] }, close: stop });
   }
   if (joblog === undefined) return;
   const options = {

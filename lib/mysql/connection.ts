@@ -83,17 +83,26 @@ const utf8mb4 = 224;
  * Runs a statement of our own, and returns its rows. When the server does not answer within `timeoutMs`, the connection is
  * closed: a network that swallows everything gives no error by itself.
  */
-export async function ask(
+export function ask(
   connection: Connection,
   text: string | Uint8Array,
   timeoutMs: number,
 ): Promise<(string | null)[][]> {
+  return within(connection, timeoutMs, () => textRows(connection, text));
+}
+
+/** The same for whatever is done on a connection. */
+export async function within<Result>(
+  connection: Connection,
+  timeoutMs: number,
+  action: () => Promise<Result>,
+): Promise<Result> {
   const error = Object.assign(new Error(`The server did not answer within ${timeoutMs / 1000} s`), {
     code: "ETIMEDOUT",
   });
   const timer = setTimeout(sever, timeoutMs, connection, error);
   try {
-    return await textRows(connection, text);
+    return await action();
   } finally {
     clearTimeout(timer);
   }

@@ -8,6 +8,8 @@ export class Gatekeeper {
   readonly #gates: readonly Gate[];
   readonly #records: Records;
   #admitted = 0;
+  /** How many the gates have been told of. */
+  #announced = 0;
   #waiting = false;
 
   constructor(gates: readonly Gate[], records: Records) {
@@ -27,7 +29,8 @@ export class Gatekeeper {
   }
 
   /**
-   * Lets the workers claim as many queries as the gates allow when so many of them have ended.
+   * Lets the workers claim as many queries as the gates allow when so many of them have ended. When that is fewer than before,
+   * what nobody has claimed yet is taken back.
    *
    * @returns whether they can claim more than before.
    * @throws what a gate's `admitted()` rejects with.
@@ -36,17 +39,21 @@ export class Gatekeeper {
     if (this.#gates.length === 0 || this.#waiting || isOver()) return false;
     const now = ended();
     const count = Math.min(this.#records.released, ...this.#gates.map((gate) => Math.floor(gate.limit(now))));
-    const seq = count > this.#admitted ? this.#records.seqAt(count) : undefined;
-    if (seq === undefined) return false;
-    this.#waiting = true;
-    try {
-      await Promise.all(this.#gates.map((gate) => gate.admitted?.(seq)));
-    } finally {
-      this.#waiting = false;
+    if (count > this.#announced) {
+      this.#waiting = true;
+      try {
+        const seq = this.#records.seqAt(count)!;
+        await Promise.all(this.#gates.map((gate) => gate.admitted?.(seq)));
+      } finally {
+        this.#waiting = false;
+      }
+      if (isOver()) return false;
+      this.#announced = count;
     }
-    if (isOver()) return false;
+    const before = this.#admitted;
+    if (count === before) return false;
     this.#admitted = count;
     this.#records.admit(count);
-    return true;
+    return count > before;
   }
 }

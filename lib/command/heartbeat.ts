@@ -1,0 +1,75 @@
+/**
+ * How far a replica is behind, from a table that pt-heartbeat (or anything else) writes on the source every second.
+ *
+ * Compared are two values of the same row, the source's and the replica's: the clocks of the machines do not matter, nor whether
+ * `ts` is local time, as pt-heartbeat writes it, or UTC, as with its --utc. The lag is never told by more than the age that
+ * the last beat may have, and that somebody still writes the row is looked at here.
+ */
+import { UsageError } from "./errors.ts";
+import type { Link } from "./link.ts";
+
+/** A beat may be so old before nobody seems to write it, where the lag may not be more anyway. */
+const leastSeconds = 5;
+
+export class Heartbeat {
+  /** As SQL. */
+  readonly table: string;
+  readonly link: Link;
+  readonly #name: string;
+  /** The latest beat on the source. */
+  #server: string | undefined;
+  #text: string | undefined;
+  #beatAt: number | undefined;
+
+  /** @throws UsageError for what is no name. */
+  constructor(name: string, database: string | undefined, link: Link) {
+    const parts = /^(?:(`(?:[^`]|``)+`|[^`.]+)\.)?(`(?:[^`]|``)+`|[^`.]+)$/.exec(name)?.slice(1);
+    if (!parts) throw new UsageError(`--heartbeat must be TABLE or DATABASE.TABLE, not ${JSON.stringify(name)}`);
+    const [schema = database, table] = parts;
+    if (!schema) throw new UsageError(`--heartbeat ${name}: name its database, too: DATABASE.TABLE`);
+    const quoted = [schema, table!].map((part) => (part.startsWith("`") ? part : `\`${part}\``));
+    this.table = quoted.join(".");
+    this.#name = name;
+    this.link = link;
+  }
+
+  /** Looks at the source. @throws UsageError when there is no heartbeat to see. */
+  async look(): Promise<void> {
+    // Several servers may have written into it in the course of time: who wrote last is the source.
+    const rows = await this.link
+      .rows(`SELECT server_id, ts FROM ${this.table} ORDER BY ts DESC LIMIT 1`)
+      .catch((error) => {
+        throw new UsageError(`--heartbeat ${this.#name}: ${error.message}`);
+      });
+    const [server, text] = [rows[0]?.get("server_id"), rows[0]?.get("ts")];
+    if (!server || !text) throw new UsageError(`--heartbeat ${this.#name}: the table is empty`);
+    secondsOf(text);
+    if (this.#text !== undefined && this.#text !== text) this.#beatAt = performance.now();
+    this.#server = server;
+    this.#text = text;
+  }
+
+  /** What is wrong with the heartbeat itself, if it is. */
+  staleness(limitSeconds: number): string | undefined {
+    if (this.#beatAt === undefined) return `nobody has written into ${this.#name} yet`;
+    const age = (performance.now() - this.#beatAt) / 1000;
+    return age > Math.max(limitSeconds, leastSeconds)
+      ? `nobody writes into ${this.#name}, for ${Math.round(age)} s`
+      : undefined;
+  }
+
+  /** How far a replica is behind. */
+  async secondsBehind(replica: Link): Promise<number> {
+    const [row] = await replica.rows(`SELECT ts FROM ${this.table} WHERE server_id = ${Number(this.#server)}`);
+    const there = row?.get("ts");
+    if (!there) throw Object.assign(new Error(`${this.#name} has no row of server ${this.#server}`), { errno: 1 });
+    return Math.max(0, secondsOf(this.#text!) - secondsOf(there));
+  }
+}
+
+/** Any day's seconds: only differences count. pt-heartbeat writes `2026-11-27T13:39:04.001230`; a DATETIME has a space. */
+function secondsOf(text: string): number {
+  const ms = Date.parse(`${text.replace(" ", "T")}Z`);
+  if (Number.isNaN(ms)) throw new UsageError(`--heartbeat: ts must be a time, not ${JSON.stringify(text)}`);
+  return ms / 1000;
+}

@@ -1,0 +1,177 @@
+/** Gates on a real source with a real replica. */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Server } from "../lib/command/config.ts";
+import { nearGate } from "../lib/command/gates.ts";
+import { lagGate } from "../lib/command/lag.ts";
+import { Link } from "../lib/command/link.ts";
+import { doWork } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
+import { startPair } from "./replica.ts";
+import { poll, run } from "./run.ts";
+
+const pair = await startPair();
+after(() => pair.stop());
+const { source, replica, onReplica } = pair;
+const sql = async (text: string) => (await source.root.query(text))[0];
+await sql("USE myscript");
+const socket = { socketPath: source.socketPath, user: "root", database: "myscript" };
+const place = `127.0.0.1:${replica.port}`;
+const link = () => new Link([socket]);
+
+function replicas(user = "root", port = replica.port): Server {
+  return { db: { user, database: "myscript" }, hosts: [{ host: "127.0.0.1", port }], tlsOptional: false };
+}
+
+/** Inserts rows until the test has seen enough; `held()` resolves when the run is held back for such a reason. */
+function insertRows(table: string, gate: Awaited<ReturnType<typeof lagGate>>["gate"], workers: number) {
+  let isEnough = false;
+  let latest: { ended: number; held?: string | undefined } = { ended: 0 };
+  let ticks = 0;
+  const progress = {
+    update(snapshot: typeof latest) {
+      latest = { ended: snapshot.ended, held: snapshot.held };
+      ticks++;
+    },
+    log() {},
+    report() {},
+    stop() {},
+  };
+  const queries = async function* () {
+    for (let n = 1; !isEnough; n++) {
+      yield `INSERT INTO ${table} VALUES (${n})`;
+      await sleep(1);
+    }
+  };
+  myglobals.config = { db: socket };
+  return {
+    summary: doWork(queries(), workers, { gates: [gate, nearGate(workers, 1)], progress }),
+    enough() {
+      isEnough = true;
+    },
+    async held(reason: RegExp) {
+      await poll(() => reason.test(latest.held ?? ""));
+      const { ended } = latest;
+      const until = ticks + 20;
+      await poll(() => ticks > until);
+      assert.ok(latest.ended <= ended + workers, `${latest.ended - ended} queries have ended while it was paused`);
+    },
+    async goesOn() {
+      const { ended } = latest;
+      await poll(() => latest.held === undefined && latest.ended > ended + 20);
+    },
+  };
+}
+
+test("lagGate() pauses while the replica is behind, stopped or dead, and says which", async () => {
+  await sql("CREATE TABLE t (id INT PRIMARY KEY)");
+  const { gate, stop } = await lagGate(replicas(), { seconds: 1 }, link());
+  const rows = insertRows("t", gate, 4);
+  await rows.goesOn();
+  await onReplica("STOP REPLICA SQL_THREAD");
+  await rows.held(new RegExp(`^paused: ${place} does not replicate: its SQL thread does not run$`));
+  await onReplica("START REPLICA SQL_THREAD");
+  await rows.goesOn();
+  await onReplica("STOP REPLICA IO_THREAD");
+  await rows.held(new RegExp(`^paused: ${place} does not replicate: its I/O thread does not run$`));
+  await onReplica("START REPLICA IO_THREAD");
+  await rows.goesOn();
+  await onReplica("LOCK TABLES myscript.t READ");
+  await rows.held(new RegExp(`^paused: ${place} is [2-9] s behind$`));
+  await onReplica("UNLOCK TABLES");
+  await rows.goesOn();
+  pair.kill();
+  await rows.held(new RegExp(`^paused: ${place} cannot be reached: connection refused$`));
+  await pair.restart();
+  await onReplica("START REPLICA").catch(() => {}); // it may have begun by itself
+  await rows.goesOn();
+  rows.enough();
+  const { total, done } = await rows.summary;
+  stop();
+  assert.equal(done, total);
+  assert.deepEqual(await sql("SELECT COUNT(*) AS n, MAX(id) AS most FROM t"), [{ n: total, most: total }]);
+  await poll(async () => (await onReplica("SELECT COUNT(*) AS n FROM myscript.t"))[0]!.n === total);
+});
+
+test("lagGate() with a heartbeat tells the lag from its rows", async () => {
+  await sql(`CREATE TABLE heartbeat (
+    ts VARCHAR(26) NOT NULL, server_id INT UNSIGNED NOT NULL PRIMARY KEY, file VARCHAR(255), position BIGINT UNSIGNED)`);
+  await sql("INSERT INTO heartbeat (ts, server_id) VALUES ('2001-01-01T00:00:00.000000', 7)"); // a source of former times
+  const beat = async () => {
+    // Local time of a place that is neither this one nor the server's.
+    const ts = new Date(Date.now() + 3_600_000 * 11).toISOString().replace("Z", "123");
+    await sql(`REPLACE INTO heartbeat (ts, server_id) VALUES ('${ts}', 1)`);
+  };
+  await sql("CREATE TABLE h (id INT PRIMARY KEY)");
+  await beat();
+  await poll(async () => (await onReplica("SELECT COUNT(*) AS n FROM myscript.heartbeat"))[0]!.n === 2);
+  const { gate, stop } = await lagGate(replicas(), { seconds: 1 }, link(), "heartbeat");
+  assert.equal(gate.reason, "paused: nobody has written into heartbeat yet");
+  const beats = setInterval(beat, 200);
+  const rows = insertRows("h", gate, 2);
+  await rows.goesOn();
+  await onReplica("STOP REPLICA SQL_THREAD");
+  await rows.held(new RegExp(`^paused: ${place} is \\d+ s behind$`));
+  await onReplica("START REPLICA SQL_THREAD");
+  await rows.goesOn();
+  rows.enough();
+  const { total, done } = await rows.summary;
+  stop();
+  clearInterval(beats);
+  assert.equal(done, total);
+});
+
+test("lagGate() refuses what is no replica, and says which GRANT helps", async () => {
+  await assert.rejects(lagGate(replicas("root", source.port), { seconds: 1 }, link()), {
+    name: "Error",
+    message: `--replicas: 127.0.0.1:${source.port} is no replica: its status is empty`,
+  });
+  await assert.rejects(lagGate(replicas("nobody"), { seconds: 1 }, link()), {
+    message: new RegExp(`^--replicas: ${place}: Access denied for user 'nobody'@`),
+  });
+  await sql("CREATE USER watcher@'%' IDENTIFIED BY ''");
+  await poll(async () => (await onReplica("SELECT 1 FROM mysql.user WHERE user = 'watcher'")).length > 0);
+  for (const heartbeat of [undefined, "myscript.heartbeat"]) {
+    const refused = await refusal(() => lagGate(replicas("watcher"), { seconds: 1 }, link(), heartbeat));
+    const [, grant] = /^Cannot tell how far \S+ is behind: .*: (GRANT .* TO 'watcher'@'%')$/.exec(refused) ?? [];
+    assert.ok(grant, refused);
+    await sql(grant);
+    await poll(async () => {
+      const { stop } = await lagGate(replicas("watcher"), { seconds: 1 }, link(), heartbeat).catch(() => ({
+        stop: undefined,
+      }));
+      stop?.();
+      return stop !== undefined;
+    });
+  }
+  for (const [table, reason] of [
+    ["myscript.nope", /^--heartbeat myscript\.nope: Table .* doesn't exist$/],
+    ["myscript.t", /^--heartbeat myscript\.t: Unknown column 'server_id'/],
+    ["a.b.c", /^--heartbeat must be TABLE or DATABASE\.TABLE, not "a\.b\.c"$/],
+  ] as const) {
+    assert.match(await refusal(() => lagGate(replicas(), { seconds: 1 }, link(), table)), reason);
+  }
+  const { gate, stop } = await lagGate(replicas("root", 1), { seconds: 1 }, link());
+  stop();
+  assert.equal(gate.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
+  assert.equal(gate.limit(7), 7);
+});
+
+test("--max-lag runs with the replicas that are named, and refuses what is none of them", async () => {
+  const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "-D", "myscript", "--max-lag", "5"];
+  const { status, stderr } = await run([...at, "--replicas", place, "-"], { input: "DO 1;DO 2" });
+  assert.equal(status, 0, stderr);
+  const wrong = await run([...at, "--replicas", `${place},127.0.0.1`, "-"], { input: "DO 1" });
+  assert.match(wrong.stderr, /^myscript: --replicas: \S+ is no replica: its status is empty$/m);
+  assert.equal(wrong.status, 2);
+});
+
+async function refusal(action: () => Promise<unknown>): Promise<string> {
+  try {
+    await action();
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return "it was not refused";
+}

@@ -1,0 +1,112 @@
+/** A real source with a real replica: two servers, of which the second does what the first has done. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import mysql, { type RowDataPacket } from "mysql2/promise";
+import { poll } from "./run.ts";
+import { startServer, type TestServer } from "./server.ts";
+
+export interface Pair {
+  readonly source: TestServer;
+  readonly replica: TestServer;
+  readonly isMariaDB: boolean;
+  /** Runs SQL on the replica; `REPLICA` is the word of this server for it. */
+  onReplica(text: string): Promise<RowDataPacket[]>;
+  /** Ends the replica at once, as a power cut of its machine would. */
+  kill(): void;
+  /** Starts the killed replica again, on the same files; it goes on replicating. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts both; the account `root` may connect to both of them over TCP. */
+export async function startPair(): Promise<Pair> {
+  const [source, replica] = await Promise.all([
+    startServer({ args: ["--log-bin", "--server-id=1", "--binlog-format=ROW"] }),
+    startServer({ args: ["--server-id=2", "--innodb-flush-log-at-trx-commit=1", ...killable] }),
+  ]);
+  const { isMariaDB, isOld } = await flavourOf(source.root);
+  for (const { root } of [source, replica]) {
+    await root.query("CREATE USER IF NOT EXISTS root@'127.0.0.1' IDENTIFIED BY ''");
+    await root.query("GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION");
+  }
+  const name = isMariaDB || isOld ? "MASTER" : "SOURCE";
+  const [[position]] = await source.root.query<RowDataPacket[]>(
+    isMariaDB || isOld ? "SHOW MASTER STATUS" : "SHOW BINARY LOG STATUS",
+  );
+  const settings = [
+    `${name}_HOST='127.0.0.1', ${name}_PORT=${source.port}, ${name}_USER='root', ${name}_PASSWORD=''`,
+    // MariaDB has in a table how far it is only as a GTID.
+    isMariaDB
+      ? "MASTER_USE_GTID=slave_pos"
+      : `${name}_LOG_FILE='${position!.File}', ${name}_LOG_POS=${position!.Position}`,
+    `${name}_CONNECT_RETRY=1`,
+    ...(isMariaDB || isOld ? [] : ["GET_SOURCE_PUBLIC_KEY=1"]),
+  ];
+  let root = replica.root;
+  const onReplica = async (text: string) => {
+    const [rows] = await root.query<RowDataPacket[]>(text.replace("REPLICA", isMariaDB || isOld ? "SLAVE" : "REPLICA"));
+    return rows;
+  };
+  if (isMariaDB) {
+    const [[gtid]] = await source.root.query<RowDataPacket[]>("SELECT @@gtid_binlog_pos AS position");
+    await root.query("SET GLOBAL gtid_slave_pos = ?", [gtid!.position]);
+  }
+  await root.query(`CHANGE ${name === "MASTER" ? name : "REPLICATION SOURCE"} TO ${settings.join(", ")}`);
+  await onReplica("START REPLICA");
+
+  // A new MariaDB that is killed before its first checkpoint does not start again.
+  await root.query("SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0, GLOBAL innodb_max_dirty_pages_pct = 0");
+  const [[row]] = await root.query<RowDataPacket[]>("SELECT @@pid_file AS path");
+  let pid = Number(readFileSync(row!.path, "utf8"));
+  const commandLine = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(0, -1);
+  const withGrants = commandLine.filter((option) => option !== "--skip-grant-tables");
+  let again: ChildProcess | undefined;
+  root.on("error", () => {});
+  return {
+    source,
+    replica,
+    isMariaDB,
+    onReplica,
+    kill: () => process.kill(pid, "SIGKILL"),
+    async restart() {
+      await poll(() => isGone(pid));
+      again = spawn(withGrants[0]!, withGrants.slice(1), { stdio: "ignore" });
+      pid = again.pid!;
+      root = await reconnect(replica.socketPath);
+    },
+    async stop() {
+      root.destroy();
+      again?.kill("SIGKILL");
+      await Promise.all([source.stop(), replica.stop()]);
+    },
+  };
+}
+
+/** What a replica needs to know after it was killed how far it was: the second is for MySQL 5.7. */
+const killable = ["--relay-log-recovery=1", "--loose-relay-log-info-repository=TABLE"];
+
+async function flavourOf(root: mysql.Connection): Promise<{ isMariaDB: boolean; isOld: boolean }> {
+  const [[row]] = await root.query<RowDataPacket[]>("SELECT VERSION() AS version");
+  return { isMariaDB: /MariaDB/.test(row!.version), isOld: /^[1-7]\./.test(row!.version) };
+}
+
+function isGone(pid: number): boolean {
+  try {
+    return /^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return true;
+  }
+}
+
+async function reconnect(socketPath: string): Promise<mysql.Connection> {
+  for (;;) {
+    try {
+      const opened = await mysql.createConnection({ socketPath, user: "root" });
+      opened.on("error", () => {});
+      return opened;
+    } catch {
+      await sleep(20);
+    }
+  }
+}
