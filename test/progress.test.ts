@@ -128,6 +128,28 @@ test("createProgress() where no line can be drawn anew prints no control charact
   }
 });
 
+test("createProgress() tells no time left at 100 %, also while the end takes long", async (t) => {
+  let seconds = 0;
+  t.mock.method(performance, "now", () => seconds * 1000);
+  const { stream, screen } = terminal(80);
+  const progress = createProgress(stream);
+  const rows: string[] = [];
+  for (; seconds <= 60; seconds++) {
+    const ended = Math.min(10 * seconds, 500);
+    progress.update({ ...snapshot, ended, total: 500, inFlight: () => Array(ended < 500 ? 4 : 0).fill({}) });
+    progress.log(""); // draws the bar
+    rows.push((await screen()).rows.at(-1)!);
+  }
+  progress.stop();
+  assert.ok(
+    rows.some((row) => / 98 % .* 1 s left$/.test(row)),
+    rows.join("\n"),
+  );
+  const ended = rows.filter((row) => row.startsWith("100 %"));
+  assert.ok(ended.length > 5);
+  for (const row of ended) assert.match(row, /^100 % █+ {2}500\/500( {2}[\d.]+\/s)?$/);
+});
+
 test("createProgress() writes a log file that a person can read, up to a line a minute, and 100 % once", (t) => {
   let seconds = 0;
   t.mock.method(performance, "now", () => seconds * 1000);
