@@ -1,4 +1,4 @@
-#!/usr/bin/env -S npx tsx
+#!/usr/bin/env -S sh -c 'f=$(readlink -f "$0"); exec "${f%/*}/node_modules/.bin/tsx" "$f" "$@"'
 /** Runs a big batch of SQL in parallel, on worker threads. Copy the folder and make this file yours. */
 import { isMainThread } from "node:worker_threads";
 import mysql from "mysql2/promise";

@@ -3,11 +3,13 @@
  *
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
-import { RunError } from "./parent/errors.ts";
+import { missingServer } from "./myglobals.ts";
+import { RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, isOurs, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
 import { messageOf, Run } from "./parent/run.ts";
+import { refuseInOwnThread } from "./shared/own-thread.ts";
 import type { Query } from "./shared/query.ts";
 import type { Segment } from "./shared/segment.ts";
 
@@ -48,6 +50,8 @@ export function doWork<Unit>(
   options: WorkOptions & { script: string | URL },
 ): Promise<Summary>;
 export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOptions = {}): Promise<Summary> {
+  const refusal = refuseInOwnThread("doWork");
+  if (refusal) throw new RefusedError(refusal);
   const options = withDefaults(workers, given);
   const { progress, gates, shard, signal, killSignal, maxFailures } = options;
   checkSource(queue);
@@ -57,6 +61,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     await showAll(queue, options.dryRun, options);
     return run.summary(0);
   }
+  const missing = options.script === undefined ? missingServer() : undefined; // a script may have its own workerInit()
+  if (missing) throw new TypeError(missing);
   await run.openLedger();
   const pool = new Pool(workers, options.threads, run.settings, run.finished, run);
   run.onStop = () => pool.drain(); // at once: who reads that the run ends can rely on it

@@ -460,7 +460,7 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     const cases: [args: string[], message: string | RegExp][] = [
       [["--wrokers", "3"], "Unknown option --wrokers: did you mean --workers?"],
       [["--dry-run", "--json"], "--json contradicts --dry-run, which runs nothing"],
-      [["-j", "no"], '--workers must be a whole number from 1, not "no"'],
+      [["-j", "no"], '--workers must be a whole number from 1 to 100000, not "no"'],
       [["-S", "/x"], "--socket contradicts --host: give one of them"],
       [
         ["--ssl-mode", "on"],
@@ -482,6 +482,15 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     }
     const nameless = "Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST";
     assertRefused(await cli(["-"], "DO 1", {}), nameless);
+    for (const [args, environment, name] of [
+      [[], { MYSQL_USER: "app" }, "MYSQL_USER"],
+      [[], { MYSQL_PWD: "s3cr3t" }, "MYSQL_PWD"],
+      [["--dry-run"], { MYSQL_DATABASE: "shop" }, "MYSQL_DATABASE"],
+      [["-q"], {}, "--quiet"],
+    ] as const) {
+      const wanted = `${name} needs a server: name one with --host, --socket, --url, --defaults-file or MYSQL_HOST`;
+      assertRefused(await cli(args, "", environment), wanted);
+    }
     assertRefused(await cli(["-u", "app", "-"], "DO 1", {}), /^--user needs a server: name one with --host/);
     const wrong = await cli([...at, "-"], "DO 1", { MYSQL_PWD: "wr0ng" });
     assertRefused(

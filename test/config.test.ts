@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -7,6 +7,7 @@ import { inspect } from "node:util";
 import fc from "fast-check";
 import { resolveServer, type ServerFlags } from "../lib/command/config.ts";
 import { UsageError } from "../lib/command/errors.ts";
+import { run, runtime } from "./run.ts";
 import { createAuthority } from "./server.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-config-"));
@@ -106,6 +107,25 @@ test("resolveServer() decodes the URL", () => {
   );
 });
 
+test("resolveServer() does without a home and an entry in the list of users, as in a container", {
+  skip: process.getuid?.() !== 0 && "needs root to become somebody else",
+}, async () => {
+  const file = write("home.cnf", "!include ~/nothing.cnf\n[client]\nhost=db2\n");
+  chmodSync(directory, 0o755);
+  const script = `
+    import { resolveServer } from ${JSON.stringify(new URL("../lib/command/config.ts", import.meta.url).href)};
+    delete process.env.HOME;
+    process.setgid(54321);
+    process.setuid(54321);
+    const who = (flags, env) => { try { return resolveServer(flags, env).db.user; } catch ({ message }) { return message; } };
+    console.log(JSON.stringify([
+      who({ host: "db1", user: "app" }, {}), who({ "defaults-file": ${JSON.stringify(file)} }, { USER: "me" }), who({ host: "db1" }, {}),
+    ]));`;
+  const { stdout, stderr } = await run(["--input-type=module", "-e", script], { command: runtime });
+  assert.equal(stderr, "");
+  assert.deepEqual(JSON.parse(stdout), ["app", "me", "Cannot tell who runs this: name the user with --user"]);
+});
+
 test("resolveServer() returns plain data that a worker can be given", () => {
   const server = resolveServer(
     { url: "mysql://app@db1/shop", "ssl-mode": "VERIFY_IDENTITY", "ssl-ca": ca },
@@ -197,6 +217,7 @@ test("resolveServer() rejects what makes no sense in one line", () => {
   for (const port of ["0", "65536", "-1", "3306x", "1e3", " 1"]) {
     assertUsage({ host: "db1", port }, `--port must be 1 to 65535, not "${port}"`);
   }
+  assertUsage({ host: "db1", port: password }, /^--port must be 1 to 65535: a password goes into MYSQL_PWD/);
   assertUsage({ host: "db1" }, 'MYSQL_TCP_PORT must be 1 to 65535, not "tcp://1"', { MYSQL_TCP_PORT: "tcp://1" });
   const modes = "must be DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY";
   assertUsage({ host: "db1", "ssl-mode": "on" }, `--ssl-mode ${modes}, not "on"`);

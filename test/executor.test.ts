@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { MessageChannel } from "node:worker_threads";
 import type { DatabaseError } from "../lib/mysql/errors.ts";
+import type { Settings, ToThread } from "../lib/shared/messages.ts";
 import { plain, type Setback } from "../lib/worker/executor.ts";
 import type { Job } from "../lib/worker/job.ts";
 import type { Session } from "../lib/worker/session.ts";
-import type { Thread } from "../lib/worker/thread.ts";
+import { Thread } from "../lib/worker/thread.ts";
 
 test("plain().judge() says what an error means for the query, and whether it is sent again", async () => {
   const update = "UPDATE t SET v = 1";
@@ -32,4 +34,18 @@ test("plain().judge() says what an error means for the query, and whether it is 
     if (warning) assert.equal(error.message, "it failed; what it did to tables without transactions stays");
     if (error.answered) assert.equal(error.message, "it failed (statement 2 of the query; those before it are done)");
   }
+});
+
+test("Thread.claim() gives nothing more after the end, also when a drain comes behind it", {
+  timeout: 10_000,
+}, async () => {
+  const { port1, port2 } = new MessageChannel();
+  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), prologue: [], rows: false };
+  const thread = new Thread(port2, settings as Settings);
+  const claim = thread.claim(1, 1, () => false);
+  const types: ToThread["type"][] = ["admitted", "end", "drain"];
+  for (const type of types) port1.postMessage({ type });
+  assert.equal(await claim, undefined);
+  assert.equal(await thread.claim(1, 1, () => false), undefined, "the drain has not taken the end back");
+  port1.close();
 });

@@ -23,3 +23,21 @@ test("readLog() takes time and memory by the size of the log, not of a line", { 
     await rm(directory, { recursive: true });
   }
 });
+
+test("readLog() tells two hashes apart that differ in any digit", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "myscript-joblog-"));
+  const handle = await open(join(directory, "log"), "w+");
+  try {
+    const hash = "0123456789abcdef";
+    await handle.write(header + lineOf({ seq: 1, outcome: "done" }, hash));
+    const { known } = await readLog(handle, "log");
+    assert.ok(known.matches(1, hash));
+    for (let at = 0; at < hash.length; at++) {
+      const other = `${hash.slice(0, at)}${hash[at] === "f" ? "0" : "f"}${hash.slice(at + 1)}`;
+      assert.ok(!known.matches(1, other), other);
+    }
+  } finally {
+    await handle.close();
+    await rm(directory, { recursive: true });
+  }
+});

@@ -184,10 +184,10 @@ test("doWork() runs with fewer queries than workers, and with none", async () =>
 });
 
 test("doWork() rejects a number of workers or threads that makes no sense", async () => {
-  for (const workers of [0, 1.5, -1, Number.NaN]) {
+  for (const workers of [0, 1.5, -1, Number.NaN, 1e11]) {
     await assert.rejects(doWork(["DO 0"], workers), {
       name: "RangeError",
-      message: `Cannot start ${workers} workers: the number of workers must be a positive integer`,
+      message: `Cannot start ${workers} workers: the number of workers must be an integer from 1 to 100000`,
     });
   }
   await assert.rejects(doWork(["DO 0"], 2, { threads: 0 }), RangeError);
@@ -213,7 +213,39 @@ test("doWork() ends what was claimed and rejects when the source throws", async 
 
 test("doWork() rejects a unit that cannot be copied, with its seq", async () => {
   const error = await doWork(["DO 0", { sql: "DO ?", values: [() => 1] } as never]).catch((error) => error);
-  assert.match(error.message, /not be cloned/);
+  assert.equal(error.message, "Cannot send query 2 to a worker: query.values[0] is a function");
+});
+
+test("doWork() rejects a script that cannot be one, and one that starts runs in its own worker threads", async () => {
+  const { db } = myglobals.config;
+  const unguarded = (name: string) =>
+    `Cannot call ${name}() in a worker thread, which imports the script, too: write "if (isMainThread)" before it`;
+  const unset =
+    "Cannot connect: myglobals.config.db is not set; main() sets it by myglobals.config = { db: command.db }";
+  const cases: [config: typeof myglobals.config, script: URL | undefined, message: string | RegExp][] = [
+    [{ db, calls: "doWork" }, scriptAt("unguarded"), unguarded("doWork")],
+    [{ db, calls: "runCommand" }, scriptAt("unguarded"), unguarded("runCommand")],
+    [
+      { db },
+      new URL("../lib/shared/hash.ts", import.meta.url),
+      "Cannot use the script hash.ts: it exports neither workerDo() nor workerInit()",
+    ],
+    [{ db }, scriptAt("nowhere"), /^Cannot load the script nowhere\.ts: /],
+    [{ db: {} }, scriptAt("together"), unset],
+    [{ db: {} }, undefined, unset],
+  ];
+  try {
+    for (const [config, script, message] of cases) {
+      myglobals.config = config;
+      const error = await doWork(["DO 0", "DO 1"], 2, { script }).catch((error) => error);
+      if (typeof message === "string") assert.equal(error.message, message);
+      else assert.match(error.message, message);
+      if (script) assert.deepEqual([error.summary.workers, error.summary.skipped, error.summary.total], [0, 2, 2]);
+    }
+  } finally {
+    myglobals.config = { db };
+  }
+  assert.deepEqual(await sql("SHOW TABLES LIKE 'unguarded'"), []);
 });
 
 test("doWork() rejects with the server's words when no worker gets a connection", async () => {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { run, viaTsx } from "./run.ts";
+import { root, run, viaTsx } from "./run.ts";
 
 test("myscript.ts without arguments computes every row of the sandbox, and leaves nothing behind", async () => {
   const directory = mkdtempSync(join(tmpdir(), "test-"));
@@ -28,4 +28,37 @@ test("myscript.ts on a terminal shows a moving bar", {
   assert.ok(drawn.size >= 2, `${drawn.size} different bars`);
   assert.match(stdout, /100 % █+ {2}2,000\/2,000/);
   assert.equal(status, 0);
+});
+
+test("myscript.ts runs by itself, from any folder and by a link", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "my links "));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const link = join(directory, "batch");
+  symlinkSync(join(root, "myscript.ts"), link);
+  for (const path of [join(root, "myscript.ts"), link]) {
+    const ended = await run(["--dry-run", "-"], { command: ["sh", "-c", 'cd /; exec "$0" "$@"', path], input: "DO 1" });
+    assert.deepEqual(ended, { status: 0, stdout: "1\tDO 1\n", stderr: "" });
+  }
+});
+
+test("npm run mariadb installs when either program is missing, and not when both are there", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "myscript-path-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const { mariadb } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).scripts;
+  const add = (name: string) => {
+    writeFileSync(join(directory, name), `#!/bin/sh\necho ${name} "$@"\n`);
+    chmodSync(join(directory, name), 0o755);
+  };
+  const installs = async () => {
+    const { stdout } = await run(["-c", mariadb], { command: ["/bin/sh"], env: { PATH: directory } });
+    return stdout.includes("apt-get install -y mariadb-server-core mariadb-client-core\n");
+  };
+  add("apt-get");
+  assert.equal(await installs(), true);
+  add("mariadbd");
+  assert.equal(await installs(), true);
+  add("mariadb");
+  assert.equal(await installs(), false);
+  rmSync(join(directory, "mariadbd"));
+  assert.equal(await installs(), true);
 });

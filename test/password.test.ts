@@ -111,6 +111,16 @@ test("a password as an option is refused, and shown nowhere", async () => {
   }
 });
 
+test("a password in the place of a file, a user or a port is refused, and shown nowhere", async () => {
+  const url = `mysql://app:${wrong}@127.0.0.1:${server.port}/myscript`;
+  for (const args of [[url], [url.slice(8)], ["-u", `app:${wrong}`, "-"], ["-P", wrong, "-"], ["-S", url, "-"]]) {
+    const { status, stdout, stderr } = await run(["-h", "127.0.0.1", ...args], { input: "DO 1" });
+    assert.match(stderr, /^myscript: .* password.*\n$/);
+    assertAbsent(stdout, stderr);
+    assert.equal(status, 2);
+  }
+});
+
 function optionFile(path: string, password: string): string {
   const quoted = password.replaceAll("\\", "\\\\").replaceAll('"', '\\"');
   writeFileSync(path, `[client]\npassword="${quoted}"\n`);

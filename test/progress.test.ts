@@ -8,7 +8,7 @@ import { after, beforeEach, test } from "node:test";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import { createProgress, type Snapshot } from "../lib/parent/progress.ts";
-import { poll } from "./run.ts";
+import { poll, run, runtime } from "./run.ts";
 import { frameEnd, moments, noTerminal, type OnTerminal, Screen, startOnTerminal } from "./terminal.ts";
 
 const sandbox = await startSandbox({ orders: 0 });
@@ -26,6 +26,7 @@ beforeEach(() => {
 });
 
 const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
+const talk = [...runtime, "test/scripts/talk.ts"];
 const snapshot: Snapshot = { ended: 0, earlier: 0, failed: 0, unknown: 0, total: undefined, inFlight: () => [] };
 
 test("createProgress() on a terminal redraws one line, within the terminal's width", async () => {
@@ -128,6 +129,28 @@ test("createProgress() where no line can be drawn anew prints no control charact
   }
 });
 
+test("createProgress() tells no time left at 100 %, also while the end takes long", async (t) => {
+  let seconds = 0;
+  t.mock.method(performance, "now", () => seconds * 1000);
+  const { stream, screen } = terminal(80);
+  const progress = createProgress(stream);
+  const rows: string[] = [];
+  for (; seconds <= 60; seconds++) {
+    const ended = Math.min(10 * seconds, 500);
+    progress.update({ ...snapshot, ended, total: 500, inFlight: () => Array(ended < 500 ? 4 : 0).fill({}) });
+    progress.log(""); // draws the bar
+    rows.push((await screen()).rows.at(-1)!);
+  }
+  progress.stop();
+  assert.ok(
+    rows.some((row) => / 98 % .* 1 s left$/.test(row)),
+    rows.join("\n"),
+  );
+  const ended = rows.filter((row) => row.startsWith("100 %"));
+  assert.ok(ended.length > 5);
+  for (const row of ended) assert.match(row, /^100 % █+ {2}500\/500( {2}[\d.]+\/s)?$/);
+});
+
 test("createProgress() writes a log file that a person can read, up to a line a minute, and 100 % once", (t) => {
   let seconds = 0;
   t.mock.method(performance, "now", () => seconds * 1000);
@@ -215,6 +238,39 @@ test("a terminal that becomes narrower and wider keeps one bar, and nothing is l
   assert.match(said!, /^root@.*, 16 workers on \d threads?, server \S+$/);
   assert.match(bar!, /^100 % █+ {2}400\/400$/);
   assert.deepEqual([summary.length, status], [3, 0]);
+});
+
+test("what main() and the workers print stands above the bar, in whole lines", { skip: noTerminal }, async () => {
+  const { stdout, status } = await startOnTerminal(server, 80, { command: talk }).ended;
+  let before: string[] = [];
+  for await (const { rows, lines } of moments(stdout, 80)) {
+    const bars = rows.filter((row) => /[█░]/.test(row));
+    assert.ok(bars.length <= 1, rows.join("\n"));
+    const said = lines.filter((line) => !/[█░]/.test(line));
+    assert.deepEqual(said.slice(0, before.length), before, "what was said stays as it is");
+    before = said;
+  }
+  assert.equal(before.filter((line) => line === "main begins").length, 1);
+  for (let unit = 1; unit <= 40; unit++) {
+    const at = before.indexOf(unit % 4 === 0 ? `unit ${unit}, is { unit: ${unit} }` : `unit    ${unit}`);
+    assert.equal(at >= 0, unit % 4 <= 1, before.join("\n"));
+    if (unit % 4 === 1) assert.equal(before[at + 1], "has\uFFFD failed");
+  }
+  assert.match(before.join("\n"), /^\(node:\d+\) Warning: unit 40 is the last$/m);
+  assert.equal(before.filter((line) => line.startsWith("Ignoring invalid configuration option")).length, 1);
+  assert.match(before.join("\n"), /\nmain ends\n40 of 40 queries done/);
+  assert.equal(status, 0);
+});
+
+test("what main() and the workers print goes to stdout and stderr as it is, and to stderr where stdout is for data", async () => {
+  const [plain, data] = await Promise.all([[], ["--json"]].map((args) => run([...server, ...args], { command: talk })));
+  const said = plain!.stdout.trimEnd().split("\n");
+  const units = Array.from({ length: 10 }, (_, index) => `unit ${index * 4 + 4}, is { unit: ${index * 4 + 4} }`);
+  assert.equal(said[0], "main begins");
+  assert.deepEqual(said.slice(1).sort(), units.toSorted());
+  assert.match(plain!.stderr, /^\x1b\[31munit\x1b\[0m\t5\nhas\x07 failed$/m);
+  assert.equal(JSON.parse(data!.stdout).done, 40);
+  for (const line of ["main begins", ...units, "main ends"]) assert.ok(data!.stderr.split("\n").includes(line), line);
 });
 
 test("rows that run over the terminal do not run over a bar", { skip: noTerminal }, async () => {

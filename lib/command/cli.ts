@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "mysql2";
 import type { Query, Summary, WorkOptions } from "../mp.ts";
 import { createProgress } from "../parent/progress.ts";
+import { refuseInOwnThread } from "../shared/own-thread.ts";
+import { takeConsole } from "./console.ts";
 import { commandName, explain, script, UsageError } from "./errors.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
 import { parseFlags } from "./flags.ts";
@@ -31,6 +33,7 @@ export interface Command {
  * unknown; 129, 130 and 143 after SIGHUP, SIGINT and SIGTERM.
  */
 export async function runCommand(main: (command: Command) => Promise<Summary>, io: Io = process): Promise<number> {
+  if (refuseInOwnThread("runCommand")) return 2;
   io.stderr.on("error", () => {}); // its reader may be gone
   const output = new Output(io.stdout);
   let progress = createProgress(io.stderr);
@@ -44,7 +47,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
     // Rows that run over a terminal would run over the bar.
     progress = createProgress(io.stderr, flags.quiet || (flags.rows && io.stdout.isTTY));
     interruption = watchSignals(io, progress, output, flags.dryRun);
-    hooks.push(interruption);
+    hooks.push(interruption, takeConsole(io, flags.rows || flags.json || flags.dryRun, progress, output));
     const { command, ...facts } = await setUp(flags, { io, output, progress, hooks, drain: interruption.drain });
     const run = await runToEnd(() => main(command), hooks);
     if (flags.dryRun) return await statusWhenWritten(0, output, progress);

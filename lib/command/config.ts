@@ -6,12 +6,12 @@
 import { X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
-import { homedir, userInfo } from "node:os";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
 import type { Host } from "../mysql/connection.ts";
 import { UsageError, why } from "./errors.ts";
-import { readOptionFile } from "./option-file.ts";
+import { homeOf, readOptionFile } from "./option-file.ts";
 
 const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca"] as const;
 type Setting = (typeof flagNames)[number] | "password";
@@ -43,7 +43,7 @@ export interface Server {
  *
  * @throws UsageError when these contradict one another or make no sense; its message contains no password.
  */
-export function resolveServer(flags: ServerFlags, env = process.env, home = homedir()): Server | undefined {
+export function resolveServer(flags: ServerFlags, env = process.env, home = homeOf()): Server | undefined {
   const url = flags.url ? parseUrl(flags.url) : {};
   if (url.password) {
     throw new UsageError(
@@ -62,8 +62,8 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
     if (stray === undefined) return undefined;
     throw new UsageError(`--${stray} needs a server: name one with --host, --socket, --url or --defaults-file`);
   }
-  if (file !== undefined || existsSync(join(home, ".my.cnf")))
-    sources.push(readDefaults(file ?? join(home, ".my.cnf")));
+  const own = home === undefined ? "" : join(home, ".my.cnf");
+  if (file !== undefined || existsSync(own)) sources.push(readDefaults(file ?? own));
 
   const pick = (setting: Setting): Picked | undefined => {
     const source = sources.find(({ settings }) => settings[setting]);
@@ -123,6 +123,11 @@ const variables: Settings = {
 
 function readEnvironment(env: NodeJS.ProcessEnv): Settings {
   return Object.fromEntries(Object.entries(variables).map(([setting, variable]) => [setting, env[variable!]]));
+}
+
+/** What the environment says of a server that nothing names: the sandbox would not heed it. */
+export function strayVariable(env: NodeJS.ProcessEnv): string | undefined {
+  return Object.values(variables).find((variable) => env[variable!]);
 }
 
 function namesServer({ settings }: Source): boolean {
@@ -204,6 +209,9 @@ function parseHosts({ value, name }: Picked = { value: "localhost", name: "host"
 
 function parsePort({ value, name }: Picked = { value: "3306", name: "port" }): number {
   if (isPort(value)) return Number(value);
+  if (name === "--port" && /^\D/.test(value) && !/^[-+\s]*\d/.test(value)) {
+    throw new UsageError("--port must be 1 to 65535: a password goes into MYSQL_PWD or an option file"); // -p is another flag
+  }
   throw new UsageError(`${name} must be 1 to 65535, not ${JSON.stringify(value)}`);
 }
 

@@ -1,5 +1,6 @@
 /** The command line: what may stand on it, and what it means. */
 import { parseArgs } from "node:util";
+import { limits } from "../parent/options.ts";
 import type { ServerFlags } from "./config.ts";
 import { UsageError } from "./errors.ts";
 import type { LoadLimit } from "./gates.ts";
@@ -80,14 +81,14 @@ export function parseFlags(args: readonly string[]): Flags {
   const flags: Flags = {
     files,
     server: values,
-    workers: count("workers", values.workers, 1) ?? 4,
-    threads: count("threads", values.threads, 1),
-    batch: count("batch", values.batch, 1) ?? 1,
+    workers: count("workers", values.workers, 1, limits.workers) ?? 4,
+    threads: count("threads", values.threads, 1, limits.threads),
+    batch: count("batch", values.batch, 1, limits.batch) ?? 1,
     shard: shard(values.shard),
     dryRun: values["dry-run"] ?? false,
     initCommands: values["init-command"] ?? [],
     connectTimeoutSeconds: seconds("connect-timeout", values["connect-timeout"]) ?? 60,
-    retries: count("retries", values.retries, 0) ?? 10,
+    retries: count("retries", values.retries, 0, limits.retries) ?? 10,
     timeoutSeconds: seconds("timeout", values.timeout),
     maxFailures: count("max-failures", values["max-failures"], 1),
     idempotent: values.idempotent ?? false,
@@ -139,7 +140,10 @@ function checkLag({ maxLagSeconds, heartbeat, server }: Flags): void {
 function parse(args: readonly string[]) {
   try {
     const { tokens, ...parsed } = parseArgs({ args: [...args], options, allowPositionals: true, tokens: true });
-    for (const token of tokens) if (token.kind === "option") rejectEquals(token);
+    for (const token of tokens) {
+      if (token.kind === "option") rejectEquals(token);
+      rejectPassword(token);
+    }
     return parsed;
   } catch (error) {
     if (error instanceof UsageError) throw error;
@@ -170,6 +174,22 @@ function rejectEquals({ name, rawName, value }: { name: string; rawName: string;
   throw new UsageError(`${rawName}=${meant} has one "=" too many: write ${rawName} ${meant} or --${name}=${meant}`);
 }
 
+/** What is not echoed: a URL with a password, in a place where a file or a name belongs. */
+function rejectPassword(token: { kind: string; name?: string; rawName?: string; value?: string | undefined }): void {
+  const { kind, name, rawName, value = "" } = token;
+  if (kind === "positional" && /^(?:\w+:\/\/|[^/]*:.*@)/s.test(value)) {
+    throw new UsageError(
+      "A server is named by --url, without a password: mysql://user@host:3306/database (a file of such a name: ./NAME)",
+    );
+  }
+  if (name === "url" || name === "init-command") return;
+  if (/^\w+:\/\/[^/]*:.*@/s.test(value) || (name === "user" && value.includes(":"))) {
+    throw new UsageError(`${rawName} must not hold a password, which ps would show: ${passwordPlace}`);
+  }
+}
+
+const passwordPlace = "put it into MYSQL_PWD or an option file";
+
 function suggest(unknown: string): string {
   const name = unknown.replace(/^-+/, "");
   if (/^-p|^--p(?:as?s|w)/.test(unknown))
@@ -199,11 +219,19 @@ function distance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-function count(name: string, text: string | undefined, least: number): number | undefined {
+function count(name: string, text: string | undefined, least: number, most?: number): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
-  throw new UsageError(`--${name} must be a whole number from ${least}, not ${JSON.stringify(text)}`);
+  if (/^\d+$/.test(text) && value >= least && value <= (most ?? Number.MAX_SAFE_INTEGER)) return value;
+  const range = most === undefined ? `from ${least}` : `from ${least} to ${most}`;
+  throw new UsageError(`--${name} must be a whole number ${range}, not ${JSON.stringify(text)}`);
+}
+
+/** A number with a point, written without an exponent. */
+function decimal(name: string, text: string, what: string, least: number, most: number): number {
+  const value = Number(text);
+  if (/^\d*\.?\d+$/.test(text) && value >= least && value <= most) return value;
+  throw new UsageError(`--${name} must be a number of ${what} from ${least} to ${most}, not ${JSON.stringify(text)}`);
 }
 
 function shard(text: string | undefined): Flags["shard"] {
@@ -213,16 +241,15 @@ function shard(text: string | undefined): Flags["shard"] {
   throw new UsageError(`--shard must be I/N with I from 1 to N, such as 2/3, not ${JSON.stringify(text)}`);
 }
 
+/** From one in three hours; nobody sends more than a million a second. */
 function rate(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  if (/^\d*\.?\d+$/.test(text) && Number(text) > 0) return Number(text);
-  throw new UsageError(`--rate must be a number of queries a second above 0, not ${JSON.stringify(text)}`);
+  return text === undefined ? undefined : decimal("rate", text, "queries a second", 0.0001, 1_000_000);
 }
 
 function maxLoad(text: string | undefined): LoadLimit[] {
   return (text?.split(",") ?? []).map((item) => {
     const [, variable, most] = /^\s*(\w+)=(\d+(?:\.\d+)?)\s*$/.exec(item) ?? [];
-    if (variable) return { variable, most: Number(most) };
+    if (variable && Number(most) <= Number.MAX_SAFE_INTEGER) return { variable, most: Number(most) };
     throw new UsageError(
       `--max-load must be like Threads_running=25,Threads_connected=100, not ${JSON.stringify(text)}`,
     );
@@ -230,8 +257,5 @@ function maxLoad(text: string | undefined): LoadLimit[] {
 }
 
 function seconds(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (/^\d*\.?\d+$/.test(text) && value > 0 && value <= 2_000_000) return value; // the range of a timer
-  throw new UsageError(`--${name} must be a number of seconds above 0, not ${JSON.stringify(text)}`);
+  return text === undefined ? undefined : decimal(name, text, "seconds", 0.001, limits.seconds);
 }

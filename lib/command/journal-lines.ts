@@ -105,8 +105,9 @@ const reopened = 8;
 
 const pageLength = 1 << 16;
 
-/** What a log knows of each query that it has a line about, in 5 bytes: its state, and enough of its hash. */
+/** What a log knows of each query that it has a line about, in 9 bytes: its state, and its hash. */
 class Known {
+  /** The hash of a query is two numbers of 32 bits each. */
   readonly #pages = new Map<number, { states: Uint8Array; hashes: Uint32Array }>();
   /** The highest seq of all. */
   last = 0;
@@ -117,7 +118,9 @@ class Known {
 
   /** Whether the query is the one in the log. */
   matches(seq: number, hash: string): boolean {
-    return this.#pages.get(Math.floor(seq / pageLength))?.hashes[seq % pageLength] === shortHash(hash);
+    const hashes = this.#pages.get(Math.floor(seq / pageLength))?.hashes;
+    const at = (seq % pageLength) * 2;
+    return hashes?.[at] === half(hash, 0) && hashes[at + 1] === half(hash, 1);
   }
 
   /** How the query has ended. */
@@ -149,15 +152,16 @@ class Known {
     const number = Math.floor(seq / pageLength);
     let page = this.#pages.get(number);
     if (!page) {
-      page = { states: new Uint8Array(pageLength), hashes: new Uint32Array(pageLength) };
+      page = { states: new Uint8Array(pageLength), hashes: new Uint32Array(pageLength * 2) };
       this.#pages.set(number, page);
     }
     this.last = Math.max(this.last, seq);
     page.states[seq % pageLength] = state;
-    page.hashes[seq % pageLength] = shortHash(hash);
+    for (const index of [0, 1] as const) page.hashes[(seq % pageLength) * 2 + index] = half(hash, index);
   }
 }
 
-function shortHash(hash: string): number {
-  return Number.parseInt(hash.slice(0, 8), 16);
+/** The first or the last 8 of a hash's 16 digits. */
+function half(hash: string, index: 0 | 1): number {
+  return Number.parseInt(hash.slice(index * 8, index * 8 + 8), 16);
 }

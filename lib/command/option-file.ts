@@ -47,6 +47,15 @@ export function readOptionFile(path: string, groups: readonly string[], depth = 
   return options;
 }
 
+/** The user's home, which a user without an entry in the list of users may not have, as in many containers. */
+export function homeOf(): string | undefined {
+  try {
+    return homedir();
+  } catch {
+    return undefined;
+  }
+}
+
 function readLines(path: string): string[] {
   try {
     const file = openSync(path, "r");
@@ -80,7 +89,7 @@ function readSmall(file: number): string {
 }
 
 function includedFiles(directive: string, argument: string): string[] {
-  const path = argument.replace(/^~(?=\/)/, homedir());
+  const path = argument.replace(/^~(?=\/)/, (tilde) => homeOf() ?? tilde);
   if (directive === "include") return existsSync(path) ? [path] : [];
   try {
     const names = readdirSync(path).filter((name) => name.endsWith(".cnf"));

@@ -5,7 +5,7 @@ import { nameOf } from "../mysql/connection.ts";
 import { defaultThreads } from "../parent/options.ts";
 import { type Progress, printable } from "../parent/progress.ts";
 import type { Command } from "./cli.ts";
-import { resolveServer, type Server } from "./config.ts";
+import { resolveServer, type Server, strayVariable } from "./config.ts";
 import { script, UsageError } from "./errors.ts";
 import { type Files, openFiles } from "./files.ts";
 import type { Flags } from "./flags.ts";
@@ -43,7 +43,7 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   const { io, progress, hooks, drain } = around;
   const server = resolveServer(flags.server, io.env);
   if (!server && flags.files.length > 0 && !flags.dryRun) {
-    throw new UsageError("Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST");
+    throw new UsageError(`Name a server for these queries: ${waysToName}`);
   }
   let reached: Promise<{ db: ConnectionOptions; version?: string }> | undefined;
   const reach = () => {
@@ -75,6 +75,8 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   return { command, fileQueries: files, isOnSandbox: !server };
 }
 
+const waysToName = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
+
 /** The queries of the files; a person is told what in them is in the way of a later --resume. */
 async function filesOf(
   flags: Flags,
@@ -101,7 +103,7 @@ async function databaseOf(
   around: Surroundings,
 ): Promise<{ db: ConnectionOptions; version?: string }> {
   const { dryRun, files, quiet, workers, threads, connectTimeoutSeconds } = flags;
-  const { progress, hooks, drain } = around;
+  const { io, progress, hooks, drain } = around;
   if (server && dryRun) {
     const unasked = { ...server.db, ...server.hosts[0] };
     if (files.length > 0 || !server.tlsOptional) return { db: unasked };
@@ -118,9 +120,10 @@ async function databaseOf(
     return { db, version };
   }
   if (files.length > 0) return { db: {} }; // a dry run
+  const stray = quiet ? "--quiet" : strayVariable(io.env);
+  if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
   const program = await findProgram();
-  const kind = program.isMariaDB ? "MariaDB" : "MySQL";
-  if (!quiet) progress.log(`no server was named: running on a private throwaway ${kind}`);
+  progress.log(`no server was named: running on a private throwaway ${program.isMariaDB ? "MariaDB" : "MySQL"}`);
   const sandbox = await startSandbox({ program });
   hooks.push({ close: sandbox.stop });
   return { db: sandbox.db };

@@ -1,7 +1,9 @@
 /** The way of the queries from their source into segments, a few segments ahead of the workers. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { inspect } from "node:util";
+import { findUncloneable } from "../myglobals.ts";
 import type { Segment } from "../shared/segment.ts";
+import { RefusedError } from "./errors.ts";
 import type { Source, WorkOptions } from "./options.ts";
 import { Packer } from "./packer.ts";
 import type { Records } from "./records.ts";
@@ -80,7 +82,7 @@ export class Feed {
     let seq = 0;
     for await (const unit of this.#source) {
       if (this.#isStopped) return;
-      if (this.#select(++seq, unit)) packer.add(unit, seq);
+      if (this.#select(++seq, unit)) this.#pack(unit, seq);
       // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
       if (packer.size === 1) setImmediate(() => this.#records.open.length === 0 && this.#flush());
       if (packer.full) {
@@ -98,6 +100,16 @@ export class Feed {
     }
     this.#flush();
     if (!this.#isStopped) this.#isRead = true;
+  }
+
+  /** @throws RefusedError for a unit that cannot travel. */
+  #pack(unit: unknown, seq: number): void {
+    try {
+      this.#packer.add(unit, seq);
+    } catch (error) {
+      const why = findUncloneable(unit, "query") ?? (error as Error).message;
+      throw new RefusedError(`Cannot send query ${seq} to a worker: ${why}`, { cause: error });
+    }
   }
 
   #flush(): void {

@@ -86,6 +86,15 @@ export interface Summary extends Result {
   reason?: string;
 }
 
+/** The largest numbers that make sense, or that can be. */
+export const limits = {
+  workers: 100_000, // the most connections that a server can be told to take, `max_connections`
+  threads: 1000, // each takes some 10 MB
+  batch: 10_000,
+  retries: 1_000_000, // a query's record counts its tries up to 16 million
+  seconds: 2_000_000, // the range of a timer is 2,147,483
+} as const;
+
 /** How many threads carry so many workers, when nothing else is said. */
 export function defaultThreads(workers: number): number {
   return Math.min(workers, availableParallelism());
@@ -97,7 +106,7 @@ export function defaultThreads(workers: number): number {
  * @throws RangeError for a number that cannot be.
  */
 export function withDefaults(workers: number, options: WorkOptions) {
-  checkCount("workers", workers);
+  checkCount("workers", workers, limits.workers);
   const complete = {
     ...options,
     threads: options.threads ?? defaultThreads(workers),
@@ -110,12 +119,12 @@ export function withDefaults(workers: number, options: WorkOptions) {
     hosts: options.hosts ?? [],
   };
   const { threads, batch, timeoutSeconds } = complete;
-  checkCount("threads", threads);
-  checkCount("queries in a batch", batch);
-  checkNumber("retries", complete.retries, 0);
+  checkCount("threads", threads, limits.threads);
+  checkCount("queries in a batch", batch, limits.batch);
+  checkNumber("retries", complete.retries, 0, limits.retries);
   checkNumber("maxFailures", complete.maxFailures, 1, Number.POSITIVE_INFINITY);
-  checkNumber("connectTimeoutSeconds", complete.connectTimeoutSeconds, 0.001);
-  if (timeoutSeconds !== undefined) checkNumber("timeoutSeconds", timeoutSeconds, 0.001);
+  checkNumber("connectTimeoutSeconds", complete.connectTimeoutSeconds, 0.001, limits.seconds);
+  if (timeoutSeconds !== undefined) checkNumber("timeoutSeconds", timeoutSeconds, 0.001, limits.seconds);
   if (threads > workers) {
     throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
   }
@@ -125,15 +134,12 @@ export function withDefaults(workers: number, options: WorkOptions) {
   return complete;
 }
 
-function checkCount(name: string, value: number): void {
-  if (Number.isInteger(value) && value > 0) return;
-  throw new RangeError(`Cannot start ${value} ${name}: the number of ${name} must be a positive integer`);
+function checkCount(name: string, value: number, most: number): void {
+  if (Number.isInteger(value) && value > 0 && value <= most) return;
+  throw new RangeError(`Cannot start ${value} ${name}: the number of ${name} must be an integer from 1 to ${most}`);
 }
 
-/** The range of a timer, in seconds. */
-const longestSeconds = 2_147_483;
-
-function checkNumber(name: string, value: number, least: number, most = longestSeconds): void {
+function checkNumber(name: string, value: number, least: number, most: number): void {
   if (value >= least && value <= most) return;
   throw new RangeError(`Cannot take ${value} for ${name}: it must be between ${least} and ${most}`);
 }

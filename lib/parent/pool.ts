@@ -2,6 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { findUncloneable, myglobals } from "../myglobals.ts";
 import { type FromThread, type PlainError, type Settings, type ToThread, toError } from "../shared/messages.ts";
+import { printLines, unprinted } from "./printed.ts";
 
 /** One worker thread. */
 export interface Thread {
@@ -137,9 +138,11 @@ export class Pool {
       const { name, message } = toError(error);
       cause ??= `${name}: ${message}`;
     });
+    const flush = printLines(worker);
     const exited = new Promise<void>((resolve) => {
       worker.on("exit", (code) => {
         clearTimeout(silence);
+        flush();
         this.#threadEnded(thread, cause ?? `it ended with exit code ${code}`, isError);
         resolve();
       });
@@ -218,6 +221,7 @@ function construct(workerData: Settings): Worker {
   try {
     return new Worker(new URL("../boot.js", import.meta.url), {
       workerData,
+      ...unprinted,
       execArgv: [], // not the loader of this process, which would only slow it down: boot.js brings what it needs
       resourceLimits: { maxYoungGenerationSizeMb: 8 }, // a query's garbage is small and short-lived
     });

@@ -106,7 +106,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
 
   /** What is told beside the bar. At the end that is what became of the queries: the summary has the whole run's rate. */
   function figures({ ended, earlier, failed, unknown, total, held }: Snapshot): string[] {
-    const secondsLeft = held === undefined ? pace.secondsLeft(now()) : undefined;
+    const secondsLeft = held === undefined && ended !== total ? pace.secondsLeft(now()) : undefined;
     return [
       total === undefined ? count(ended) : `${count(ended).padStart(count(total).length)}/${count(total)}`,
       !stopped && pace.perSecond !== undefined && rate(pace.perSecond),

@@ -1,6 +1,9 @@
 /** Starts the workers of this thread. */
+import { basename } from "node:path";
 import type { MessagePort } from "node:worker_threads";
-import type { Settings } from "../shared/messages.ts";
+import { missingServer } from "../myglobals.ts";
+import { type Settings, toError } from "../shared/messages.ts";
+import { refusalOfCall } from "../shared/own-thread.ts";
 import { work, workerInit } from "../worker.ts";
 import { executorFor } from "./executor.ts";
 import type { WorkerDo } from "./scripted.ts";
@@ -11,27 +14,57 @@ import { Thread } from "./thread.ts";
 // and frees none before its next full collection: tens of megabytes later.
 Buffer.poolSize = 8192;
 
+/** What a script may export. */
+interface Script {
+  readonly workerInit?: WorkerInit;
+  readonly workerDo?: WorkerDo;
+}
+
 /** Runs the workers of a thread to their end. */
 export async function main(port: MessagePort, settings: Settings): Promise<void> {
   const thread = new Thread(port, settings);
-  const own: { workerInit?: WorkerInit; workerDo?: WorkerDo } =
-    settings.script === undefined ? {} : await import(settings.script);
-  if (own.workerDo) {
-    process.on("unhandledRejection", (reason) => {
-      if (thread.unitsAwaited === 0) throw reason; // as without this listener: the thread dies
-    });
+  try {
+    const own: Script = settings.script === undefined ? {} : await load(settings.script);
+    checkOptions(own, settings);
+    if (own.workerDo) {
+      process.on("unhandledRejection", (reason) => {
+        if (thread.unitsAwaited === 0) throw reason; // as without this listener: the thread dies
+      });
+    }
+    await Promise.all(settings.workers.map((worker) => start(worker, own, thread)));
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    thread.endRun("refused", error.message);
+  }
+  thread.unref();
+}
+
+function start(worker: number, { workerInit: init = workerInit, workerDo }: Script, thread: Thread): Promise<void> {
+  return work(new Session(worker, thread, init), executorFor(thread, workerDo), thread);
+}
+
+/** Nothing can be run: what a person has to put right, in one line. */
+class Refusal extends Error {}
+
+async function load(url: string): Promise<Script> {
+  const script: Script = await import(url).catch((error) => {
+    throw new Refusal(refusalOfCall() ?? `Cannot load the script ${basename(url)}: ${toError(error).message}`);
+  });
+  const call = refusalOfCall();
+  if (call) throw new Refusal(call);
+  if (typeof script.workerInit === "function" || typeof script.workerDo === "function") return script;
+  throw new Refusal(`Cannot use the script ${basename(url)}: it exports neither workerDo() nor workerInit()`);
+}
+
+function checkOptions({ workerInit, workerDo }: Script, { ledger }: Settings): void {
+  if (!workerInit) {
+    const missing = missingServer();
+    if (missing) throw new Refusal(missing);
   }
   // A ledger takes queries that the default `workerDo()` runs, on a connection that takes several statements at once.
-  const refusal = own.workerDo
-    ? "a workerDo() of the script's own: it runs SQL queries"
-    : own.workerInit && "a workerInit() of the script's own: set myglobals.config.db";
-  if (settings.ledger !== undefined && refusal) {
-    thread.post({ type: "refused", reason: `Cannot use a ledger with ${refusal}` });
-  } else await Promise.all(settings.workers.map(start));
-  thread.unref();
-
-  function start(worker: number): Promise<void> {
-    const executor = executorFor(thread, own.workerDo);
-    return work(new Session(worker, thread, own.workerInit ?? workerInit), executor, thread);
+  if (ledger === undefined) return;
+  if (workerDo) throw new Refusal("Cannot use a ledger with a workerDo() of the script's own: it runs SQL queries");
+  if (workerInit) {
+    throw new Refusal("Cannot use a ledger with a workerInit() of the script's own: set myglobals.config.db");
   }
 }

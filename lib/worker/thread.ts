@@ -128,7 +128,7 @@ export class Thread {
     else if (message.type === "kill")
       void this.interrupt(this.running.filter((connection) => connection !== undefined));
     else if (message.type !== "admitted") {
-      this.#isOver = message.type === "end";
+      this.#isOver ||= message.type === "end"; // what drains the run may come after its end
       this.#drain();
     }
     for (const wake of this.#idle.splice(0)) wake();
