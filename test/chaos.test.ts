@@ -11,9 +11,10 @@ import { status, useDatabase } from "./database.ts";
 import { startProxy } from "./proxy.ts";
 import { generator, seed } from "./random.ts";
 import { poll } from "./run.ts";
+import { scaled } from "./soak.ts";
 import { numbers } from "./target.ts";
 
-const rows = 20_000;
+const rows = scaled(20_000, 4000);
 const random = generator(seed);
 
 // The log reaches the operating system with each commit: what is done outlives the server's process.
@@ -67,7 +68,7 @@ test("doWork() tells the truth while threads are killed", async (t) => {
     void threads[Math.floor(random() * threads.length)]?.terminate();
     deaths++;
   };
-  const onCount = Object.fromEntries([2000, 5000, 8000, 11_000, 14_000, 17_000].map((count) => [count, kill]));
+  const onCount = Object.fromEntries([0.1, 0.25, 0.4, 0.55, 0.7, 0.85].map((part) => [part * rows, kill]));
   const summary = await updateAll({ onCount });
   assert.equal(deaths, 6);
   assert.equal(summary.done + summary.unknown, rows);
@@ -78,9 +79,9 @@ test("doWork() tells the truth while threads are killed", async (t) => {
 test("doWork() that is idempotent sends what a dead thread or connection had in flight again", async (t) => {
   const alive = captureThreads(t);
   const onCount = Object.fromEntries(
-    [3000, 6000, 9000, 12_000].map((count) => [count, () => [...alive][0]?.terminate() as unknown]),
+    [0.15, 0.3, 0.45, 0.6].map((part) => [part * rows, () => [...alive][0]?.terminate() as unknown]),
   );
-  onCount[15_000] = () =>
+  onCount[0.75 * rows] = () =>
     sql("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()").then(async (list) => {
       for (const { id } of list) await sql(`KILL CONNECTION ${id}`).catch(() => {});
     });
@@ -250,7 +251,7 @@ test("doWork() tells the truth when the network cuts connections in the middle o
     proxy.cut(random);
     cuts++;
   };
-  const onCount = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [500 * (n + 1), cut]));
+  const onCount = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [(rows / 40) * (n + 1), cut]));
   const summary = await updateAll({ through: proxy.path, onCount });
   assert.equal(cuts, 30);
   assert.equal(summary.done + summary.unknown, rows);

@@ -8,9 +8,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
 import { start } from "./run.ts";
+import { scaled } from "./soak.ts";
 import { numbers } from "./target.ts";
 
-const rows = 20_000;
+const rows = scaled(20_000, 4000);
 const random = generator(seed);
 
 // The log reaches the operating system with each commit: what is done outlives the server's process.

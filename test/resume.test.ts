@@ -9,10 +9,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
 import { poll, root, run, start, viaNode } from "./run.ts";
+import { scaled } from "./soak.ts";
 import { numbers } from "./target.ts";
 
 const [program, ...command] = viaNode;
-const rows = 20_000;
+const rows = scaled(20_000, 5000);
 const random = generator(seed);
 
 test("--joblog and --resume: no query runs twice, and each that is not done is known to be unknown", async () => {
@@ -30,7 +31,7 @@ test("--joblog and --resume: no query runs twice, and each that is not done is k
     const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
     if (kills < 4) {
       const [before] = await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0");
-      const more = 500 + random() * 2500;
+      const more = (rows / 40) * (1 + random() * 5);
       for (
         let now = before!.n;
         now < before!.n + more;

@@ -9,6 +9,7 @@ import { doWork, type Query, RunError, type Summary } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { poll, type RunOptions, run, start, viaNode } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
+import { scaled } from "./soak.ts";
 import { numbers } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-rows-"));
@@ -253,9 +254,9 @@ test("a query that fails after its first rows has failed, and is not tried again
   assert.equal(rows.at(-1), '{"seq":2,"row":{"one":1}}');
 });
 
-test("--rows keeps memory flat under a reader that pauses, and gives it 5,000,000 rows", async () => {
+test("--rows keeps memory flat under a reader that pauses, and gives it millions of rows", async () => {
   const small = await readSlowly(200_000);
-  const large = await readSlowly(5_000_000);
+  const large = await readSlowly(scaled(5_000_000, 1_000_000));
   assert.ok(large.peakMb < small.peakMb + 80, `${large.peakMb} MB, and ${small.peakMb} MB for 200,000 rows`);
 
   async function readSlowly(rows: number): Promise<{ peakMb: number }> {
