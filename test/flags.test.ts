@@ -83,7 +83,6 @@ test("parseFlags() says in one line what is wrong, and what would be right", () 
     ["--dry-run --rows", "--rows contradicts --dry-run, which runs nothing"],
     ["--dry-run --json", "--json contradicts --dry-run, which runs nothing"],
     ["--ledger=", "--ledger must not be empty"],
-    ["--ledger t --batch 2", "--batch 2 contradicts --ledger: each query is a transaction of its own"],
     ["- a.sql -", 'Standard input, "-", can be read only once'],
   ];
   for (const [args, message] of cases) assert.equal(refusal(args.split(" ")), message, args);
