@@ -116,9 +116,6 @@ export function parseFlags(args: readonly string[]): Flags {
     throw new UsageError(`--${flags.rows ? "rows" : "json"} contradicts --dry-run, which runs nothing`);
   }
   if (flags.ledger === "") throw new UsageError("--ledger must not be empty");
-  if (flags.ledger !== undefined && flags.batch > 1) {
-    throw new UsageError(`--batch ${flags.batch} contradicts --ledger: each query is a transaction of its own`);
-  }
   if (flags.joblog === "") throw new UsageError("--joblog must not be empty");
   if (flags.resume && flags.joblog === undefined) throw new UsageError("--resume needs a job log: --joblog FILE");
   if ((flags.retryFailed || flags.retryUnknown) && !flags.resume) {

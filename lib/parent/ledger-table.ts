@@ -8,6 +8,8 @@ export interface LedgerOptions {
   /** Where to connect to; empty when `db` alone says it. */
   readonly hosts: readonly Host[];
   readonly connectTimeoutMs: number;
+  /** Whether several queries go together: then the row of one that has failed is deleted. */
+  readonly deletes: boolean;
   /** Ends the waiting for a server or a lock. */
   readonly signal: AbortSignal | undefined;
   /** Tells what a person should know. */
@@ -22,7 +24,7 @@ export interface LedgerOptions {
  * @throws Error when it cannot be used, with the reason.
  */
 export async function openLedger(name: string, db: ConnectionOptions, options: LedgerOptions): Promise<string> {
-  const { hosts, connectTimeoutMs, signal, log } = options;
+  const { hosts, connectTimeoutMs, signal } = options;
   const deadline = performance.now() + connectTimeoutMs;
   for (let tries = 1; ; tries++) {
     try {
@@ -34,8 +36,8 @@ export async function openLedger(name: string, db: ConnectionOptions, options: L
       try {
         if (signal?.aborted) throw new Error("interrupted");
         const warning = await warningOf(run);
-        const table = await prepare(name, run, log);
-        if (warning) log(warning);
+        const table = await prepare(name, run, options);
+        if (warning) options.log(warning);
         return table;
       } finally {
         signal?.removeEventListener("abort", interrupt);
@@ -57,7 +59,7 @@ type Run = (text: string) => Promise<(string | null)[][]>;
 
 const columns = "seq bigint PRI, hash char, done_at timestamp";
 
-async function prepare(name: string, run: Run, log: (line: string) => void): Promise<string> {
+async function prepare(name: string, run: Run, { log, deletes }: LedgerOptions): Promise<string> {
   const [, first, second] = /^(?:(`(?:[^`]|``)+`|[^`.]+)\.)?(`(?:[^`]|``)+`|[^`.]+)$/.exec(name) ?? [];
   if (second === undefined) throw new Error("it must be TABLE or DATABASE.TABLE");
   const database = first === undefined ? (await run("SELECT DATABASE()"))[0]?.[0] : unquoted(first);
@@ -94,6 +96,7 @@ async function prepare(name: string, run: Run, log: (line: string) => void): Pro
   // Whether each query may do what it needs to.
   await run(`INSERT INTO ${table} (seq, hash) SELECT 0, '' FROM DUAL WHERE FALSE`);
   await run(`SELECT hash FROM ${table} WHERE seq = 0 LOCK IN SHARE MODE`);
+  if (deletes) await run(`DELETE FROM ${table} WHERE seq = 0`);
   return table;
 }
 

@@ -128,9 +128,6 @@ export function withDefaults(workers: number, options: WorkOptions) {
   if (threads > workers) {
     throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
   }
-  if (complete.ledger !== undefined && batch > 1) {
-    throw new RangeError(`Cannot run ${batch} queries in a batch with a ledger: each is a transaction of its own`);
-  }
   return complete;
 }
 

@@ -51,10 +51,11 @@ export class Run implements PoolListener {
 
   /** @throws RunError when there is to be a ledger and it cannot be used. */
   async openLedger(): Promise<void> {
-    const { ledger, hosts, connectTimeoutSeconds, signal } = this.#options;
+    const { ledger, batch, hosts, connectTimeoutSeconds, signal } = this.#options;
     if (ledger === undefined) return;
     const { openLedger } = await import("./ledger-table.ts"); // it brings mysql2
-    const options = { hosts, connectTimeoutMs: connectTimeoutSeconds * 1000, signal, log: this.log };
+    const { log } = this;
+    const options = { hosts, connectTimeoutMs: connectTimeoutSeconds * 1000, deletes: batch !== 1, signal, log };
     this.#ledger = await openLedger(ledger, myglobals.config.db, options).catch((error) => {
       throw new RunError(messageOf(error), this.summary(0), error);
     });

@@ -2,7 +2,7 @@
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { executeText } from "../mysql/execute.ts";
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
-import { canShare, isAtomic, onlyReads } from "../mysql/statement.ts";
+import { isAtomic, onlyReads } from "../mysql/statement.ts";
 import { workerDo } from "../worker.ts";
 import type { Job } from "./job.ts";
 import { ledgered } from "./ledger.ts";
@@ -43,9 +43,10 @@ export interface Setback {
 /** The one place that knows which options make which way of sending. */
 export function executorFor(thread: Thread, own: WorkerDo | undefined): Executor {
   const { ledger, batch, timeoutMs } = thread.settings;
-  const single = own ? scripted(thread, own) : ledger !== undefined ? ledgered(thread, ledger) : plain(thread);
-  if (timeoutMs !== undefined) return limited(single, timeoutMs, thread); // one query at a time: it could interrupt the next
-  return batch > 1 && !own ? batched(single, batch, thread) : single;
+  const most = timeoutMs === undefined && !own ? batch : 1; // with a time limit, the next one could be interrupted
+  const executor = own ? scripted(thread, own) : ledger !== undefined ? ledgered(thread, ledger, most) : plain(thread);
+  if (timeoutMs !== undefined) return limited(executor, timeoutMs, thread);
+  return most > executor.most ? batched(executor, most, thread) : executor;
 }
 
 /** Each query by itself, as text or as a prepared statement. */
@@ -81,10 +82,10 @@ function batched(single: Executor, most: number, thread: Thread): Executor {
   return {
     ...single,
     most,
-    joins: ({ tries, bytes, text }) => tries === 0 && bytes !== undefined && canShare(text),
+    joins: ({ canJoin }) => canJoin,
     async attempt(jobs, session, done) {
       if (jobs.length === 1) return single.attempt(jobs, session, done);
-      const pieces = jobs.flatMap(({ bytes }, index) => (index === 0 ? [bytes!] : [separator, bytes!]));
+      const pieces = jobs.flatMap(({ part }, index) => (index === 0 ? [part!] : [separator, part!]));
       const listener = thread.rows.listener(jobs, session.mysql);
       try {
         await executeText(session.mysql, pieces, { ...listener, onDone: (_, rows) => done(rows) });

@@ -1,4 +1,5 @@
 /** A claimed query, from its claim to its outcome. */
+import { canShare } from "../mysql/statement.ts";
 import { type Query, sqlOf } from "../shared/query.ts";
 import type { Outcome, Segment } from "../shared/segment.ts";
 
@@ -40,6 +41,16 @@ export class Job {
   /** The bytes of a text without values. */
   get bytes(): Buffer | undefined {
     return this.#bytes;
+  }
+
+  /** Whether it can be one of several in a round trip: what was tried already goes alone. */
+  get canJoin(): boolean {
+    return this.tries === 0 && this.part !== undefined;
+  }
+
+  /** What is sent of it when it is one of several. */
+  get part(): Buffer | undefined {
+    return this.#bytes && canShare(this.text) ? this.#bytes : undefined;
   }
 
   /** The SQL text, to be looked at. */

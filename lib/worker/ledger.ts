@@ -1,25 +1,35 @@
-/** Queries with a ledger: what is sent of each is in once.ts; here is what an error of it means. */
+/** Queries with a ledger: what is sent of them is in once.ts and once-together.ts; here is what an error means. */
 import { verdictOf } from "../mysql/errors.ts";
 import { hashOf } from "../shared/hash.ts";
 import type { Executor } from "./executor.ts";
 import { LedgerError, nothing, Once, selectOf } from "./once.ts";
+import { OnceTogether } from "./once-together.ts";
 import type { Thread } from "./thread.ts";
 
 /**
  * Runs each query and inserts its row, both or neither; a query that the ledger has is not run.
  *
  * @param table its name as SQL.
+ * @param most how many queries go together in one transaction, at the most.
  */
-export function ledgered(thread: Thread, table: string): Executor {
-  const { idempotent } = thread.settings;
+export function ledgered(thread: Thread, table: string, most: number): Executor {
+  const { idempotent, rows } = thread.settings;
   let state = nothing;
   /** The last query was done before: the next one is probably, too, and asking for that costs the least. */
   let probablyDone = false;
   return {
-    most: 1,
-    joins: () => false,
+    most,
+    joins: ({ canJoin }) => most > 1 && !rows && canJoin, // rows that are given cannot be taken back
     commits: true,
-    async attempt([job], session, done) {
+    async attempt(jobs, session, done) {
+      if (jobs.length > 1) {
+        const together = new OnceTogether(jobs, session, thread, table);
+        state = together.state;
+        await together.run(probablyDone, done);
+        probablyDone = state.doneBefore;
+        return;
+      }
+      const [job] = jobs;
       const once = new Once(job!, session, thread, table);
       state = once.state;
       const rows = await once.run(probablyDone);
@@ -33,6 +43,7 @@ export function ledgered(thread: Thread, table: string): Executor {
       const verdict = verdictOf(error);
       const mayHaveRun = verdict === "unknown";
       const isSettled = state.inserted;
+      if (state.goesAlone) return { mayHaveRun, isSettled, again: "uncounted", waits: verdict === "retry" };
       if (verdict === "failed" || (mayHaveRun && state.mayHaveCommitted && !idempotent)) {
         return { mayHaveRun, isSettled, again: "no" };
       }

@@ -39,6 +39,8 @@ export interface LedgerState {
   selfCommitted: boolean;
   /** The ledger had the query already. */
   doneBefore: boolean;
+  /** What it met may be no fault of its own, as it was sent together with others: it is to be tried by itself. */
+  goesAlone: boolean;
 }
 
 export const nothing: LedgerState = {
@@ -47,6 +49,7 @@ export const nothing: LedgerState = {
   mayHaveCommitted: false,
   selfCommitted: false,
   doneBefore: false,
+  goesAlone: false,
 };
 
 /** The run cannot go on: the ledger has another query under this seq, or cannot be used any more. */
@@ -54,11 +57,11 @@ export class LedgerError extends Error {
   readonly code = "LEDGER";
 }
 
-const start = "START TRANSACTION";
-const commit = "COMMIT";
-const rollback = "ROLLBACK";
-const savepoint = "SAVEPOINT myscript_ledger";
-const release = `RELEASE ${savepoint}`;
+export const start = "START TRANSACTION";
+export const commit = "COMMIT";
+export const rollback = "ROLLBACK";
+export const savepoint = "SAVEPOINT myscript_ledger";
+export const release = `RELEASE ${savepoint}`;
 
 /** One try of one query. */
 export class Once {
@@ -131,7 +134,7 @@ export class Once {
     const isLedgers = answering === this.#insert || (answering === this.#select && !state.mayHaveCommitted);
     // ER_LOCK_WAIT_TIMEOUT, or the time limit: it is another session's query that takes so long.
     state.heldByAnother = isLedgers && (errno === 1205 || errno === 1317);
-    const asksLedger = answering === commit || (answering === this.#insert && errno === 1062); // ER_DUP_ENTRY
+    const asksLedger = answering === commit || (answering === this.#insert && errno === duplicateKey);
     let known: string | undefined;
     let isPartlyDone = false;
     try {
@@ -218,7 +221,8 @@ export class Once {
   }
 }
 
-const separator = Buffer.from(";");
+export const separator = Buffer.from(";");
+export const duplicateKey = 1062; // ER_DUP_ENTRY
 const noSavepoint = 1305; // ER_SP_DOES_NOT_EXIST
 
 /** An error after which nothing but the ledger, if anything, can tell what became of the query. */
