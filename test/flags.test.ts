@@ -78,7 +78,7 @@ test("parseFlags() says in one line what is wrong, and what would be right", () 
     ["--workers=1e3", '--workers must be a whole number from 1 to 100000, not "1e3"'],
     ["--threads 1.5", '--threads must be a whole number from 1 to 1000, not "1.5"'],
     ["-j 2000 --threads 2000", '--threads must be a whole number from 1 to 1000, not "2000"'],
-    ["--batch 10001", '--batch must be a whole number from 1 to 10000, not "10001"'],
+    ["--batch 101", '--batch must be a whole number from 1 to 100, not "101"'],
     ["--retries=-1", '--retries must be a whole number from 0 to 1000000, not "-1"'],
     ["--retries 9007199254740991", '--retries must be a whole number from 0 to 1000000, not "9007199254740991"'],
     ["--max-failures 0", '--max-failures must be a whole number from 1, not "0"'],

@@ -90,7 +90,7 @@ export interface Summary extends Result {
 export const limits = {
   workers: 100_000, // the most connections that a server can be told to take, `max_connections`
   threads: 1000, // each takes some 10 MB
-  batch: 10_000,
+  batch: 100, // so many of the longest texts that go together are 1 MB: every server takes that in one packet
   retries: 1_000_000, // a query's record counts its tries up to 16 million
   seconds: 2_000_000, // the range of a timer is 2,147,483
 } as const;
