@@ -6,12 +6,12 @@
 import { X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
-import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
 import type { Host } from "../mysql/connection.ts";
 import { UsageError, why } from "./errors.ts";
-import { homeOf, readOptionFile } from "./option-file.ts";
+import { readOptionFile } from "./option-file.ts";
+import { homeOf, userName } from "./person.ts";
 
 const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca"] as const;
 type Setting = (typeof flagNames)[number] | "password";
@@ -237,15 +237,5 @@ function readCertificate(picked: Picked | undefined): string | undefined {
     const { code = "" } = error as NodeJS.ErrnoException;
     const reason = code.startsWith("ERR_") ? "it holds no certificate in PEM format" : why(error);
     throw new UsageError(`Cannot use ${picked.name} ${JSON.stringify(picked.value)}: ${reason}`, { cause: error });
-  }
-}
-
-function userName(env: NodeJS.ProcessEnv): string {
-  try {
-    return userInfo().username;
-  } catch {
-    const name = env.USER || env.LOGNAME; // in a container the user often has a number only
-    if (name) return name;
-    throw new UsageError("Cannot tell who runs this: name the user with --user");
   }
 }

@@ -5,9 +5,9 @@
  * calls `my_print_defaults`, which few machines have. The tests compare the two.
  */
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { why } from "./errors.ts";
+import { homeOf } from "./person.ts";
 
 /** The name of an option as it is written, and its value if it has one. */
 export type Option = readonly [name: string, value: string | undefined];
@@ -45,15 +45,6 @@ export function readOptionFile(path: string, groups: readonly string[], depth = 
     }
   }
   return options;
-}
-
-/** The user's home, which a user without an entry in the list of users may not have, as in many containers. */
-export function homeOf(): string | undefined {
-  try {
-    return homedir();
-  } catch {
-    return undefined;
-  }
 }
 
 function readLines(path: string): string[] {
