@@ -183,7 +183,7 @@ export class Pool {
     clearTimeout(this.#tellTimer);
     this.#tellTimer = undefined;
     const left = this.#workers - this.#gone.size;
-    this.#listener.log(`${this.#gaveUpBecause}: going on with ${left} of ${this.#workers} workers`);
+    if (left > 0) this.#listener.log(`${this.#gaveUpBecause}: going on with ${left} of ${this.#workers} workers`);
   }
 
   /** Ends a thread that has not said anything: another one would be as silent. */
