@@ -1,7 +1,6 @@
 /**
- * Runs the script, and the tests of what depends on the runtime, on every runtime that npm has; prints what passed on each.
- *
- * All tests run on the newest Node; on the others those of doWork() and of what lies in shared memory.
+ * Runs the script, and the tests of what depends on the runtime, on every runtime that npm has; prints what passed on each:
+ * `doWork()`, each way of sending queries, and what lies in shared memory.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -21,8 +20,7 @@ const deno: Way = { how: "natively", script: "deno run -A myscript.ts", test: "d
 const bun: Way = { how: "natively", script: "bun myscript.ts", test: "bun test --timeout=60000" };
 
 const memory = "./test/segment.test.ts ./test/counters.test.ts ./test/records.test.ts";
-const some = `${memory} ./test/mp.test.ts ./test/myglobals.test.ts`;
-const all = "--test-concurrency=2 test/*.test.ts";
+const some = `${memory} ./test/mp.test.ts ./test/ways.test.ts ./test/myglobals.test.ts`;
 const runtimes: readonly { wanted: string; way: Way; tests?: string }[] = [
   // The oldest that has module.register(), which tsx needs in a thread. Its node:test ends no file with an open connection.
   { wanted: "node@20.6.0", way: tsx, tests: memory },
@@ -34,7 +32,7 @@ const runtimes: readonly { wanted: string; way: Way; tests?: string }[] = [
   { wanted: "node@24", way: tsx },
   { wanted: "node@24", way: node },
   { wanted: "node@26", way: tsx },
-  { wanted: "node@26", way: node, tests: all },
+  { wanted: "node@26", way: node },
   { wanted: "deno@2", way: deno },
   { wanted: "bun@1", way: bun },
 ];

@@ -1,0 +1,41 @@
+/** Each way of sending queries runs each of them once; these tests run on every runtime. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { doWork, type WorkOptions } from "../lib/mp.ts";
+import { useDatabase } from "./database.ts";
+
+const { sql } = await useDatabase();
+const script = new URL("./scripts/inserts.ts", import.meta.url);
+const count = 600;
+
+const ways: [way: string, options: WorkOptions][] = [
+  ["one by one", {}],
+  ["with a time limit", { timeoutSeconds: 60 }],
+  ["in batches", { batch: 16 }],
+  ["with a ledger", { ledger: "ledger" }],
+  ["with a ledger, in batches", { ledger: "ledger", batch: 16 }],
+  ["with rows", { onRows: () => {} }],
+  ["by a script's own workerDo()", { script }],
+];
+
+for (const [way, options] of ways) {
+  test(`doWork() runs every query once ${way}, text and values, and tells which one fails`, async () => {
+    await sql("DROP TABLE IF EXISTS ledger, ways; CREATE TABLE ways (id INT)");
+    const queries = Array.from({ length: count }, (_, index) => {
+      const id = index + 1;
+      if (id === 300) return "INSERT INTO nowhere VALUES (1)";
+      return id % 3 === 0 ? { sql: "INSERT INTO ways VALUES (?)", values: [id] } : `INSERT INTO ways VALUES (${id})`;
+    });
+    const { done, failed, failures, rows } = await doWork(queries, 4, options as WorkOptions & { script: URL });
+    assert.deepEqual([done, failed, rows], [count - 1, 1, count - 1]);
+    assert.deepEqual(
+      failures.map(({ seq, code }) => [seq, code]),
+      [[300, "ER_NO_SUCH_TABLE"]],
+    );
+    const [found] = await sql("SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM ways");
+    assert.deepEqual(found, { n: count - 1, ids: count - 1 });
+    if (!options.ledger) return;
+    const again = await doWork(queries, 4, options);
+    assert.deepEqual([again.done, again.earlier.done, again.failed], [count - 1, count - 1, 1]);
+  });
+}
