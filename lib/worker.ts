@@ -61,6 +61,7 @@ async function finish(claimed: readonly Job[], session: Session, executor: Execu
     jobs = jobs.slice(answered);
     const [job] = jobs;
     if (!job || !error) continue;
+    await session.examine(error);
     const { mayHaveRun, isSettled, again, waits } = await executor.judge(job, error, session);
     await session.heed(error, job.seq, executor.commits ? undefined : sessionStatement(job.text));
     if (isSettled) job.mayHaveRun = false;

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import { myglobals } from "../lib/myglobals.ts";
-import "./target.ts";
+import { target } from "./target.ts";
 
 export interface Database {
   readonly db: { socketPath: string; user: string; database: string };
@@ -73,4 +73,12 @@ export async function useDatabase(args: string[] = []): Promise<Database> {
 export async function status(database: Database, name: string): Promise<number> {
   const [row] = await database.sql<{ Value: string }>(`SHOW GLOBAL STATUS LIKE '${name}'`);
   return Number(row?.Value);
+}
+
+/** How many deadlocks the server has resolved. */
+export async function deadlocks(sql: Database["sql"]): Promise<number> {
+  const counting = target.isMariaDB
+    ? "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'"
+    : "SELECT count AS Value FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'";
+  return Number((await sql<{ Value: string }>(counting))[0]?.Value);
 }

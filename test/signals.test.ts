@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import { type Ended, poll, type Running, type RunOptions, start, viaNode, viaTsx } from "./run.ts";
-import { numbers } from "./target.ts";
+import { isWriting, numbers } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-signals-"));
 const sandbox = await startSandbox({ orders: 0 });
@@ -144,7 +144,7 @@ test("two SIGINTs end a run whose rows nobody reads", async () => {
   const states =
     "SELECT state FROM information_schema.processlist WHERE info LIKE '%seq_1_to_1%' AND id <> CONNECTION_ID()";
   try {
-    await poll(async () => (await query(states))[0]?.state === "Writing to net");
+    await poll(async () => isWriting.test((await query(states))[0]?.state ?? ""));
     running.child.kill("SIGINT");
     await running.until("stderr", /waiting for what is in flight/);
     running.child.once("exit", () => running.child.stdout.destroy()); // "close" waits for a reader

@@ -40,7 +40,7 @@ const features = {
   "BEGIN NOT ATOMIC": target.isMariaDB,
   "the type UUID": target.isMariaDB,
   "the type VECTOR": target.isMariaDB ? version >= 11.7 : version >= 9,
-  "the type JSON": !target.isMariaDB,
+  "JSON as text": target.isMariaDB,
   "the role of a Galera node": target.isMariaDB,
   "ALTER INSTANCE RELOAD TLS": target.isMariaDB || version >= 8,
   "the X Protocol": !target.isMariaDB && version >= 8,
@@ -53,6 +53,9 @@ export function lacks(...needed: readonly (keyof typeof features)[]): string | f
   const missing = needed.filter((feature) => !features[feature]);
   return missing.length > 0 && `${name} has not got ${missing.join(", ")}`;
 }
+
+/** The state in a process list of what waits until its client reads on. */
+export const isWriting = /^(?:Writing to net|Sending to client)$/;
 
 /**
  * A table of the numbers 1 to `most` in a column `seq`, to stand in a FROM: MariaDB's sequence engine, or else a join of digits,

@@ -15,7 +15,7 @@ export interface DatabaseError {
   readonly code?: string | undefined;
   readonly errno?: number | undefined;
   /** The connection is of no more use. */
-  readonly fatal?: boolean | undefined;
+  fatal?: boolean | undefined;
   /** How many results of the query the server had given before it. */
   answered?: number | undefined;
 }
@@ -73,6 +73,7 @@ export function verdictOf(error: DatabaseError): Verdict {
   if (error.errno !== undefined && error.errno > 0) {
     // A connection that is killed may have committed before the server noticed: the error alone does not tell.
     if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED
+    if (error.errno === 1317 && error.fatal) return "unknown"; // ER_QUERY_INTERRUPTED: the same on MySQL
     // A Galera node that lost the others while it was committing: they may have got it.
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
     if (isIdleTooLong(error)) return "reconnect";

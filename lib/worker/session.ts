@@ -82,13 +82,20 @@ export class Session {
     this.transaction.answered(job, rows, isInTransaction(this.mysql));
   }
 
+  /** Looks whether it is the query alone that was interrupted: where a connection kills itself, MySQL says the same. */
+  async examine(error: DatabaseError): Promise<void> {
+    if (error.errno !== 1317 || !this.mysql) return; // ER_QUERY_INTERRUPTED
+    await this.ask("DO 0").catch(() => {});
+    if (isClosed(this.connection)) error.fatal = true;
+  }
+
   /** Takes an error of a query: gives the connection up where it is lost, or another host is the better one. */
   async heed(error: DatabaseError, seq: number, statement: string | undefined): Promise<void> {
     const { isOpen } = this.transaction;
     // After a failover, the one name of a cluster stands for another server.
     const isBetterElsewhere =
       this.#route.length > 1 ? isUnready(error) || isReadOnly(error) : isReadOnly(error) && !this.#lasting && !isOpen;
-    if (isLost(error) || (await this.#wasKilled(error)) || isBetterElsewhere) {
+    if (isLost(error) || isBetterElsewhere) {
       this.#abandon(error, statement === "COMMIT");
       if (isReadOnly(error)) this.#home = this.#next; // a replica may stay one: no use in coming back
       return;
@@ -105,13 +112,6 @@ export class Session {
     if (statement) {
       this.#thread.endRun("broken", `Cannot go on: ${statement} in query ${seq} has failed: ${error.message}`);
     }
-  }
-
-  /** Whether it is not the query alone that was interrupted: MySQL says the same where a connection kills itself. */
-  async #wasKilled({ errno }: DatabaseError): Promise<boolean> {
-    if (errno !== 1317) return false; // ER_QUERY_INTERRUPTED
-    await this.ask("DO 0").catch(() => {});
-    return isClosed(this.connection);
   }
 
   async close(): Promise<void> {
