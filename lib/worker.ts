@@ -40,8 +40,9 @@ export function workerDo(query: Query, connection: Connection, listener?: Result
 
 /** A worker, from its first connection to its last. */
 export async function work(session: Session, executor: Executor, thread: Thread): Promise<void> {
+  const joins = (job: Job) => executor.joins(job, session);
   while (await session.ready()) {
-    const jobs = await thread.claim(session.worker, executor.most, executor.joins);
+    const jobs = await thread.claim(session.worker, executor.most, joins);
     if (!jobs) break;
     await finish(jobs, session, executor, thread);
   }
@@ -55,7 +56,7 @@ async function finish(claimed: readonly Job[], session: Session, executor: Execu
     if ((!isFirst && thread.isDraining) || !(await session.ready())) break;
     jobs = thread.endPrologue(session.worker, jobs);
     if (jobs.length === 0) return;
-    const alone = jobs.findIndex((job) => !executor.joins(job));
+    const alone = jobs.findIndex((job) => !executor.joins(job, session));
     const sent = jobs.slice(0, alone < 0 ? jobs.length : Math.max(1, alone));
     const { answered, error } = await attempt(sent, session, executor, thread);
     jobs = jobs.slice(answered);

@@ -144,7 +144,7 @@ test("two SIGINTs end a run whose rows nobody reads", async () => {
   const states =
     "SELECT state FROM information_schema.processlist WHERE info LIKE '%seq_1_to_1%' AND id <> CONNECTION_ID()";
   try {
-    await poll(async () => isWriting.test((await query(states))[0]?.state ?? ""));
+    await poll(async () => isWriting.test(String((await query(states))[0]?.state)));
     running.child.kill("SIGINT");
     await running.until("stderr", /waiting for what is in flight/);
     running.child.once("exit", () => running.child.stdout.destroy()); // "close" waits for a reader

@@ -14,7 +14,7 @@ export function canShare(text: string): boolean {
 }
 
 /** Characters. Longer texts gain nothing from sharing a round trip. */
-const longest = 10_000;
+export const longest = 10_000;
 const shareable = /^\s*(?:SELECT|INSERT|REPLACE|UPDATE|DELETE|DO)\b/i;
 const plainText = /^(?:[^'"`;#\\/-]|-(?!-)|\/(?!\*)|'[^'\\]*'|"[^"\\]*"|`[^`]*`)*$/; // not over `longest`, see above
 

@@ -1,6 +1,7 @@
 /** The ways of sending queries to the server, and what an error means in each of them. */
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { executeText } from "../mysql/execute.ts";
+import { takesLiterals } from "../mysql/filled.ts";
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
 import { isAtomic, onlyReads } from "../mysql/statement.ts";
 import { workerDo } from "../worker.ts";
@@ -13,7 +14,7 @@ import type { Thread } from "./thread.ts";
 export interface Executor {
   /** How many jobs go together, at the most, and whether one can be among several. */
   readonly most: number;
-  joins(job: Job): boolean;
+  joins(job: Job, session: Session): boolean;
   /** Whether it sees to each job's commit itself: a transaction of the user's own cannot be open. */
   readonly commits: boolean;
   /**
@@ -79,12 +80,14 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
 
 /** Several in one round trip, as one text of several statements. */
 function batched(single: Executor, most: number, thread: Thread): Executor {
+  let areTogether = false;
   return {
     ...single,
     most,
-    joins: ({ canJoin }) => canJoin,
+    joins: (job, { mysql }) => job.canJoin(!thread.settings.rows && takesLiterals(mysql)),
     async attempt(jobs, session, done) {
-      if (jobs.length === 1) return single.attempt(jobs, session, done);
+      areTogether = jobs.length > 1;
+      if (!areTogether) return single.attempt(jobs, session, done);
       const pieces = jobs.flatMap(({ part }, index) => (index === 0 ? [part!] : [separator, part!]));
       const listener = thread.rows.listener(jobs, session.mysql);
       try {
@@ -93,6 +96,11 @@ function batched(single: Executor, most: number, thread: Thread): Executor {
         (error as DatabaseError).answered = undefined; // these were of other jobs
         throw error;
       }
+    },
+    judge(job, error, session) {
+      // With values in its text, it may have failed where the prepared statement does not.
+      if (areTogether && job.bytes === undefined && verdictOf(error) === "failed") return { again: "uncounted" };
+      return single.judge(job, error, session);
     },
   };
 }

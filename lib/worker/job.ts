@@ -1,4 +1,5 @@
 /** A claimed query, from its claim to its outcome. */
+import { filled } from "../mysql/filled.ts";
 import { canShare } from "../mysql/statement.ts";
 import { type Query, sqlOf } from "../shared/query.ts";
 import type { Outcome, Segment } from "../shared/segment.ts";
@@ -18,6 +19,7 @@ export class Job {
   readonly #start = performance.now();
   readonly #bytes: Buffer | undefined;
   #text: string | undefined;
+  #part: Uint8Array | false | undefined;
   #durationMs: number | undefined;
 
   constructor(segment: Segment, index: number) {
@@ -43,14 +45,19 @@ export class Job {
     return this.#bytes;
   }
 
-  /** Whether it can be one of several in a round trip: what was tried already goes alone. */
-  get canJoin(): boolean {
-    return this.tries === 0 && this.part !== undefined;
+  /**
+   * Whether it can be one of several in a round trip: what was tried already goes alone.
+   *
+   * @param withValues whether its values, if it has some, may be put into the text.
+   */
+  canJoin(withValues: boolean): boolean {
+    return this.tries === 0 && (withValues || this.#bytes !== undefined) && this.part !== undefined;
   }
 
   /** What is sent of it when it is one of several. */
-  get part(): Buffer | undefined {
-    return this.#bytes && canShare(this.text) ? this.#bytes : undefined;
+  get part(): Uint8Array | undefined {
+    if (this.#part === undefined) this.#part = this.#bytes ? canShare(this.text) && this.#bytes : this.#filled();
+    return this.#part || undefined;
   }
 
   /** The SQL text, to be looked at. */
@@ -82,5 +89,11 @@ export class Job {
   /** Gives it back: another worker may take it. */
   reopen(): void {
     this.#segment.reopen(this.#index, this.mayHaveRun);
+  }
+
+  #filled(): Uint8Array | false {
+    const { sql, values = [] } = this.unit as Exclude<Query, string>;
+    const text = typeof sql === "string" && Array.isArray(values) ? filled(sql, values) : undefined;
+    return text !== undefined && Buffer.from(text);
   }
 }

@@ -1,5 +1,6 @@
 /** Queries with a ledger: what is sent of them is in once.ts and once-together.ts; here is what an error means. */
 import { verdictOf } from "../mysql/errors.ts";
+import { takesLiterals } from "../mysql/filled.ts";
 import { hashOf } from "../shared/hash.ts";
 import type { Executor } from "./executor.ts";
 import { LedgerError, nothing, Once, selectOf } from "./once.ts";
@@ -19,7 +20,7 @@ export function ledgered(thread: Thread, table: string, most: number): Executor 
   let probablyDone = false;
   return {
     most,
-    joins: ({ canJoin }) => most > 1 && !rows && canJoin, // rows that are given cannot be taken back
+    joins: (job, { mysql }) => most > 1 && !rows && job.canJoin(takesLiterals(mysql)), // rows that are given cannot be taken back
     commits: true,
     async attempt(jobs, session, done) {
       if (jobs.length > 1) {
