@@ -4,6 +4,7 @@
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
 import { missingServer } from "./myglobals.ts";
+import { bundle } from "./parent/bundle.ts";
 import { RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, isOurs, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
@@ -63,8 +64,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   }
   const missing = options.script === undefined ? missingServer() : undefined; // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
-  await run.openLedger();
-  const pool = new Pool(workers, options.threads, run.settings, run.finished, run);
+  const [file] = await Promise.all([bundle(options.script), run.openLedger()]);
+  const pool = new Pool(workers, options.threads, { ...run.settings, bundle: file }, run.finished, run);
   run.onStop = () => pool.drain(); // at once: who reads that the run ends can rely on it
   run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, shard, records, run.select, release);

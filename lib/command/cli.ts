@@ -8,7 +8,6 @@ import { takeConsole } from "./console.ts";
 import { commandName, explain, script, UsageError } from "./errors.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
 import { parseFlags } from "./flags.ts";
-import { help } from "./help.ts";
 import type { Hook } from "./hook.ts";
 import type { Io } from "./io.ts";
 import { Output } from "./output.ts";
@@ -42,7 +41,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
   try {
     checkRuntime();
     const flags = parseFlags(io.argv.slice(2));
-    if (flags.help) return print(help.replace("myscript.ts", script), output);
+    if (flags.help) return print((await import("./help.ts")).help.replace("myscript.ts", script), output);
     if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
     // Rows that run over a terminal would run over the bar.
     progress = createProgress(io.stderr, flags.quiet || (flags.rows && io.stdout.isTTY));

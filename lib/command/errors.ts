@@ -1,8 +1,8 @@
 /** What is wrong, in one line for the person who runs the command. */
-import { basename, isAbsolute, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { basename } from "node:path";
 import { RunError } from "../mp.ts";
 import { printable } from "../parent/progress.ts";
+import { placeOf } from "../shared/place.ts";
 
 /** What a person has called this script. */
 export const script = basename(process.argv[1] ?? "myscript.ts");
@@ -23,23 +23,7 @@ export function why(error: unknown): string {
 
 /** What an error says, and where in the script it was thrown. */
 export function explain(error: unknown): string {
-  const place = placeOf(error instanceof RunError ? error.cause : error);
-  return `${error instanceof Error ? error.message : error}${place}`;
+  const cause = error instanceof RunError ? error.cause : error;
+  const place = cause instanceof Error && !(cause instanceof UsageError) ? placeOf(cause) : undefined;
+  return `${error instanceof Error ? error.message : error}${place === undefined ? "" : ` (${place})`}`;
 }
-
-const lib = fileURLToPath(new URL("..", import.meta.url));
-
-/** Where in a person's script an error was thrown, such as ` (myscript.ts:17:9)`; "" for what is none of the script's. */
-function placeOf(error: unknown): string {
-  if (!(error instanceof Error) || error instanceof UsageError) return "";
-  for (const [, name, place] of (error.stack ?? "").matchAll(frames)) {
-    if (name === "runCommand") break; // every script calls it
-    const path = place!.startsWith("file:") ? fileURLToPath(place!) : place!;
-    if (path.startsWith(lib) || path.includes("/node_modules/")) continue;
-    const near = relative(process.cwd(), path);
-    return ` (${near.startsWith("..") || isAbsolute(near) ? path : near})`;
-  }
-  return "";
-}
-
-const frames = /^ +at (?:async )?(?:(.+) \()?((?:file:\/\/)?\/.+:\d+:\d+)\)?$/gm;

@@ -1,5 +1,6 @@
 /** The summary as a person reads it. */
 import type { Summary } from "../mp.ts";
+import { count } from "../parent/progress.ts";
 import { describeUnit } from "../shared/query.ts";
 import type { Flags } from "./flags.ts";
 
@@ -13,7 +14,7 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
   const others = (["failed", "unknown", "skipped"] as const).filter((outcome) => summary[outcome] > 0);
   const counts = others.map((outcome) => `, ${count(summary[outcome])} ${outcome}`).join("");
   const ended = outcomes.reduce((sum, outcome) => sum + summary[outcome] - earlier[outcome], 0); // by this run
-  const rate = ended > 0 ? ` (${perSecond < 10 ? significant(perSecond) : count(perSecond)} a second)` : "";
+  const rate = ended > 0 ? ` (${perSecond < 10 ? significant(perSecond) : count(Math.round(perSecond))} a second)` : "";
   const atLeast = summary.reason?.endsWith("not all queries were read") ? "at least " : "";
   const lines = [
     ...(summary.reason === undefined ? [] : [`ended early: ${summary.reason}`]),
@@ -80,11 +81,7 @@ function origin(at: unknown): string {
   return typeof at === "string" ? `, ${at}` : "";
 }
 
-function count(value: number): string {
-  return Math.round(value).toLocaleString("en-US");
-}
-
 /** Three significant digits. */
 function significant(value: number): string {
-  return value >= 100 ? count(value) : String(Number(value.toPrecision(3)));
+  return value >= 100 ? count(Math.round(value)) : String(Number(value.toPrecision(3)));
 }

@@ -1,7 +1,10 @@
-/** What stands before a run: the server or the sandbox, the files, and the hooks that the flags ask for. */
+/**
+ * What stands before a run: the server or the sandbox, the files, and the hooks that the flags ask for.
+ *
+ * What most runs do without is imported where it is asked for: under tsx, each module takes some milliseconds.
+ */
 import mysql, { type ConnectionOptions } from "mysql2";
-import type { Host, WorkOptions } from "../mp.ts";
-import { nameOf } from "../mysql/connection.ts";
+import type { WorkOptions } from "../mp.ts";
 import { defaultThreads } from "../parent/options.ts";
 import { type Progress, printable } from "../parent/progress.ts";
 import type { Command } from "./cli.ts";
@@ -9,16 +12,10 @@ import { resolveServer, type Server, strayVariable } from "./config.ts";
 import { script, UsageError } from "./errors.ts";
 import { type Files, openFiles } from "./files.ts";
 import type { Flags } from "./flags.ts";
-import { loadGate, nearGate, rateGate } from "./gates.ts";
 import { type Hook, optionsOf } from "./hook.ts";
 import type { Io } from "./io.ts";
-import { openJournal } from "./journal.ts";
-import { escapeField } from "./journal-lines.ts";
-import { lagGate } from "./lag.ts";
-import { Link } from "./link.ts";
 import type { Output } from "./output.ts";
 import { probeServer, reachServer } from "./probe.ts";
-import { findProgram, startSandbox } from "./sandbox.ts";
 
 /** What a set-up needs around it. */
 export interface Surroundings {
@@ -55,8 +52,11 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   const files = flags.files.length > 0 ? await filesOf(flags, around, hasDollarQuotes) : undefined;
   const { db } = await reach();
   const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
-  if (!flags.dryRun) await addHooks(flags, { db, hosts, replicas: server?.replicas }, hooks);
-  hooks.push(flags.dryRun ? dryRun(around) : { options: rowsOptions(flags, around) });
+  if (isHeld(flags) && !flags.dryRun) {
+    const { addHolds } = await import("./holds.ts");
+    await addHolds(flags, { db, hosts, replicas: server?.replicas }, hooks);
+  }
+  hooks.push(flags.dryRun ? await dryRun(around) : { options: rowsOptions(flags, around) });
   const added = optionsOf(hooks);
   const { threads, shard, timeoutSeconds, maxFailures, ledger, retries, batch, connectTimeoutSeconds } = flags;
   const { idempotent, initCommands } = flags;
@@ -122,6 +122,7 @@ async function databaseOf(
   if (files.length > 0) return { db: {} }; // a dry run
   const stray = quiet ? "--quiet" : strayVariable(io.env);
   if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
+  const { findProgram, startSandbox } = await import("./sandbox.ts");
   const program = await findProgram();
   progress.log(`no server was named: running on a private throwaway ${program.isMariaDB ? "MariaDB" : "MySQL"}`);
   const sandbox = await startSandbox({ program });
@@ -129,55 +130,15 @@ async function databaseOf(
   return { db: sandbox.db };
 }
 
-/** Adds what holds queries back, and the job log, which is one of these. */
-async function addHooks(
-  flags: Flags,
-  { db, hosts, replicas }: { db: ConnectionOptions; hosts: readonly Host[] | undefined; replicas: Server | undefined },
-  hooks: Hook[],
-): Promise<void> {
-  const { joblog, resume, retryFailed, retryUnknown, idempotent, ledger, workers, shard } = flags;
-  const { rate, maxLoad, maxLagSeconds, heartbeat } = flags;
-  if (rate !== undefined) hooks.push({ options: { gates: [rateGate(rate, workers)] } });
-  if (maxLoad.length > 0) {
-    // The most loaded host decides: in a cluster, what one of them writes is work for all.
-    const looking = hosts?.map((host) => loadGate({ ...db, ...host }, maxLoad, nameOf(host))) ?? [
-      loadGate(db, maxLoad),
-    ];
-    for (const { gate, stop } of await Promise.all(looking)) hooks.push({ options: { gates: [gate] }, close: stop });
-    hooks.push({ options: { gates: [nearGate(workers)] } });
-  }
-  if (maxLagSeconds !== undefined && replicas) {
-    const source = new Link(hosts?.map((host) => ({ ...db, ...host })) ?? [db]);
-    const { gate, stop } = await lagGate(replicas, { seconds: maxLagSeconds }, source, heartbeat);
-    // What is claimed when a replica falls behind is all that is still run: no more than one for each worker.
-    hooks.push({ options: { gates: [gate, nearGate(workers, 1)] }, close: stop });
-  }
-  if (joblog === undefined) return;
-  const options = {
-    resume,
-    retryFailed,
-    retryUnknown: retryUnknown || idempotent || ledger !== undefined, // the ledger tells
-    ...(shard && { shard: `${shard.index}/${shard.count}` }),
-  };
-  const journal = await openJournal(joblog, options);
-  hooks.push({
-    options: {
-      earlier: (seq, unit) => journal.earlier(seq, unit),
-      onEnded: (ended, unit) => journal.ended(ended, unit),
-      resumed: journal.isResumed,
-      gates: [{ ...nearGate(workers), admitted: (seq) => journal.releaseTo(seq) }],
-    },
-    check: ({ reason }) => reason === undefined && journal.checkEnd(),
-    flush: () => journal.flush(),
-    close: () => journal.close(),
-    leftUnknown: journal.leftUnknown,
-  });
+function isHeld({ rate, maxLoad, maxLagSeconds, joblog }: Flags): boolean {
+  return rate !== undefined || maxLoad.length > 0 || maxLagSeconds !== undefined || joblog !== undefined;
 }
 
 /** Prints the queries instead of running them. */
-function dryRun({ io, output, drain }: Surroundings): Hook {
-  const isTerminal = io.stdout.isTTY;
-  return { options: { dryRun: (seq, unit) => write(`${seq}\t${textOf(unit, isTerminal)}\n`, output, drain) } };
+async function dryRun({ io, output, drain }: Surroundings): Promise<Hook> {
+  const { escapeField } = await import("./journal-lines.ts");
+  const show = (text: string) => (io.stdout.isTTY ? printable(escapeField(text)) : escapeField(text));
+  return { options: { dryRun: (seq, unit) => write(`${seq}\t${show(textOf(unit))}\n`, output, drain) } };
 }
 
 function rowsOptions({ rows }: Flags, { output, drain }: Surroundings): WorkOptions {
@@ -190,12 +151,11 @@ async function write(lines: string | Uint8Array, output: Output, drain: AbortCon
   if (output.failure) drain.abort(output.closed ? "the reader of stdout wants no more" : "cannot write to stdout");
 }
 
-/** A query's SQL in one line. */
-function textOf(unit: unknown, isTerminal: boolean): string {
+/** A query's SQL. */
+function textOf(unit: unknown): string {
   const { sql, values } = typeof unit === "string" ? { sql: unit } : (unit as { sql: string; values?: string[] });
   const plain = typeof sql === "string" ? sql : Buffer.from(sql).toString();
-  const line = escapeField(values ? mysql.format(plain, values) : plain);
-  return isTerminal ? printable(line) : line;
+  return values ? mysql.format(plain, values) : plain;
 }
 
 function plural(count: number, noun: string): string {

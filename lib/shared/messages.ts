@@ -9,6 +9,8 @@ export interface Settings {
   readonly workers: readonly number[];
   /** URL of the module whose `workerInit` and `workerDo` replace the default ones. */
   readonly script: string | undefined;
+  /** Path of a JavaScript file with all that the thread loads, the script too; without it, there are the TypeScript files. */
+  readonly bundle: string | undefined;
   readonly counters: SharedArrayBuffer;
   /** Where to connect to; empty when the configuration alone says it. */
   readonly hosts: readonly Host[];

@@ -15,16 +15,24 @@ import { Thread } from "./thread.ts";
 Buffer.poolSize = 8192;
 
 /** What a script may export. */
-interface Script {
+export interface Script {
   readonly workerInit?: WorkerInit;
   readonly workerDo?: WorkerDo;
 }
 
-/** Runs the workers of a thread to their end. */
-export async function main(port: MessagePort, settings: Settings): Promise<void> {
+/**
+ * Runs the workers of a thread to their end.
+ *
+ * @param importScript imports the module with this URL: in a bundle, that is in it.
+ */
+export async function main(
+  port: MessagePort,
+  settings: Settings,
+  importScript: (url: string) => Promise<Script>,
+): Promise<void> {
   const thread = new Thread(port, settings);
   try {
-    const own: Script = settings.script === undefined ? {} : await load(settings.script);
+    const own: Script = settings.script === undefined ? {} : await load(settings.script, importScript);
     checkOptions(own, settings);
     if (own.workerDo) {
       process.on("unhandledRejection", (reason) => {
@@ -46,8 +54,8 @@ function start(worker: number, { workerInit: init = workerInit, workerDo }: Scri
 /** Nothing can be run: what a person has to put right, in one line. */
 class Refusal extends Error {}
 
-async function load(url: string): Promise<Script> {
-  const script: Script = await import(url).catch((error) => {
+async function load(url: string, importScript: (url: string) => Promise<Script>): Promise<Script> {
+  const script = await importScript(url).catch((error) => {
     throw new Refusal(refusalOfCall() ?? `Cannot load the script ${basename(url)}: ${toError(error).message}`);
   });
   const call = refusalOfCall();

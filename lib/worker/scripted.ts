@@ -5,6 +5,7 @@ import { bytesSent, isBusy } from "../mysql/connection.ts";
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { isInTransaction } from "../mysql/server-state.ts";
 import { toError } from "../shared/messages.ts";
+import { placeOf } from "../shared/place.ts";
 import type { Executor } from "./executor.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
@@ -26,7 +27,7 @@ export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
       try {
         rows = await workerDo(job!.unit, session.connection, { signal });
       } catch (thrown) {
-        throw toError(thrown, "workerDo() rejected with ");
+        throw placed(toError(thrown, "workerDo() rejected with "));
       }
       if (mysql) await checkEnded(mysql, session, bytesBefore!, thread);
       done(typeof rows === "number" && Number.isFinite(rows) ? rows : 0);
@@ -39,6 +40,19 @@ export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
       return { mayHaveRun: true, again: idempotent ? "counted" : "no" };
     },
   };
+}
+
+/** The error with the line of the script that threw it; the server's and mysql2's say enough. */
+function placed(error: ReturnType<typeof toError>): DatabaseError {
+  try {
+    const place = "sqlState" in error || "fatal" in error ? undefined : placeOf(error);
+    if (place === undefined) return error;
+    const { name, message, code = name, errno } = error;
+    const line = place.replace(/:\d+$/, "");
+    return Object.assign(new Error(`${message || name} (${line})`), { code, ...(errno !== undefined && { errno }) });
+  } catch {
+    return error; // it cannot be looked at
+  }
 }
 
 const never = new AbortController().signal;
