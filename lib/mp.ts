@@ -22,7 +22,7 @@ export type { Query } from "./shared/query.ts";
 
 /** How often the records are read and the bar is drawn, when nothing else makes it necessary. */
 const tickMs = 100;
-/** The same, while something may hold queries back: what is admitted evenly is admitted in such steps. */
+/** The same, while something holds queries back: what is admitted evenly is admitted in such steps. */
 const gateTickMs = 20;
 /** How long threads have to end by themselves, once all is done. */
 const endMs = 2000;
@@ -54,7 +54,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   const refusal = refuseInOwnThread("doWork");
   if (refusal) throw new RefusedError(refusal);
   const options = withDefaults(workers, given);
-  const { progress, gates, shard, signal, killSignal, maxFailures } = options;
+  const { progress, shard, signal, killSignal, maxFailures } = options;
   checkSource(queue);
   const run = new Run(workers, options, totalOf(queue, options.shard));
   const { records, gatekeeper, bell } = run;
@@ -70,17 +70,18 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, shard, records, run.select, release);
   feed.ended.then(bell.ring, (error) => run.stop(messageOf(error), error));
+  for (const gate of options.gates) gate.attach?.(askGates);
   const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];
 
   // The workers take the queries from shared memory by themselves: here it is only watched what becomes of them.
   for (;;) {
-    await bell.heard(gates.length > 0 ? gateTickMs : tickMs);
+    await bell.heard(gatekeeper.isOpen ? tickMs : gateTickMs);
     if (run.stopped) records.skipRest(workers + 1, feed.stop());
     const again = records.collect();
     if (!run.stopped) for (const segment of again) announce(segment);
     else if (again.length > 0) bell.ringSoon(); // what a worker has given back meanwhile is skipped, too
     feed.poke();
-    admit();
+    askGates();
     run.endOverdue(pool);
     progress?.update(run.snapshot(feed, pool));
     if ((feed.isRead || run.stopped) && records.isAnswered) break;
@@ -105,6 +106,11 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
 
   function announce(segment: Segment): void {
     for (const thread of pool.threads) records.announce(segment, thread);
+  }
+
+  function askGates(): void {
+    admit();
+    run.limitWorkers(pool);
   }
 
   function admit(): void {

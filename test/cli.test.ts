@@ -405,6 +405,22 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     assert.equal(status, 130);
   });
 
+  test("--max-lag and --control refuse what they cannot use, before anything runs", async () => {
+    const lag = ["--max-lag", "5", "--replicas", `127.0.0.1:${server.port}`];
+    for (const [args, refusal] of [
+      [
+        lag,
+        /^myscript: Cannot tell how far \S+ is behind: .*: GRANT (SLAVE MONITOR|REPLICATION CLIENT) ON \*\.\* TO 'app'@'%'$/m,
+      ],
+      [[...lag, "--heartbeat", "d.nope"], /^myscript: --heartbeat d\.nope: /m],
+      [["--control", directory], /^myscript: Cannot use --control ".*": it is there and is no socket$/m],
+    ] as const) {
+      const { status, stderr } = await cli([...at, ...args, "-"], "DO 1");
+      assert.match(stderr, refusal);
+      assert.equal(status, 2);
+    }
+  });
+
   test("--rows prints rows only on stdout, --json the summary after them", async () => {
     const { status, stdout, stderr } = await cli([...at, "--rows", "--json", "-"], "SELECT 'x' AS a; SELECT no");
     const [row, summary, ...more] = stdout.split("\n");

@@ -104,8 +104,9 @@ test("parseFlags() says in one line what is wrong, and what would be right", () 
     ["--ledger=", "--ledger must not be empty"],
     ["--max-lag 5", "--max-lag needs to know the replicas: --replicas db2,db3:3307"],
     ["--max-lag 0 --replicas db2", '--max-lag must be a number of seconds from 0.001 to 2000000, not "0"'],
+    ["--control=", "--control must not be empty"],
     ["--replicas db2", "--replicas goes with --max-lag SECONDS"],
-    ["--heartbeat h", "--heartbeat goes with --max-lag SECONDS"],
+    ["--heartbeat h", "--heartbeat goes with --replicas and --max-lag SECONDS"],
     ["- a.sql -", 'Standard input, "-", can be read only once'],
   ];
   for (const [args, message] of cases) assert.equal(refusal(args.split(" ")), message, args);

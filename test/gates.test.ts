@@ -13,7 +13,7 @@ test("rateGate() spreads the queries evenly over all workers", async () => {
   const workers = 4;
   const starts: number[] = [];
   const summary = await doWork(Array(600).fill("DO 0"), workers, {
-    gates: [rateGate(rate, workers)],
+    gates: [rateGate({ perSecond: rate }, workers)],
     onEnded: ({ start }) => starts.push(start),
   });
   assert.equal(summary.done, 600);

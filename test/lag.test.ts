@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "../lib/command/config.ts";
-import { nearGate } from "../lib/command/gates.ts";
 import { lagGate } from "../lib/command/lag.ts";
 import { Link } from "../lib/command/link.ts";
+import { obey, Steering } from "../lib/command/steering.ts";
 import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { startPair } from "./replica.ts";
@@ -46,7 +46,7 @@ function insertRows(table: string, gate: Awaited<ReturnType<typeof lagGate>>["ga
   };
   myglobals.config = { db: socket };
   return {
-    summary: doWork(queries(), workers, { gates: [gate, nearGate(workers, 1)], progress }),
+    summary: doWork(queries(), workers, { gates: [gate], progress }),
     enough() {
       isEnough = true;
     },
@@ -156,6 +156,26 @@ test("lagGate() refuses what is no replica, and says which GRANT helps", async (
   stop();
   assert.equal(gate.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
   assert.equal(gate.limit(7), 7);
+});
+
+test("the command max-lag begins to look at the replicas that were named, or changes nothing", async () => {
+  const options = {
+    workers: 1,
+    progress: { update() {}, log() {}, report() {}, stop() {} },
+    drain: new AbortController(),
+    watchLoad: () => Promise.reject(new Error("not here")),
+  };
+  let port = source.port;
+  const steering = new Steering({ ...options, watchLag: (limit) => lagGate(replicas("root", port), limit, link()) });
+  await assert.rejects(obey(steering, "max-lag 5"), /is no replica/);
+  assert.equal(steering.settings.maxLag, null);
+  port = 1;
+  assert.equal(((await obey(steering, "max-lag 5")) as Steering["settings"]).maxLag, 5);
+  assert.equal(steering.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
+  assert.equal(steering.limit(3), 3);
+  await obey(steering, "max-lag off");
+  assert.equal(steering.reason, undefined);
+  steering.stop();
 });
 
 test("--max-lag runs with the replicas that are named, and refuses what is none of them", async () => {

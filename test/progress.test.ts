@@ -27,7 +27,15 @@ beforeEach(() => {
 
 const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
 const talk = [...runtime, "test/scripts/talk.ts"];
-const snapshot: Snapshot = { ended: 0, earlier: 0, failed: 0, unknown: 0, total: undefined, inFlight: () => [] };
+const snapshot: Snapshot = {
+  ended: 0,
+  earlier: 0,
+  failed: 0,
+  unknown: 0,
+  total: undefined,
+  latencyMs: () => ({ p50: 0, p95: 0, p99: 0, max: 0 }),
+  inFlight: () => [],
+};
 
 test("createProgress() on a terminal redraws one line, within the terminal's width", async () => {
   for (const columns of [120, 80, 60, 40, 20]) {
@@ -234,7 +242,7 @@ test("a terminal that becomes narrower and wider keeps one bar, and nothing is l
   });
   await screen.show(stdout.slice(shown));
   assert.equal(screen.lines.filter((line) => / %|[█░]/.test(line)).length, 1, screen.lines.join("\n"));
-  const [said, bar, ...summary] = screen.lines;
+  const [said, bar, ...summary] = screen.lines.filter((line) => !line.startsWith("p pauses and goes on"));
   assert.match(said!, /^root@.*, 16 workers on \d threads?, server \S+$/);
   assert.match(bar!, /^100 % █+ {2}400\/400$/);
   assert.deepEqual([summary.length, status], [3, 0]);

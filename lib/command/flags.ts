@@ -38,6 +38,7 @@ export const options = {
   "max-lag": { type: "string" },
   replicas: { type: "string" },
   heartbeat: { type: "string" },
+  control: { type: "string" },
   rows: { type: "boolean" },
   json: { type: "boolean" },
   quiet: { type: "boolean", short: "q" },
@@ -69,6 +70,7 @@ export interface Flags {
   readonly maxLoad: readonly LoadLimit[];
   readonly maxLagSeconds: number | undefined;
   readonly heartbeat: string | undefined;
+  readonly control: string | undefined;
   readonly rows: boolean;
   readonly json: boolean;
   readonly quiet: boolean;
@@ -102,6 +104,7 @@ export function parseFlags(args: readonly string[]): Flags {
     maxLoad: maxLoad(values["max-load"]),
     maxLagSeconds: seconds("max-lag", values["max-lag"]),
     heartbeat: values.heartbeat,
+    control: values.control,
     rows: values.rows ?? false,
     json: values.json ?? false,
     quiet: values.quiet ?? false,
@@ -122,17 +125,21 @@ export function parseFlags(args: readonly string[]): Flags {
   if ((flags.retryFailed || flags.retryUnknown) && !flags.resume) {
     throw new UsageError(`--retry-${flags.retryFailed ? "failed" : "unknown"} goes with --resume`);
   }
-  checkLag(flags);
+  checkGates(flags);
   if (files.filter((file) => file === "-").length > 1)
     throw new UsageError('Standard input, "-", can be read only once');
   return flags;
 }
 
-function checkLag({ maxLagSeconds, heartbeat, server }: Flags): void {
-  if (maxLagSeconds !== undefined && server.replicas === undefined)
+function checkGates({ maxLagSeconds, heartbeat, control, server: { replicas } }: Flags): void {
+  if (control === "") throw new UsageError("--control must not be empty");
+  if (maxLagSeconds !== undefined && replicas === undefined)
     throw new UsageError("--max-lag needs to know the replicas: --replicas db2,db3:3307");
-  const stray = server.replicas !== undefined ? "replicas" : heartbeat !== undefined ? "heartbeat" : undefined;
-  if (maxLagSeconds === undefined && stray) throw new UsageError(`--${stray} goes with --max-lag SECONDS`);
+  if (heartbeat !== undefined && replicas === undefined)
+    throw new UsageError("--heartbeat goes with --replicas and --max-lag SECONDS");
+  // With a socket, the limit may come later.
+  if (replicas !== undefined && maxLagSeconds === undefined && control === undefined)
+    throw new UsageError("--replicas goes with --max-lag SECONDS");
 }
 
 function parse(args: readonly string[]) {

@@ -4,38 +4,79 @@ import type { Gate } from "../mp.ts";
 import { UsageError } from "./errors.ts";
 import { keepLooking, Link } from "./link.ts";
 
-/** Admits `perSecond` queries a second over all workers, evenly; what was not used is not made up for. */
-export function rateGate(perSecond: number, workers: number): Gate {
-  const burst = Math.max(1, perSecond / 20);
-  let admitted = 1;
+/** Queries a second over all workers, if there is a limit; it is read each time, and may change. */
+export interface Rate {
+  perSecond: number | undefined;
+}
+
+/** Admits so many queries a second over all workers, evenly; what was not used is not made up for. */
+export function rateGate(rate: Rate, workers: number): Gate {
+  let admitted: number | undefined;
   let at = performance.now();
   return {
     limit(ended) {
+      const { perSecond } = rate;
       const now = performance.now();
-      admitted = Math.min(admitted + ((now - at) * perSecond) / 1000, ended + workers + burst);
+      const more = (now - at) * ((perSecond ?? 0) / 1000);
       at = now;
+      if (perSecond === undefined) {
+        admitted = undefined;
+        return Number.POSITIVE_INFINITY;
+      }
+      const burst = Math.max(1, perSecond / 20);
+      admitted = admitted === undefined ? ended + 1 : Math.min(admitted + more, ended + workers + burst);
       return admitted;
     },
   };
 }
 
-/** Admits only a little more than the workers claim in a tenth of a second: `each` for each, when queries are slow. */
-export function nearGate(workers: number, each = 2): Gate {
+/** Admits only a little more than the workers claim in a tenth of a second: two for each, when queries are slow. */
+export function nearGate(workers: number): Gate {
   const samples: { at: number; ended: number }[] = [];
   return {
     limit(ended) {
       const at = performance.now();
       samples.push({ at, ended });
       while (samples.length > 2 && at - samples[1]!.at > 100) samples.shift();
-      return ended + Math.max(each * workers, ended - samples[0]!.ended);
+      return ended + Math.max(2 * workers, ended - samples[0]!.ended);
     },
   };
+}
+
+/** A gate that looks at something again and again, and what ends that. */
+export interface Watch {
+  readonly gate: Gate;
+  stop(): void;
 }
 
 /** A limit on one of the server's status variables. */
 export interface LoadLimit {
   readonly variable: string;
   readonly most: number;
+}
+
+/** The same for several servers, with what to call them: the most loaded one decides. */
+export async function loadGates(
+  servers: readonly { readonly db: ConnectionOptions; readonly where?: string }[],
+  limits: readonly LoadLimit[],
+): Promise<Watch> {
+  const begun = await Promise.allSettled(servers.map(({ db, where }) => loadGate(db, limits, where)));
+  const watches = begun.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+  const stop = () => {
+    for (const watch of watches) watch.stop();
+  };
+  const refused = begun.find((each) => each.status === "rejected");
+  if (refused) {
+    stop();
+    throw refused.reason;
+  }
+  const gate: Gate = {
+    limit: (ended) => Math.min(...watches.map((watch) => watch.gate.limit(ended))),
+    get reason() {
+      return watches.find((watch) => watch.gate.reason !== undefined)?.gate.reason;
+    },
+  };
+  return { gate, stop };
 }
 
 /**
@@ -45,11 +86,7 @@ export interface LoadLimit {
  * @returns the gate, and what ends its looking.
  * @throws UsageError for a variable that the server does not have.
  */
-export async function loadGate(
-  db: ConnectionOptions,
-  limits: readonly LoadLimit[],
-  where?: string,
-): Promise<{ gate: Gate; stop: () => void }> {
+export async function loadGate(db: ConnectionOptions, limits: readonly LoadLimit[], where?: string): Promise<Watch> {
   const link = new Link([db]);
   let reason: string | undefined;
   await look();

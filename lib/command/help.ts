@@ -37,6 +37,7 @@ Gently
       --max-load VARIABLE=N,...            pause while a status variable of the server is above N
       --max-lag S          pause while one of --replicas H,... (as for -h) is further behind
       --heartbeat TABLE    with --max-lag: told by pt-heartbeat's table, not by SHOW REPLICA STATUS
+      --control SOCKET     changes the run while it goes on: a line such as status, pause, rate 200
 
 Output
       --rows               rows on stdout, as NDJSON: {"seq":12,"row":{...}}

@@ -13,7 +13,7 @@
  * the highest `released`, may have run when its run was killed: it is unknown. The next run that leaves it so says so in a line
  * of its own. An `unknown` query needs no `reopened`, and is never `skipped`: what a killed run left of it is as unknown.
  *
- * The hash tells whether the input has changed since.
+ * The hash tells whether the input has changed since. A line that begins with # is for people: what was changed while it ran.
  */
 import type { FileHandle } from "node:fs/promises";
 import type { Ended } from "../shared/counters.ts";
@@ -34,6 +34,11 @@ export function lineOf(line: Line, hash = "", query = ""): string {
   const times = `${new Date(start).toISOString()}\t${(durationMs / 1000).toFixed(6)}`;
   const texts = `${escapeField(failure?.code)}\t${escapeField(failure?.message)}\t${escapeField(query)}`;
   return `${seq}\t${hash}\t${outcome}\t${times}\t${tries}\t${rows}\t${texts}\n`;
+}
+
+/** A line for people. */
+export function commentOf(text: string): string {
+  return `# ${new Date().toISOString()} ${escapeField(text)}\n`;
 }
 
 const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
@@ -88,6 +93,7 @@ export async function readLog(handle: FileHandle, path: string): Promise<Past> {
   return { known, released, shard, bytes };
 
   function read(line: string): void {
+    if (line.startsWith("#")) return;
     const [, digits, hash, outcome = ""] = /^(\d+)\t([\da-f]{16})?\t([a-z]+)\t/.exec(line) ?? [];
     const seq = Number(digits);
     if (outcome === "released") {

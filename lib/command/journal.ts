@@ -7,7 +7,7 @@ import { describeUnit } from "../shared/query.ts";
 import type { Outcome } from "../shared/segment.ts";
 import { AppendFile } from "./append-file.ts";
 import { UsageError, why } from "./errors.ts";
-import { header, lineOf, type Past, readLog } from "./journal-lines.ts";
+import { commentOf, header, lineOf, type Past, readLog } from "./journal-lines.ts";
 import { openLocked } from "./lock.ts";
 
 /** How many of the queries that are left unknown are kept, to be shown. */
@@ -131,6 +131,11 @@ export class Journal {
     // What this run did not release has nothing to take back.
     if (outcome === "skipped" && !isReopened && (seq <= this.#past.released || seq > this.#released)) return;
     this.#note(ended, unit);
+  }
+
+  /** Writes a line for people, which is skipped when the log is read. */
+  comment(text: string): void {
+    this.#file.writeSoon(commentOf(text));
   }
 
   /**

@@ -5,6 +5,7 @@ import { type Host, nameOf } from "../mysql/connection.ts";
 import { type DatabaseError, isTransient } from "../mysql/errors.ts";
 import type { Server } from "./config.ts";
 import { UsageError } from "./errors.ts";
+import type { Watch } from "./gates.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { keepLooking, Link, type Row } from "./link.ts";
 import { reasonOf } from "./probe.ts";
@@ -33,7 +34,7 @@ export async function lagGate(
   limit: LagLimit,
   source: Link,
   heartbeat?: string,
-): Promise<{ gate: Gate; stop: () => void }> {
+): Promise<Watch> {
   const { database, ...account } = db; // which may not be allowed there
   const beat = heartbeat === undefined ? undefined : new Heartbeat(heartbeat, database, source);
   const replicas = hosts.map((host) => new Replica(host, new Link([{ ...account, ...host }], tlsOptional), beat));

@@ -3,6 +3,7 @@
  *
  * What most runs do without is imported where it is asked for: under tsx, each module takes some milliseconds.
  */
+import { isatty } from "node:tty";
 import mysql, { type ConnectionOptions } from "mysql2";
 import type { WorkOptions } from "../mp.ts";
 import { defaultThreads } from "../parent/options.ts";
@@ -52,9 +53,10 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   const files = flags.files.length > 0 ? await filesOf(flags, around, hasDollarQuotes) : undefined;
   const { db } = await reach();
   const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
-  if (isHeld(flags) && !flags.dryRun) {
+  const hasKeys = takesKeys(flags, io);
+  if ((hasKeys || isHeld(flags)) && !flags.dryRun) {
     const { addHolds } = await import("./holds.ts");
-    await addHolds(flags, { db, hosts, replicas: server?.replicas }, hooks);
+    await addHolds(flags, { db, hosts, replicas: server?.replicas }, hasKeys, around);
   }
   hooks.push(flags.dryRun ? await dryRun(around) : { options: rowsOptions(flags, around) });
   const added = optionsOf(hooks);
@@ -130,8 +132,14 @@ async function databaseOf(
   return { db: sandbox.db };
 }
 
-function isHeld({ rate, maxLoad, maxLagSeconds, joblog }: Flags): boolean {
-  return rate !== undefined || maxLoad.length > 0 || maxLagSeconds !== undefined || joblog !== undefined;
+function isHeld({ rate, maxLoad, maxLagSeconds, control, joblog }: Flags): boolean {
+  return [rate, maxLoad[0], maxLagSeconds, control, joblog].some((value) => value !== undefined);
+}
+
+/** Whether somebody sits in front of it whose keys are for the run: stdin and the bar are on a terminal. */
+function takesKeys({ quiet, files, rows }: Flags, io: Io): boolean {
+  const isSilent = quiet || (rows && io.stdout.isTTY);
+  return io === process && isatty(0) && io.stderr.isTTY && !isSilent && !files.includes("-");
 }
 
 /** Prints the queries instead of running them. */

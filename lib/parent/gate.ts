@@ -11,6 +11,7 @@ export class Gatekeeper {
   /** How many the gates have been told of. */
   #announced = 0;
   #waiting = false;
+  #isOpen = true;
 
   constructor(gates: readonly Gate[], records: Records) {
     this.#gates = gates;
@@ -20,6 +21,16 @@ export class Gatekeeper {
   /** Why queries are held back just now. */
   get reason(): string | undefined {
     return this.#gates.find((gate) => gate.reason !== undefined)?.reason;
+  }
+
+  /** How many workers may claim a query. */
+  get workers(): number {
+    return Math.min(...this.#gates.map(({ workers }) => workers ?? Number.POSITIVE_INFINITY));
+  }
+
+  /** Whether no gate held anything back when they were last asked: then they need not be asked often. */
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   /** Takes note of a segment that is released; without gates, all of it can be claimed at once. */
@@ -36,10 +47,10 @@ export class Gatekeeper {
    * @throws what a gate's `admitted()` rejects with.
    */
   async advance(ended: () => number, isOver: () => boolean): Promise<boolean> {
-    if (this.#gates.length === 0 || this.#waiting || isOver()) return false;
-    const now = ended();
-    const count = Math.min(this.#records.released, ...this.#gates.map((gate) => Math.floor(gate.limit(now))));
+    if (this.#gates.length === 0 || isOver()) return false;
+    let count = this.#allowed(ended());
     if (count > this.#announced) {
+      if (this.#waiting) return false;
       this.#waiting = true;
       try {
         const seq = this.#records.seqAt(count)!;
@@ -49,11 +60,19 @@ export class Gatekeeper {
       }
       if (isOver()) return false;
       this.#announced = count;
+      count = Math.min(count, this.#allowed(ended())); // a gate may have closed meanwhile
     }
     const before = this.#admitted;
     if (count === before) return false;
     this.#admitted = count;
     this.#records.admit(count);
     return count > before;
+  }
+
+  /** How many of the released queries the gates allow to be claimed when so many have ended. */
+  #allowed(ended: number): number {
+    const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended))));
+    this.#isOpen = limit === Number.POSITIVE_INFINITY;
+    return Math.min(this.#records.released, limit);
   }
 }

@@ -68,6 +68,10 @@ export interface Gate {
   limit(ended: number): number;
   /** Is told before queries with a seq up to this one can be claimed; they wait for the promise. */
   admitted?(seq: number): Promise<void>;
+  /** Is given, at the start, what has the gates asked at once: to be called when their answers have changed. */
+  attach?(askNow: () => void): void;
+  /** How many workers may claim a query just now. @default all of them */
+  readonly workers?: number | undefined;
   /** Why it holds queries back just now, for the bar. */
   readonly reason?: string | undefined;
 }

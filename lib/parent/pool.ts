@@ -80,6 +80,13 @@ export class Pool {
     return worker % this.#slots;
   }
 
+  /** The number of the last one of the first `count` workers that have not given up; of all, where there are fewer. */
+  numberOf(count: number): number {
+    let number = 0;
+    for (let left = count; number < this.#workers && left > 0; ) if (!this.#gone.has(++number)) left--;
+    return number;
+  }
+
   /** How many workers have had a connection. */
   get connected(): number {
     return this.#connected.size;

@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import type cliProgress from "cli-progress";
 import { describeUnit } from "../shared/query.ts";
+import type { Summary } from "./options.ts";
 import { Pace } from "./pace.ts";
 
 const require = createRequire(import.meta.url);
@@ -17,6 +18,8 @@ export interface Snapshot {
   total: number | undefined;
   /** Why no time that is left can be told: queries are held back, or are not run any more. */
   held?: string | undefined;
+  /** How long the queries took that have ended. */
+  latencyMs: () => Summary["latencyMs"];
   /** What every worker is doing. */
   inFlight: () => InFlight[];
 }
@@ -34,8 +37,8 @@ export interface InFlight {
 
 export interface Progress {
   update(snapshot: Snapshot): void;
-  /** Prints a line above the bar, without the control characters it may have. */
-  log(line: string): void;
+  /** Prints a line above the bar, without the control characters it may have; dimmed where that can be. */
+  log(line: string, isDim?: boolean): void;
   /** Prints what every worker is doing. */
   report(): void;
   /** Draws the last state and leaves the line. */
@@ -95,9 +98,10 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
     },
   };
 
-  function log(text: string): void {
-    if (!bar) return void stream.write(`${printable(text)}\n`);
-    stream.write(`\r\x1b[J${printable(text)}\n`);
+  function log(text: string, isDim = false): void {
+    const line = isDim && redraws ? `\x1b[2m${printable(text)}\x1b[22m` : printable(text);
+    if (!bar) return void stream.write(`${line}\n`);
+    stream.write(`\r\x1b[J${line}\n`);
     bar.render();
   }
 

@@ -146,6 +146,14 @@ export class Run implements PoolListener {
     this.stop(reason, error);
   }
 
+  /** Lets as many workers claim queries as the gates say: the first ones that have not given up. */
+  limitWorkers(pool: Pool): void {
+    const last = pool.numberOf(this.gatekeeper.workers);
+    const isMore = last > this.counters.lastWorker;
+    this.counters.lastWorker = last;
+    if (isMore) pool.broadcast({ type: "admitted" });
+  }
+
   /** Ends the threads of what a script's `workerDo()` does not end by itself, though its time is up. */
   endOverdue(pool: Pool): void {
     const { script, timeoutSeconds } = this.#options;
@@ -180,6 +188,7 @@ export class Run implements PoolListener {
       unknown,
       total: feed.total,
       held: this.stopped ? "ending" : this.gatekeeper.reason,
+      latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
     };
   }

@@ -3,6 +3,8 @@ import type { Outcome } from "./segment.ts";
 
 /** Int32 numbers between one worker's lane and the next: two cache lines, so that no two threads write to the same one. */
 const laneLength = 32;
+/** Where in the parent's lane it stands which worker is the last one that may claim. */
+const lastWorkerAt = 16;
 const names = ["done", "failed", "unknown", "selfCommitted", "doneBefore"] as const;
 
 export type Counter = (typeof names)[number];
@@ -20,6 +22,16 @@ export class Counters {
   constructor(workers: number | SharedArrayBuffer) {
     this.shared = typeof workers === "number" ? new SharedArrayBuffer((workers + 1) * laneLength * 4) : workers;
     this.#int32 = new Int32Array(this.shared);
+    if (typeof workers === "number") this.lastWorker = workers;
+  }
+
+  /** Workers with a higher number than this one claim nothing: it is read before each claim. */
+  get lastWorker(): number {
+    return Atomics.load(this.#int32, lastWorkerAt);
+  }
+
+  set lastWorker(number: number) {
+    Atomics.store(this.#int32, lastWorkerAt, number);
   }
 
   add(lane: number, counter: Counter, count = 1): void {
@@ -134,15 +146,19 @@ export class Tally {
     return this.#counts.unknown - this.#earlier.unknown;
   }
 
-  result(): Result {
+  get latencyMs(): Result["latencyMs"] {
     const percentile = (percent: number) => this.#latency.percentile(percent);
+    return { p50: percentile(50), p95: percentile(95), p99: percentile(99), max: this.#latency.max };
+  }
+
+  result(): Result {
     return {
       total: sum(this.#counts),
       ...this.#counts,
       earlier: { ...this.#earlier },
       retries: this.#retries,
       rows: this.#rows,
-      latencyMs: { p50: percentile(50), p95: percentile(95), p99: percentile(99), max: this.#latency.max },
+      latencyMs: this.latencyMs,
       failures: this.#failures.toSorted((a, b) => a.seq - b.seq),
     };
   }

@@ -57,7 +57,7 @@ export class Thread {
   async claim(worker: number, most: number, joins: (job: Job) => boolean): Promise<Job[] | undefined> {
     for (;;) {
       const jobs: Job[] = [];
-      while (jobs.length < most && !this.isDraining && !this.rows.isFull) {
+      while (jobs.length < most && worker <= this.counters.lastWorker && !this.isDraining && !this.rows.isFull) {
         const job = this.#claimNow(worker);
         if (job) jobs.push(job);
         if (!job || !joins(job)) break;

@@ -1,0 +1,103 @@
+/** A unix socket on which a run is asked and told: a line in, a line of JSON out. */
+import { chmodSync, lstatSync, statSync } from "node:fs";
+import { unlink } from "node:fs/promises";
+import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
+import { createInterface } from "node:readline";
+import { UsageError, why } from "./errors.ts";
+
+/** Longer lines are nobody's command, in bytes. */
+const longest = 4096;
+/** What the system takes for the name of a socket, in bytes. */
+const longestPath = process.platform === "linux" ? 107 : 103;
+/** Who says nothing for so long is hung up on. */
+const idleMs = 600_000;
+/** How long another run has to say that it is there. */
+const answerMs = 1000;
+
+/**
+ * Listens at `path`; only this user, and root, can connect. A socket that a dead run has left is replaced.
+ *
+ * @param obey takes a line and returns the answer; what it throws is answered as `{"error":"…"}`.
+ * @returns what ends the listening and removes the socket.
+ * @throws UsageError when it cannot listen there.
+ */
+export async function openControl(path: string, obey: (line: string) => Promise<unknown>): Promise<() => void> {
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    serve(socket, obey).catch(() => socket.destroy());
+  });
+  try {
+    await makeWay(path);
+    await listen(server, path);
+    chmodSync(path, 0o600); // where a runtime heeds no umask
+  } catch (error) {
+    const reason = why(error).replace(/^listen \w+: | \/.*/g, ""); // Node: "listen EACCES: permission denied /run/x"
+    throw new UsageError(`Cannot use --control ${JSON.stringify(path)}: ${reason}`, { cause: error });
+  }
+  server.unref();
+  return () => {
+    server.close(); // removes the socket, too
+    for (const socket of sockets) socket.destroy();
+  };
+}
+
+async function serve(socket: Socket, obey: (line: string) => Promise<unknown>): Promise<void> {
+  socket.unref();
+  socket.on("error", () => socket.destroy());
+  socket.setTimeout(idleMs, () => socket.destroy());
+  let unread = 0;
+  socket.on("data", (chunk) => {
+    const end = chunk.lastIndexOf(10);
+    unread = end < 0 ? unread + chunk.length : chunk.length - end;
+    if (unread > longest) socket.destroy();
+  });
+  for await (const line of createInterface({ input: socket })) {
+    if (line.trim() === "") continue;
+    const answer = await obey(line).catch((error: Error) => ({ error: error.message.replace(/^--/, "") }));
+    socket.write(`${JSON.stringify(answer)}\n`);
+  }
+  socket.end();
+}
+
+/** Removes the socket of a run that is dead. */
+async function makeWay(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > longestPath) throw new Error(`it must not be longer than ${longestPath} bytes`);
+  statSync(dirname(path));
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (!found) return;
+  if (!found.isSocket()) throw new Error("it is there and is no socket");
+  if (await isAnswered(path)) throw new Error("another run is using it");
+  await unlink(path);
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(path);
+    const end = (then: () => void) => {
+      socket.destroy();
+      then();
+    };
+    socket.setTimeout(answerMs, () => end(() => resolve(true)));
+    socket.once("connect", () => end(() => resolve(true)));
+    socket.once("error", (error: NodeJS.ErrnoException) =>
+      end(() => (error.code === "ECONNREFUSED" ? resolve(false) : reject(error))),
+    );
+  });
+}
+
+/** The socket is made at once, with the mode that the umask leaves. */
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.once("listening", () => resolve());
+    const before = process.umask(0o177);
+    try {
+      server.listen(path);
+    } finally {
+      process.umask(before);
+    }
+  });
+}

@@ -1,0 +1,95 @@
+/**
+ * Keys that steer a run on a terminal.
+ *
+ * The terminal gives each key at once and shows none, and goes on making signals of Ctrl-C and Ctrl-Z: `stty` sets that. Node's raw
+ * mode would take the signals away. As long as this process is in the background, it must not touch the terminal, or is stopped.
+ */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import type { Io } from "./io.ts";
+import { changeRate, type Steering, setPaused } from "./steering.ts";
+
+const keysHint = "p pauses and goes on, + and - change the rate, ? shows the workers, q ends the run";
+/** A run that is over sooner needs no steering. */
+const hintMs = 2000;
+const quarter = 0.25;
+
+/**
+ * Takes keys until it is closed, where the terminal on stdin is this process's.
+ *
+ * @returns what gives the terminal back as it was.
+ */
+export function watchKeys(io: Io, steering: Steering, interrupt: () => void): () => void {
+  const { stdin } = io;
+  if (!isInForeground()) return () => {};
+  const before = stty("-g");
+  if (before === undefined) return () => {};
+  let isOn = false;
+  const hint = setTimeout(() => steering.progress.log(keysHint, true), hintMs).unref();
+  const listeners = { SIGTSTP: suspend, SIGCONT: turnOn } as const;
+  for (const [signal, listener] of Object.entries(listeners)) process.on(signal, listener);
+  process.once("exit", turnOff);
+  stdin.on("data", take);
+  turnOn();
+  return () => {
+    clearTimeout(hint);
+    turnOff();
+    stdin.off("data", take);
+    process.off("exit", turnOff);
+    for (const [signal, listener] of Object.entries(listeners)) process.off(signal, listener);
+  };
+
+  function turnOn(): void {
+    if (!isInForeground()) return void stdin.pause();
+    isOn = stty("-icanon", "-echo", "min", "1", "time", "0") !== undefined;
+    if (isOn) stdin.resume();
+  }
+
+  function turnOff(): void {
+    stdin.pause();
+    if (isOn && isInForeground()) stty(before!);
+    isOn = false;
+  }
+
+  /** Ctrl-Z: whoever has the terminal next finds it as it was. */
+  function suspend(): void {
+    turnOff();
+    process.kill(process.pid, "SIGSTOP");
+  }
+
+  function take(typed: Buffer | string): void {
+    for (const key of String(typed)) {
+      if (key === "p") setPaused(steering, !steering.isPaused);
+      else if (key === "+") changeRate(steering, 1 + quarter);
+      else if (key === "-") changeRate(steering, 1 - quarter);
+      else if (key === "?") steering.progress.report();
+      else if (key === "q") interrupt();
+    }
+  }
+}
+
+/** Sets or tells how the terminal is; undefined where that cannot be. */
+function stty(...args: readonly string[]): string | undefined {
+  try {
+    return execFileSync("stty", args, { encoding: "utf8", stdio: [0, "pipe", "ignore"], timeout: 1000 }).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the terminal is this process's, as its group is the one in the foreground. */
+function isInForeground(): boolean {
+  try {
+    if (process.platform === "linux") {
+      const [, group, , , terminalGroup] = readFileSync("/proc/self/stat", "utf8")
+        .replace(/^.*\) \S+ /s, "")
+        .split(" ");
+      return group === terminalGroup;
+    }
+    return execFileSync("ps", ["-o", "stat=", "-p", `${process.pid}`], { encoding: "utf8", timeout: 1000 }).includes(
+      "+",
+    );
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,211 @@
+/** Steering a run while it goes on: by lines on its control socket, and by keys on its terminal. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { loadGates } from "../lib/command/gates.ts";
+import { changeRate, obey, Steering } from "../lib/command/steering.ts";
+import { useDatabase } from "./database.ts";
+import { poll, run, start, viaNode } from "./run.ts";
+import { noTerminal, startOnTerminal } from "./terminal.ts";
+
+const { db, sql } = await useDatabase();
+const directory = mkdtempSync(join(tmpdir(), "myscript-steering-"));
+after(() => rmSync(directory, { recursive: true }));
+const server = ["-S", db.socketPath, "-u", "root", "-D", "myscript"];
+await sql("CREATE TABLE gated (id INT PRIMARY KEY, v INT)");
+const total = 40;
+// Each waits as long as the test has the lock.
+const gated = join(directory, "gated.sql");
+const insert = (n: number) => `REPLACE INTO gated VALUES (${n}, GET_LOCK('gate', 3600) + RELEASE_LOCK('gate'));\n`;
+writeFileSync(gated, Array.from({ length: total }, (_, n) => insert(n + 1)).join(""));
+
+interface Status {
+  done: number;
+  held: string | null;
+  rate: number | null;
+  inFlight: { worker: number; seq: number; sql: string }[];
+}
+
+/** Sends lines, as a cron job does with nc, and returns what is answered. */
+async function tell<Answer = Record<string, unknown>>(path: string, ...lines: string[]): Promise<Answer[]> {
+  const socket = createConnection({ path, allowHalfOpen: true });
+  socket.end(lines.map((line) => `${line}\n`).join(""));
+  let answers = "";
+  for await (const chunk of socket) answers += chunk;
+  return answers
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+}
+
+test("--control pauses, limits and drains a run, which a job log with its comments resumes after a kill", async () => {
+  const control = join(directory, "control");
+  const joblog = join(directory, "log");
+  const args = [...server, "-j", "4", "--control", control, "--joblog", joblog, gated];
+  const status = async () => (await tell<Status>(control, "status"))[0]!;
+  const inFlight = async (count: number) => {
+    await poll(async () => (await status()).inFlight.length === count);
+    // Nothing more is claimed while these are asked one after the other.
+    for (let times = 0; times < 20; times++) assert.equal((await status()).inFlight.length, count);
+    return (await status()).inFlight;
+  };
+  await sql("DO GET_LOCK('gate', 0)");
+  const first = start(args);
+  await poll(() => status().then(Boolean, () => false));
+  assert.equal(statSync(control).mode & 0o777, 0o600);
+  const waiting = await inFlight(4);
+  assert.match(waiting[0]!.sql, /^REPLACE INTO gated VALUES \(1, GET_LOCK/);
+  const second = await run([...server, "--control", control, "-"], { input: "DO 1" });
+  assert.ok(second.stderr.endsWith(`myscript: Cannot use --control "${control}": another run is using it\n`));
+  assert.equal(second.status, 2);
+
+  // Paused, the four end and no other begins; then two workers only take the next ones.
+  await tell(control, "pause");
+  await sql("DO RELEASE_LOCK('gate')");
+  await inFlight(0);
+  await sql("DO GET_LOCK('gate', 0)");
+  const paused = await status();
+  assert.deepEqual([paused.done, paused.held], [4, "paused by hand"]);
+  assert.deepEqual(await tell(control, "workers 2", "rate 1000", "max-load Threads_running=90", "resume"), [
+    { paused: true, rate: null, maxLoad: null, maxLag: null, workers: 2 },
+    { paused: true, rate: 1000, maxLoad: null, maxLag: null, workers: 2 },
+    { paused: true, rate: 1000, maxLoad: "Threads_running=90", maxLag: null, workers: 2 },
+    { paused: false, rate: 1000, maxLoad: "Threads_running=90", maxLag: null, workers: 2 },
+  ]);
+  assert.deepEqual((await inFlight(2)).map(({ worker }) => worker).sort(), [1, 2]);
+  assert.deepEqual(await tell(control, "workers 5", "rate fast"), [
+    { error: 'workers must be a whole number from 1 to 4, not "5"' },
+    { error: 'rate must be a number of queries a second from 0.0001 to 1000000, not "fast"' },
+  ]);
+  await tell(control, "workers 4");
+  await inFlight(4);
+  first.child.kill("SIGKILL");
+  await first.ended;
+  assert.match(first.printed.stderr, /^changed: max-load Threads_running=90$/m);
+  const comments = [...readFileSync(joblog, "utf8").matchAll(/^# \S+Z (.*)$/gm)].map(([, text]) => text);
+  assert.deepEqual(comments, ["pause", "workers 2", "rate 1000", "max-load Threads_running=90", "resume", "workers 4"]);
+
+  // Its socket is still there, and stands in nobody's way.
+  assert.ok(existsSync(control));
+  const third = start([...args, "--resume", "--retry-unknown"]);
+  await poll(async () => (await status().catch(() => undefined))?.inFlight.length === 4);
+  await tell(control, "drain");
+  await sql("DO RELEASE_LOCK('gate')");
+  const drained = await third.ended;
+  assert.match(drained.stderr, /^ended early: drained by hand$/m);
+  assert.equal(drained.status, 1);
+  assert.ok(!existsSync(control), "the socket is removed");
+  const last = await run([...args, "--resume", "--retry-unknown"]);
+  assert.equal(last.status, 0, last.stderr);
+  assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM gated"), [{ n: total }]);
+});
+
+test("--control refuses what is no socket of a dead run", async () => {
+  const file = join(directory, "file");
+  writeFileSync(file, "mine");
+  for (const [path, reason] of [
+    [file, "it is there and is no socket"],
+    [join(directory, "no", "where"), "no such file or directory"],
+    [join(directory, "x".repeat(120)), "it must not be longer than 10"],
+  ] as const) {
+    const { status, stderr } = await run([...server, "--control", path, "-"], { input: "DO 1" });
+    assert.ok(stderr.includes(`Cannot use --control ${JSON.stringify(path)}: `), stderr);
+    assert.ok(stderr.includes(reason), stderr);
+    assert.equal(status, 2);
+  }
+  assert.equal(readFileSync(file, "utf8"), "mine");
+});
+
+test("obey() does what a line says, or says what would be right and changes nothing", async () => {
+  const drain = new AbortController();
+  const progress = { update() {}, log() {}, report() {}, stop() {} };
+  const watchLoad: Steering["options"]["watchLoad"] = (limits) => loadGates([{ db, where: "db1" }], limits);
+  const steering = new Steering({ workers: 3, progress, drain, watchLoad, watchLag: undefined });
+  const changes: string[] = [];
+  steering.onChange = (change) => changes.push(change);
+  const { settings } = steering;
+  for (const [line, message] of [
+    ["", /^Unknown command "": it may be status, pause, resume, rate, max-load, max-lag, workers, drain$/],
+    ["toString", /^Unknown command "toString"/],
+    ["pause now", /^pause takes no argument, not "now"$/],
+    ["rate 0", /rate must be a number of queries a second from 0.0001 to 1000000, not "0"$/],
+    ["workers 0", /workers must be a whole number from 1 to 3, not "0"$/],
+    ["max-load Threads_runing=1", /max-load: the server has no number called Threads_runing$/],
+    ["max-load 5", /max-load must be like Threads_running=25/],
+    ["max-lag 5", /^The replicas were not named at the start: --replicas db2,db3:3307$/],
+  ] as const) {
+    await assert.rejects(obey(steering, line), { name: "Error", message });
+  }
+  assert.deepEqual([steering.settings, changes], [settings, []]);
+
+  assert.equal(steering.limit(7), Number.POSITIVE_INFINITY);
+  await obey(steering, "max-load Threads_connected=0");
+  assert.equal(steering.limit(7), 7);
+  assert.match(steering.reason ?? "", /^paused: Threads_connected is \d+ on db1, above 0$/);
+  await obey(steering, " max-load  off ");
+  await obey(steering, "rate 40");
+  assert.equal(steering.limit(7), 8);
+  changeRate(steering, 1.25);
+  changeRate(steering, 0.75);
+  await obey(steering, "rate off");
+  changeRate(steering, 1.25); // there is none
+  changeRate(steering, 0.75); // of a run that has done nothing
+  await obey(steering, "workers 2");
+  await obey(steering, "pause");
+  await obey(steering, "pause");
+  assert.deepEqual([steering.limit(7), steering.reason, steering.workers], [7, "paused by hand", 2]);
+  await obey(steering, "resume");
+  await obey(steering, "drain");
+  assert.ok(drain.signal.aborted);
+  const expected =
+    "max-load Threads_connected=0,max-load off,rate 40,rate 50,rate 37.5,rate off,workers 2,pause,resume,drain";
+  assert.equal(changes.join(), expected);
+  steering.stop();
+});
+
+test("keys on a terminal steer the run, and the terminal is given back as it was", { skip: noTerminal }, async () => {
+  await sql("DO GET_LOCK('gate', 0)");
+  const command = ["sh", "-c", '"$@"; echo "status $?"; stty -a', "sh", ...viaNode];
+  const running = startOnTerminal([...server, "-j", "2", "--rate", "40", gated], 100, { command });
+  const type = (key: string) => running.child.stdin.write(key);
+  const printed = (pattern: RegExp) => running.until("stdout", pattern);
+  const modes = () => execFileSync("stty", ["-a", "-F", `/proc/${pid}/fd/2`], { encoding: "utf8" });
+  const waiting = "SELECT 1 FROM information_schema.processlist WHERE state = 'User lock'";
+  await poll(async () => (await sql(waiting)).length === 2);
+  const shell = await running.pid;
+  const pid = Number(readFileSync(`/proc/${shell}/task/${shell}/children`, "utf8"));
+  const isStopped = () => /^\d+ \(.*\) T/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  await printed(
+    /\x1b\[2mp pauses and goes on, \+ and - change the rate, \? shows the workers, q ends the run\x1b\[22m/,
+  );
+  assert.match(modes(), /-icanon .*-echo /s);
+  type("?");
+  await printed(/worker 1, thread \d: query \d, [\d.]+ s: REPLACE INTO gated/);
+  type("p");
+  await printed(/changed: pause[\s\S]*paused by hand/);
+  type("+-p");
+  await printed(/changed: rate 50[\s\S]*changed: rate 37\.5[\s\S]*changed: resume/);
+  type("\x1a"); // Ctrl-Z
+  await poll(isStopped);
+  assert.match(modes(), / icanon .* echo /s);
+  process.kill(pid, "SIGCONT");
+  await poll(() => / -icanon .* -echo /s.test(modes()));
+  type("qq");
+  await printed(/SIGINT: waiting for what is in flight; once more interrupts it/);
+  await sql("DO RELEASE_LOCK('gate')");
+  const { stdout } = await running.ended;
+  assert.match(stdout, /status 130/);
+  assert.match(stdout.slice(stdout.indexOf("status 130")), / icanon .* echo /s);
+});
+
+test("a run in the background of a terminal leaves it alone", { skip: noTerminal }, async () => {
+  const command = ["sh", "-c", 'set -m; "$@" & wait $!; echo "status $?"; stty -a', "sh", ...viaNode];
+  const file = join(directory, "few.sql");
+  writeFileSync(file, "DO 1;\nDO 2;\n");
+  const { stdout } = await startOnTerminal([...server, file], 100, { command }).ended;
+  assert.match(stdout, /status 0[\s\S]* icanon .* echo /s);
+});
