@@ -6,6 +6,7 @@ import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { openControl } from "../lib/command/control.ts";
 import { loadGates } from "../lib/command/gates.ts";
 import { changeRate, obey, Steering } from "../lib/command/steering.ts";
 import { useDatabase } from "./database.ts";
@@ -104,20 +105,28 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM gated"), [{ n: total }]);
 });
 
-test("--control refuses what is no socket of a dead run", async () => {
+test("openControl() refuses what is no socket of a dead run, and answers line by line", async () => {
   const file = join(directory, "file");
   writeFileSync(file, "mine");
+  const obeyed = async (line: string) => ({ line });
   for (const [path, reason] of [
     [file, "it is there and is no socket"],
     [join(directory, "no", "where"), "no such file or directory"],
-    [join(directory, "x".repeat(120)), "it must not be longer than 10"],
+    [join(directory, "x".repeat(120)), `it must not be longer than ${process.platform === "linux" ? 107 : 103} bytes`],
   ] as const) {
-    const { status, stderr } = await run([...server, "--control", path, "-"], { input: "DO 1" });
-    assert.ok(stderr.includes(`Cannot use --control ${JSON.stringify(path)}: `), stderr);
-    assert.ok(stderr.includes(reason), stderr);
-    assert.equal(status, 2);
+    const message = `Cannot use --control ${JSON.stringify(path)}: ${reason}`;
+    await assert.rejects(openControl(path, obeyed), { message });
   }
   assert.equal(readFileSync(file, "utf8"), "mine");
+
+  const path = join(directory, "echo");
+  const stop = await openControl(path, obeyed);
+  assert.deepEqual(await tell(path, "a", "", " b ", "ħ"), [{ line: "a" }, { line: " b " }, { line: "ħ" }]);
+  const unanswered = await tell(path, "x".repeat(100_000)).catch(() => []);
+  assert.deepEqual(unanswered, []);
+  assert.deepEqual(await tell(path, "c"), [{ line: "c" }]);
+  stop();
+  assert.ok(!existsSync(path));
 });
 
 test("obey() does what a line says, or says what would be right and changes nothing", async () => {
