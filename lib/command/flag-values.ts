@@ -11,6 +11,10 @@ export function count(name: string, text: string | undefined, least: number, mos
   throw new UsageError(`--${name} must be a whole number ${range}, not ${JSON.stringify(text)}`);
 }
 
+export function batch(text: string | undefined): number | "auto" | undefined {
+  return text === "auto" ? text : count("batch", text, 1, limits.batch);
+}
+
 /** A number with a point, written without an exponent. */
 function decimal(name: string, text: string, what: string, least: number, most: number): number {
   const value = Number(text);

@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { limits } from "../parent/options.ts";
 import type { ServerFlags } from "./config.ts";
 import { UsageError } from "./errors.ts";
-import { count, maxLoad, rate, seconds, shard } from "./flag-values.ts";
+import { batch, count, maxLoad, rate, seconds, shard } from "./flag-values.ts";
 import type { LoadLimit } from "./gates.ts";
 
 /** What `parseArgs()` takes; help.ts tells what each is for. */
@@ -52,7 +52,7 @@ export interface Flags {
   readonly server: ServerFlags;
   readonly workers: number;
   readonly threads: number | undefined;
-  readonly batch: number;
+  readonly batch: number | "auto";
   readonly shard: { readonly index: number; readonly count: number } | undefined;
   readonly dryRun: boolean;
   readonly initCommands: readonly string[];
@@ -86,7 +86,7 @@ export function parseFlags(args: readonly string[]): Flags {
     server: values,
     workers: count("workers", values.workers, 1, limits.workers) ?? 4,
     threads: count("threads", values.threads, 1, limits.threads),
-    batch: count("batch", values.batch, 1, limits.batch) ?? 1,
+    batch: batch(values.batch) ?? 1,
     shard: shard(values.shard),
     dryRun: values["dry-run"] ?? false,
     initCommands: values["init-command"] ?? [],

@@ -45,8 +45,11 @@ export interface WorkOptions {
   timeoutSeconds?: number | undefined;
   /** Starts nothing more after so many queries of this run have failed or are unknown. @default no limit */
   maxFailures?: number | undefined;
-  /** Sends so many text queries in one round trip, at the most; each has the outcome that it would have alone. @default 1 */
-  batch?: number | undefined;
+  /**
+   * Sends so many queries in one round trip, at the most; each has the outcome that it would have alone. `auto`: as many as
+   * take some 5 ms, from 1 to 64. @default 1
+   */
+  batch?: number | "auto" | undefined;
   /**
    * Runs each query exactly once: in one transaction with the insert of its seq into this table, `table` or `database.table`,
    * which is created when missing. A query that it has is done; one batch, one table.
@@ -124,7 +127,7 @@ export function withDefaults(workers: number, options: WorkOptions) {
   };
   const { threads, batch, timeoutSeconds } = complete;
   checkCount("threads", threads, limits.threads);
-  checkCount("queries in a batch", batch, limits.batch);
+  if (batch !== "auto") checkCount("queries in a batch", batch, limits.batch);
   checkNumber("retries", complete.retries, 0, limits.retries);
   checkNumber("maxFailures", complete.maxFailures, 1, Number.POSITIVE_INFINITY);
   checkNumber("connectTimeoutSeconds", complete.connectTimeoutSeconds, 0.001, limits.seconds);

@@ -22,7 +22,7 @@ export interface Settings {
   /** Whether the parent wants the rows. */
   readonly rows: boolean;
   /** Queries in one round trip, at the most. */
-  readonly batch: number;
+  readonly batch: number | "auto";
   /** The ledger's table, as SQL. */
   readonly ledger: string | undefined;
   /** The prologue as far as it is known. */

@@ -9,6 +9,7 @@ import type { Job } from "./job.ts";
 import { ledgered } from "./ledger.ts";
 import { scripted, type WorkerDo } from "./scripted.ts";
 import type { Session } from "./session.ts";
+import { largestBatch, sized } from "./sized.ts";
 import type { Thread } from "./thread.ts";
 
 export interface Executor {
@@ -17,6 +18,8 @@ export interface Executor {
   joins(job: Job, session: Session): boolean;
   /** Whether it sees to each job's commit itself: a transaction of the user's own cannot be open. */
   readonly commits: boolean;
+  /** How long its own COMMIT took in the last attempt. */
+  readonly commitMs?: number;
   /**
    * Sends the jobs once; `done` is called for each that is answered, in order. Rejects with what the next one met.
    *
@@ -44,10 +47,12 @@ export interface Setback {
 /** The one place that knows which options make which way of sending. */
 export function executorFor(thread: Thread, own: WorkerDo | undefined): Executor {
   const { ledger, batch, timeoutMs } = thread.settings;
-  const most = timeoutMs === undefined && !own ? batch : 1; // with a time limit, the next one could be interrupted
-  const executor = own ? scripted(thread, own) : ledger !== undefined ? ledgered(thread, ledger, most) : plain(thread);
-  if (timeoutMs !== undefined) return limited(executor, timeoutMs, thread);
-  return most > executor.most ? batched(executor, most, thread) : executor;
+  const goAlone = own !== undefined || timeoutMs !== undefined; // a time limit could interrupt the next one
+  const most = goAlone ? 1 : batch === "auto" ? largestBatch : batch;
+  const single = own ? scripted(thread, own) : ledger !== undefined ? ledgered(thread, ledger, most) : plain(thread);
+  if (timeoutMs !== undefined) return limited(single, timeoutMs, thread);
+  const executor = most > single.most ? batched(single, most, thread) : single;
+  return batch === "auto" && !goAlone ? sized(executor) : executor;
 }
 
 /** Each query by itself, as text or as a prepared statement. */

@@ -22,6 +22,9 @@ export function ledgered(thread: Thread, table: string, most: number): Executor 
     most,
     joins: (job, { mysql }) => most > 1 && !rows && job.canJoin(takesLiterals(mysql)), // rows that are given cannot be taken back
     commits: true,
+    get commitMs() {
+      return state.commitMs;
+    },
     async attempt(jobs, session, done) {
       if (jobs.length > 1) {
         const together = new OnceTogether(jobs, session, thread, table);

@@ -100,11 +100,15 @@ export class OnceTogether {
     const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.part!), commit];
     const pieces = statements.flatMap((statement) => [toBytes(statement), separator]).slice(0, -1);
     this.state.inserted = false;
+    let since = performance.now();
     await executeText(this.#session.mysql, pieces, {
       onDone: (at, rows) => {
         if (at === insertAt) this.state.inserted = true;
         const entry = entries[at - firstQueryAt];
         if (entry) entry.rows = rows;
+        const now = performance.now();
+        if (statements[at] === commit) this.state.commitMs = now - since;
+        since = now;
       },
     });
   }

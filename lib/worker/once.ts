@@ -41,6 +41,8 @@ export interface LedgerState {
   doneBefore: boolean;
   /** What it met may be no fault of its own, as it was sent together with others: it is to be tried by itself. */
   goesAlone: boolean;
+  /** How long the COMMIT took. */
+  commitMs: number;
 }
 
 export const nothing: LedgerState = {
@@ -50,6 +52,7 @@ export const nothing: LedgerState = {
   selfCommitted: false,
   doneBefore: false,
   goesAlone: false,
+  commitMs: 0,
 };
 
 /** The run cannot go on: the ledger has another query under this seq, or cannot be used any more. */
@@ -181,12 +184,16 @@ export class Once {
     const pieces = statements.flatMap((statement, at) =>
       at === 0 ? [toBytes(statement)] : [separator, toBytes(statement)],
     );
+    let since = performance.now();
     await executeText(this.#connection, pieces, {
       onDone: (at, rows) => {
         if (statements[at] === this.#insert) this.state.inserted = true;
         else if (statements[at] === release) this.state.mayHaveCommitted = false;
         else if (typeof statements[at] !== "string") this.#rows = rows;
         this.#answering = answeringOf(at + 1);
+        const now = performance.now();
+        if (statements[at] === commit) this.state.commitMs = now - since;
+        since = now;
       },
     });
   }
