@@ -38,6 +38,7 @@ test("parseFlags() has the defaults that the help gives", () => {
 test("parseFlags() takes short, long and joined forms, the last one counting", () => {
   for (const args of [["-j", "7"], ["-j7"], ["--workers", "7"], ["--workers=7"], ["-j9", "--workers=7"], ["-qj7"]])
     assert.equal(parseFlags(args).workers, 7, args.join(" "));
+  assert.deepEqual([parseFlags(["--batch=8"]).batch, parseFlags(["--batch", "auto"]).batch], [8, "auto"]);
   const { server } = parseFlags(["-h", "a", "-P1", "-S", "b", "-u", "c", "-D", "d"]);
   const { host, port, socket, user, database } = server;
   assert.deepEqual([host, port, socket, user, database], ["a", "1", "b", "c", "d"]);
@@ -78,7 +79,8 @@ test("parseFlags() says in one line what is wrong, and what would be right", () 
     ["--workers=1e3", '--workers must be a whole number from 1 to 100000, not "1e3"'],
     ["--threads 1.5", '--threads must be a whole number from 1 to 1000, not "1.5"'],
     ["-j 2000 --threads 2000", '--threads must be a whole number from 1 to 1000, not "2000"'],
-    ["--batch 101", '--batch must be a whole number from 1 to 100, not "101"'],
+    ["--batch 101", '--batch must be a whole number from 1 to 100, or "auto", not "101"'],
+    ["--batch many", '--batch must be a whole number from 1 to 100, or "auto", not "many"'],
     ["--retries=-1", '--retries must be a whole number from 0 to 1000000, not "-1"'],
     ["--retries 9007199254740991", '--retries must be a whole number from 0 to 1000000, not "9007199254740991"'],
     ["--max-failures 0", '--max-failures must be a whole number from 1, not "0"'],

@@ -39,7 +39,17 @@ test("--ledger: each row is updated once by a script that is killed again and ag
   await checkAll();
 });
 
-test("--ledger: each row is updated once while the server is killed and connections are cut", async () => {
+test("--ledger: each row is updated once while the server is killed and connections are cut", () => cutAndKill([]));
+
+test("--ledger --batch: each row is updated once while the server is killed and connections are cut", () =>
+  cutAndKill(["--batch", "16"]));
+
+test("--ledger --batch: each row is updated once by two copies at the same time, both killed and run again", async () => {
+  await Promise.all([runUntilDone(["--batch", "16", file], 2), runUntilDone(["--batch", "auto", file], 2)]);
+  await checkAll();
+});
+
+async function cutAndKill(words: readonly string[]): Promise<void> {
   const over = new AbortController();
   const cutting = cutConnections(over.signal);
   const restarting = (async () => {
@@ -50,14 +60,14 @@ test("--ledger: each row is updated once while the server is killed and connecti
     }
   })();
   try {
-    await runUntilDone([file], 2);
+    await runUntilDone([...words, file], 2);
     await restarting;
   } finally {
     over.abort();
   }
   assert.ok((await cutting) > 0);
   await checkAll();
-});
+}
 
 test("--ledger: each row is updated once by two copies of a script at the same time, both killed and run again", async () => {
   await Promise.all([runUntilDone([file], 2), runUntilDone([file], 2)]);

@@ -286,14 +286,20 @@ test("doWork() with a ledger retries deadlocks until every query is done once", 
     const slowly = n < 40 ? "SLEEP(0.002) = 0" : "TRUE"; // from row to row: others are half-way in the other direction
     return `UPDATE t SET v = v + 1 WHERE id BETWEEN ${1 + (n % 3)} AND ${18 + (n % 3)} AND ${slowly} ORDER BY id ${order}`;
   });
-  const before = await deadlocks(sql);
-  const summary = await doWork(queries, 8, { threads: 2, retries: 1000, ledger });
-  assert.equal(summary.done, 1000);
-  assert.ok((await deadlocks(sql)) > before, "there were deadlocks");
-  assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t WHERE id BETWEEN 3 AND 18"), [
-    { low: 1000, high: 1000 },
-  ]);
-  assert.equal((await recorded()).length, 1000);
+  for (const [batch, updates] of [
+    [1, 1000],
+    [8, 2000],
+  ] as const) {
+    await sql("DROP TABLE IF EXISTS ledger");
+    const before = await deadlocks(sql);
+    const summary = await doWork(queries, 8, { threads: 2, retries: 1000, ledger, batch });
+    assert.equal(summary.done, 1000);
+    assert.ok((await deadlocks(sql)) > before, "there were deadlocks");
+    assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t WHERE id BETWEEN 3 AND 18"), [
+      { low: updates, high: updates },
+    ]);
+    assert.equal((await recorded()).length, 1000);
+  }
 });
 
 test("doWork() twice at the same time on one ledger runs every query once", async () => {
@@ -303,13 +309,98 @@ test("doWork() twice at the same time on one ledger runs every query once", asyn
     if (n % 3 === 0) return { sql: "UPDATE t SET v = v + 1 WHERE id = ?", values: [id] };
     return `UPDATE t SET v = v + 1 WHERE id = ${id}`;
   });
-  const both = await Promise.all([1, 2].map(() => doWork(queries, 4, { ledger, retries: 1000 })));
+  const both = await Promise.all([1, 8].map((batch) => doWork(queries, 4, { ledger, batch, retries: 1000 })));
   assert.deepEqual(
     both.map(({ done }) => done),
     [2000, 2000],
   );
   assert.equal(both[0]!.rows + both[1]!.rows, 2000);
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 100, high: 100 }]);
+});
+
+test("doWork() in batches with a ledger commits several at once, and undoes alone what fails", async () => {
+  await sql("DROP TABLE IF EXISTS old; CREATE TABLE old (id INT PRIMARY KEY, v INT) ENGINE = MyISAM; INSERT INTO old VALUES (1, 0)");
+  const queries: Query[] = [
+    ...Array.from({ length: 5 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`),
+    "UPDATE old SET v = v + 1", // nothing undoes it: a failure of others must not run it again
+    "INSERT INTO t VALUES (21, 0), (1, 0)",
+    "UPDATE t SET v = v + 1 WHERE id = 6 /* alone */",
+    { sql: "UPDATE t SET v = v + ? WHERE id = ?", values: [1, 7] },
+    "UPDATE t SET v = v + 1 WHERE id > 18",
+    "SELECT * FROM no_such_table",
+  ];
+  for (const [batch, changed] of [
+    [16, 10],
+    ["auto", 0],
+    [3, 0],
+    [1, 0],
+  ] as const) {
+    const before = await statusOf("Com_commit");
+    const { done, failures, rows, retries, earlier } = await doWork(queries, 1, { ledger, batch });
+    assert.deepEqual(
+      [done, failures.map(({ seq, errno }) => [seq, errno])],
+      [
+        9,
+        [
+          [7, 1062],
+          [11, 1146],
+        ],
+      ],
+      `${batch}`,
+    );
+    assert.deepEqual([rows, retries, earlier.done], [changed, 0, changed === 0 ? 9 : 0], `${batch}`);
+    if (batch === 16) assert.equal((await statusOf("Com_commit")) - before, 3, "1 to 6, 8, 9 and 10");
+  }
+  assert.deepEqual(await recorded(), [1, 2, 3, 4, 5, 6, 8, 9, 10]);
+  assert.deepEqual(await sql("SELECT SUM(v) AS sum, COUNT(*) AS n FROM t"), [{ sum: "9", n: 20 }]);
+  assert.deepEqual(await sql("SELECT v FROM old"), [{ v: 1 }]);
+  await sql("DROP TABLE old");
+});
+
+test("doWork() in batches with a ledger runs what the ledger does not have, and refuses another query", async () => {
+  const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
+  await doWork(queries, 1, { ledger, shard: { index: 2, count: 3 } });
+  const summary = await doWork(queries, 2, { ledger, batch: 8 });
+  assert.deepEqual([summary.done, summary.rows, summary.earlier.done, summary.retries], [20, 13, 7, 0]);
+  const [first, ...others] = queries;
+  const changed = [first!, "UPDATE t SET v = 9", ...others, "UPDATE t SET v = 8", "UPDATE t SET v = 7"];
+  await assert.rejects(doWork(changed, 1, { ledger, batch: 8 }), {
+    message: /^Cannot go on: query 2 is not the one in the/,
+  });
+  assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
+});
+
+for (const cut of ["before", "after"] as const)
+  test(`doWork() in batches with a ledger runs each once when the connection is lost ${cut} their COMMIT`, async (t) => {
+    const proxy = await startProxy(t, cut, /\bCOMMIT$/);
+    const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
+    await doWork([], 1, { ledger });
+    myglobals.config = { db: { ...db, socketPath: proxy.path } };
+    const cuts = proxy.arm();
+    const { done, retries } = await doWork(queries, 1, { ledger, batch: 20 });
+    assert.deepEqual([cuts(), done, retries], [1, 20, 20]);
+    assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
+  });
+
+test("doWork() in batches with a ledger commits those before one that waits too long for a lock", async () => {
+  await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 3");
+  const queries = [1, 2, 3, 4].map((id) => `UPDATE t SET v = v + 1 WHERE id = ${id}`);
+  const refused = await doWork(queries, 1, { ledger, batch: 4, retries: 0 });
+  assert.deepEqual([refused.done, refused.failures.map(({ seq, errno }) => [seq, errno])], [3, [[3, 1205]]]);
+  assert.deepEqual(await recorded(), [1, 2, 4]);
+  const release = onTry(2, () => holder.query("ROLLBACK"));
+  const summary = await doWork(queries, 1, { ledger, batch: 4, progress: release.progress });
+  await release.done();
+  assert.deepEqual([summary.done, await vOf(1), await vOf(3)], [4, 1, 1]);
+});
+
+test("doWork() in batches needs the right to delete from the ledger, and says so", async () => {
+  await doWork(["DO 0"], 1, { ledger });
+  await sql("CREATE OR REPLACE USER app; GRANT SELECT, INSERT ON myscript.ledger TO app");
+  myglobals.config = { db: { socketPath: db.socketPath, user: "app", database: "myscript" } };
+  await assert.rejects(doWork(["DO 0", "DO 1"], 1, { ledger, batch: 2 }), {
+    message: /^Cannot use the ledger "ledger": DELETE command denied/,
+  });
 });
 
 test("doWork() in three shards on one ledger runs every query once", async () => {
@@ -427,6 +518,13 @@ async function recorded(): Promise<number[]> {
   return (await sql<{ seq: number }>("SELECT seq FROM ledger ORDER BY seq")).map(({ seq }) => seq);
 }
 
+<<<<<<< HEAD
+=======
+async function statusOf(name: string): Promise<number> {
+  return Number((await sql<{ Value: string }>(`SHOW GLOBAL STATUS LIKE '${name}'`))[0]!.Value);
+}
+
+>>>>>>> 25f0a15 (Test batches with a ledger: failures, locks, lost connections, two copies, and the chaos of kills)
 /** Whether a query waits for the lock that the test holds. */
 async function waiting(): Promise<boolean> {
   return (await sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")).length > 0;

@@ -12,7 +12,12 @@ export function count(name: string, text: string | undefined, least: number, mos
 }
 
 export function batch(text: string | undefined): number | "auto" | undefined {
-  return text === "auto" ? text : count("batch", text, 1, limits.batch);
+  if (text === "auto" || text === undefined) return text;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= 1 && value <= limits.batch) return value;
+  throw new UsageError(
+    `--batch must be a whole number from 1 to ${limits.batch}, or "auto", not ${JSON.stringify(text)}`,
+  );
 }
 
 /** A number with a point, written without an exponent. */
