@@ -319,7 +319,9 @@ test("doWork() twice at the same time on one ledger runs every query once", asyn
 });
 
 test("doWork() in batches with a ledger commits several at once, and undoes alone what fails", async () => {
-  await sql("DROP TABLE IF EXISTS old; CREATE TABLE old (id INT PRIMARY KEY, v INT) ENGINE = MyISAM; INSERT INTO old VALUES (1, 0)");
+  await sql(
+    "DROP TABLE IF EXISTS old; CREATE TABLE old (id INT PRIMARY KEY, v INT) ENGINE = MyISAM; INSERT INTO old VALUES (1, 0)",
+  );
   const queries: Query[] = [
     ...Array.from({ length: 5 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`),
     "UPDATE old SET v = v + 1", // nothing undoes it: a failure of others must not run it again
@@ -518,13 +520,6 @@ async function recorded(): Promise<number[]> {
   return (await sql<{ seq: number }>("SELECT seq FROM ledger ORDER BY seq")).map(({ seq }) => seq);
 }
 
-<<<<<<< HEAD
-=======
-async function statusOf(name: string): Promise<number> {
-  return Number((await sql<{ Value: string }>(`SHOW GLOBAL STATUS LIKE '${name}'`))[0]!.Value);
-}
-
->>>>>>> 25f0a15 (Test batches with a ledger: failures, locks, lost connections, two copies, and the chaos of kills)
 /** Whether a query waits for the lock that the test holds. */
 async function waiting(): Promise<boolean> {
   return (await sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")).length > 0;
