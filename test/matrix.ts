@@ -1,0 +1,35 @@
+/**
+ * Runs the tests on one server after the other, and prints how many passed on each, and why some were skipped.
+ *
+ * Arguments are the servers and the test files that are wanted, such as `mysql-9.7 rows ledger`; by default all.
+ */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { root, run } from "./run.ts";
+import { serverNames } from "./target.ts";
+
+const wanted = process.argv.slice(2);
+const isServer = (name: string) => (serverNames as readonly string[]).includes(name);
+const servers = wanted.some(isServer) ? wanted.filter(isServer) : serverNames;
+const names = wanted.filter((name) => !isServer(name));
+const files = readdirSync(join(root, "test"))
+  .filter((file) => file.endsWith(".test.ts"))
+  .filter((file) => names.length === 0 || names.includes(file.replace(".test.ts", "")));
+const command = [join(root, "node_modules/.bin/tsx"), "--test", "--test-concurrency=2", "--test-reporter=tap"];
+
+console.log("server         passed  failed  skipped");
+for (const server of servers) {
+  const env = { TEST_SERVER: server, PATH: process.env.PATH };
+  const { stdout, status } = await run(
+    files.map((file) => `test/${file}`),
+    { command, env, patienceSeconds: 3600 },
+  );
+  const count = (what: string) => new RegExp(`^# ${what} (\\d+)$`, "m").exec(stdout)?.[1] ?? "?";
+  console.log(
+    `${server.padEnd(15)}${["pass", "fail", "skipped"].map((what) => count(what).padEnd(8)).join("")}`.trimEnd(),
+  );
+  for (const [, reason] of new Set(stdout.matchAll(/^ *ok .* # SKIP (.*)$/gm))) console.log(`  skipped: ${reason}`);
+  if (status === 0) continue;
+  process.exitCode = 1;
+  for (const [, title] of stdout.matchAll(/^ *not ok \d+ - (.*)$/gm)) console.log(`  failed: ${title}`);
+}
