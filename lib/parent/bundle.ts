@@ -34,16 +34,15 @@ const debug = debuglog("myscript");
 
 /**
  * @param script the module whose `workerInit()` and `workerDo()` replace the default ones: it is part of the bundle.
- * @param base where the folder of the bundles is.
  * @returns the bundle's path; `undefined` where there is no need of one, or none can be had, and tsx has to do.
  */
-export async function bundle(script?: string | URL, base = tmpdir()): Promise<string | undefined> {
+export async function bundle(script?: string | URL): Promise<string | undefined> {
   if ((process.features as { typescript?: unknown }).typescript || process.versions.bun || process.versions.deno) {
     return undefined;
   }
   try {
     if (process.env.TSX_TSCONFIG_PATH) throw new Error("there is a tsconfig.json that only tsx knows");
-    const folder = privateFolder(base);
+    const folder = privateFolder();
     const entry = entryOf(script);
     const name = createHash("sha256").update(entry.source).update(process.version).digest("hex").slice(0, 32);
     return find(folder, name) ?? (await make(folder, name, entry));
@@ -63,16 +62,16 @@ function entryOf(script: string | URL | undefined): Entry {
   const source = `export { main } from ${JSON.stringify(main)};`;
   if (script === undefined) return { source, isModule: false };
   const url = new URL(script);
-  if (url.search || url.hash || /\/node_modules\//.test(url.pathname))
-    throw new Error(`${url} is no file of a person's own`);
+  if (url.search || url.hash || url.pathname.includes("/node_modules/"))
+    throw new Error(`${url} is not a person's file`);
   const load = ` export const importScript = () => import(${JSON.stringify(fileURLToPath(url))});`;
   return { source: source + load, isModule: true };
 }
 
 /** A folder that nobody else can write to: what is in it is going to be run. */
-function privateFolder(base: string): string {
+function privateFolder(): string {
   const uid = process.geteuid?.();
-  const path = join(base, `myscript-bundles-${uid ?? userInfo().username}`);
+  const path = join(tmpdir(), `myscript-bundles-${uid ?? userInfo().username}`);
   try {
     mkdirSync(path, 0o700);
   } catch {} // mostly, it is there
@@ -99,7 +98,12 @@ async function make(folder: string, name: string, { source, isModule }: Entry): 
   const { code, files, packaged } = await build(source, join(folder, name), isModule);
   const folders = [...new Set([...files.keys()].map((path) => dirname(path)))];
   const configurations = new Set(folders.flatMap(configurationsFor));
-  const sources = { files: [...files.keys(), ...configurations], packaged, folders };
+  // In the same order each time: esbuild reads as the disk does.
+  const sources = {
+    files: [...files.keys(), ...configurations].sort(),
+    packaged: packaged.toSorted(),
+    folders: folders.sort(),
+  };
   const digest = digestOf(sources, files);
   const file = `${name}-${digest}.${isModule ? "mjs" : "cjs"}`;
   const manifest: Manifest = { ...sources, digest, file, bytes: code.length };

@@ -1,0 +1,208 @@
+/** What a thread loads: a bundle that does what its files do, and the files themselves where there can be none. */
+import assert from "node:assert/strict";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, beforeEach, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { doWork } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
+import { bundle } from "../lib/parent/bundle.ts";
+import { root, run } from "./run.ts";
+
+const readsTypeScript = Boolean((process.features as { typescript?: unknown }).typescript);
+const skip = readsTypeScript && "this runtime reads TypeScript: nothing is bundled";
+const { TMPDIR } = process.env;
+const directory = mkdtempSync(join(realpathSync(tmpdir()), "myscript-bundle-"));
+const project = join(directory, "project");
+const script = join(project, "script.ts");
+/** Where the bundles of a test are. */
+let temporary: string;
+let tests = 0;
+/** The line of the script that throws. */
+let throwsAt = 0;
+
+mkdirSync(project);
+symlinkSync(join(root, "node_modules"), join(project, "node_modules"));
+writeFileSync(join(project, "package.json"), '{ "type": "module" }');
+
+beforeEach(() => {
+  temporary = join(directory, `tmp-${++tests}`);
+  mkdirSync(temporary);
+  process.env.TMPDIR = temporary;
+});
+
+after(() => {
+  if (TMPDIR === undefined) delete process.env.TMPDIR;
+  else process.env.TMPDIR = TMPDIR;
+  rmSync(directory, { recursive: true });
+});
+
+/** A script whose unit of work fails with what it sees. */
+function writeScript(more = ""): void {
+  writeFileSync(join(project, "data.json"), '{ "colour": "red" }');
+  writeFileSync(join(project, "lazy.ts"), "export const url: string = import.meta.url;");
+  writeFileSync(
+    join(project, "helper.ts"),
+    `import { myglobals } from "${root}lib/myglobals.ts";
+export class Seen extends Error {
+  override name = this.constructor.name;
+}
+export const shared: unknown = myglobals.shared;
+export const version = 1;
+`,
+  );
+  const source = `#!/usr/bin/env -S npx tsx
+import { myglobals } from "${root}lib/myglobals.ts";
+import { PromiseConnection } from "mysql2/promise";
+import stringWidth from "string-width";
+import data from "./data.json" with { type: "json" };
+import { Seen, shared, version } from "./helper.ts";
+${more}
+const late: number = await Promise.resolve(7);
+export function workerInit(): void {}
+export async function workerDo(unit: string): Promise<void> {
+  const { url } = await import("./lazy.ts");
+  const { prepareStackTrace } = Error;
+  Error.prepareStackTrace = (_, frames) => frames[0]!.getFileName();
+  const loadedFrom = String(new Error().stack);
+  Error.prepareStackTrace = prepareStackTrace;
+  const seen = { unit, late, data, version, url: import.meta.url, dirname: import.meta.dirname, lazy: url };
+  const isOne = shared === myglobals.shared && typeof shared === "object";
+  const packages = [typeof PromiseConnection, stringWidth("four")];
+  throw new Seen(JSON.stringify({ ...seen, isOne, packages, isBundled: /[.]mjs$/.test(loadedFrom) }));
+}
+`;
+  writeFileSync(script, source);
+  throwsAt = 1 + source.split("\n").findIndex((line) => line.includes("throw new"));
+}
+
+/** What the script sees in a thread. */
+async function see(): Promise<Record<string, unknown>> {
+  myglobals.shared = { a: 1 };
+  const { failures } = await doWork(["unit"], 1, { script: pathToFileURL(script) });
+  delete myglobals.shared;
+  const [, seen, place] = /^(\{.*\}) \((.*)\)$/.exec(failures[0]!.message) ?? assert.fail(failures[0]!.message);
+  return { ...JSON.parse(seen!), code: failures[0]!.code, place };
+}
+
+const expected = () => ({
+  unit: "unit",
+  late: 7,
+  data: { colour: "red" },
+  version: 1,
+  url: pathToFileURL(script).href,
+  dirname: project,
+  lazy: pathToFileURL(join(project, "lazy.ts")).href,
+  isOne: true,
+  packages: ["function", 4],
+  code: "Seen",
+  place: `${script}:${throwsAt}`,
+  isBundled: true,
+});
+
+/** The files of the bundles, with their modes. */
+function cached(): { names: string[]; modes: Set<number> } {
+  const folder = join(temporary, readdirSync(temporary).find((name) => name.startsWith("myscript-bundles-"))!);
+  const names = readdirSync(folder);
+  const modes = new Set(
+    [folder, ...names.map((name) => join(folder, name))].map((path) => statSync(path).mode & 0o777),
+  );
+  return { names, modes };
+}
+
+test("bundle() is none where the runtime reads TypeScript by itself", { skip: !readsTypeScript }, async () => {
+  assert.equal(await bundle(), undefined);
+  assert.equal(await bundle(pathToFileURL(script)), undefined);
+});
+
+test("a bundled script sees what it would see in its own file, and names its own lines", { skip }, async () => {
+  writeScript();
+  assert.deepEqual(await see(), expected());
+  const { names, modes } = cached();
+  assert.equal(names.length, 2, `${names}`);
+  assert.deepEqual(modes, new Set([0o700, 0o600]));
+});
+
+test("a bundle is used again until something of it has changed, and then replaced", { skip }, async () => {
+  writeScript();
+  const file = await bundle(pathToFileURL(script));
+  assert.equal(await bundle(pathToFileURL(script)), file);
+  writeFileSync(join(project, "helper.ts"), "export const version = 2, shared = null, Seen = Error;\n");
+  assert.deepEqual(await see(), { ...expected(), version: 2, isOne: false, code: "Error" });
+  writeFileSync(join(project, "data.json"), '{ "colour": "blue" }');
+  assert.deepEqual((await see()).data, { colour: "blue" });
+  const changed = await bundle(pathToFileURL(script));
+  writeFileSync(join(project, "tsconfig.json"), '{ "compilerOptions": { "paths": {} } }');
+  const configured = await bundle(pathToFileURL(script));
+  rmSync(join(project, "tsconfig.json"));
+  assert.ok(changed !== undefined && configured !== undefined && changed !== configured);
+  assert.equal(existsSync(file!), false);
+  assert.equal(cached().names.length, 2);
+});
+
+test("a script runs from its files where a bundle would not be the same, or could be somebody else's", {
+  skip,
+}, async () => {
+  const unbundled = { ...expected(), isBundled: false };
+  for (const more of ["const name = './lazy.ts'; await import(name);", "import.meta.resolve('mysql2');"]) {
+    writeScript(more);
+    assert.equal(await bundle(pathToFileURL(script)), undefined);
+    assert.deepEqual(await see(), unbundled, more);
+  }
+  writeScript();
+  const folder = join(temporary, readdirSync(temporary).find((name) => name.startsWith("myscript-bundles-"))!);
+  chmodSync(folder, 0o755);
+  assert.deepEqual(await see(), unbundled);
+  rmSync(folder, { recursive: true });
+  symlinkSync(directory, folder);
+  assert.equal(await bundle(), undefined);
+  rmSync(folder);
+  writeFileSync(folder, "");
+  assert.equal(await bundle(), undefined);
+});
+
+test("processes that start at the same time, without a bundle, run all; without esbuild, too", { skip }, async () => {
+  const copy = join(directory, "copy");
+  cpSync(join(root, "lib"), join(copy, "lib"), { recursive: true });
+  cpSync(join(project, "package.json"), join(copy, "package.json"));
+  mkdirSync(join(copy, "node_modules"));
+  const install = (name: string) => symlinkSync(join(root, "node_modules", name), join(copy, "node_modules", name));
+  for (const name of ["mysql2", "tsx"]) install(name);
+  writeFileSync(
+    join(copy, "main.ts"),
+    `import { doWork } from "./lib/mp.ts";
+import { myglobals } from "./lib/myglobals.ts";
+myglobals.config.db = { socketPath: "/nonexistent/socket" };
+await doWork(["DO 1"], 2, { threads: 2, connectTimeoutSeconds: 0.01 }).catch(({ message }) => console.log(message));
+`,
+  );
+  const start = () =>
+    run([join(copy, "main.ts")], {
+      command: ["node_modules/.bin/tsx"],
+      env: { TMPDIR: temporary, NODE_DEBUG: "myscript" },
+    });
+  const alone = await start();
+  assert.match(alone.stdout, /^connect ENOENT \/nonexistent\/socket\n$/);
+  assert.match(alone.stderr, /^MYSCRIPT \d+: no bundle: .*Cannot find (?:package|module) 'esbuild/m);
+  install("esbuild");
+  for (const { stdout, stderr } of await Promise.all([start(), start(), start()])) {
+    assert.match(stdout, /^connect ENOENT \/nonexistent\/socket\n$/);
+    assert.equal(stderr, "");
+  }
+  const { names, modes } = cached();
+  assert.deepEqual(names.map((name) => name.replace(/^[^.]+/, "")).toSorted(), [".cjs", ".cjs.compiled", ".json"]);
+  assert.deepEqual(modes, new Set([0o700, 0o600]));
+});
