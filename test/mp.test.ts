@@ -118,7 +118,13 @@ test("doWork() with a script runs any unit of work with the script's own connect
   const summary = await doWork(units, 2, { script: scriptAt("files") });
   assert.equal(summary.done, 1);
   assert.deepEqual(summary.failures, [
-    { seq: 2, outcome: "failed", sql: "{ name: 'bad', tags: Set(0) {} }", code: "TypeError", message: "bad name (test/scripts/files.ts:16)" },
+    {
+      seq: 2,
+      outcome: "failed",
+      sql: "{ name: 'bad', tags: Set(0) {} }",
+      code: "TypeError",
+      message: "bad name (test/scripts/files.ts:16)",
+    },
   ]);
   assert.deepEqual(await sql("SELECT * FROM files"), [{ name: "a.txt", tags: "x,y" }]);
 });
