@@ -6,7 +6,7 @@
 import { missingServer } from "./myglobals.ts";
 import { bundle } from "./parent/bundle.ts";
 import { RefusedError, RunError } from "./parent/errors.ts";
-import { checkSource, Feed, isOurs, totalOf } from "./parent/feed.ts";
+import { checkSource, Feed, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
 import { messageOf, Run } from "./parent/run.ts";
@@ -59,6 +59,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   const run = new Run(workers, options, totalOf(queue, options.shard));
   const { records, gatekeeper, bell } = run;
   if (options.dryRun) {
+    const { showAll } = await import("./parent/dry-run.ts");
     await showAll(queue, options.dryRun, options);
     return run.summary(0);
   }
@@ -131,19 +132,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     drain();
     pool.broadcast({ type: "kill" });
     setTimeout(() => pool.terminate("the server did not answer when it was interrupted"), killMs).unref();
-  }
-}
-
-/** Shows every query of the queue, or of its shard, instead of running it. */
-async function showAll(
-  queue: Source<unknown>,
-  show: NonNullable<WorkOptions["dryRun"]>,
-  { shard, signal }: Pick<WorkOptions, "shard" | "signal">,
-): Promise<void> {
-  let seq = 0;
-  for await (const unit of queue) {
-    if (signal?.aborted) break;
-    if (isOurs(++seq, shard)) await show(seq, unit);
   }
 }
 

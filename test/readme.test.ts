@@ -48,7 +48,7 @@ test("the command lines of the README work", async () => {
         .replace(/\\\n */g, "")
         .split("\n"),
     )
-    .filter((line) => /npx tsx|^awk/.test(line));
+    .filter((line) => /npx tsx|^awk/.test(line) && !/left\.sql/.test(line)); // of another test
   assert.ok(lines.length >= 8);
   for (const line of lines) {
     const here = line
@@ -103,6 +103,44 @@ test("the README's commands for several machines run each query in one of the sh
     assert.deepEqual(rows, [{ v: 1, n: 30 }], command);
     for (const id of all) rmSync(join(machine, `${id}.joblog`), { force: true });
   }
+});
+
+test("a failed row of the README's CSV file is told with its place and values, and can be corrected and run", async () => {
+  await server.root.query("CREATE TABLE shop.people (id INT PRIMARY KEY, name VARCHAR(20), email VARCHAR(20))");
+  const told = blocks("").find((block) => block.includes("people.csv:889"))!;
+  const [, id, name, email] = /\[ '(\d+)', "(.*)", '(.*)' \]/.exec(told)!;
+  const rows = Array.from({ length: 1000 }, (_, n) => (n === 887 ? `${id},${name},${email}` : `${n + 1},n${n},e${n}`));
+  const words = "people.csv";
+  writeFileSync(join(copyFolder(), words), ["id,name,email", ...rows].join("\n"));
+  const first = await runOwn("people.ts", words, "--joblog", "people.log", "--json");
+  assert.ok(first.stderr.includes(`\n${told}`), first.stderr);
+  assert.deepEqual(
+    [first.status, JSON.parse(first.stdout).failures[0].values],
+    [1, `[ '${id}', "${name}", '${email}' ]`],
+  );
+  const log = readFileSync(join(directory, "copy/people.log"), "utf8");
+  assert.match(log, /^888\t.*\tfailed\t.* -- people\.csv:889: \[ '888', "Zoë O'Hara-Zweibrücken", /m);
+  const [left, corrected] = blocks("sh")
+    .find((block) => block.includes("left.sql"))!
+    .trim()
+    .split("\n");
+  const flags = left!.split(" > ")[0]!.replace(/^.* -D shop /, "");
+  const { stdout, status } = await runOwn("people.ts", words, ...flags.split(" "));
+  assert.equal(
+    stdout,
+    `-- query 888, people.csv:889
+INSERT INTO people VALUES ('888', 'Zoë O''Hara-Zweibrücken', 'zoe@example.com') ON DUPLICATE KEY UPDATE name = VALUES(name), email = VALUES(email);
+`,
+  );
+  assert.equal(status, 0);
+  assert.match(corrected!, /^npx tsx myscript\.ts .* left\.sql$/);
+  writeFileSync(join(directory, "copy/left.sql"), stdout.replace("-Zweibrücken", ""));
+  const again = await runCopied("myscript.ts", "left.sql");
+  assert.equal(again.status, 0, again.stderr);
+  const [found] = await server.root.query(
+    "SELECT COUNT(*) AS n, MAX(IF(id = 888, name, NULL)) AS name FROM shop.people",
+  );
+  assert.deepEqual(found, [{ n: 1000, name: "Zoë O'Hara" }]);
 });
 
 test("the purge of the README deletes what is old, and nothing else", async () => {
@@ -176,16 +214,24 @@ test("another project's code runs doWork() of the README without the command lin
 });
 
 /** Runs the script of the README that has these words in a copy of the folder. */
-async function runOwn(name: string, words: string, ...args: string[]) {
-  const copy = join(directory, "copy");
-  if (!existsSync(copy)) {
-    cpSync(join(root, "lib"), join(copy, "lib"), { recursive: true });
-    cpSync(join(root, "package.json"), join(copy, "package.json"));
-    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
-  }
-  writeFileSync(join(copy, name), blocks("ts").find((block) => block.includes(words))!);
+function runOwn(name: string, words: string, ...args: string[]) {
+  writeFileSync(join(copyFolder(), name), blocks("ts").find((block) => block.includes(words))!);
+  return runCopied(name, ...args);
+}
+
+/** Runs a script of the copy of the folder. */
+function runCopied(name: string, ...args: string[]) {
   const where = ["-S", server.socketPath, "-u", "root", "-D", "shop"];
-  return run([name, ...where, ...args], inFolder(copy, "tsx"));
+  return run([name, ...where, ...args], inFolder(copyFolder(), "tsx"));
+}
+
+function copyFolder(): string {
+  const copy = join(directory, "copy");
+  if (existsSync(copy)) return copy;
+  for (const name of ["lib", "package.json", "myscript.ts"])
+    cpSync(join(root, name), join(copy, name), { recursive: true });
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  return copy;
 }
 
 /** A program of the folder's packages, started in a folder. */

@@ -125,7 +125,15 @@ test("reportLines() shows seq, place, code, number, message and the query of a f
       message: "it is not there",
     },
     { seq: 8, sql: "SELECT 2", outcome: "unknown", code: "PROTOCOL_CONNECTION_LOST", message: "it went away" },
-    { seq: 9, sql: "SELECT 3", outcome: "unknown", code: "ECONNRESET", errno: -104, message: "read ECONNRESET" },
+    {
+      seq: 9,
+      sql: "SELECT ?",
+      values: "[ 'x' ]",
+      outcome: "unknown",
+      code: "ECONNRESET",
+      errno: -104,
+      message: "read ECONNRESET",
+    },
   ];
   assert.deepEqual(reportLines({ ...nothing, failed: 1, unknown: 2, failures }).slice(3), [
     "query 7, a.sql:3 failed: ER_X 1146: it is not there",
@@ -133,7 +141,8 @@ test("reportLines() shows seq, place, code, number, message and the query of a f
     "query 8 unknown: PROTOCOL_CONNECTION_LOST: it went away",
     "    SELECT 2",
     "query 9 unknown: ECONNRESET: read ECONNRESET",
-    "    SELECT 3",
+    "    SELECT ?",
+    "    values: [ 'x' ]",
   ]);
 });
 

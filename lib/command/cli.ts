@@ -49,6 +49,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
     hooks.push(interruption, takeConsole(io, flags.rows || flags.json || flags.dryRun, progress, output));
     const { command, ...facts } = await setUp(flags, { io, output, progress, hooks, drain: interruption.drain });
     const run = await runToEnd(() => main(command), hooks);
+    if (flags.dryRun && run.error) throw run.error;
     if (flags.dryRun) return await statusWhenWritten(0, output, progress);
     const status = await finish(run, { ...flags, ...facts }, hooks, progress, output);
     return (run.error === undefined && interruption.status()) || status;

@@ -5,7 +5,7 @@ import { nameOf } from "../mysql/connection.ts";
 import type { Server } from "./config.ts";
 import type { Flags } from "./flags.ts";
 import { loadGates, nearGate } from "./gates.ts";
-import { openJournal } from "./journal.ts";
+import { journalOptions, openJournal } from "./journal.ts";
 import { Link } from "./link.ts";
 import type { Surroundings } from "./setup.ts";
 import { obey, Steering } from "./steering.ts";
@@ -72,15 +72,9 @@ async function addKeys(steering: Steering, { io, hooks, drain }: Surroundings): 
 }
 
 async function addJournal(flags: Flags, { hooks }: Surroundings) {
-  const { joblog, resume, retryFailed, retryUnknown, idempotent, ledger, workers, shard } = flags;
+  const { joblog, workers } = flags;
   if (joblog === undefined) return undefined;
-  const options = {
-    resume,
-    retryFailed,
-    retryUnknown: retryUnknown || idempotent || ledger !== undefined, // the ledger tells
-    ...(shard && { shard: `${shard.index}/${shard.count}` }),
-  };
-  const journal = await openJournal(joblog, options);
+  const journal = await openJournal(joblog, journalOptions(flags));
   hooks.push({
     options: {
       earlier: (seq, unit) => journal.earlier(seq, unit),

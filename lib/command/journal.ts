@@ -3,10 +3,11 @@ import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Ended } from "../shared/counters.ts";
 import { hashOf } from "../shared/hash.ts";
-import { describeUnit } from "../shared/query.ts";
+import { describeUnit, describeValues } from "../shared/query.ts";
 import type { Outcome } from "../shared/segment.ts";
 import { AppendFile } from "./append-file.ts";
 import { UsageError, why } from "./errors.ts";
+import type { Flags } from "./flags.ts";
 import { commentOf, header, lineOf, type Past, readLog } from "./journal-lines.ts";
 import { openLocked } from "./lock.ts";
 
@@ -20,6 +21,17 @@ export interface JournalOptions {
   readonly retryUnknown: boolean;
   /** `1/3`: the shard that runs, if not all do. */
   readonly shard?: string;
+}
+
+/** What the flags say of the log. */
+export function journalOptions(flags: Flags): JournalOptions {
+  const { resume, retryFailed, retryUnknown, idempotent, ledger, shard } = flags;
+  return {
+    resume,
+    retryFailed,
+    retryUnknown: retryUnknown || idempotent || ledger !== undefined, // the ledger tells
+    ...(shard && { shard: `${shard.index}/${shard.count}` }),
+  };
 }
 
 /**
@@ -36,10 +48,7 @@ export async function openJournal(path: string, options: JournalOptions): Promis
       throw new UsageError(`Job log ${path} exists: give --resume to go on with it, or remove it`);
     }
     const past = await readLog(handle, path);
-    if (past.released > 0 && past.shard !== (options.shard ?? "")) {
-      const was = past.shard ? `with --shard ${past.shard}` : "without --shard";
-      throw new UsageError(`Cannot resume ${path}: it was written ${was}`);
-    }
+    checkShard(past, path, options);
     if (past.bytes < size) await handle.truncate(past.bytes); // the last line was cut off
     if (past.bytes === 0) {
       await handle.appendFile(header);
@@ -53,12 +62,37 @@ export async function openJournal(path: string, options: JournalOptions): Promis
   }
 }
 
+/**
+ * Reads what earlier runs have left, to look at: writes nothing, and does not mind a run that is using the log.
+ *
+ * @throws UsageError when it is not there, is another run's, or cannot be understood.
+ */
+export async function readJournal(path: string, options: JournalOptions): Promise<Journal> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path);
+    const past = await readLog(handle, path);
+    checkShard(past, path, options);
+    return new Journal(undefined, path, past, options);
+  } catch (error) {
+    throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
+  } finally {
+    await handle?.close();
+  }
+}
+
+function checkShard({ released, shard }: Past, path: string, options: JournalOptions): void {
+  if (released === 0 || shard === (options.shard ?? "")) return;
+  const was = shard ? `with --shard ${shard}` : "without --shard";
+  throw new UsageError(`Cannot resume ${path}: it was written ${was}`);
+}
+
 export class Journal {
   /** Whether an earlier run has begun: what its connections had set is gone. */
   readonly isResumed: boolean;
   /** The first queries that `earlier()` has called unknown. */
   readonly leftUnknown: { readonly seq: number; readonly unit: unknown }[] = [];
-  readonly #file: AppendFile;
+  readonly #file: AppendFile | undefined;
   readonly #path: string;
   readonly #past: Past;
   readonly #options: JournalOptions;
@@ -69,8 +103,9 @@ export class Journal {
   /** The last seq of the input so far. */
   #last = 0;
 
-  constructor(handle: FileHandle, path: string, past: Past, options: JournalOptions) {
-    this.#file = new AppendFile(handle, path);
+  /** @param handle the file to append to; nothing is written without. */
+  constructor(handle: FileHandle | undefined, path: string, past: Past, options: JournalOptions) {
+    this.#file = handle && new AppendFile(handle, path);
     this.#path = path;
     this.#past = past;
     this.#options = options;
@@ -101,7 +136,8 @@ export class Journal {
       return outcome;
     }
     if (outcome === "done" || (outcome === "failed" && !retryFailed)) return outcome;
-    if (outcome) this.#toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
+    if (outcome && this.#file)
+      this.#toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
     return undefined;
   }
 
@@ -121,7 +157,7 @@ export class Journal {
       this.#released = seq;
       lines += lineOf({ seq, outcome: "released" }, "", this.#options.shard);
     }
-    await this.#file.write(lines);
+    await this.#file?.write(lines);
   }
 
   /** Notes how a query ended, `skipped` ones too; on disk within 200 ms. Not for what `earlier()` has answered. */
@@ -135,7 +171,7 @@ export class Journal {
 
   /** Writes a line for people, which is skipped when the log is read. */
   comment(text: string): void {
-    this.#file.writeSoon(commentOf(text));
+    this.#file?.writeSoon(commentOf(text));
   }
 
   /**
@@ -151,18 +187,28 @@ export class Journal {
   }
 
   /** Writes what is left; resolves to the reason why the log does not have all that has ended, if there is one. */
-  flush(): Promise<Error | undefined> {
-    return this.#file.flush();
+  async flush(): Promise<Error | undefined> {
+    return this.#file?.flush();
   }
 
   /** Writes what is left and lets go of the log. @throws Error when it cannot be written and nobody was told yet. */
-  close(): Promise<void> {
-    return this.#file.close();
+  async close(): Promise<void> {
+    await this.#file?.close();
   }
 
   #note(ended: Ended, unit: unknown): void {
-    this.#file.writeSoon(lineOf(ended, hashOf(unit), describeUnit(unit)));
+    // What is done needs no looking into, and would cost more with its values.
+    const describe = ended.outcome === "failed" || ended.outcome === "unknown" ? describeWhole : describeUnit;
+    this.#file?.writeSoon(lineOf(ended, hashOf(unit), describe(unit)));
   }
+}
+
+/** With its values in an SQL comment. */
+function describeWhole(unit: unknown): string {
+  const values = describeValues(unit);
+  if (values === undefined) return describeUnit(unit);
+  const { at } = unit as { at?: unknown };
+  return `${describeUnit(unit)} -- ${typeof at === "string" ? `${at}: ` : ""}${values}`;
 }
 
 const runDied = {

@@ -52,3 +52,9 @@ export class Output {
     for (const go of this.#waiting) go();
   }
 }
+
+/** Writes to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
+export async function writeOrEnd(lines: string | Uint8Array, output: Output, drain: AbortController): Promise<void> {
+  await output.write(lines);
+  if (output.failure) drain.abort(output.closed ? "the reader of stdout wants no more" : "cannot write to stdout");
+}

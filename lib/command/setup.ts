@@ -4,10 +4,10 @@
  * What most runs do without is imported where it is asked for: under tsx, each module takes some milliseconds.
  */
 import { isatty } from "node:tty";
-import mysql, { type ConnectionOptions } from "mysql2";
+import type { ConnectionOptions } from "mysql2";
 import type { WorkOptions } from "../mp.ts";
 import { defaultThreads } from "../parent/options.ts";
-import { type Progress, printable } from "../parent/progress.ts";
+import type { Progress } from "../parent/progress.ts";
 import type { Command } from "./cli.ts";
 import { resolveServer, type Server, strayVariable } from "./config.ts";
 import { script, UsageError } from "./errors.ts";
@@ -15,7 +15,7 @@ import { type Files, openFiles } from "./files.ts";
 import type { Flags } from "./flags.ts";
 import { type Hook, optionsOf } from "./hook.ts";
 import type { Io } from "./io.ts";
-import type { Output } from "./output.ts";
+import { type Output, writeOrEnd } from "./output.ts";
 import { probeServer, reachServer } from "./probe.ts";
 
 /** What a set-up needs around it. */
@@ -58,7 +58,7 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
     const { addHolds } = await import("./holds.ts");
     await addHolds(flags, { db, hosts, replicas: server?.replicas }, hasKeys, around);
   }
-  hooks.push(flags.dryRun ? await dryRun(around) : { options: rowsOptions(flags, around) });
+  hooks.push(flags.dryRun ? await dryRun(flags, around) : { options: rowsOptions(flags, around) });
   const added = optionsOf(hooks);
   const { threads, shard, timeoutSeconds, maxFailures, ledger, retries, batch, connectTimeoutSeconds } = flags;
   const { idempotent, initCommands } = flags;
@@ -143,27 +143,13 @@ function takesKeys({ quiet, files, rows }: Flags, io: Io): boolean {
 }
 
 /** Prints the queries instead of running them. */
-async function dryRun({ io, output, drain }: Surroundings): Promise<Hook> {
-  const { escapeField } = await import("./journal-lines.ts");
-  const show = (text: string) => (io.stdout.isTTY ? printable(escapeField(text)) : escapeField(text));
-  return { options: { dryRun: (seq, unit) => write(`${seq}\t${show(textOf(unit))}\n`, output, drain) } };
+async function dryRun(flags: Flags, around: Surroundings): Promise<Hook> {
+  const { showQueries } = await import("./dry-run.ts");
+  return showQueries(flags, around);
 }
 
 function rowsOptions({ rows }: Flags, { output, drain }: Surroundings): WorkOptions {
-  return rows ? { onRows: (lines) => write(lines, output, drain) } : {};
-}
-
-/** Writes to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
-async function write(lines: string | Uint8Array, output: Output, drain: AbortController): Promise<void> {
-  await output.write(lines);
-  if (output.failure) drain.abort(output.closed ? "the reader of stdout wants no more" : "cannot write to stdout");
-}
-
-/** A query's SQL. */
-function textOf(unit: unknown): string {
-  const { sql, values } = typeof unit === "string" ? { sql: unit } : (unit as { sql: string; values?: string[] });
-  const plain = typeof sql === "string" ? sql : Buffer.from(sql).toString();
-  return values ? mysql.format(plain, values) : plain;
+  return rows ? { onRows: (lines) => writeOrEnd(lines, output, drain) } : {};
 }
 
 function plural(count: number, noun: string): string {

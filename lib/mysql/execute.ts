@@ -20,7 +20,8 @@ export async function execute(connection: Connection, query: Query, listener: Re
     checkSize(connection, values);
     return sendPrepared(connection, text, values, listener.onDone);
   }
-  return executeText(connection, [Buffer.from(withValues(connection, text, values))], listener);
+  const format: Format = (sql, literals) => connection.format(sql, literals);
+  return executeText(connection, [Buffer.from(withValues(text, values, format))], listener);
 }
 
 /** Runs one text, which is given in pieces. */
@@ -66,13 +67,22 @@ export async function textRows(connection: Connection, text: string | Uint8Array
   return rows;
 }
 
-/** The text with its values in it, which mean the same in every `sql_mode` and the same as in a prepared statement. */
-function withValues(connection: Connection, text: string, values: readonly unknown[]): string {
+/** Puts literals in the place of placeholders. */
+type Format = (text: string, literals: unknown[]) => string;
+
+const formatPlain: Format = (text, literals) => mysql.format(text, literals as string[]);
+
+/**
+ * The text with its values in it, which mean the same in every `sql_mode` and the same as in a prepared statement.
+ *
+ * @throws TypeError for `undefined`.
+ */
+export function withValues(text: string, values: readonly unknown[], format = formatPlain): string {
   const literals = values.map(literal);
-  if (!/\b(?:LIMIT|OFFSET)\b/i.test(text)) return connection.format(text, literals);
+  if (!/\b(?:LIMIT|OFFSET)\b/i.test(text)) return format(text, literals);
   // LIMIT takes a string of digits where it is prepared, but not quoted. No text has a NUL: it marks where such a string goes.
   const marked = literals.map((value, index) => (isDigits(value) ? mysql.raw(`\0${index}\0`) : value));
-  return connection.format(text, marked).replace(/\0(\d+)\0/g, (_, index, at: number, all: string) => {
+  return format(text, marked).replace(/\0(\d+)\0/g, (_, index, at: number, all: string) => {
     const digits = literals[index] as string;
     return /\b(?:LIMIT|OFFSET)\s+(?:\S+\s*,\s*)?$/i.test(all.slice(Math.max(0, at - 100), at)) ? digits : `'${digits}'`;
   });
@@ -89,8 +99,9 @@ function literal(value: unknown): unknown {
   if (typeof value === "object" && value !== null && !(value instanceof Date) && !Buffer.isBuffer(value)) {
     return literal(JSON.stringify(value));
   }
-  // Whether a backslash escapes depends on NO_BACKSLASH_ESCAPES, and whether a quote begins a name on ANSI_QUOTES.
   if (typeof value !== "string" || !/[\\'"\0-\x1f]/.test(value)) return value;
+  // Whether a backslash escapes depends on NO_BACKSLASH_ESCAPES; two quotes are one in every mode.
+  if (!/[\\\0-\x08\x0b-\x1f]/.test(value)) return mysql.raw(`'${value.replaceAll("'", "''")}'`);
   return mysql.raw(`_utf8mb4 X'${Buffer.from(value).toString("hex")}'`);
 }
 

@@ -2,7 +2,7 @@
 
 import { type Counters, type Ended, Tally } from "../shared/counters.ts";
 import type { PlainError } from "../shared/messages.ts";
-import { describeUnit } from "../shared/query.ts";
+import { describeUnit, describeValues } from "../shared/query.ts";
 import { claimerOf, type Outcome, outcomeOf, type Segment } from "../shared/segment.ts";
 import type { Thread } from "./pool.ts";
 
@@ -243,5 +243,6 @@ function hasCause(outcome: Outcome): boolean {
 
 function describeFailure(unit: unknown, error: PlainError): Ended["failure"] {
   const at = (unit as { at?: unknown } | null)?.at;
-  return { ...(typeof at === "string" && { at }), sql: describeUnit(unit), ...error };
+  const values = describeValues(unit);
+  return { ...(typeof at === "string" && { at }), sql: describeUnit(unit), ...(values && { values }), ...error };
 }

@@ -81,6 +81,8 @@ export interface Failure {
   at?: string;
   /** The beginning of the query. */
   sql: string;
+  /** The beginning of its values, as text, where it has some. */
+  values?: string;
   outcome: "failed" | "unknown";
   /** Such as `ER_NO_SUCH_TABLE`. */
   code: string;

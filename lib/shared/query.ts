@@ -70,6 +70,14 @@ export function describeUnit(unit: unknown, length = 200): string {
     .slice(0, length);
 }
 
+/** The beginning of a query's values, on one line, for a person; undefined where it has none. */
+export function describeValues(unit: unknown, length = 400): string | undefined {
+  const { sql, values } = Object(unit) as { sql?: unknown; values?: unknown };
+  if (!isSql(sql) || !Array.isArray(values)) return undefined;
+  const shortened = { maxStringLength: 60, maxArrayLength: 50, depth: 1, breakLength: Number.POSITIVE_INFINITY };
+  return inspect(values, shortened).slice(0, length);
+}
+
 /** @throws TypeError for what is no query. */
 export function checkQuery(seq: number, unit: unknown): asserts unit is Query {
   if (typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql)) return;

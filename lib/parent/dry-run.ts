@@ -1,0 +1,31 @@
+/** Showing the queries of a queue instead of running them. */
+import { isRepeatable, sessionStatement } from "../mysql/statement.ts";
+import { sqlOf } from "../shared/query.ts";
+import { isOurs } from "./feed.ts";
+import type { Source, WorkOptions } from "./options.ts";
+
+type Options = Pick<WorkOptions, "shard" | "signal" | "earlier" | "resumed">;
+
+/**
+ * Shows every query of the queue, or of its shard, that is to be run. Of a resumed run that is also what stands at the top of
+ * the input, as each run runs it again.
+ */
+export async function showAll(
+  queue: Source<unknown>,
+  show: NonNullable<WorkOptions["dryRun"]>,
+  { shard, signal, earlier, resumed = false }: Options,
+): Promise<void> {
+  let seq = 0;
+  let isTop = true;
+  for await (const unit of queue) {
+    if (signal?.aborted) break;
+    isTop &&= isPrologue(unit);
+    const isLeft = isOurs(++seq, shard) && earlier?.(seq, unit) === undefined;
+    if (isLeft || (resumed && isTop)) await show(seq, unit);
+  }
+}
+
+function isPrologue(unit: unknown): boolean {
+  const statement = sessionStatement(sqlOf(unit));
+  return statement !== undefined && isRepeatable(statement);
+}
