@@ -13,7 +13,9 @@ const delimiters = ["//", "$$", ";;", "%%", "@@", "&&", "||"];
  * @throws UsageError for what no file can hold, such as a unit that is no SQL.
  */
 export function toSqlFile(seq: number, unit: unknown): Buffer {
-  const { sql, values, at } = typeof unit === "string" ? { sql: unit } : (unit as { [name: string]: unknown });
+  const { sql, values, at } = (typeof unit === "string" ? { sql: unit } : Object(unit)) as Partial<
+    Record<string, unknown>
+  >;
   const name = `query ${seq}${typeof at === "string" ? `, ${at.replace(/\s+/g, " ")}` : ""}`;
   const text = toBytes(sql, values, name);
   for (const [before, after] of frames(text)) {
@@ -46,12 +48,13 @@ function* frames(text: Buffer): Generator<[before: string, after: string]> {
 
 /** Whether it is the text, less what comes before the query. The dollar quotes of MySQL 9 are the server's to know. */
 function isReadAs(file: Buffer, text: Buffer): boolean {
+  if (text.includes(0) || text.includes("\r\n")) return false; // refused, and made LF
   return [false, true].some((dollarQuotes) => {
     try {
       const splitter = new Splitter("query");
       splitter.dollarQuotes = dollarQuotes;
       const [query, ...more] = [...splitter.split(file), ...splitter.end()];
-      if (query === undefined || more.length > 0 || file.includes("\r\n")) return false;
+      if (query === undefined || more.length > 0) return false;
       return text.toString("latin1").trimEnd().endsWith(Buffer.from(query.sql).toString("latin1"));
     } catch {
       return false;

@@ -1,0 +1,168 @@
+/** Queries printed as an SQL file: read back, and of a resumed run. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import fc from "fast-check";
+import { UsageError } from "../lib/command/errors.ts";
+import { header, lineOf } from "../lib/command/journal-lines.ts";
+import { Splitter } from "../lib/command/splitter.ts";
+import { toSqlFile } from "../lib/command/sql-file.ts";
+import { execute } from "../lib/mysql/execute.ts";
+import { hashOf } from "../lib/shared/hash.ts";
+import { runHere } from "./command.ts";
+import { useDatabase } from "./database.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "myscript-sql-file-"));
+after(() => rmSync(directory, { recursive: true }));
+const database = await useDatabase();
+
+test("toSqlFile() ends each query by what does not stand in it, and says which one it is", () => {
+  const body = "CREATE PROCEDURE p() BEGIN DO 1; DO 2; END";
+  const cases: [unit: unknown, file: string][] = [
+    ["DO 1", "-- query 7\nDO 1;\n"],
+    [{ sql: "DO 1", at: "a\nb.csv:3" }, "-- query 7, a b.csv:3\nDO 1;\n"],
+    ["SELECT ';',\n  \"it's;\"", "-- query 7\nSELECT ';',\n  \"it's;\";\n"],
+    ["DO 1 -- last", "-- query 7\nDO 1 -- last\n;\n"],
+    ["/* first */ DO 1", "-- query 7\n/* first */ DO 1;\n"],
+    [body, `-- query 7\nDELIMITER //\n${body}\n//\nDELIMITER ;\n`],
+    [`${body} // 2`, `-- query 7\nDELIMITER $$\n${body} // 2\n$$\nDELIMITER ;\n`],
+    [{ sql: "DO ?, '?', ?", values: ["O'Hara;\n", null] }, "-- query 7\nDO 'O''Hara;\n', '?', NULL;\n"],
+    [{ sql: "DO ?, ?", values: [1] }, "-- query 7\nDO 1, ?;\n"],
+  ];
+  for (const [unit, file] of cases) assert.equal(toSqlFile(7, unit).toString(), file);
+  const latin1 = Buffer.from("DO 'caf\xE9'", "latin1");
+  assert.equal(toSqlFile(7, { sql: latin1 }).toString("latin1"), "-- query 7\nDO 'caf\xE9';\n");
+});
+
+test("toSqlFile() refuses what no file can hold", () => {
+  for (const unit of ["", "DO 'a", "DO '\0'", "DO 'a\r\nb'", "source a.sql", { file: 1 }, 7, null]) {
+    assert.throws(() => toSqlFile(7, unit), { constructor: UsageError, message: /^Cannot print query 7, as SQL: / });
+  }
+  const unset = { sql: "DO ?", values: [undefined] };
+  assert.throws(() => toSqlFile(7, unset), { message: /^Cannot print query 7, as SQL: A value must not be undefined/ });
+});
+
+test("toSqlFile() is read back as the same queries, whatever is in them", () => {
+  const word = fc.constantFrom(
+    "DO 1",
+    "'a",
+    "'",
+    '"',
+    "`",
+    ";",
+    "--",
+    " ",
+    "\n",
+    "/*",
+    "*/",
+    "#",
+    "\\",
+    "//",
+    "$$",
+    "é",
+  );
+  const text = fc.array(word, { minLength: 1, maxLength: 9 }).map((words) => `DO ${words.join("")}`);
+  let printed = 0;
+  fc.assert(
+    fc.property(fc.array(text, { minLength: 1, maxLength: 4 }), (texts) => {
+      const kept: string[] = [];
+      const files: Buffer[] = [];
+      for (const [index, text] of texts.entries()) {
+        try {
+          files.push(toSqlFile(index + 1, text));
+          kept.push(text.trimEnd());
+        } catch (error) {
+          assert.ok(error instanceof UsageError);
+        }
+      }
+      printed += kept.length;
+      // Dollar quotes are the server's to know: what holds some is read back by the server that it is for.
+      if (kept.some((text) => text.includes("$"))) return;
+      const splitter = new Splitter("left.sql");
+      const queries = [...splitter.split(Buffer.concat(files)), ...splitter.end()];
+      assert.deepEqual(
+        queries.map(({ sql }) => sql),
+        kept,
+      );
+    }),
+    { numRuns: 2000 },
+  );
+  assert.ok(printed > 1000, `${printed} were printed`);
+});
+
+test("toSqlFile() has values that mean the same in every sql_mode as in a prepared statement", async () => {
+  const mysql = await import("mysql2");
+  const connection = mysql.createConnection(database.db);
+  const values = [
+    "O'Hara",
+    'a "b"',
+    "C:\\dir\n",
+    "é\t\x01",
+    1.5,
+    12345678901234567890n,
+    true,
+    Buffer.from([0, 39, 92, 255]),
+  ];
+  await execute(connection, "CREATE TABLE printed (n INT, v VARBINARY(99), at VARCHAR(60))");
+  const insert = { sql: `INSERT INTO printed VALUES ${values.map((_, n) => `(${n}, ?, @@sql_mode)`)}`, values };
+  const modes = ["", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES"];
+  for (const mode of modes) {
+    await execute(connection, `SET sql_mode = '${mode}'`);
+    await execute(connection, insert);
+    await execute(connection, toSqlFile(1, insert).toString().replace(/;\n$/, ""));
+  }
+  connection.destroy();
+  assert.deepEqual(
+    await database.sql(
+      "SELECT COUNT(*) AS n, COUNT(DISTINCT n, v) AS different, COUNT(DISTINCT at) AS modes FROM printed",
+    ),
+    [{ n: values.length * modes.length * 2, different: values.length, modes: modes.length }],
+  );
+});
+
+test("--dry-run with --resume prints what is left as an SQL file, and leaves the job log as it is", async () => {
+  const log = join(directory, "left.log");
+  const texts = ["USE shop", "DO 1", "DO 2", "DO 3", "DO 4", "DO 5", "DO 6"];
+  const past = ["done", "done", "failed", "unknown"] as const; // then one that was released when the run was killed
+  const lines = past.map((outcome, index) => lineOf({ seq: index + 1, outcome }, hashOf(texts[index])));
+  writeFileSync(log, `${header}${lineOf({ seq: 5, outcome: "released" })}${lines.join("")}6\tcut`);
+  const before = readFileSync(log, "utf8");
+  const input = `${texts.join(";\n")};\n`;
+  const left = async (...flags: string[]) => {
+    const { status, stdout, stderr } = await runHere(["--dry-run", "--joblog", log, ...flags, "-"], { input });
+    assert.deepEqual([status, stderr], [0, ""]);
+    return [...stdout.matchAll(/^-- query (\d), stdin:\1\n(.*);$/gm)].map(([, , sql]) => sql);
+  };
+  assert.deepEqual(await left("--resume"), ["USE shop", "DO 5", "DO 6"]);
+  assert.deepEqual(await left("--resume", "--retry-failed"), ["USE shop", "DO 2", "DO 5", "DO 6"]);
+  assert.deepEqual(await left("--resume", "--retry-unknown"), ["USE shop", "DO 3", "DO 4", "DO 5", "DO 6"]);
+  assert.deepEqual(await left("--resume", "--idempotent", "--retry-failed"), [
+    "USE shop",
+    "DO 2",
+    "DO 3",
+    ...texts.slice(4),
+  ]);
+  assert.deepEqual(await runHere(["--dry-run", "--joblog", log, "-"], { input: "DO 1" }), {
+    status: 0,
+    stdout: "1\tDO 1\n",
+    stderr: "",
+  });
+  const refusals: [flags: string[], input: string, message: RegExp][] = [
+    [["--joblog", log, "--shard", "1/2"], input, /^myscript: Cannot resume .*: it was written without --shard\n$/],
+    [
+      ["--joblog", log],
+      input.replace("DO 2", "DO 7"),
+      /^myscript: Cannot resume .*: query 3 is not the one in the log\n$/,
+    ],
+    [["--joblog", log], texts.slice(0, 3).join(";"), /^myscript: The input has changed: it ends with query 3/],
+    [["--joblog", join(directory, "none")], input, /^myscript: Cannot use .*none: no such file or directory\n$/],
+  ];
+  for (const [flags, input, message] of refusals) {
+    const { status, stderr } = await runHere(["--dry-run", "--resume", ...flags, "-"], { input });
+    assert.match(stderr.replace(/^\S+(?=: )/, "myscript"), message);
+    assert.equal(status, 2);
+  }
+  assert.equal(readFileSync(log, "utf8"), before);
+});
