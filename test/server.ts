@@ -55,8 +55,9 @@ export async function startServer({ args = [], tls = false }: TestServerOptions 
     if (tls) {
       await createAuthority(file("ca"));
       await certify("localhost");
-      args = [...args, `--ssl-cert=${file("server.pem")}`, `--ssl-key=${file("server.key")}`];
-    }
+      const names = { ca: "ca.pem", cert: "server.pem", key: "server.key" };
+      args = [...args, ...Object.entries(names).map(([option, name]) => `--ssl-${option}=${file(name)}`)];
+    } else if (!target.isMariaDB) args = [...args, target.version < 8 ? "--skip-ssl" : "--tls-version="]; // it makes certificates
     const { port, ...started } = await startOnFreePort(args);
     sandbox = started.sandbox;
     const { socketPath } = sandbox.db;

@@ -29,7 +29,8 @@ interface Program {
 }
 
 const languages = '--lc-messages-dir="$root/usr/share/mysql"';
-const mysql: Program = { name: "mysql", path: "usr/bin/mysql" };
+const plugins = '--plugin-dir="$root/usr/lib/mysql/plugin"'; // how to log in at 5.7 is one
+const mysql: Program = { name: "mysql", path: "usr/bin/mysql", args: plugins };
 const servers: Record<string, { unpack(directory: string): void; programs: readonly Program[] }> = {
   "mysql-9.7": {
     unpack: (directory) => unpackDebian(directory, ["mysql-server-core", "mysql-client-core"]),
