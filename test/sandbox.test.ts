@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import mysql from "mysql2/promise";
-import { type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
+import { findProgram, type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
 import { runtime } from "./run.ts";
+import { target } from "./target.ts";
 
 test("startSandbox() starts servers that do not see each other, on a socket in a private directory", async () => {
   const sandboxes = await Promise.all([startSandbox({ orders: 10 }), startSandbox({ orders: 20 })]);
@@ -41,9 +43,65 @@ for (const signal of ["SIGKILL", "SIGTERM", "exit"] as const) {
   });
 }
 
-test("startSandbox() says what the server says when it does not start", async () => {
-  await assert.rejects(startSandbox({ args: ["--no-such-option"] }), /Cannot start .*mariadbd: .*no-such-option/s);
+test("startSandbox() says in one line why it does not start, and leaves nothing behind", async () => {
+  await inFreshDirectory(async (temporary) => {
+    const why = async (arg: string) => {
+      const error: Error = await startSandbox({ args: [arg] }).then(
+        () => assert.fail("it has started"),
+        (reason) => reason,
+      );
+      assert.deepEqual(
+        readdirSync(temporary).filter((name) => !name.startsWith("myscript-cache")),
+        [],
+      );
+      return error.message;
+    };
+    assert.match(
+      await why("--no-such-option"),
+      /^Cannot start \S+(?:mariadb|mysql)d: .*unknown option '--no-such-option'.*$/,
+    );
+    assert.match(await why(`--a=${"a".repeat(200_000)}`), /^Cannot start \S+: spawn E2BIG$/, "not even the shell");
+  });
 });
+
+test("startSandbox() leaves nothing behind without rm on the PATH", async () => {
+  await inFreshDirectory(async (temporary) => {
+    const PATH = dirname((await findProgram()).path);
+    const script = fileURLToPath(new URL("./scripts/sandbox.ts", import.meta.url));
+    const child = spawn(runtime[0]!, [...runtime.slice(1), script], { env: { ...process.env, PATH } });
+    await once(child.stdout, "data");
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    while (readdirSync(temporary).some((name) => /^myscript-(?!cache)/.test(name))) await sleep(10);
+  });
+});
+
+const noCache = target.isMariaDB && "MariaDB needs no directory that was made before";
+test("startSandbox() makes MySQL's first directory once, also when two begin at once", { skip: noCache }, async () => {
+  await inFreshDirectory(async (temporary) => {
+    const sandboxes = await Promise.all([startSandbox({ orders: 0 }), startSandbox({ orders: 0 })]);
+    await Promise.all(sandboxes.map((sandbox) => sandbox.stop()));
+    const [cache, ...others] = readdirSync(temporary);
+    assert.deepEqual(others, []);
+    assert.equal(statSync(join(temporary, cache!)).mode & 0o777, 0o700);
+    assert.match(readdirSync(join(temporary, cache!)).join(), /^[0-9a-f]{16}$/);
+    chmodSync(join(temporary, cache!), 0o777);
+    await assert.rejects(startSandbox(), /Cannot start .* must be a directory of this user alone: remove it$/);
+  });
+});
+
+/** Has sandboxes put their files into a directory of the test's own. */
+async function inFreshDirectory(then: (temporary: string) => Promise<void>): Promise<void> {
+  const { TMPDIR = tmpdir() } = process.env;
+  const temporary = mkdtempSync(join(tmpdir(), "sandbox-"));
+  process.env.TMPDIR = temporary;
+  try {
+    await then(temporary);
+  } finally {
+    process.env.TMPDIR = TMPDIR;
+    rmSync(temporary, { recursive: true });
+  }
+}
 
 function assertGone({ pid, db }: Sandbox): void {
   assert.equal(isAlive(pid), false, `process ${pid} is left`);

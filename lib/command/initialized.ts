@@ -40,7 +40,7 @@ export async function initializedDirectory(program: string): Promise<string> {
   }
   await rm(fresh, { recursive: true, force: true });
   if (existsSync(made)) return made;
-  throw new Error(kept.lastWords.trim() || "it was ended while it initialized its data directory");
+  throw new Error(kept.lastWords || "it was ended while it initialized its data directory");
 }
 
 /** In a folder where all may write, a name that can be guessed may be there already, and somebody else's. */

@@ -9,10 +9,10 @@ import { rm } from "node:fs/promises";
  * @throws Error when the shell cannot be started; the directory is removed then.
  */
 export async function keep(directory: string, command: readonly string[]): Promise<Kept> {
-  // Its own session keeps Ctrl-C on the terminal away from the program.
-  const shell = spawn("/bin/sh", ["-c", shellScript, directory, ...command], { detached: true });
-  const kept = new Kept(shell, directory);
   try {
+    // Its own session keeps Ctrl-C on the terminal away from the program.
+    const shell = spawn("/bin/sh", ["-c", shellScript, directory, ...command], { detached: true });
+    const kept = new Kept(shell, directory);
     await once(shell, "spawn");
     return kept;
   } catch (error) {
@@ -41,8 +41,7 @@ export class Kept {
   /** Resolves when it has ended by itself. */
   readonly gone: Promise<void>;
   isGone = false;
-  /** The last of what it has said on stderr. */
-  lastWords = "";
+  #log = "";
   readonly #shell: ChildProcessWithoutNullStreams;
   readonly #directory: string;
   readonly #status: Promise<number>;
@@ -55,12 +54,19 @@ export class Kept {
     this.#status = new Promise((resolve) => shell.once("exit", (status) => resolve(status ?? 1)));
     this.pid = new Promise((resolve) => shell.stdout.once("data", (line) => resolve(Number(line))));
     shell.stderr.on("data", (chunk) => {
-      this.lastWords = (this.lastWords + chunk).slice(-2000);
+      this.#log = (this.#log + chunk).slice(-4000);
     });
     this.gone = new Promise((resolve) => shell.stderr.once("close", resolve));
     this.gone.then(() => {
       this.isGone = true;
     });
+  }
+
+  /** The last of what it has said on stderr, in one line: of MariaDB's and MySQL's logs the errors. */
+  get lastWords(): string {
+    const errors = [...this.#log.matchAll(/\[ERROR\] (?:\[MY-\d+\] \[\w+\] )?(.+)/g)].map(([, error]) => error!);
+    const reasons = errors.filter((error) => error !== "Aborting");
+    return reasons.length > 0 ? reasons.join("; ") : (this.#log.trim().split("\n").at(-1) ?? "");
   }
 
   /** Ends the program, and removes the directory unless that is to be kept; returns its exit status. */

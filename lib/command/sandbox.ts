@@ -84,7 +84,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
       await fill(db, orders, kept);
     } catch (error) {
       await kept.end();
-      throw new Error(kept.lastWords.trim() || (error as Error).message, { cause: error });
+      throw new Error(kept.lastWords || (error as Error).message, { cause: error });
     }
     kept.unref(); // neither the server nor its output keeps this process alive
     return { db, pid: await kept.pid, stop: async () => void (await kept.end()) };
