@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ConnectionOptions } from "mysql2";
 import { ask, connect, type Host, sever } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isTransient } from "../mysql/errors.ts";
+import { quoted, splitName } from "../mysql/names.ts";
 
 export interface LedgerOptions {
   /** Where to connect to; empty when `db` alone says it. */
@@ -60,13 +61,13 @@ type Run = (text: string) => Promise<(string | null)[][]>;
 const columns = "seq bigint PRI, hash char, done_at timestamp";
 
 async function prepare(name: string, run: Run, { log, deletes }: LedgerOptions): Promise<string> {
-  const [, first, second] = /^(?:(`(?:[^`]|``)+`|[^`.]+)\.)?(`(?:[^`]|``)+`|[^`.]+)$/.exec(name) ?? [];
-  if (second === undefined) throw new Error("it must be TABLE or DATABASE.TABLE");
-  const database = first === undefined ? (await run("SELECT DATABASE()"))[0]?.[0] : unquoted(first);
+  const given = splitName(name);
+  if (!given) throw new Error("it must be TABLE or DATABASE.TABLE");
+  const database = given.database ?? (await run("SELECT DATABASE()"))[0]?.[0];
   if (!database) throw new Error("name its database, too: DATABASE.TABLE");
-  const table = `${quoted(database)}.${quoted(unquoted(second))}`;
+  const table = `${quoted(database)}.${quoted(given.table)}`;
   const from = (view: string) =>
-    `FROM information_schema.${view} t WHERE t.table_schema = ${literal(database)} AND t.table_name = ${literal(unquoted(second))}`;
+    `FROM information_schema.${view} t WHERE t.table_schema = ${literal(database)} AND t.table_name = ${literal(given.table)}`;
   const looks = async () => {
     const [row] = await run(
       `SELECT GROUP_CONCAT(CONCAT_WS(' ', column_name, data_type, NULLIF(column_key, '')) ORDER BY ordinal_position SEPARATOR ', ')
@@ -110,14 +111,6 @@ async function warningOf(run: Run): Promise<string | undefined> {
   if (names.length === 0) return undefined;
   const shown = names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${names.length - 10} more` : "");
   return `warning: without transactions, what is done to them may be done twice: ${shown}`;
-}
-
-function unquoted(name: string): string {
-  return name.startsWith("`") ? name.slice(1, -1).replaceAll("``", "`") : name;
-}
-
-function quoted(name: string): string {
-  return `\`${name.replaceAll("`", "``")}\``;
 }
 
 /** A string as SQL, whatever the server's `sql_mode` makes of a backslash. */
