@@ -54,13 +54,13 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   const refusal = refuseInOwnThread("doWork");
   if (refusal) throw new RefusedError(refusal);
   const options = withDefaults(workers, given);
-  const { progress, shard, signal, killSignal, maxFailures } = options;
+  const { progress, signal, killSignal, maxFailures } = options;
   checkSource(queue);
   const run = new Run(workers, options, totalOf(queue, options.shard));
   const { records, gatekeeper, bell } = run;
   if (options.dryRun) {
     const { showAll } = await import("./parent/dry-run.ts");
-    await showAll(queue, options.dryRun, options);
+    await showAll(queue, options.dryRun, run.reading, options);
     return run.summary(0);
   }
   const missing = options.script === undefined ? missingServer() : undefined; // a script may have its own workerInit()
@@ -69,7 +69,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   const pool = new Pool(workers, options.threads, { ...run.settings, bundle: file }, run.finished, run);
   run.onStop = () => pool.drain(); // at once: who reads that the run ends can rely on it
   run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
-  const feed = new Feed(queue, shard, records, run.select, release);
+  const feed = new Feed(queue, run.reading, records, run.select, release);
   feed.ended.then(bell.ring, (error) => run.stop(messageOf(error), error));
   for (const gate of options.gates) gate.attach?.(askGates);
   const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];

@@ -184,6 +184,31 @@ test("openJournal() reads a log up to where it was cut off, and goes on from the
   }
 });
 
+test("Journal.read() gives what was noted under a name, before the release of what was made of it, and the log is one", async () => {
+  const path = newPath();
+  const notes = [["a\tä\n\u2028", ["😀"]], [1, null], "x".repeat(1 << 20)];
+  for (const options of [anew, resume, resume]) {
+    const journal = await openJournal(path, options);
+    const read = [];
+    for await (const note of journal.read("t.1")) read.push(note);
+    assert.deepEqual(read, options === anew ? [] : notes);
+    if (options === anew) {
+      for (const note of notes) {
+        journal.write("t.1", note);
+        journal.write("t.2", "another's");
+      }
+      await journal.releaseTo(1);
+      assert.match(await readFile(path, "utf8"), /^seq\t[^\n]*\n(#note\t[ -~]*\n){6}1\t\treleased\t[^\n]*\n$/);
+    }
+    await journal.close();
+  }
+  await writeFile(path, `${await readFile(path, "utf8")}#note\t["t.1","cut`);
+  const journal = await openJournal(path, resume);
+  journal.write("t.1", "whole");
+  await journal.close();
+  assert.match(await readFile(path, "utf8"), /\n#note\t\["t.1","whole"\]\n$/);
+});
+
 test("Journal.earlier() refuses the first query that is not the one in the log", async () => {
   const path = newPath();
   await writeFile(path, header + line(3, "released", "") + line(1, "done") + line(3, "done"));

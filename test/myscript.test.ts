@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { root, run, run, viaTsx, viaTsx } from "./run.ts";
+import { root, run, viaTsx } from "./run.ts";
 import { target } from "./target.ts";
 
 test("myscript.ts without arguments computes every row of the sandbox, and leaves nothing behind", async () => {

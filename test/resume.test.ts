@@ -166,3 +166,42 @@ test("of slow queries, a killed run leaves at most two a worker unknown", async 
   assert.equal(shard.status, 2);
   rmSync(directory, { recursive: true });
 });
+
+test("--resume takes the ranges that a killed run had found from its job log, whatever the data are by then", async () => {
+  const { sql, db } = await useDatabase();
+  await sql("CREATE TABLE t (id VARCHAR(20) PRIMARY KEY, v INT NOT NULL DEFAULT 0)");
+  const ids = Array.from({ length: 3000 }, (_, n) => `ä${10_000 + n}`);
+  await sql(`INSERT INTO t (id) VALUES ${ids.map((id) => `('${id}')`)}`);
+  const directory = mkdtempSync(join(tmpdir(), "test-"));
+  const joblog = join(directory, "joblog");
+  const server = ["-S", db.socketPath, "-u", db.user, "-D", db.database];
+  const walk = () =>
+    start([...server, "-j2", "--ledger", "l", "--joblog", joblog, "--resume"], {
+      command: [...viaNode.slice(0, -1), "test/scripts/walk.ts"],
+    });
+  const notes = () => readFileSync(joblog, "utf8").match(/^#note\t.*$/gm) ?? [];
+  for (const count of [300, 900]) {
+    const { child, ended } = walk();
+    await poll(async () => (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n > count);
+    child.kill("SIGKILL");
+    await ended;
+    await sql(`DELETE FROM t WHERE id LIKE '%${count / 100}'`);
+    await sql(`INSERT INTO t (id) SELECT CONCAT(id, 'n', '${count}') FROM t WHERE id NOT LIKE '%n%'`); // behind each
+    await sql(`INSERT INTO t (id) VALUES ('beyond${count}'), ('äbeyond${count}')`);
+  }
+  const found = notes();
+  const { status, stderr } = await walk().ended;
+  assert.equal(status, 0, stderr);
+  assert.deepEqual(notes().slice(0, found.length), found);
+  assert.match(stderr, RegExp(`^${(notes().length - 1).toLocaleString("en")} of .* queries done, `, "m"));
+  assert.deepEqual(
+    await sql(
+      "SELECT MIN(v) AS low, MAX(v) AS high, COUNT(*) AS n FROM t WHERE id NOT LIKE '%n%' AND id NOT LIKE '%beyond%'",
+    ),
+    [{ low: 1, high: 1, n: 2700 - 300 }],
+  );
+  assert.deepEqual(await sql("SELECT MAX(v) <= 1 AS once, MAX(IF(id LIKE '%beyond%', v, 0)) AS beyond FROM t"), [
+    { once: 1, beyond: 0 },
+  ]);
+  rmSync(directory, { recursive: true });
+});

@@ -21,10 +21,12 @@ export async function showQueries(flags: Flags, { io, output, drain }: Surroundi
   return {
     options: {
       resumed: true,
+      notes: journal,
       earlier: (seq, unit) => journal.earlier(seq, unit),
       dryRun: (seq, unit) => print(toSqlFile(seq, unit)),
     },
     check: () => drain.signal.aborted || journal.checkEnd(),
+    close: () => journal.close(),
   };
 }
 

@@ -80,6 +80,7 @@ async function addJournal(flags: Flags, { hooks }: Surroundings) {
       earlier: (seq, unit) => journal.earlier(seq, unit),
       onEnded: (ended, unit) => journal.ended(ended, unit),
       resumed: journal.isResumed,
+      notes: journal,
       gates: [{ ...nearGate(workers), admitted: (seq) => journal.releaseTo(seq) }],
     },
     check: ({ reason }) => reason === undefined && journal.checkEnd(),

@@ -13,7 +13,10 @@
  * the highest `released`, may have run when its run was killed: it is unknown. The next run that leaves it so says so in a line
  * of its own. An `unknown` query needs no `reopened`, and is never `skipped`: what a killed run left of it is as unknown.
  *
- * The hash tells whether the input has changed since. A line that begins with # is for people: what was changed while it ran.
+ * The hash tells whether the input has changed since.
+ *
+ * A line that begins with `#` is about no query. `# ` is for people: what was changed while it ran. `#note`, a tab and a list in
+ * JSON, a name and a value, is what a generator of queries has noted, before the queries that it has made of it are released.
  */
 import type { FileHandle } from "node:fs/promises";
 import type { Ended } from "../shared/counters.ts";
@@ -101,6 +104,31 @@ export async function readLog(handle: FileHandle, path: string): Promise<Past> {
       shard = line.slice(line.lastIndexOf("\t") + 1);
     } else if (!hash || !known.note(seq, outcome, hash)) {
       throw new UsageError(`Cannot use ${path}: line ${lines} is not one of a job log`);
+    }
+  }
+}
+
+const noteStart = "#note\t";
+
+/** A line with a note; in ASCII, which is read whatever a chunk of the file has cut. */
+export function noteOf(name: string, note: unknown): string {
+  const ascii = JSON.stringify([name, note]).replace(/[^\0-\x7e]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+  return `${noteStart}${ascii}\n`;
+}
+
+/** Reads the notes under a name in the first `bytes` of a log, in order. */
+export async function* readNotes(handle: FileHandle, bytes: number, name: string): AsyncGenerator<unknown> {
+  if (bytes === 0) return; // a new log
+  let cut = "";
+  for await (const chunk of handle.createReadStream({ autoClose: false, start: 0, end: bytes - 1 })) {
+    const lines = (cut + chunk.toString("latin1")).split("\n");
+    cut = lines.pop()!;
+    for (const line of lines) {
+      if (!line.startsWith(noteStart)) continue;
+      const [noted, note] = JSON.parse(line.slice(noteStart.length)) as [string, unknown];
+      if (noted === name) yield note;
     }
   }
 }

@@ -4,11 +4,12 @@ import { dirname } from "node:path";
 import type { Ended } from "../shared/counters.ts";
 import { hashOf } from "../shared/hash.ts";
 import { describeUnit, describeValues } from "../shared/query.ts";
+import type { Notes } from "../shared/reading.ts";
 import type { Outcome } from "../shared/segment.ts";
 import { AppendFile } from "./append-file.ts";
 import { UsageError, why } from "./errors.ts";
 import type { Flags } from "./flags.ts";
-import { commentOf, header, lineOf, type Past, readLog } from "./journal-lines.ts";
+import { commentOf, header, lineOf, noteOf, type Past, readLog, readNotes } from "./journal-lines.ts";
 import { openLocked } from "./lock.ts";
 
 /** How many of the queries that are left unknown are kept, to be shown. */
@@ -55,7 +56,7 @@ export async function openJournal(path: string, options: JournalOptions): Promis
       await handle.sync();
       await syncDirectory(dirname(path));
     }
-    return new Journal(handle, path, past, options);
+    return new Journal(handle, path, past, options, "append");
   } catch (error) {
     await handle?.close();
     throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
@@ -73,11 +74,10 @@ export async function readJournal(path: string, options: JournalOptions): Promis
     handle = await open(path);
     const past = await readLog(handle, path);
     checkShard(past, path, options);
-    return new Journal(undefined, path, past, options);
+    return new Journal(handle, path, past, options, "read");
   } catch (error) {
-    throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
-  } finally {
     await handle?.close();
+    throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
   }
 }
 
@@ -87,11 +87,13 @@ function checkShard({ released, shard }: Past, path: string, options: JournalOpt
   throw new UsageError(`Cannot resume ${path}: it was written ${was}`);
 }
 
-export class Journal {
+export class Journal implements Notes {
   /** Whether an earlier run has begun: what its connections had set is gone. */
   readonly isResumed: boolean;
   /** The first queries that `earlier()` has called unknown. */
   readonly leftUnknown: { readonly seq: number; readonly unit: unknown }[] = [];
+  readonly #handle: FileHandle;
+  /** Not there when it is only to be read. */
   readonly #file: AppendFile | undefined;
   readonly #path: string;
   readonly #past: Past;
@@ -103,9 +105,9 @@ export class Journal {
   /** The last seq of the input so far. */
   #last = 0;
 
-  /** @param handle the file to append to; nothing is written without. */
-  constructor(handle: FileHandle | undefined, path: string, past: Past, options: JournalOptions) {
-    this.#file = handle && new AppendFile(handle, path);
+  constructor(handle: FileHandle, path: string, past: Past, options: JournalOptions, use: "read" | "append") {
+    this.#handle = handle;
+    this.#file = use === "append" ? new AppendFile(handle, path) : undefined;
     this.#path = path;
     this.#past = past;
     this.#options = options;
@@ -174,6 +176,14 @@ export class Journal {
     this.#file?.writeSoon(commentOf(text));
   }
 
+  read(name: string): AsyncIterable<unknown> {
+    return readNotes(this.#handle, this.#past.bytes, name);
+  }
+
+  write(name: string, note: unknown): void {
+    this.#file?.writeSoon(noteOf(name, note));
+  }
+
   /**
    * To be asked when the input has been read to its end.
    *
@@ -193,7 +203,7 @@ export class Journal {
 
   /** Writes what is left and lets go of the log. @throws Error when it cannot be written and nobody was told yet. */
   async close(): Promise<void> {
-    await this.#file?.close();
+    await (this.#file ?? this.#handle).close();
   }
 
   #note(ended: Ended, unit: unknown): void {

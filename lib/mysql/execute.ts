@@ -92,7 +92,8 @@ function isDigits(value: unknown): boolean {
   return typeof value === "string" && /^\d+$/.test(value);
 }
 
-function literal(value: unknown): unknown {
+/** A value for `format()` that means the same in every `sql_mode` and the same as in a prepared statement. */
+export function literal(value: unknown): unknown {
   if (value === undefined) throw new TypeError("A value must not be undefined: give null");
   if (typeof value === "bigint") return mysql.raw(String(value));
   if (typeof value === "number") return Number.isInteger(value) && !Object.is(value, -0) ? value : double(value);

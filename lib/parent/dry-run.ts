@@ -1,6 +1,7 @@
 /** Showing the queries of a queue instead of running them. */
 import { isRepeatable, sessionStatement } from "../mysql/statement.ts";
 import { sqlOf } from "../shared/query.ts";
+import type { Reading } from "../shared/reading.ts";
 import { isOurs } from "./feed.ts";
 import type { Source, WorkOptions } from "./options.ts";
 
@@ -13,15 +14,21 @@ type Options = Pick<WorkOptions, "shard" | "signal" | "earlier" | "resumed">;
 export async function showAll(
   queue: Source<unknown>,
   show: NonNullable<WorkOptions["dryRun"]>,
+  reading: Reading,
   { shard, signal, earlier, resumed = false }: Options,
 ): Promise<void> {
-  let seq = 0;
   let isTop = true;
-  for await (const unit of queue) {
-    if (signal?.aborted) break;
-    isTop &&= isPrologue(unit);
-    const isLeft = isOurs(++seq, shard) && earlier?.(seq, unit) === undefined;
-    if (isLeft || (resumed && isTop)) await show(seq, unit);
+  reading.begin();
+  try {
+    for await (const unit of queue) {
+      if (signal?.aborted) break;
+      const seq = ++reading.seq;
+      isTop &&= isPrologue(unit);
+      const isLeft = isOurs(seq, shard) && earlier?.(seq, unit) === undefined;
+      if (isLeft || (resumed && isTop)) await show(seq, unit);
+    }
+  } finally {
+    reading.end();
   }
 }
 

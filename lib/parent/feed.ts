@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { inspect } from "node:util";
 import { findUncloneable } from "../myglobals.ts";
+import type { Reading } from "../shared/reading.ts";
 import type { Segment } from "../shared/segment.ts";
 import { RefusedError } from "./errors.ts";
 import type { Source, WorkOptions } from "./options.ts";
@@ -22,7 +23,7 @@ export class Feed {
   /** Resolves when the source has come to its end; rejects with what it throws. */
   readonly ended: Promise<void>;
   readonly #source: Source<unknown>;
-  readonly #shard: WorkOptions["shard"];
+  readonly #reading: Reading;
   readonly #select: (seq: number, unit: unknown) => boolean;
   readonly #records: Records;
   readonly #release: (segment: Segment) => void;
@@ -38,17 +39,18 @@ export class Feed {
    */
   constructor(
     source: Source<unknown>,
-    shard: WorkOptions["shard"],
+    reading: Reading,
     records: Records,
     select: (seq: number, unit: unknown) => boolean,
     release: (segment: Segment) => void,
   ) {
     this.#source = source;
-    this.#shard = shard;
+    this.#reading = reading;
     this.#records = records;
     this.#select = select;
     this.#release = release;
-    this.ended = this.#read();
+    reading.begin();
+    this.ended = this.#read().finally(() => reading.end());
   }
 
   /** Whether all queries were read. */
@@ -59,7 +61,7 @@ export class Feed {
   /** How many queries there are to run, those of an earlier run counted; unknown while a stream has not ended. */
   get total(): number | undefined {
     if (this.#isRead) return this.#records.released + this.#records.tally.earlier;
-    return totalOf(this.#source, this.#shard);
+    return totalOf(this.#source, this.#reading.shard);
   }
 
   /** Goes on when the workers need more; to be called whenever they have claimed something. */
@@ -72,17 +74,18 @@ export class Feed {
   /** Reads nothing more, and returns what was read and not yet released. */
   stop(): Segment | undefined {
     this.#isStopped = true;
+    this.#reading.end();
     this.#wake();
     return this.#packer.size > 0 ? this.#packer.seal() : undefined;
   }
 
   async #read(): Promise<void> {
     const packer = this.#packer;
+    const reading = this.#reading;
     let turnAt = performance.now();
-    let seq = 0;
     for await (const unit of this.#source) {
       if (this.#isStopped) return;
-      if (this.#select(++seq, unit)) this.#pack(unit, seq);
+      if (this.#select(++reading.seq, unit)) this.#pack(unit, reading.seq);
       // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
       if (packer.size === 1) setImmediate(() => this.#records.open.length === 0 && this.#flush());
       if (packer.full) {

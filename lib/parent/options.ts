@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import type { Host } from "../mysql/connection.ts";
 import type { Ended, Result } from "../shared/counters.ts";
+import type { Notes } from "../shared/reading.ts";
 import type { Outcome } from "../shared/segment.ts";
 import type { Progress } from "./progress.ts";
 
@@ -24,6 +25,8 @@ export interface WorkOptions {
   onEnded?: ((ended: Ended, unit: unknown) => void) | undefined;
   /** Says what became of a query in an earlier run; it is not run, and counts as what it was. */
   earlier?: ((seq: number, unit: unknown) => Exclude<Outcome, "skipped"> | undefined) | undefined;
+  /** Where `ranges()` and the like keep what they have found, to find the same when the run is resumed. */
+  notes?: Notes | undefined;
   /** An earlier run has begun this one: what its connections had set is gone. @default false */
   resumed?: boolean | undefined;
   /** SQL that is run on every connection when it is made, before the session statements at the top of the queue. */

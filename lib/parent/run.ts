@@ -4,6 +4,7 @@ import { keepsTransaction } from "../mysql/statement.ts";
 import { Counters } from "../shared/counters.ts";
 import type { FromThread, PrologueStatement, Settings } from "../shared/messages.ts";
 import { checkQuery, sqlOf } from "../shared/query.ts";
+import { Reading } from "../shared/reading.ts";
 import { Bell } from "./bell.ts";
 import { RefusedError, RunError } from "./errors.ts";
 import { type Feed, isOurs } from "./feed.ts";
@@ -21,6 +22,7 @@ export class Run implements PoolListener {
   readonly bell = new Bell();
   readonly counters: Counters;
   readonly records: Records;
+  readonly reading: Reading;
   readonly gatekeeper: Gatekeeper;
   readonly prologue: Prologue;
   onStop = (): void => {};
@@ -38,7 +40,9 @@ export class Run implements PoolListener {
     this.#total = total;
     this.#options = options;
     this.counters = new Counters(workers);
+    this.reading = new Reading({ ...options, workers });
     this.records = new Records(this.counters, (ended, unit) => {
+      this.reading.ended(ended);
       try {
         options.onEnded?.(ended, unit);
       } catch (error) {

@@ -1,0 +1,68 @@
+/** What a generator of queries can know of the run that reads them, such as `ranges()`. */
+import type { Outcome } from "./segment.ts";
+
+/** Where a generator keeps what it has found, to find the same when its run is resumed. */
+export interface Notes {
+  /** What earlier runs have noted under this name, in order. */
+  read(name: string): AsyncIterable<unknown>;
+  /** Notes what can be JSON, before a query that is read after it can be claimed. */
+  write(name: string, note: unknown): void;
+}
+
+export interface ReadingListener {
+  /** A query has ended, so long after its claim. */
+  ended(query: { readonly seq: number; readonly outcome: Outcome; readonly durationMs: number }): void;
+  /** The run reads nothing more. */
+  over(): void;
+}
+
+type Shard = { readonly index: number; readonly count: number };
+
+/** A run's reading of its queue. It is in the parent, as the generator is: both are in one thread, and nothing is sent. */
+export class Reading {
+  readonly workers: number;
+  readonly shard: Shard | undefined;
+  readonly notes: Notes | undefined;
+  /** The seq of the query that was read last. */
+  seq = 0;
+  isOver = false;
+  readonly #listeners = new Set<ReadingListener>();
+  #names = 0;
+
+  constructor({ workers, shard, notes }: { workers: number; shard?: Shard | undefined; notes?: Notes | undefined }) {
+    this.workers = workers;
+    this.shard = shard;
+    this.notes = notes;
+  }
+
+  begin(): void {
+    underWay.add(this);
+  }
+
+  listen(listener: ReadingListener): void {
+    this.#listeners.add(listener);
+  }
+
+  /** A name for notes that no other call has got, and that is the same when the run is resumed. */
+  nameFor(what: string): string {
+    return `${what}.${++this.#names}`;
+  }
+
+  ended(query: Parameters<ReadingListener["ended"]>[0]): void {
+    if (this.#listeners.size > 0) for (const listener of this.#listeners) listener.ended(query);
+  }
+
+  end(): void {
+    this.isOver = true;
+    underWay.delete(this);
+    for (const listener of this.#listeners) listener.over();
+  }
+}
+
+const underWay = new Set<Reading>();
+
+/** The run that is reading its queue; of several in one process, nobody can tell which one a generator is read by. */
+export function currentReading(): Reading | undefined {
+  const [reading, another] = underWay;
+  return another ? undefined : reading;
+}

@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import mysql from "mysql2/promise";
+import { doWork, type Query } from "../lib/mp.ts";
+import { connect } from "../lib/mysql/connection.ts";
+import { execute } from "../lib/mysql/execute.ts";
+import { type Range, type RangesOptions, ranges } from "../lib/mysql/ranges.ts";
+import { useDatabase } from "./database.ts";
+
+const { db, sql } = await useDatabase();
+const isMariaDb = /MariaDB/.test((await sql<{ v: string }>("SELECT VERSION() AS v"))[0]!.v);
+const connection = await connect(db);
+after(() => connection.destroy());
+const size = 7;
+
+const texts = "a,B,c ,d'e,f\"g,h\\,i\n,j\0k,l?m,ä,ß,Ω,😀,😀x,,z%_,N,o\t,0,00".split(",");
+const bytes = ["", "00", "0000", "20", "2020", "ff", "fe27", "5c", "c328", "80", "8020", "8000"];
+/** Columns of a key, and rows of it. */
+const keys: Record<string, [columns: Record<string, string>, rows: unknown[][]]> = {
+  "INT with gaps": [{ k: "INT" }, upTo(50, (n) => [n * n * (n % 2 ? 1 : -1)])],
+  "BIGINT from end to end": [
+    { k: "BIGINT" },
+    [-(2n ** 63n), -(2n ** 53n) - 5n, 2n ** 53n - 5n, 2n ** 63n - 10n].flatMap((from) =>
+      upTo(9, (n) => [`${from + BigInt(n)}`]),
+    ),
+  ],
+  "BIGINT UNSIGNED up to its end": [{ k: "BIGINT UNSIGNED" }, upTo(30, (n) => [`${2n ** 64n - BigInt(n)}`])],
+  "DECIMAL beyond a double": [
+    { k: "DECIMAL(38, 10)" },
+    upTo(30, (n) => [`${n % 2 ? "-" : ""}1234567890123456789012345678.00000000${n + 10}`]),
+  ],
+  "VARCHAR that ignores case": [
+    { k: "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci" },
+    texts.filter((k) => k !== "ä").map((k) => [k]),
+  ],
+  "VARCHAR by code points": [
+    { k: "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" },
+    [...texts, "A", "b", "Ä"].map((k) => [k]),
+  ],
+  "CHAR in latin1": [
+    { k: "CHAR(9) CHARACTER SET latin1 COLLATE latin1_general_cs" },
+    [..."abcdefgäöüßéèñ'"].map((k) => [k]),
+  ],
+  "VARBINARY with blanks and zeros": [{ k: "VARBINARY(9)" }, bytes.map((hex) => [Buffer.from(hex, "hex")])],
+  "BINARY that is filled up": [{ k: "BINARY(4)" }, upTo(20, (n) => [Buffer.from([n * 11])])],
+  "DATETIME of microseconds": [{ k: "DATETIME(6)" }, upTo(30, (n) => [`2024-10-27 02:30:00.0000${n + 10}`])],
+  DATE: [{ k: "DATE" }, upTo(28, (n) => [`1999-02-${n}`])],
+  "TIME beyond a day": [{ k: "TIME(3)" }, upTo(30, (n) => [`${n % 2 ? "-" : ""}${n * 20}:00:00.00${n % 10}`])],
+  "three columns": [
+    { a: "SMALLINT", b: "VARCHAR(9)", c: "DATETIME(3)" },
+    upTo(60, (n) => [n % 3, texts[n % 2], `2024-01-01 00:00:00.${n + 100}`]),
+  ],
+  "four columns of other types": [
+    { a: "DECIMAL(5, 2)", b: "VARBINARY(9)", c: "BIGINT", d: "DATE" },
+    upTo(60, (n) => [
+      n % 2 ? "1.10" : "1.01",
+      Buffer.from([n % 4]),
+      `${2n ** 60n + BigInt(n % 5)}`,
+      `2024-01-${1 + (n % 31)}`,
+    ]),
+  ],
+  ...(isMariaDb && {
+    UUID: [{ k: "UUID" }, upTo(30, (n) => [`0000${n + 1000}-0000-4${999 - n}-8000-0000000000${n + 10}`])],
+    "VARCHAR with blanks that count": [
+      { k: "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin" },
+      ["", " ", "  ", "a", "a ", "a  ", "b", "B", "b ", "b\t"].map((k) => [k]),
+    ],
+  }),
+};
+
+for (const [index, [name, [columns, rows]]] of Object.entries(keys).entries()) {
+  test(`ranges() by ${name}: full but for the last, and each row once`, async () => {
+    const table = `k${index}`; // MySQL keeps the types of a prepared statement's values, also for another table of the same name
+    const names = Object.keys(columns);
+    const definitions = names.map((column) => `${column} ${columns[column]} NOT NULL`);
+    await sql(`CREATE TABLE ${table} (${definitions}, v INT NOT NULL DEFAULT 0, PRIMARY KEY (${names}))`);
+    for (const values of rows) {
+      await execute(connection, { sql: `INSERT INTO ${table} (${names}) VALUES (${names.map(() => "?")})`, values });
+    }
+    assert.deepEqual(await sizes(table), full(rows.length));
+    assert.deepEqual(await sql(`SELECT MIN(v) AS low, MAX(v) AS high FROM ${table}`), [{ low: 1, high: 1 }]);
+  });
+}
+
+test("ranges() takes names that need quotes, another database, a promise's connection, and the index that is named", async () => {
+  await sql(
+    "CREATE DATABASE `an``other`; CREATE TABLE `an``other`.`or.der` (`gro``up` INT, `key` INT NOT NULL, `select` CHAR(9) NOT NULL)",
+  );
+  await sql(
+    "ALTER TABLE `an``other`.`or.der` ADD v INT DEFAULT 0, ADD UNIQUE `nu.ll` (`gro``up`), ADD UNIQUE `by``2` (`key`, `select`)",
+  );
+  await sql(
+    "INSERT INTO `an``other`.`or.der` (`key`, `select`) SELECT d, d FROM (SELECT 1 AS d UNION SELECT 2 UNION SELECT 3) d",
+  );
+  const promised = await mysql.createConnection({ ...db, rowsAsArray: true });
+  for (const options of [{}, { index: "by`2" }]) {
+    const found = await all("`an``other`.`or.der`", { ...options, size: 2 }, promised);
+    assert.deepEqual(
+      found.map(({ values }) => values),
+      [
+        [1, 1, "1", 2, 2, "2"],
+        [3, 3, "3", 3, 3, "3"],
+      ],
+    );
+    assert.equal(
+      found[0]!.where,
+      "(`key` > ? OR (`key` = ? AND `select` >= ?)) AND (`key` < ? OR (`key` = ? AND `select` <= ?))",
+    );
+  }
+  await promised.end();
+});
+
+test("ranges() of what meets `where` are full, too; of none and of an empty table there are none", async () => {
+  await createNumbers("t", 1000);
+  assert.deepEqual(await sizes("t", { where: "id % 3 = 0 AND id < 600 OR id = 1 -- ?\n" }), full(200));
+  assert.deepEqual(await sql("SELECT SUM(v) AS n, SUM(v <> (id % 3 = 0 AND id < 600 OR id = 1)) AS wrong FROM t"), [
+    { n: "200", wrong: "0" },
+  ]);
+  assert.deepEqual(await all("t", { where: "id < 0" }), []);
+  await sql("DELETE FROM t");
+  assert.deepEqual(await all("t"), []);
+});
+
+test("ranges() ends at the last key of its start, and is not confused by rows that come and go", async () => {
+  await createNumbers("t", 100);
+  let [n, last] = [0, 1000];
+  for await (const { where, values } of ranges(connection, "t", { size: 10 })) {
+    const changed = await execute(connection, { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values });
+    assert.ok(changed > 0 && changed <= 12, `${changed} rows`);
+    n++;
+    await sql(`INSERT INTO t VALUES (${-n}, 0), (${++last}, 0)`); // behind, and beyond
+    if (n === 5) await sql("DELETE FROM t WHERE id > 60");
+  }
+  assert.equal(n, 6);
+  assert.deepEqual(await sql("SELECT SUM(v = 1) AS n, SUM(v <> 1) AS wrong FROM t WHERE id BETWEEN 1 AND 60"), [
+    { n: "60", wrong: "0" },
+  ]);
+  assert.deepEqual(await sql("SELECT MAX(v) AS high FROM t WHERE id > 1000"), [{ high: 0 }]);
+});
+
+test("ranges() and its queries read an index once, however many rows have the same first column", async () => {
+  const rows = 6000;
+  await createNumbers("n", rows);
+  await sql("DROP TABLE IF EXISTS t; CREATE TABLE t (a INT, b VARCHAR(9), c INT, v INT, PRIMARY KEY (a, b, c))");
+  await sql("INSERT INTO t SELECT id DIV 5900, 'same', id, 0 FROM n; ANALYZE TABLE t");
+  const reads = async () => {
+    let count = 0;
+    await execute(connection, "SHOW SESSION STATUS LIKE 'Handler_read%'", {
+      onResult: () => (row) => {
+        row.readLengthCodedString("utf8");
+        count += Number(row.readLengthCodedString("utf8"));
+        return true;
+      },
+    });
+    return count;
+  };
+  const before = await reads();
+  const found = await sizes("t", { size: 100, where: "c > 0" });
+  const each = (await reads()) - before;
+  assert.equal(found.length, rows / 100);
+  assert.ok(each < rows * 3 + found.length * 40, `${each} rows were read by the walk, an UPDATE and a SELECT`);
+});
+
+test("ranges() says what is wrong with a table, a connection or an option", async () => {
+  await sql(`DROP TABLE IF EXISTS t; CREATE TABLE t (a INT, b INT NOT NULL, c VARCHAR(99) NOT NULL, d TIMESTAMP NOT NULL, e FLOAT NOT NULL,
+    UNIQUE n (a), KEY k (b), UNIQUE p (c(3)), UNIQUE d (b, d), UNIQUE e (e))`);
+  const refused = async (pattern: RegExp | object, ...given: Parameters<typeof all>) =>
+    assert.rejects(all(...given), pattern);
+  const need = "^Error: Cannot walk `t` without a unique index that has no NULLs: ";
+  for (const what of ["n can have NULL in a", "k is not unique", "p has only the beginning of c"])
+    await refused(RegExp(`${need}.*${what}`), "t");
+  await refused(RegExp(`${need}d has d, and timestamp cannot be told exactly by its text$`), "t", { index: "D" });
+  await refused(RegExp(`${need}.*e has e, and float cannot be told exactly by its text`), "t");
+  await refused(RegExp(`${need}it has no index "x"$`), "t", { index: "x" });
+  await sql("DROP TABLE t; CREATE TABLE t (a INT)");
+  await refused(RegExp(`${need}it has none$`), "t");
+  await refused({ errno: 1146 }, "missing");
+  await refused(/^TypeError: Cannot walk "a\.b\.c": it must be TABLE or DATABASE\.TABLE/, "a.b.c");
+  await refused(
+    /^TypeError: Cannot walk t: ranges\(\) takes a connection of mysql2, not a pool$/,
+    "t",
+    {},
+    mysql.createPool(db) as never,
+  );
+  for (const bad of [0, -1, 1.5, Number.NaN]) {
+    await refused(RegExp(`^RangeError: Cannot take ${bad} for size: it must be a positive integer$`), "t", {
+      size: bad,
+    });
+  }
+  await refused(/^RangeError: Cannot take -1 for seconds: it must be a positive number$/, "t", { seconds: -1 });
+  await assert.rejects(doWork(updates("t"), 1, { shard: { index: 1, count: 2 } }), /Cannot walk a table in a shard: /);
+});
+
+test("ranges() with `seconds` makes ranges larger and smaller, by what their queries have taken", async () => {
+  await createNumbers("t", 1000);
+  const workers = 2;
+  const grown: number[] = [];
+  const rest = await doWork(updates("t", { size: 1, seconds: 60 }, grown), workers, { threads: 1 });
+  assert.deepEqual([rest.done, rest.rows], [rest.total, 1000]);
+  assert.ok(rest.total < 60, `${grown} rows`);
+  const shrunk: number[] = [];
+  const slow = updates("t", { size: 100, seconds: 0.02, where: "v + SLEEP(0.001) > 0 AND id <= 700" }, shrunk);
+  const { done, total, rows } = await doWork(slow, workers, { threads: 1 });
+  assert.deepEqual([done, rows], [total, 700]);
+  assert.deepEqual(shrunk.slice(0, 2 * workers), [100, 100, 100, 100]);
+  assert.ok(Math.max(...shrunk.slice(2 * workers)) <= 20, `${shrunk}: each row takes more than a millisecond`);
+});
+
+test("ranges() with `seconds` keeps its size where nothing tells: in two runs at once, and in none", async () => {
+  for (const table of ["t", "u"]) await createNumbers(table, 300);
+  const options = { size: 10, seconds: 60 };
+  const both = await Promise.all(["t", "u"].map((table) => doWork(updates(table, options), 2, { threads: 1 })));
+  for (const { done, rows } of both) assert.deepEqual([done, rows], [30, 300]);
+  assert.equal((await all("t", options)).length, 30);
+});
+
+async function* updates(table: string, options?: RangesOptions, rows: number[] = []): AsyncGenerator<Query> {
+  const walked = await mysql.createConnection(db);
+  for await (const { where, values } of ranges(walked, table, options)) {
+    const [first, end] = values as [number, number];
+    rows.push(end - first + 1);
+    yield { sql: `UPDATE ${table} SET v = v + 1 WHERE ${where}`, values };
+  }
+  await walked.end();
+}
+
+type Walked = Parameters<typeof ranges>[0];
+
+/** How many rows each range has, in the text of a SELECT and in a prepared UPDATE. */
+async function sizes(table: string, options: RangesOptions = {}): Promise<number[]> {
+  const found: number[] = [];
+  for (const { where, values } of await all(table, { size, ...options })) {
+    const selected = await execute(
+      connection,
+      { sql: `SELECT 1 FROM ${table} WHERE ${where}`, values },
+      { onResult: () => () => true },
+    );
+    const updated = await execute(connection, { sql: `UPDATE ${table} SET v = v + 1 WHERE ${where}`, values });
+    assert.equal(selected, updated, `${where} ${values}`);
+    found.push(updated);
+  }
+  return found;
+}
+
+async function all(table: string, options?: RangesOptions, walked: Walked = connection): Promise<Range[]> {
+  const found: Range[] = [];
+  for await (const range of ranges(walked, table, options)) found.push(range);
+  return found;
+}
+
+function full(rows: number): number[] {
+  return upTo(Math.ceil(rows / size), (n) => Math.min(size, rows - size * (n - 1)));
+}
+
+function upTo<Item>(count: number, item: (n: number) => Item): Item[] {
+  return Array.from({ length: count }, (_, n) => item(n + 1));
+}
+
+/** A table with so many rows, of which `id` is the number. */
+async function createNumbers(table: string, count: number): Promise<void> {
+  await sql(`DROP TABLE IF EXISTS ${table}; CREATE TABLE ${table} (id INT PRIMARY KEY, v INT NOT NULL)`);
+  await sql(`INSERT INTO ${table} VALUES ${upTo(count, (n) => `(${n}, 0)`)}`);
+}
