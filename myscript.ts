@@ -5,17 +5,15 @@ import mysql from "mysql2/promise";
 import { type Command, runCommand } from "./lib/command/cli.ts";
 import { doWork, type Query, type Summary } from "./lib/mp.ts";
 import { myglobals } from "./lib/myglobals.ts";
+import { ranges } from "./lib/mysql/ranges.ts";
 
-/** Yields the update of one range of primary keys after another. */
-async function* buildQueries(step = 100): AsyncGenerator<Query> {
+/** Yields the update of one range of rows after another. */
+async function* buildQueries(): AsyncGenerator<Query> {
   const connection = await mysql.createConnection(myglobals.config.db);
-  const [rows] = await connection.query("SELECT MIN(id) AS low, MAX(id) AS high FROM myscript_orders");
-  await connection.end();
-  const { low, high } = (rows as { low: number; high: number }[])[0]!;
-  for (let id = low; id <= high; id += step) {
-    const sql = "UPDATE myscript_orders SET total = quantity * price WHERE id BETWEEN ? AND ?";
-    yield { sql, values: [id, id + step - 1] };
+  for await (const { where, values } of ranges(connection, "myscript_orders", { size: 100 })) {
+    yield { sql: `UPDATE myscript_orders SET total = quantity * price WHERE ${where}`, values };
   }
+  await connection.end();
 }
 
 async function main(command: Command): Promise<Summary> {

@@ -169,11 +169,11 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     const plain = await startServer();
     await plain.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
     await plain.root.query("GRANT ALL ON myscript.* TO app");
-    await plain.root.query("CREATE TABLE myscript.myscript_orders (id INT) SELECT 1 AS id");
+    await plain.root.query("CREATE TABLE myscript.myscript_orders (id INT PRIMARY KEY) SELECT 1 AS id");
     const where = ["-h", "127.0.0.1", "-P", `${plain.port}`, "-u", "app", "-D", "myscript"];
     const { status, stdout } = await cli([...where, "--dry-run"], "");
     await plain.stop();
-    assert.match(stdout, /^1\tUPDATE myscript_orders SET total = quantity \* price WHERE id BETWEEN 1 AND 100\n$/);
+    assert.match(stdout, /^1\tUPDATE myscript_orders SET total = quantity \* price WHERE `id` >= 1 AND `id` <= 1\n$/);
     assert.equal(status, 0);
   });
 

@@ -145,11 +145,11 @@ INSERT INTO people VALUES ('888', 'Zoë O''Hara-Zweibrücken', 'zoe@example.com'
 
 test("the purge of the README deletes what is old, and nothing else", async () => {
   await server.root.query(
-    `CREATE TABLE shop.events SELECT seq AS id, NOW() - INTERVAL IF(seq % 3, 2, 0) YEAR AS at FROM ${numbers(9000)}`,
+    `CREATE TABLE shop.events (id INT PRIMARY KEY) SELECT seq AS id, NOW() - INTERVAL IF(seq % 3, 2, 0) YEAR AS at FROM ${numbers(9000)}`,
   );
   const { status, stderr } = await runOwn("purge.ts", "INTERVAL 1 YEAR", "--max-load", "Threads_running=100");
   assert.equal(status, 0, stderr);
-  assert.match(stderr, /^9 of 9 queries done, .*\n6,000 rows, /m);
+  assert.match(stderr, /^(\d+) of \1 queries done, .*\n6,000 rows, /m);
   const [rows] = await server.root.query("SELECT COUNT(*) AS n, SUM(id % 3) AS wrong FROM shop.events");
   assert.deepEqual(rows, [{ n: 3000, wrong: "0" }]);
   const again = await runOwn("purge.ts", "INTERVAL 1 YEAR");
