@@ -124,7 +124,7 @@ test("doWork() with a script runs any unit of work with the script's own connect
       outcome: "failed",
       sql: "{ name: 'bad', tags: Set(0) {} }",
       code: "TypeError",
-      message: "bad name (test/scripts/files.ts:16)",
+      message: "bad name (test/scripts/files.ts:15)",
     },
   ]);
   assert.deepEqual(await sql("SELECT * FROM files"), [{ name: "a.txt", tags: "x,y" }]);

@@ -16,7 +16,7 @@ test("myscript.ts without arguments computes every row of the sandbox, and leave
   assert.equal(status, 0);
   // tsx and Node keep their caches there
   assert.deepEqual(
-    readdirSync(directory).filter((name) => !/^(?:tsx-|node-compile-cache$)/.test(name)),
+    readdirSync(directory).filter((name) => !/^(?:tsx-|node-compile-cache$|myscript-bundles-)/.test(name)),
     [],
   );
   rmSync(directory, { recursive: true });

@@ -191,7 +191,7 @@ test("another project's code runs doWork() of the README without the command lin
   cpSync(join(root, "lib"), join(project, "lib"), { recursive: true });
   rmSync(join(project, "lib/command"), { recursive: true });
   mkdirSync(join(project, "node_modules/@types"), { recursive: true });
-  for (const name of ["mysql2", "tsx", "@types/node", "@types/cli-progress"]) {
+  for (const name of ["mysql2", "tsx", "esbuild", "@types/node", "@types/cli-progress"]) {
     symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name));
   }
   const compilerOptions = { module: "nodenext", target: "es2023", types: ["node"], strict: true, skipLibCheck: true };

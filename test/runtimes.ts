@@ -20,7 +20,7 @@ const deno: Way = { how: "natively", script: "deno run -A myscript.ts", test: "d
 const bun: Way = { how: "natively", script: "bun myscript.ts", test: "bun test --timeout=60000" };
 
 const memory = "./test/segment.test.ts ./test/counters.test.ts ./test/records.test.ts";
-const some = `${memory} ./test/mp.test.ts ./test/ways.test.ts ./test/myglobals.test.ts`;
+const some = `${memory} ./test/mp.test.ts ./test/ways.test.ts ./test/myglobals.test.ts ./test/bundle.test.ts`;
 const runtimes: readonly { wanted: string; way: Way; tests?: string }[] = [
   // The oldest that has module.register(), which tsx needs in a thread. Its node:test ends no file with an open connection.
   { wanted: "node@20.6.0", way: tsx, tests: memory },
