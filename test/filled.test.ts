@@ -6,6 +6,7 @@ import { doWork, type Query } from "../lib/mp.ts";
 import { filled } from "../lib/mysql/filled.ts";
 import { status, useDatabase } from "./database.ts";
 import { seed } from "./random.ts";
+import { numbers } from "./target.ts";
 
 const database = await useDatabase();
 
@@ -152,7 +153,7 @@ test("filled() means to the server what the prepared statement means, whatever t
 
 test("doWork() in batches sends queries with values along, and what fails with them in the text as a prepared statement", async () => {
   await database.sql(
-    "CREATE OR REPLACE TABLE v (id INT PRIMARY KEY, v VARCHAR(9)) SELECT seq AS id, '' AS v FROM seq_1_to_200",
+    `DROP TABLE IF EXISTS v; CREATE TABLE v (id INT PRIMARY KEY, v VARCHAR(9)) SELECT seq AS id, '' AS v FROM ${numbers(200)}`,
   );
   const queries = Array.from(
     { length: 200 },

@@ -395,7 +395,7 @@ test("doWork() in batches with a ledger commits those before one that waits too 
 
 test("doWork() in batches needs the right to delete from the ledger, and says so", async () => {
   await doWork(["DO 0"], 1, { ledger });
-  await sql("CREATE OR REPLACE USER app; GRANT SELECT, INSERT ON myscript.ledger TO app");
+  await sql("DROP USER IF EXISTS app; CREATE USER app; GRANT SELECT, INSERT ON myscript.ledger TO app");
   myglobals.config = { db: { socketPath: db.socketPath, user: "app", database: "myscript" } };
   await assert.rejects(doWork(["DO 0", "DO 1"], 1, { ledger, batch: 2 }), {
     message: /^Cannot use the ledger "ledger": DELETE command denied/,
