@@ -1,6 +1,6 @@
 /** A real source with a real replica: two servers, of which the second does what the first has done. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type RowDataPacket } from "mysql2/promise";
 import { poll } from "./run.ts";
@@ -71,6 +71,7 @@ export async function startPair(): Promise<Pair> {
     kill: () => process.kill(pid, "SIGKILL"),
     async restart() {
       await poll(() => isGone(pid));
+      rmSync(`${replica.socketPath}.lock`, { force: true }); // MySQL takes a zombie of this process for a server
       again = spawn(withGrants[0]!, withGrants.slice(1), { stdio: "ignore" });
       pid = again.pid!;
       root = await reconnect(replica.socketPath);

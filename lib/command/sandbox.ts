@@ -94,7 +94,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
 }
 
 /** `$0` is the directory to be copied, `$1` that of the copy, and then comes the server's command line. */
-const copyScript = 'PATH=$PATH:/bin:/usr/bin; cp -R "$0/." "$1" && shift && exec "$@"';
+const copyScript = 'PATH=$PATH:/bin:/usr/bin; cp -R "$0/." "$1" && rm -f "$1/auto.cnf" && shift && exec "$@"';
 
 function optionsIn(directory: string): string[] {
   return [
