@@ -46,7 +46,7 @@ test("doWork() in batches gives each query the outcome, the error and the rows t
     "SELECT 3; DELETE FROM no_such_table; SELECT 4",
     "DO 1",
   ];
-  const run = async (batch: number) => {
+  const run = async (batch: number | "auto") => {
     await sql("DROP TABLE IF EXISTS u; CREATE TABLE u (id INT PRIMARY KEY)");
     const ended: unknown[] = [];
     let lines = "";
@@ -61,7 +61,7 @@ test("doWork() in batches gives each query the outcome, the error and the rows t
     return { ended: ended.sort(bySeq), lines, done: summary.done };
   };
   const alone = await run(1);
-  for (const batch of [2, 3, 16, 100]) assert.deepEqual(await run(batch), alone, `batch ${batch}`);
+  for (const batch of [2, 3, 16, 100, "auto"] as const) assert.deepEqual(await run(batch), alone, `batch ${batch}`);
   assert.equal(alone.done, 17);
 });
 

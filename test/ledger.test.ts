@@ -393,6 +393,23 @@ test("doWork() in batches with a ledger commits those before one that waits too 
   assert.deepEqual([summary.done, await vOf(1), await vOf(3)], [4, 1, 1]);
 });
 
+test("doWork() in batches with a ledger runs each once when their thread dies", async (t) => {
+  await sql("SET GLOBAL innodb_lock_wait_timeout = 100");
+  const threads = captureThreads(t);
+  await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 15");
+  let died: Promise<unknown> | undefined;
+  const update = async () => {
+    if (died || !(await waiting())) return;
+    died ??= Promise.all([[...threads].at(-1)!.terminate(), holder.query("ROLLBACK")]);
+  };
+  const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
+  const summary = await doWork(queries, 1, { ledger, batch: 20, progress: { ...silent, update } });
+  await died;
+  await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
+  assert.deepEqual([summary.done, (await recorded()).length], [20, 20]);
+  assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
+});
+
 test("doWork() in batches needs the right to delete from the ledger, and says so", async () => {
   await doWork(["DO 0"], 1, { ledger });
   await sql("DROP USER IF EXISTS app; CREATE USER app; GRANT SELECT, INSERT ON myscript.ledger TO app");
