@@ -372,7 +372,7 @@ test("openJournal() reads a long log in a few bytes a query", async () => {
   const [text] = await once(createInterface(child.stdout), "line");
   const { bytes, last } = JSON.parse(text);
   assert.equal(last, "done");
-  assert.ok(bytes < 12, `${bytes} bytes a query`);
+  assert.ok(bytes < 20, `${bytes} bytes a query`); // 9, and a part of a page and of a buffer
   await rm(path);
 });
 
