@@ -6,7 +6,7 @@ import { doWork, type Query } from "../lib/mp.ts";
 import { filled } from "../lib/mysql/filled.ts";
 import { status, useDatabase } from "./database.ts";
 import { seed } from "./random.ts";
-import { numbers } from "./target.ts";
+import { numbers, target } from "./target.ts";
 
 const database = await useDatabase();
 
@@ -78,7 +78,11 @@ statements.push(
   "DELETE FROM p WHERE i = ? AND (i, u) = (?, 7)",
 );
 
-test("filled() means to the server what the prepared statement means, whatever the value and the session", async () => {
+const skip = !target.isMariaDB && "a MySQL takes a parameter for what stands around it";
+
+test("filled() means to the server what the prepared statement means, whatever the value and the session", {
+  skip,
+}, async () => {
   const connection = await mysql.createConnection({ ...database.db, dateStrings: true, multipleStatements: true });
   await connection.query(
     `CREATE TABLE p (id INT PRIMARY KEY, ${Object.entries(columns).map((pair) => pair.join(" "))}, KEY (i), KEY (vc))`,
@@ -151,7 +155,9 @@ test("filled() means to the server what the prepared statement means, whatever t
   assert.ok(compared > 100, `${compared}`);
 });
 
-test("doWork() in batches sends queries with values along, and what fails with them in the text as a prepared statement", async () => {
+test("doWork() in batches sends queries with values along, and what fails with them in the text as a prepared statement", {
+  skip,
+}, async () => {
   await database.sql(
     `DROP TABLE IF EXISTS v; CREATE TABLE v (id INT PRIMARY KEY, v VARCHAR(9)) SELECT seq AS id, '' AS v FROM ${numbers(200)}`,
   );

@@ -49,6 +49,18 @@ test("--ledger --batch: each row is updated once by two copies at the same time,
   await checkAll();
 });
 
+test("--ledger: each row is updated once by two copies of a script at the same time, both killed and run again", async () => {
+  await Promise.all([runUntilDone([file], 2), runUntilDone([file], 2)]);
+  await checkAll();
+});
+
+test("--ledger: each row is updated once by three shards that are killed and run again", async () => {
+  const shards = [1, 2, 3].map((index) => runUntilDone(["--shard", `${index}/3`, file], 2));
+  await Promise.all(shards);
+  await checkAll();
+});
+
+/** Runs the script twice until it is killed, and then to its end, while connections are cut, and the server twice killed. */
 async function cutAndKill(words: readonly string[]): Promise<void> {
   const over = new AbortController();
   const cutting = cutConnections(over.signal);
@@ -68,17 +80,6 @@ async function cutAndKill(words: readonly string[]): Promise<void> {
   assert.ok((await cutting) > 0);
   await checkAll();
 }
-
-test("--ledger: each row is updated once by two copies of a script at the same time, both killed and run again", async () => {
-  await Promise.all([runUntilDone([file], 2), runUntilDone([file], 2)]);
-  await checkAll();
-});
-
-test("--ledger: each row is updated once by three shards that are killed and run again", async () => {
-  const shards = [1, 2, 3].map((index) => runUntilDone(["--shard", `${index}/3`, file], 2));
-  await Promise.all(shards);
-  await checkAll();
-});
 
 /** Runs the script and kills it, so many times, after a random part of what was left to do; then lets it come to its end. */
 async function runUntilDone(words: readonly string[], kills: number): Promise<void> {
