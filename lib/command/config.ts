@@ -3,22 +3,26 @@
  *
  * `localhost` is TCP here, unless the environment or the option file names a socket beside it; the mysql client takes the socket.
  */
-import { X509Certificate } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
 import type { Host } from "../mysql/connection.ts";
-import { UsageError, why } from "./errors.ts";
+import { UsageError } from "./errors.ts";
 import { readOptionFile } from "./option-file.ts";
 import { homeOf, userName } from "./person.ts";
+import { type Picked, tlsOf } from "./tls.ts";
 
-const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca"] as const;
-type Setting = (typeof flagNames)[number] | "password";
+const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"] as const;
+/** What is only on or off. */
+const switchNames = ["compress", "local-infile"] as const;
+export type Setting = (typeof flagNames)[number] | (typeof switchNames)[number] | "password";
 type Settings = { readonly [Name in Setting]?: string | undefined };
 
 /** The flags that name a server. There is none for a password: `ps` would show it. */
-export interface ServerFlags extends Omit<Settings, "password"> {
+export interface ServerFlags extends Omit<Settings, "password" | (typeof switchNames)[number]> {
+  readonly compress?: boolean | undefined;
+  readonly "local-infile"?: boolean | undefined;
   readonly url?: string | undefined;
   readonly "defaults-file"?: string | undefined;
   readonly replicas?: string | undefined;
@@ -53,12 +57,12 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
   rejectContradictions(flags, url);
   const sources: Source[] = [
     { settings: url, nameOf: (setting) => `${setting} in --url` },
-    { settings: flags, nameOf: (setting) => `--${setting}` },
+    { settings: { ...flags, ...switchesOf(flags) } as Settings, nameOf: (setting) => `--${setting}` },
     { settings: readEnvironment(env), nameOf: (setting) => variables[setting] ?? setting },
   ];
   const file = flags["defaults-file"];
   if (file === undefined && !sources.some(namesServer)) {
-    const stray = ([...flagNames, "replicas"] as const).find((name) => flags[name] !== undefined);
+    const stray = ([...flagNames, ...switchNames, "replicas"] as const).find((name) => flags[name] !== undefined);
     if (stray === undefined) return undefined;
     throw new UsageError(`--${stray} needs a server: name one with --host, --socket, --url or --defaults-file`);
   }
@@ -75,26 +79,26 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
   const port = parsePort(pick("port"));
   const hosts = socketPath ? [] : parseHosts(pick("host"), port);
   const replicas = flags.replicas ? parseHosts({ value: flags.replicas, name: "--replicas" }, port) : [];
-  const ca = readCertificate(pick("ssl-ca"));
-  const mode = parseMode(pick("ssl-mode")) ?? (ca ? "VERIFY_CA" : "PREFERRED");
+  const { mode, ssl } = tlsOf(pick);
   if (mode === "VERIFY_IDENTITY" && [...hosts, ...replicas].some(({ host }) => isIP(host))) {
     // mysql2 3.24 would compare the certificate with "localhost".
     throw new UsageError("Cannot check an IP address with VERIFY_IDENTITY: give the host's name, or use VERIFY_CA");
   }
-  const verify = { rejectUnauthorized: mode.startsWith("VERIFY"), verifyIdentity: mode === "VERIFY_IDENTITY" };
   const password = pick("password")?.value;
   const database = pick("database")?.value;
   const account: ConnectionOptions = {
     user: pick("user")?.value ?? userName(env),
     ...(password && { password }),
     ...(database && { database }),
+    ...(isOn(pick("compress")) && { compress: true }),
+    ...(isOn(pick("local-infile")) && { flags: ["LOCAL_FILES"] }),
   };
   const at = (socket: string | undefined, hosts: Server["hosts"]): Server => {
     const tls = mode !== "DISABLED" && !(mode === "PREFERRED" && socket);
     const db = {
       ...account,
       ...(socket && { socketPath: socket }),
-      ...(tls && { ssl: { ...verify, ...(ca && { ca }) } }),
+      ...(tls && { ssl }),
     };
     return { db, hosts, tlsOptional: tls && mode === "PREFERRED" };
   };
@@ -107,9 +111,12 @@ interface Source {
   nameOf(setting: Setting): string;
 }
 
-interface Picked {
-  readonly value: string;
-  readonly name: string;
+function switchesOf(flags: ServerFlags): Settings {
+  return Object.fromEntries(switchNames.filter((name) => flags[name]).map((name) => [name, "1"]));
+}
+
+function isOn(picked: Picked | undefined): boolean {
+  return picked !== undefined && !/^(?:0|off|false)$/i.test(picked.value);
 }
 
 const variables: Settings = {
@@ -176,8 +183,9 @@ function readDefaults(path: string): Source {
   try {
     for (const [name, value] of readOptionFile(path, ["client", "client-server", "client-mariadb"])) {
       const plain = name.replaceAll("_", "-").replace(/^loose-/, "");
-      const off = /^(?:skip|disable)-(ssl.*)/.exec(plain)?.[1];
-      options.set(off ?? plain, off === undefined ? value : "0");
+      const off = /^(?:skip|disable)-(ssl.*|compress|local-infile)$/.exec(plain)?.[1];
+      const isSwitch = (switchNames as readonly string[]).includes(plain);
+      options.set(off ?? plain, off === undefined ? (value ?? (isSwitch ? "1" : undefined)) : "0");
     }
   } catch (error) {
     throw new UsageError((error as Error).message, { cause: error });
@@ -217,25 +225,4 @@ function parsePort({ value, name }: Picked = { value: "3306", name: "port" }): n
 
 function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
-}
-
-function parseMode(picked: Picked | undefined): string | undefined {
-  if (picked === undefined) return undefined;
-  const mode = picked.value.toUpperCase();
-  if (["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"].includes(mode)) return mode;
-  const wanted = "DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY";
-  throw new UsageError(`${picked.name} must be ${wanted}, not ${JSON.stringify(picked.value)}`);
-}
-
-function readCertificate(picked: Picked | undefined): string | undefined {
-  if (picked === undefined) return undefined;
-  try {
-    const pem = readFileSync(picked.value, "utf8");
-    new X509Certificate(pem);
-    return pem;
-  } catch (error) {
-    const { code = "" } = error as NodeJS.ErrnoException;
-    const reason = code.startsWith("ERR_") ? "it holds no certificate in PEM format" : why(error);
-    throw new UsageError(`Cannot use ${picked.name} ${JSON.stringify(picked.value)}: ${reason}`, { cause: error });
-  }
 }

@@ -26,8 +26,10 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
   } catch (error) {
     if (!(error instanceof RunError)) throw error;
     const { reason, workers, total, skipped } = error.summary;
-    // Whether a worker was connected by then is a matter of chance where it is refused what is to be run.
-    if (workers === 0 || total === 0 || (isRefusal(error) && skipped === total)) throw error;
+    if (total === 0) throw error;
+    // Whether a worker was connected by then, when nothing has run, is a matter of chance. An input has its line and its counts.
+    const isOfInput = error.cause instanceof UsageError;
+    if (!isOfInput && (workers === 0 || (error.cause instanceof RefusedError && skipped === total))) throw error;
     return {
       summary: { ...error.summary, ...(reason && { reason: reason.replace(error.message, () => explain(error)) }) },
       error,

@@ -16,6 +16,9 @@ MYSQL_PWD, MYSQL_DATABASE or the [client] group of ~/.my.cnf
                            H may be several: db1,db2:3307,[::1]:3308
       --ssl-mode MODE      DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY
       --ssl-ca F           certificates of the authorities to trust
+      --ssl-cert F   --ssl-key F           the client's own certificate, and its key
+  -C, --compress           compress what is sent
+      --local-infile       let LOAD DATA LOCAL INFILE read the file that it names
       --init-command SQL   run on every connection when it is made
       --connect-timeout S  how long to try to get a connection (60)
 

@@ -5,7 +5,7 @@
  */
 import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
-import type { WorkOptions } from "../mp.ts";
+import { RefusedError, type WorkOptions } from "../mp.ts";
 import { defaultThreads } from "../parent/options.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { Command } from "./cli.ts";
@@ -68,7 +68,7 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
     ...added,
     earlier(seq, unit) {
       if (files && !files.isStarted) {
-        throw new UsageError(`Cannot run ${flags.files.join(", ")}: ${script} does not use command.queries`);
+        throw new RefusedError(`Cannot run ${flags.files.join(", ")}: ${script} does not use command.queries`);
       }
       return added.earlier?.(seq, unit);
     },

@@ -5,7 +5,9 @@
  * own states read all but the rows: those that nobody wants are only counted, and the others are handed on as they came. That
  * takes no listeners and no options object per query, which cost more than the rest of mysql2 together.
  */
+import type { Readable } from "node:stream";
 import mysql, { type Connection } from "mysql2";
+import { contentOf, explainDisabled } from "./local-infile.ts";
 import { QueryPacket } from "./query-packet.ts";
 import { noteCharacterSet, noteTransaction } from "./server-state.ts";
 
@@ -126,6 +128,7 @@ class Answer {
   }
 
   fail(error: Error): void {
+    explainDisabled(error);
     if (this.#index > 0) Object.assign(error, { answered: this.#index });
     this.#reject(error);
   }
@@ -156,6 +159,8 @@ declare class MysqlQuery {
   onResult: (error: Error) => void;
   readonly _fieldCount: number;
   readonly _localStreamError?: Error;
+  _streamFactory: () => Readable;
+  _streamLocalInfile(connection: InnerConnection, path: string): State;
   _fields: unknown[];
   _rows: unknown[];
   readonly resultsetHeader: State;
@@ -226,6 +231,11 @@ class TextQuery extends AnsweredQuery {
   start(_: unknown, connection: InnerConnection): State {
     connection.writePacket(new QueryPacket(this.#pieces, connection));
     return this.resultsetHeader;
+  }
+
+  override _streamLocalInfile(connection: InnerConnection, path: string): State {
+    this._streamFactory = () => contentOf(path, Buffer.concat(this.#pieces).toString());
+    return super._streamLocalInfile(connection, path);
   }
 }
 function failed(this: AnsweredQuery, error: Error): void {

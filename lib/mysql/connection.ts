@@ -22,7 +22,8 @@ export function nameOf({ host, port }: Host): string {
  * `connectTimeout` milliseconds, 10,000 if it does not say, and when `signal` is aborted meanwhile.
  */
 export async function connect(options: ConnectionOptions, signal?: AbortSignal): Promise<Connection> {
-  const connection = mysql.createConnection({ ...asClient, ...options });
+  const flags = [...clientFlags, ...(options.flags ?? ["-LOCAL_FILES"])];
+  const connection = mysql.createConnection({ ...asClient, ...options, flags });
   const late = Object.assign(new Error("connect ETIMEDOUT"), { code: "ETIMEDOUT" });
   const timer = setTimeout(sever, options.connectTimeout ?? 10_000, connection, late); // mysql2's ends with the handshake
   const interrupt = () => sever(connection, new Error("interrupted"));
@@ -52,9 +53,9 @@ export async function connect(options: ConnectionOptions, signal?: AbortSignal):
   }
 }
 
-/** What the client asks for, and mysql2 otherwise; the types lack that flags may be a list. */
+/** mysql2 asks for both, and the client for neither: changed rows, not matched ones. */
+const clientFlags = ["-FOUND_ROWS", "-IGNORE_SPACE"];
 const asClient: ConnectionOptions = {
-  flags: ["-FOUND_ROWS", "-IGNORE_SPACE"], // changed rows, not matched ones
   multipleStatements: true,
   maxPreparedStatements: 64, // one for each of many texts would end in the server's limit for all clients (error 1461)
 };
