@@ -21,6 +21,8 @@ export interface TestServer {
   readonly root: mysql.Connection;
   /** The certificate file of the authority that signs the server's certificates. */
   readonly ca: string;
+  /** Makes `PATH.pem` and `PATH.key`, a certificate for a client. */
+  certifyClient(path: string): Promise<void>;
   /** Gives the server a certificate for another host name. */
   certify(hostName: string): Promise<void>;
   stop(): Promise<void>;
@@ -68,7 +70,8 @@ export async function startServer({ args = [], tls = false }: TestServerOptions 
       await certify(hostName);
       await admin.query(target.isMariaDB ? "FLUSH SSL" : "ALTER INSTANCE RELOAD TLS");
     };
-    return { port, socketPath, root, ca: file("ca.pem"), certify: recertify, stop };
+    const certifyClient = (path: string) => createCertificate(path, "client", file("ca"));
+    return { port, socketPath, root, ca: file("ca.pem"), certify: recertify, certifyClient, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -10,13 +10,11 @@ Work
 
 Server; what is not given comes from MYSQL_HOST, MYSQL_TCP_PORT, MYSQL_UNIX_PORT, MYSQL_USER,
 MYSQL_PWD, MYSQL_DATABASE or the [client] group of ~/.my.cnf
-      --url URL            mysql://user@host:3306/database
-      --defaults-file F    an option file instead of ~/.my.cnf
+      --url mysql://user@host:3306/database   --defaults-file F (instead of ~/.my.cnf)
   -h, --host H   -P, --port N   -S, --socket F   -u, --user U   -D, --database D
                            H may be several: db1,db2:3307,[::1]:3308
       --ssl-mode MODE      DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY
-      --ssl-ca F           certificates of the authorities to trust
-      --ssl-cert F   --ssl-key F           the client's own certificate, and its key
+      --ssl-ca F           certificates to trust;   --ssl-cert F   --ssl-key F   the client's own
   -C, --compress           compress what is sent
       --local-infile       let LOAD DATA LOCAL INFILE read the file that it names
       --init-command SQL   run on every connection when it is made

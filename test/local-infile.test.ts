@@ -1,0 +1,107 @@
+/** What a server may read here, and how the account proves who it is: on a server with TLS and compression. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileIn } from "../lib/mysql/local-infile.ts";
+import { runHere } from "./command.ts";
+import { startServer } from "./server.ts";
+
+const server = await startServer({ tls: true, args: ["--local-infile=1"] });
+const directory = mkdtempSync(join(tmpdir(), "myscript-infile-"));
+const file = (name: string) => join(directory, name);
+after(() => {
+  rmSync(directory, { recursive: true });
+  return server.stop();
+});
+await server.root.query("CREATE USER guest@'%' REQUIRE X509");
+await server.root.query("GRANT ALL ON *.* TO guest@'%'");
+await server.root.query("CREATE TABLE myscript.loaded (id INT PRIMARY KEY, v VARCHAR(20))");
+const at = ["-h", "127.0.0.1", "-P", String(server.port), "-u", "root", "-D", "myscript", "--ssl-ca", server.ca];
+await server.root.query("CREATE USER root@'127.0.0.1'");
+await server.root.query("GRANT ALL ON *.* TO root@'127.0.0.1'");
+const load = (name: string) => `LOAD DATA LOCAL INFILE '${file(name)}' INTO TABLE loaded FIELDS TERMINATED BY ','`;
+
+test("LOAD DATA LOCAL needs --local-infile, and then loads split files in parallel, compressed and over TLS", async () => {
+  const parts = [0, 1, 2, 3].map((part) => `part${part}.csv`);
+  for (const [part, name] of parts.entries()) {
+    const lines = Array.from({ length: 5000 }, (_, n) => `${part * 5000 + n},v${n}\n`);
+    writeFileSync(file(name), lines.join(""));
+  }
+  writeFileSync(file("load.sql"), parts.map((name) => `${load(name)};\n`).join(""));
+  const refused = await runHere([...at, file("load.sql")]);
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, / failed: \w+ \d+: .*; to let it read files here, give --local-infile$/m);
+  const loaded = await runHere([...at, "-C", "--local-infile", "--json", file("load.sql")]);
+  assert.equal(loaded.status, 0, loaded.stderr);
+  assert.equal(JSON.parse(loaded.stdout).rows, 20_000);
+  const [rows] = await server.root.query("SELECT COUNT(*) AS n, SUM(id) AS ids FROM myscript.loaded");
+  assert.deepEqual(rows, [{ n: 20_000, ids: "199990000" }]);
+  const missing = await runHere([...at, "--local-infile", "-"], { input: load("nowhere.csv") });
+  assert.match(missing.stderr, /query 1, stdin:1 failed: ENOENT.*nowhere\.csv/);
+});
+
+test("a server that asks for another file than the statement names does not get it", async (t) => {
+  writeFileSync(file("wanted.csv"), "90001,a\n");
+  writeFileSync(file("secret.csv"), "90002,b\n");
+  const upstream = new Set<net.Socket>();
+  const liar = net.createServer((client) => {
+    const honest = net.connect(server.port, "127.0.0.1");
+    upstream.add(honest.on("error", () => client.destroy()).on("close", () => client.destroy()));
+    client.on("error", () => honest.destroy()).on("close", () => honest.destroy());
+    client.pipe(honest);
+    honest.on("data", (chunk: Buffer) => {
+      const at = chunk.indexOf("\xfb", 0, "latin1") < 0 ? -1 : chunk.indexOf("wanted.csv");
+      if (at >= 0) chunk.write("secret.csv", at);
+      client.write(chunk);
+    });
+  });
+  await new Promise<void>((resolve) => liar.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    liar.close();
+    for (const socket of upstream) socket.destroy();
+  });
+  const { port } = liar.address() as net.AddressInfo;
+  const there = ["-h", "127.0.0.1", "-P", String(port), "-u", "root", "-D", "myscript", "--ssl-mode", "DISABLED"];
+  const { status, stderr } = await runHere([...there, "--local-infile", "-"], { input: load("wanted.csv") });
+  assert.match(
+    stderr,
+    /The server asks for the file ".*secret\.csv", and the statement names ".*wanted\.csv": it was not sent/,
+  );
+  assert.equal(status, 1);
+  const [rows] = await server.root.query("SELECT * FROM myscript.loaded WHERE id > 90000");
+  assert.deepEqual(rows, []);
+});
+
+test("fileIn() is the name in a LOAD statement, and nothing in any other", () => {
+  assert.equal(fileIn("/* all */ load data low_priority local infile 'a\\'b.csv' into table t"), "a'b.csv");
+  assert.equal(fileIn("LOAD XML LOCAL INFILE \"it''s\" INTO TABLE t"), "it''s");
+  for (const text of ["LOAD DATA INFILE 'a' INTO TABLE t", "SELECT 'LOAD DATA LOCAL INFILE ''a'''", "DO 1"]) {
+    assert.equal(fileIn(text), undefined, text);
+  }
+});
+
+test("--ssl-cert and --ssl-key let an account in that needs a certificate, also from an option file", async () => {
+  const who = at.with(5, "guest");
+  const own = [file("client.pem"), file("client.key")] as const;
+  await server.certifyClient(file("client"));
+  const query = { input: "DO 1" };
+  assert.match((await runHere([...who, "-"], query)).stderr, /Access denied/);
+  const let_in = await runHere([...who, "--ssl-cert", own[0], "--ssl-key", own[1], "-"], query);
+  assert.equal(let_in.status, 0, let_in.stderr);
+  writeFileSync(file("client.cnf"), `[client]\nssl-cert=${own[0]}\nssl_key=${own[1]}\ncompress\n`, { mode: 0o600 });
+  const fromFile = await runHere(["--defaults-file", file("client.cnf"), ...who, "-"], query);
+  assert.equal(fromFile.status, 0, fromFile.stderr);
+  for (const [flags, message] of [
+    [["--ssl-cert", own[0]], "--ssl-cert needs --ssl-key: a client's certificate and its key go together"],
+    [["--ssl-cert", own[1], "--ssl-key", own[1]], "it holds no certificate in PEM format"],
+    [["--ssl-cert", own[0], "--ssl-key", own[0]], "it holds no private key without a passphrase in PEM format"],
+    [["--ssl-cert", server.ca, "--ssl-key", own[1]], "it is not the key of --ssl-cert"],
+  ] as const) {
+    const refused = await runHere([...who, ...flags, "-"], query);
+    assert.ok(refused.stderr.trimEnd().endsWith(message), refused.stderr);
+    assert.equal(refused.status, 2);
+  }
+});
