@@ -34,7 +34,7 @@ test("LOAD DATA LOCAL needs --local-infile, and then loads split files in parall
   const refused = await runHere([...at, file("load.sql")]);
   assert.equal(refused.status, 1);
   assert.match(refused.stderr, / failed: \w+ \d+: .*; to let it read files here, give --local-infile$/m);
-  const loaded = await runHere([...at, "-C", "--local-infile", "--json", file("load.sql")]);
+  const loaded = await runHere([...at, "--compress", "--local-infile", "--json", file("load.sql")]);
   assert.equal(loaded.status, 0, loaded.stderr);
   assert.equal(JSON.parse(loaded.stdout).rows, 20_000);
   const [rows] = await server.root.query("SELECT COUNT(*) AS n, SUM(id) AS ids FROM myscript.loaded");
