@@ -182,6 +182,9 @@ test("--max-lag runs with the replicas that are named, and refuses what is none 
   const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "-D", "myscript", "--max-lag", "5"];
   const { status, stderr } = await run([...at, "--replicas", place, "-"], { input: "DO 1;DO 2" });
   assert.equal(status, 0, stderr);
+  const table = await run([...at, "--replicas", place, "--heartbeat", "no_heartbeat", "-"], { input: "DO 1" });
+  assert.match(table.stderr, /no_heartbeat/);
+  assert.equal(table.status, 2);
   const wrong = await run([...at, "--replicas", `${place},127.0.0.1`, "-"], { input: "DO 1" });
   assert.match(wrong.stderr, /^myscript: --replicas: \S+ is no replica: its status is empty$/m);
   assert.equal(wrong.status, 2);
