@@ -2,10 +2,11 @@
  * Runs this project and its peers on the same work, in turns, on one throwaway server, and prints how they compare.
  *
  *     npm run bench                          everything, five rounds
+ *     npm run bench -- --quick               the main work beside the thinnest loop there is, in two minutes
  *     npm run bench -- a e --rounds 7        two of the works
  *     npm run bench -- --scale 0.05          a twentieth of the work, to see that it runs
  *     npm run bench -- a --only myscript     the contestants whose name contains that
- *     npm run bench -- a --svg chart.svg     and draw (a)
+ *     npm run bench -- a d h i --svg DIR     and draw (a), and what people run
  *     npm run -s bench -- --json             all runs as one JSON document
  *
  * BENCH_NODE24=/path/to/node adds this project without tsx, on a Node that reads TypeScript. What cannot be measured is
@@ -16,7 +17,7 @@ import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { chart } from "./chart.ts";
-import type { Contestant } from "./contestants.ts";
+import { type Contestant, loopName } from "./contestants.ts";
 import { killRunning, measure, quiet, type Run } from "./measure.ts";
 import { compare, figures, type Ratio, type Runs } from "./ratios.ts";
 import { memoryTable, ratioTable, rules, workTable } from "./report.ts";
@@ -28,7 +29,8 @@ import { type Place, type Work, works } from "./works.ts";
 /** Processors that something else may keep busy before a run counts as disturbed. */
 const foreignLimit = 0.1;
 
-const usage = "npm run bench -- [a b c d e f g] [--rounds N] [--scale X] [--only NAME] [--json] [--svg FILE]";
+const usage =
+  "npm run bench -- [a b c d e f g h i] [--quick] [--rounds N] [--scale X] [--only NAME] [--json] [--svg DIR]";
 const { options, rounds, scale, selected } = readArguments();
 if (process.platform !== "linux") throw new Error(`Cannot measure on ${process.platform}: it takes Linux's /proc`);
 const leftOut: Record<string, string> = {};
@@ -52,16 +54,21 @@ try {
 } finally {
   await server.stop();
 }
-if (options.svg !== undefined) writeFileSync(options.svg, drawChart());
+if (options.svg !== undefined) {
+  writeFileSync(join(options.svg, "chart.svg"), draw(["a"], ["per second, work phase", "per second, exec to exit"]));
+  writeFileSync(join(options.svg, "work.svg"), draw(["h", "i", "d"], ["per second, exec to exit"]));
+}
 console.log(options.json ? JSON.stringify(document()) : report());
 
 async function runWork(work: Work): Promise<void> {
   const place: Place = { socketPath: server.socketPath, directory };
   await work.prepare?.(server, scale);
-  const { contestants, pairs } = work.plan(place, scale);
+  const { contestants, pairs: all } = work.plan(place, scale);
+  const pairs = options.quick ? all.filter(({ against }) => against.name.startsWith(loopName)) : all;
+  const quick = new Set(pairs.flatMap(({ ours, against }) => [...ours, against].map(({ name }) => name)));
   const small = work.plan(place, Math.min(scale, 0.01)).contestants;
   const present = contestants.filter((contestant) => {
-    if (!contestant.name.includes(options.only)) return false;
+    if (!contestant.name.includes(options.only) || (options.quick && !quick.has(contestant.name))) return false;
     const why = contestant.missing?.();
     if (why !== undefined) leftOut[`(${work.id}) ${contestant.name}`] = why;
     return why === undefined;
@@ -75,6 +82,7 @@ async function runWork(work: Work): Promise<void> {
   }
   ratios.push(...pairs.flatMap((pair) => compare(work.id, pair, runs)).filter(({ ratio }) => ratio || !options.only));
   results.push({ work, runs });
+  await work.restore?.(server);
 }
 
 /** One run, told on stderr; `undefined` when the contestant failed. A run that was disturbed is done again, up to twice. */
@@ -134,23 +142,27 @@ function document(): object {
   return { machine, works: measured, ratios, leftOut };
 }
 
-/** Work (a) in bars, on one version of Node. */
-function drawChart(): string {
-  const runs = results.find(({ work }) => work.id === "a")?.runs ?? new Map<string, (Run | undefined)[]>();
-  const bars = (value: (run: Run) => number | undefined) =>
-    [...runs].flatMap(([name, each]) => {
-      if (native && name.endsWith(native.name)) return []; // the same again
-      const middle = spread(each.map((run) => run && value(run)));
-      return middle ? [{ name: name.replace(/, Node .*/, ""), value: middle.median }] : [];
+/** Rates as multiples of mysql2's in one thread, a panel for each work and way to look at it, on one version of Node. */
+function draw(ids: readonly string[], ways: readonly string[]): string {
+  const panels = ids.flatMap((id) => {
+    const { work, runs } = results.find((result) => result.work.id === id) ?? {};
+    return ways.map((way) => {
+      const bars = [...(runs ?? [])].flatMap(([name, each]) => {
+        if (native && name.endsWith(native.name)) return []; // the same again
+        const middle = spread(each.map((run) => run && figures.rate[way]!(run)));
+        return middle ? [{ name: name.replace(/, Node .*/, ""), value: middle.median }] : [];
+      });
+      const one =
+        bars.find(({ name }) => name.startsWith(loopName)) ?? bars.find(({ name }) => name.startsWith("mysql2"));
+      const ratios = bars.map(({ name, value }) => ({ name, value: value / (one?.value ?? 1) }));
+      const title = `${work?.title}: ${way}, ${one?.name} = 1`;
+      return { title, bars: ratios.sort((a, b) => b.value - a.value) };
     });
-  const rate = bars(figures.rate["per second, work phase"]!).sort((a, b) => b.value - a.value);
-  const cpu = bars(figures.cpu["processor time, work phase"]!).sort((a, b) => a.value - b.value);
+  });
   return chart(
-    [
-      { title: `SELECTs by primary key, ${here.name}: queries per second (longer is better)`, bars: rate },
-      { title: "Processor time of the client per query, in µs (shorter is better)", bars: cpu },
-    ],
+    panels,
     "myscript",
+    `${machine.processors}, ${here.name}, MariaDB ${machine.server} on the same machine`,
   );
 }
 
@@ -164,20 +176,22 @@ function readArguments() {
     const { values: options, positionals: ids } = parseArgs({
       allowPositionals: true,
       options: {
-        rounds: { type: "string", default: "5" },
-        scale: { type: "string", default: "1" },
+        rounds: { type: "string" },
+        scale: { type: "string" },
         only: { type: "string", default: "" },
+        quick: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         svg: { type: "string" },
       },
     });
     const stranger = ids.find((id) => works.every((work) => work.id !== id));
-    if (stranger !== undefined) throw new RangeError(`Cannot measure "${stranger}": the works are a to g`);
+    if (stranger !== undefined) throw new RangeError(`Cannot measure "${stranger}": the works are a to i`);
+    const { quick, rounds = quick ? "3" : "5", scale = quick ? "0.6" : "1" } = options;
     return {
       options,
-      rounds: positive("rounds", options.rounds),
-      scale: positive("scale", options.scale),
-      selected: works.filter(({ id }) => ids.length === 0 || ids.includes(id)),
+      rounds: positive("rounds", rounds),
+      scale: positive("scale", scale),
+      selected: works.filter(({ id }) => (ids.length === 0 ? !quick || id === "a" : ids.includes(id))),
     };
   } catch (error) {
     console.error(`bench: ${(error as Error).message} (${usage})`);

@@ -17,15 +17,15 @@ const barHeight = 18;
 const step = 24;
 const titleHeight = 40;
 
-/** Draws panels of horizontal bars, one below the other; bars whose name begins with `ours` stand out. */
-export function chart(panels: readonly Panel[], ours: string): string {
+/** Draws panels of horizontal bars, one below the other, and a caption; bars whose name begins with `ours` stand out. */
+export function chart(panels: readonly Panel[], ours: string, caption: string): string {
   let top = 0;
   const parts = panels.map((panel) => {
     const part = drawPanel(panel, ours, top);
     top += titleHeight + panel.bars.length * step;
     return part;
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top + 10}" width="${width}" role="img">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top + 30}" width="${width}" role="img">
 <title>${escapeText(ours)} beside its peers</title>
 <style>
 svg { color: #1f2328; font-size: 13px; font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
@@ -36,6 +36,7 @@ text { fill: currentColor }
 @media (prefers-color-scheme: dark) { svg { color: #e6edf3 } .bar { fill: #6e7681 } .ours { fill: #4493f8 } }
 </style>
 ${parts.join("\n")}
+<text x="0" y="${top + 20}">${escapeText(caption)}</text>
 </svg>
 `;
 }

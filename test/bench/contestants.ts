@@ -32,7 +32,7 @@ export interface Contestant extends Task {
 
 export interface Settings {
   readonly threads?: number;
-  readonly batch?: number;
+  readonly batch?: number | "auto";
 }
 
 /** This project. */
@@ -87,8 +87,8 @@ export const oneThread = (task: Task, runtime: Runtime) =>
   javascript(task, runtime, `mysql2 pool of ${task.workers}, 1 thread`, "one-thread.js");
 
 /** One thread with mysql2's callbacks: the thinnest loop there is. */
-export const callbacks = (task: Task, runtime: Runtime) =>
-  javascript(task, runtime, "mysql2 callbacks, 1 thread", "callbacks.js");
+export const callbacks = (task: Task, runtime: Runtime) => javascript(task, runtime, loopName, "callbacks.js");
+export const loopName = "mysql2 callbacks, 1 thread";
 
 /** Plain JavaScript workers that load mysql2. */
 export const plain = (task: Task, runtime: Runtime) =>

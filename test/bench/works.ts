@@ -32,6 +32,7 @@ export interface Work {
   /** Who does it, at `scale` times the size. */
   readonly plan: (place: Place, scale: number) => Plan;
   readonly prepare?: (server: Server, scale: number) => Promise<unknown>;
+  readonly restore?: (server: Server) => Promise<unknown>;
 }
 
 export type Place = Pick<Task, "socketPath" | "directory">;
@@ -64,6 +65,15 @@ export const works: readonly Work[] = [
     plan: untilReady,
     shows: ["ready", "memory"],
   },
+  {
+    id: "h",
+    title: "UPDATEs of ranges of 10 rows on a durable server, 4 at a time",
+    unit: "query",
+    plan: durable,
+    prepare: (server) => server.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1"),
+    restore: (server) => server.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 0"),
+  },
+  { id: "i", title: "queries of 1 ms, 4 at a time", unit: "query", plan: ordinary },
   { id: "f", title: "DO 0 from a generator, 4 at a time", unit: "query", plan: generator },
   { id: "g", title: "single-row UPDATEs from a file: what safety costs, 4 at a time", unit: "query", plan: safety },
 ];
@@ -132,6 +142,34 @@ function safety(place: Place, scale: number): Plan {
         { ours: [each], against: without, figure: "cpu" },
       ]),
     ),
+  };
+}
+
+function durable(place: Place, scale: number): Plan {
+  const sql = "UPDATE myscript_orders SET quantity = quantity + 1 WHERE id >= {} ORDER BY id LIMIT 10";
+  const task: Task = { ...place, sql, count: Math.ceil(10_000 * scale), counter: "Com_update", workers: 4 };
+  return besideTheLoop(task);
+}
+
+function ordinary(place: Place, scale: number): Plan {
+  const task: Task = {
+    ...place,
+    sql: "SELECT SLEEP(0.001), {}",
+    count: Math.ceil(20_000 * scale),
+    counter: "Com_select",
+    workers: 4,
+  };
+  return besideTheLoop(task);
+}
+
+/** What people run, beside the thinnest loop there is and what they may have now. */
+function besideTheLoop(task: Task): Plan {
+  const loop = callbacks(task, here);
+  const ours = [myscript(task, here), myscript(task, here, { batch: "auto" })];
+  const peers = [loop, original(task), piscina(task, here), oneThread(task, here)];
+  return {
+    contestants: [...ours, ...peers],
+    pairs: ours.map((each) => ({ ours: [each], against: loop, figure: "rate" })),
   };
 }
 

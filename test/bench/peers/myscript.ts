@@ -12,7 +12,7 @@ async function main(): Promise<number> {
   myglobals.config = { db: { socketPath: process.env.MYSQL_UNIX_PORT!, user: "root", database: "myscript" } };
   const options: WorkOptions = {
     ...(threads && { threads: Number(threads) }),
-    ...(batch && { batch: Number(batch) }),
+    ...(batch && { batch: batch === "auto" ? batch : Number(batch) }),
   };
   const summary = await doWork(buildQueries(), Number(workers), options);
   return summary.done === summary.total ? 0 : 1;
