@@ -185,8 +185,8 @@ test("processes that start at the same time, without a bundle, run all; without 
     join(copy, "main.ts"),
     `import { doWork } from "./lib/mp.ts";
 import { myglobals } from "./lib/myglobals.ts";
-myglobals.config.db = { socketPath: "/nonexistent/socket" };
-await doWork(["DO 1"], 2, { threads: 2, connectTimeoutSeconds: 0.01 }).catch(({ message }) => console.log(message));
+myglobals.config.db = { host: "127.0.0.1", ssl: "nonsense" };
+await doWork(["DO 1"], 2, { threads: 2 }).catch(({ message }) => console.log(message));
 `,
   );
   const start = () =>
@@ -195,11 +195,11 @@ await doWork(["DO 1"], 2, { threads: 2, connectTimeoutSeconds: 0.01 }).catch(({ 
       env: { TMPDIR: temporary, NODE_DEBUG: "myscript" },
     });
   const alone = await start();
-  assert.match(alone.stdout, /^connect ENOENT \/nonexistent\/socket\n$/);
+  assert.match(alone.stdout, /^Unknown SSL profile 'nonsense'\n$/);
   assert.match(alone.stderr, /^MYSCRIPT \d+: no bundle: .*Cannot find (?:package|module) 'esbuild/m);
   install("esbuild");
   for (const { stdout, stderr } of await Promise.all([start(), start(), start()])) {
-    assert.match(stdout, /^connect ENOENT \/nonexistent\/socket\n$/);
+    assert.match(stdout, /^Unknown SSL profile 'nonsense'\n$/);
     assert.equal(stderr, "");
   }
   const { names, modes } = cached();
