@@ -131,8 +131,8 @@ export class Session {
   async #open(): Promise<boolean> {
     const thread = this.#thread;
     const deadline = performance.now() + thread.settings.connectTimeoutMs;
+    let error: PlainError | undefined;
     for (let round = 1; !thread.isDraining; round++) {
-      let error: PlainError | undefined;
       let mayPass = false;
       for (let untried = this.#route.length; untried > 0 && !thread.isDraining; untried--) {
         const at = this.#next++;
@@ -141,7 +141,8 @@ export class Session {
           await this.#connect(at, Math.ceil(Math.min(tryMs, Math.max(share, 1))));
           return true;
         } catch (cause) {
-          error = this.#reportHost(at, cause);
+          const found = this.#reportHost(at, cause);
+          if (error === undefined || found.code !== "ETIMEDOUT") error = found; // what a server has said tells more
           mayPass ||= isTransient(cause as DatabaseError);
         }
       }
