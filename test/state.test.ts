@@ -6,14 +6,17 @@ import { nearGate } from "../lib/command/gates.ts";
 import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { status, useDatabase } from "./database.ts";
-import { numbers } from "./target.ts";
+import { lacks, numbers, target } from "./target.ts";
 
 const database = await useDatabase(["--innodb-lock-wait-timeout=1", "--max-allowed-packet=1M"]);
 const { sql } = database;
 await sql("CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
 await sql("CREATE TABLE locked (id INT PRIMARY KEY, v INT); INSERT INTO locked VALUES (1, 0)");
 
-test("doWork() does not send a compound statement again of which a part may have been applied", async () => {
+const noCompound = lacks("BEGIN NOT ATOMIC"); // CALL, in test/ledger.test.ts, is one on every server
+test("doWork() does not send a compound statement again of which a part may have been applied", {
+  skip: noCompound,
+}, async () => {
   await sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; BEGIN; UPDATE locked SET v = 1");
   const logged = "SELECT v FROM log ORDER BY id";
   const compound = "BEGIN NOT ATOMIC INSERT INTO log (v) VALUES (1); UPDATE locked SET v = 2; END";
@@ -97,7 +100,7 @@ test("doWork() sends nothing again that has changed a table without transactions
   assert.equal((await sql("SELECT * FROM plain")).length, 2);
 });
 
-test("doWork() is not misled by rows that mysql2 cannot read", async () => {
+test("doWork() is not misled by rows that mysql2 cannot read", { skip: lacks("JSON as text") }, async () => {
   await sql("CREATE TABLE odd (j JSON)");
   await sql(`INSERT INTO odd SELECT CONCAT('{"a":"', REPEAT('x', 50000), '","b":1.}') FROM ${numbers(3)}`); // JSON for MariaDB
   await sql("CREATE TABLE ran (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
@@ -213,10 +216,11 @@ test("doWork() sends no query that is larger than the server takes, and says bot
   const { most } = server!;
   const text = (bytes: number) => `DO '${"x".repeat(bytes - 5)}'`;
   const values = { sql: "DO ?", values: ["x".repeat(most)] };
-  const queries = [text(most - 3), text(most), "DO 1", values, "DO 2"];
+  const queries = [text(most - 5), text(most), "DO 1", values, "DO 2"];
   for (const options of [{}, { batch: 8 }, { ledger: "sizes" }, { idempotent: true }]) {
     const { done, retries, failures } = await doWork(queries, 1, options);
-    const size = (most + 1).toLocaleString("en");
+    const before = target.isMariaDB || target.version < 8 ? 1 : 3; // bytes of the packet: MySQL 8 has two for attributes
+    const size = (most + before).toLocaleString("en");
     const message = `The server does not take the query: it has ${size} bytes, and max_allowed_packet is ${most.toLocaleString("en")}`;
     assert.deepEqual([done, retries], [3, 0]);
     assert.deepEqual(
@@ -249,7 +253,7 @@ test("doWork() with a time limit interrupts a query whose rows nobody takes", as
   const taken = new Promise<void>((resolve) => {
     take = resolve;
   });
-  const query = `SELECT seq, REPEAT('x', 1000) FROM ${numbers(1_000_000_000)}`;
+  const query = `SELECT seq, REPEAT('x', 1000) FROM ${numbers(10_000_000)}`;
   const { failures } = await doWork([query], 1, { timeoutSeconds: 0.5, onRows: () => taken, onEnded: take });
   assert.deepEqual(
     failures.map(({ outcome, code }) => [outcome, code]),
@@ -267,7 +271,7 @@ test("doWork() by its kill signal interrupts a query whose rows nobody takes", a
     kill.abort();
     return taken;
   };
-  const query = `SELECT seq, REPEAT('x', 1000) FROM ${numbers(1_000_000_000)}`;
+  const query = `SELECT seq, REPEAT('x', 1000) FROM ${numbers(10_000_000)}`;
   const { failures } = await doWork([query], 1, { killSignal: kill.signal, onRows, onEnded: take });
   assert.deepEqual(
     failures.map(({ outcome, code }) => [outcome, code]),

@@ -2,6 +2,7 @@
 import mysql, { type Connection } from "mysql2";
 import type { Query } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
+import { bytesBefore, type Capabilities } from "./query-packet.ts";
 import { needsUtf8, packetLimitOf } from "./server-state.ts";
 
 /**
@@ -40,7 +41,7 @@ const utf8Results = Buffer.from("SET character_set_results = utf8mb4");
  */
 function checkSize(connection: Connection, parts: readonly unknown[]): void {
   const most = packetLimitOf(connection);
-  let bytes = 1; // the command's own
+  let bytes = bytesBefore(connection as unknown as Capabilities);
   for (const part of parts) {
     if (typeof part === "string") bytes += Buffer.byteLength(part);
     else if (part instanceof Uint8Array) bytes += part.length;
