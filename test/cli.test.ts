@@ -521,9 +521,7 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
 });
 
 test("every option of the help is used by a test of this file, or of one of its own", () => {
-  const own = ["lag", "steering", "local-infile"].map((name) =>
-    readFileSync(join(root, `test/${name}.test.ts`), "utf8"),
-  );
+  const own = ["lag", "steering", "transport"].map((name) => readFileSync(join(root, `test/${name}.test.ts`), "utf8"));
   const isUsed = (name: string) => used.has(name) || own.join("").includes(`"--${name}"`);
   assert.deepEqual(
     Object.keys(options).filter((name) => !isUsed(name)),

@@ -44,7 +44,7 @@ test("connect() makes the session that the client makes: no variable differs", a
 
 /** The bits of the protocol in which we may differ from a client; mysql2 sets the ones, and does not know the others. */
 const more = { ODBC: 6, IGNORE_SIGPIPE: 12, RESERVED: 14, QUERY_ATTRIBUTES: 27 }; // of no effect, or not known to MariaDB
-const less = { SSL: 11, PS_MULTI_RESULTS: 18, DEPRECATE_EOF: 24, MULTI_FACTOR_AUTHENTICATION: 28 }; // the socket needs none
+const less = { LOCAL_FILES: 7, SSL: 11, PS_MULTI_RESULTS: 18, DEPRECATE_EOF: 24, MULTI_FACTOR_AUTHENTICATION: 28 }; // the first with --local-infile only; a socket needs no TLS
 
 test("connect() says of itself what the client says, but for what makes no difference to a text", async () => {
   await clientVariables();

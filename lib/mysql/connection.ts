@@ -73,6 +73,21 @@ export function adopt(connection: Connection): void {
   const { charsetNumber } = connection.config as { charsetNumber?: number };
   Object.defineProperty(connection.config, "charsetNumber", { get: () => charsetNumber, set: () => {} });
   if (charsetNumber !== utf8mb4) noteCharacterSet(connection, "another");
+  if ((connection.config as ConnectionOptions).compress) acceptAnyOrder(connection as unknown as PacketReader);
+}
+
+interface PacketReader {
+  readonly sequenceId: number;
+  handlePacket(packet?: { sequenceId: number }): void;
+}
+
+/** In a compressed stream, servers number the packets of several results otherwise; mysql2 would warn of each, and read on. */
+function acceptAnyOrder(reader: PacketReader): void {
+  const handle = reader.handlePacket;
+  reader.handlePacket = (packet) => {
+    if (packet) packet.sequenceId = reader.sequenceId;
+    handle.call(reader, packet);
+  };
 }
 
 const adopted = new WeakSet<Connection>();

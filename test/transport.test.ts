@@ -1,10 +1,12 @@
-/** What a server may read here, and how the account proves who it is: on a server with TLS and compression. */
+/** What goes over the wire with TLS and compression, what a server may read here, and how an account proves who it is. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { doWork, type WorkOptions } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
 import { fileIn } from "../lib/mysql/local-infile.ts";
 import { runHere } from "./command.ts";
 import { startServer } from "./server.ts";
@@ -23,6 +25,43 @@ const at = ["-h", "127.0.0.1", "-P", String(server.port), "-u", "root", "-D", "m
 await server.root.query("CREATE USER root@'127.0.0.1'");
 await server.root.query("GRANT ALL ON *.* TO root@'127.0.0.1'");
 const load = (name: string) => `LOAD DATA LOCAL INFILE '${file(name)}' INTO TABLE loaded FIELDS TERMINATED BY ','`;
+
+for (const [way, options] of [
+  ["one by one", {}],
+  ["in batches", { batch: 16 }],
+  ["with a ledger", { ledger: "transported" }],
+] as [string, WorkOptions][]) {
+  test(`doWork() over TLS and compressed gives every row of queries that run ${way}`, async () => {
+    const ssl = { ca: readFileSync(server.ca), rejectUnauthorized: true };
+    const { port } = server;
+    myglobals.config.db = { host: "127.0.0.1", port, user: "root", database: "myscript", ssl, compress: true };
+    await server.root.query("DROP TABLE IF EXISTS myscript.sent, myscript.transported");
+    await server.root.query("CREATE TABLE myscript.sent (id INT PRIMARY KEY, v TEXT)");
+    const long = "é".repeat(3000);
+    const inserts = Array.from({ length: 300 }, (_, n) =>
+      n % 3 === 0
+        ? { sql: "INSERT INTO sent VALUES (?, ?)", values: [n, long] }
+        : `INSERT INTO sent VALUES (${n}, '${long}')`,
+    );
+    const { done } = await doWork(inserts, 4, options);
+    assert.equal(done, 300);
+    let text = "";
+    const onRows = (lines: Uint8Array) => {
+      text += Buffer.from(lines).toString();
+    };
+    const selects = Array.from({ length: 300 }, (_, n) => `SELECT v FROM sent WHERE id = ${n}`);
+    const ledger = options.ledger && { ledger: "transported_rows" };
+    assert.equal((await doWork(selects, 4, { ...options, ...ledger, onRows })).done, 300);
+    const lines = text
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(new Set(lines.map(({ seq }) => seq)).size, 300);
+    assert.ok(lines.every(({ row }) => row.v === long));
+    const [status] = await server.root.query("SHOW GLOBAL STATUS LIKE 'Ssl_accepts'");
+    assert.ok(Number((status as { Value: string }[])[0]!.Value) > 0);
+  });
+}
 
 test("LOAD DATA LOCAL needs --local-infile, and then loads split files in parallel, compressed and over TLS", async () => {
   const parts = [0, 1, 2, 3].map((part) => `part${part}.csv`);
