@@ -102,7 +102,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   function release(segment: Segment): void {
     gatekeeper.release(segment);
     announce(segment);
-    admit();
+    askGates();
   }
 
   function announce(segment: Segment): void {
@@ -110,11 +110,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
   }
 
   function askGates(): void {
-    admit();
     run.limitWorkers(pool);
-  }
-
-  function admit(): void {
     void run.guard(async () => {
       const isMore = await gatekeeper.advance(
         () => records.tally.ended + records.answered,
