@@ -1,15 +1,15 @@
 #!/usr/bin/env -S sh -c 'f=$(readlink -f "$0"); exec "${f%/*}/node_modules/.bin/tsx" "$f" "$@"'
 /** Runs a big batch of SQL in parallel, on worker threads. Copy the folder and make this file yours. */
 import { isMainThread } from "node:worker_threads";
-import mysql from "mysql2/promise";
 import { type Command, runCommand } from "./lib/command/cli.ts";
 import { doWork, type Query, type Summary } from "./lib/mp.ts";
 import { myglobals } from "./lib/myglobals.ts";
-import { ranges } from "./lib/mysql/ranges.ts";
 
 /** Yields the update of one range of rows after another. */
 async function* buildQueries(): AsyncGenerator<Query> {
-  const connection = await mysql.createConnection(myglobals.config.db);
+  const { createConnection } = await import("mysql2/promise"); // here, as the queries of files do without
+  const { ranges } = await import("./lib/mysql/ranges.ts");
+  const connection = await createConnection(myglobals.config.db);
   for await (const { where, values } of ranges(connection, "myscript_orders", { size: 100 })) {
     yield { sql: `UPDATE myscript_orders SET total = quantity * price WHERE ${where}`, values };
   }
