@@ -5,20 +5,23 @@ import { type Command, runCommand } from "./lib/command/cli.ts";
 import { doWork, type Query, type Summary } from "./lib/mp.ts";
 import { myglobals } from "./lib/myglobals.ts";
 
-/** Yields the update of one range of rows after another. */
+/** Yields one UPDATE for each range of 100 rows. */
 async function* buildQueries(): AsyncGenerator<Query> {
   const { createConnection } = await import("mysql2/promise"); // here, as the queries of files do without
   const { ranges } = await import("./lib/mysql/ranges.ts");
   const connection = await createConnection(myglobals.config.db);
-  for await (const { where, values } of ranges(connection, "myscript_orders", { size: 100 })) {
-    yield { sql: `UPDATE myscript_orders SET total = quantity * price WHERE ${where}`, values };
+  try {
+    for await (const { where, values } of ranges(connection, "myscript_orders", { size: 100 })) {
+      yield { sql: `UPDATE myscript_orders SET total = quantity * price WHERE ${where}`, values };
+    }
+  } finally {
+    await connection.end();
   }
-  await connection.end();
 }
 
 async function main(command: Command): Promise<Summary> {
   myglobals.config = { db: command.db };
-  const queries = command.queries ?? buildQueries();
+  const queries = command.queries ?? buildQueries(); // files on the command line take its place
   return doWork(queries, command.workers, command.options);
 }
 

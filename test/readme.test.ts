@@ -186,7 +186,7 @@ test("another project's code runs doWork() of the README without the command lin
   const options = { ...compilerOptions, noEmit: true, allowImportingTsExtensions: true };
   writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["main.ts"] }));
   writeFileSync(join(project, "package.json"), JSON.stringify({ type: "module" }));
-  const code = blocks("ts").find((block) => block.includes("ANALYZE TABLE"))!;
+  const code = blocks("ts").find((block) => block.includes("DELETE FROM customers"))!;
   const wrong = "// @ts-expect-error: a number is no query\nvoid (() => doWork([7]));\n";
   writeFileSync(
     join(project, "main.ts"),

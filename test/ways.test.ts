@@ -20,7 +20,7 @@ const ways: [way: string, options: WorkOptions][] = [
 
 for (const [way, options] of ways) {
   test(`doWork() runs every query once ${way}, text and values, and tells which one fails`, async () => {
-    await sql("DROP TABLE IF EXISTS ledger, ways; CREATE TABLE ways (id INT)");
+    await sql("DROP TABLE IF EXISTS ledger, odd, ways; CREATE TABLE ways (id INT)");
     const queries = Array.from({ length: count }, (_, index) => {
       const id = index + 1;
       if (id === 300) return "INSERT INTO nowhere VALUES (1)";
@@ -34,6 +34,13 @@ for (const [way, options] of ways) {
     );
     const [found] = await sql("SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM ways");
     assert.deepEqual(found, { n: count - 1, ids: count - 1 });
+    const lists = [[1], [1, 2], [], [null]].map((values) => ({ sql: "INSERT INTO ways VALUES (?)", values }));
+    const odd = await doWork(lists, 1, { ...options, ...(options.ledger && { ledger: "odd" }) } as typeof options & {
+      script: URL;
+    });
+    const messages = odd.failures.map(({ message }) => message.replace(/ \(.*\)$/, ""));
+    const one = (values: number) => `There are 1 placeholders and ${values} values: it takes one for each`;
+    assert.deepEqual([odd.done, messages], [2, [one(2), one(0)]]);
     if (!options.ledger) return;
     const again = await doWork(queries, 4, options);
     assert.deepEqual([again.done, again.earlier.done, again.failed], [count - 1, count - 1, 1]);

@@ -17,6 +17,11 @@ export async function execute(connection: Connection, query: Query, listener: Re
   const { sql, values } = typeof query === "string" ? { sql: query, values: undefined } : query;
   if (values === undefined) return executeText(connection, [toBytes(sql)], listener);
   const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
+  const count = await placeholdersIn(connection, text, listener.onResult !== undefined);
+  if (count !== undefined && count !== values.length) {
+    // mysql2 sends them all the same, and the server takes for the columns what it likes.
+    throw new RangeError(`There are ${count} placeholders and ${values.length} values: it takes one for each`);
+  }
   if (!listener.onResult) {
     checkSize(connection, values);
     return sendPrepared(connection, text, values, listener.onDone);
@@ -24,6 +29,31 @@ export async function execute(connection: Connection, query: Query, listener: Re
   const format: Format = (sql, literals) => connection.format(sql, literals);
   return executeText(connection, [Buffer.from(withValues(text, values, format))], listener);
 }
+
+/**
+ * How many placeholders a text has; undefined for one that cannot be prepared, where that is not needed.
+ *
+ * @throws mysql2's QueryError when it cannot be prepared, or the connection is lost.
+ */
+async function placeholdersIn(connection: Connection, sql: string, isOptional: boolean): Promise<number | undefined> {
+  const known = placeholders.get(connection) ?? new Map<string, number | undefined>();
+  placeholders.set(connection, known);
+  if (known.has(sql)) return known.get(sql);
+  const count = await new Promise<number | undefined>((resolve, reject) => {
+    connection.prepare(sql, (error, statement) => {
+      if (!error) resolve((statement as unknown as { readonly parameters: unknown[] }).parameters.length);
+      else if (isOptional && !error.fatal) resolve(undefined);
+      else reject(error);
+    });
+  });
+  if (known.size >= textsKnown) known.clear();
+  known.set(sql, count);
+  return count;
+}
+
+/** By text. */
+const placeholders = new WeakMap<Connection, Map<string, number | undefined>>();
+const textsKnown = 1000;
 
 /** Runs one text, which is given in pieces. */
 export async function executeText(connection: Connection, pieces: readonly Uint8Array[], listener: ResultListener) {

@@ -85,7 +85,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
       if (all.length === 0) log("no query is in flight");
       for (const { worker, thread, seq, seconds, tries, unit } of all) {
         const since = `${seconds.toFixed(1)} s${tries > 1 ? `, try ${tries}` : ""}`;
-        log(`worker ${worker}, thread ${thread}: query ${seq}, ${since}: ${describeUnit(unit, 80)}`);
+        log(`worker ${worker}, thread ${thread + 1}: query ${seq}, ${since}: ${describeUnit(unit, 80)}`);
       }
     },
     stop() {
@@ -127,9 +127,9 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
   }
 }
 
-/** Text of any origin on one line and without what a terminal would obey: such characters become `�`. */
+/** Text of any origin on one line and without what a terminal would obey: such characters become `�`, line ends and tabs blanks. */
 export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
+  return text.replace(/[\r\n\t]+/g, " ").replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
 }
 
 /** A number with commas; `toLocaleString()` would load all of ICU for it, some 25 ms. */
