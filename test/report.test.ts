@@ -181,7 +181,7 @@ test("no control character of a query or of the server's words reaches the termi
   writeFileSync(file, input);
   const { status, stdout, stderr } = await run([...server, "-q", "--json", file]);
   const shown = "\uFFFD[31m\uFFFD\uFFFD2J\uFFFD\uFFFD\uFFFD";
-  assert.ok(stderr.includes(`evil${shown}.sql:1 failed: ER_SIGNAL_EXCEPTION 1644: a `), stderr);
+  assert.ok(stderr.includes(`evil${shown.slice(0, -1)} .sql:1 failed: ER_SIGNAL_EXCEPTION 1644: a `), stderr);
   assert.ok(stderr.includes(`MESSAGE_TEXT = 'a ${shown.slice(0, -1)} b'`), stderr);
   assertClean(stderr);
   assertClean(stdout);
