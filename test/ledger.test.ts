@@ -12,7 +12,7 @@ import { deadlocks } from "./database.ts";
 import { startProxy } from "./proxy.ts";
 import { poll, run } from "./run.ts";
 import { startServer } from "./server.ts";
-import { lacks, numbers } from "./target.ts";
+import { lacks, numbers, target } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-ledger-"));
 const server = await startServer({ args: ["--innodb-lock-wait-timeout=1"] });
@@ -348,7 +348,8 @@ test("doWork() in batches with a ledger commits several at once, and undoes alon
       `${batch}`,
     );
     assert.deepEqual([rows, retries, earlier.done], [changed, 0, changed === 0 ? 9 : 0], `${batch}`);
-    if (batch === 16) assert.equal((await statusOf("Com_commit")) - before, 3, "1 to 6, 8, 9 and 10");
+    const commits = target.isMariaDB ? 3 : 4; // 1 to 6, 8, 9 and 10; for MySQL, values are always prepared
+    if (batch === 16) assert.equal((await statusOf("Com_commit")) - before, commits);
   }
   assert.deepEqual(await recorded(), [1, 2, 3, 4, 5, 6, 8, 9, 10]);
   assert.deepEqual(await sql("SELECT SUM(v) AS sum, COUNT(*) AS n FROM t"), [{ sum: "9", n: 20 }]);
