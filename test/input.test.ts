@@ -118,9 +118,13 @@ const split: [behaviour: string, text: string, queries: string[]][] = [
   ],
 ];
 for (const [behaviour, text, queries] of split) {
-  test(`readQueries() ${behaviour}, like the client`, async () => {
+  const skip = !target.isMariaDB && text.includes("\\N") && "MySQL 8 does not know \\N, and logs no such text";
+  test(`readQueries() ${behaviour}, like the client`, { skip }, async () => {
     assert.deepEqual(await read(text), { queries, error: "" });
-    assert.deepEqual(withoutComments(queries), await clientQueries(Buffer.from(text)));
+    const [ours, theirs] = [withoutComments(queries), await clientQueries(Buffer.from(text))];
+    // MySQL's log has each statement of a text of several by itself.
+    if (target.isMariaDB) assert.deepEqual(ours, theirs);
+    else assert.equal(ours.join(";"), theirs.join(";"));
   });
 }
 
@@ -393,7 +397,8 @@ const texts = blocks.map((all) =>
   Buffer.from(all.map(([end, text]) => `DELIMITER ${end}\n${text}\n${end}\n`).join(""), "latin1"),
 );
 
-test("readQueries() ends queries where the client does, up to what it refuses", async () => {
+const noLog = !target.isMariaDB && "MySQL logs no text of several statements as it was sent, nor what it cannot parse";
+test("readQueries() ends queries where the client does, up to what it refuses", { skip: noLog }, async () => {
   const property = fc.asyncProperty(texts, async (text) => {
     const { queries, error } = await read(text);
     const [ours, theirs] = [withoutComments(queries), await clientQueries(text)];
@@ -540,7 +545,7 @@ const asked = new Set(["SELECT DATABASE()", "select @@version_comment limit 1", 
 async function runClient(input: Buffer, ...options: string[]): Promise<string> {
   const { socketPath, user, database } = sandbox.db;
   const all = ["--no-defaults", `--socket=${socketPath}`, `--user=${user}`, "--default-character-set=utf8mb4", "-N"];
-  if (!target.isMariaDB) all.push("--skip-comments"); // MariaDB's drops them, too
+  if (!target.isMariaDB) all.push("--skip-comments", "--commands"); // as MariaDB's does
   const client = spawn(target.client, [...all, ...options, database], { stdio: ["pipe", "pipe", "ignore"] });
   client.stdin.on("error", () => {}); // it stops reading at a NUL byte
   client.stdin.end(input);
@@ -559,7 +564,9 @@ function bytesOf(sql: FileQuery["sql"]): string {
 
 /** Queries without what the client drops from them: comments, and in ' and " a backslash at the end of a line. */
 function withoutComments(queries: FileQuery["sql"][]): string[] {
-  const quoteOrComment = /('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`)|(?:--(?=\s)|#)[^\n]*|\/\*(?!M?!).*?\*\//gs;
+  const comment = target.isMariaDB ? /\/\*(?!M?!).*?\*\// : /\/\*(?![!+]).*?\*\//; // MySQL's client keeps hints
+  const quote = /('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`)|(?:--(?=\s)|#)[^\n]*/;
+  const quoteOrComment = new RegExp(`${quote.source}|${comment.source}`, "gs");
   return comparable(
     queries.map((sql) =>
       bytesOf(sql).replace(quoteOrComment, (_, quote = "") =>

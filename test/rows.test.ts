@@ -89,8 +89,11 @@ test("onRows gets the values of every type as the server prints them", async () 
     cases.push(["UUID", "'123e4567-e89b-12d3-a456-426655440000'", '"123e4567-e89b-12d3-a456-426655440000"']);
   }
   if (!lacks("the type VECTOR")) {
-    const fromText = target.isMariaDB ? "VEC_FromText" : "STRING_TO_VECTOR";
-    cases.push(["VECTOR(3)", `${fromText}('[0.1, -1e-7, 16777217]')`, "[0.1,-1e-7,16777216]"]);
+    // MariaDB does not tell it from a VARBINARY.
+    const [fromText, json] = target.isMariaDB
+      ? ["VEC_FromText", '"zczMPZW/1rMAAIBL"']
+      : ["STRING_TO_VECTOR", "[0.1,-1e-7,16777216]"];
+    cases.push(["VECTOR(3)", `${fromText}('[0.1, -1e-7, 16777217]')`, json]);
     cases.push(["VECTOR(3)", "NULL", "null"]);
   }
   await server.root.query(`CREATE TABLE types (${cases.map(([type], index) => `c${index} ${type}`)})`);
@@ -293,7 +296,7 @@ test("--rows keeps memory flat under a reader that pauses, and gives it millions
       let waits = 0;
       await poll(async () => {
         const [list] = await server.root.query(
-          "SELECT state FROM information_schema.processlist WHERE info LIKE '%FROM seq_1_to%' AND id <> CONNECTION_ID()",
+          "SELECT state FROM information_schema.processlist WHERE info LIKE '%seq_1_to%' AND id <> CONNECTION_ID()",
         );
         waits = isWriting.test((list as { state: string }[])[0]?.state ?? "") ? waits + 1 : 0;
         return waits >= 20;
@@ -330,8 +333,9 @@ test("--rows ends when its reader goes away, and accounts for every query", asyn
     { command },
   );
   assert.match(stdout, /^{"seq":\d,"row":{"seq":1,[^\n]*\n$/);
-  const [, done, skipped] = /^([\d,]+) of 5,000 queries done, ([\d,]+) skipped/m.exec(stderr)!;
-  assert.equal(Number(done!.replace(",", "")) + Number(skipped!.replace(",", "")), 5000);
+  const counts = /^([\d,]+) of (?:at least )?([\d,]+) queries done, ([\d,]+) skipped/m.exec(stderr)!;
+  const [done, total, skipped] = counts.slice(1).map((count) => Number(count.replace(",", "")));
+  assert.equal(done! + skipped!, total);
   assert.match(stderr, /^ended early: the reader of stdout wants no more\b.*$/m);
   assert.doesNotMatch(stderr, /myscript:/);
   assert.match(stderr, /^status 1\n$/m);

@@ -59,7 +59,7 @@ export async function startServer({ args = [], tls = false }: TestServerOptions 
       await certify("localhost");
       const names = { ca: "ca.pem", cert: "server.pem", key: "server.key" };
       args = [...args, ...Object.entries(names).map(([option, name]) => `--ssl-${option}=${file(name)}`)];
-    } else if (!target.isMariaDB) args = [...args, target.version < 8 ? "--skip-ssl" : "--tls-version="]; // it makes certificates
+    } else args = [...args, target.isMariaDB || target.version < 8 ? "--skip-ssl" : "--tls-version="]; // some make certificates
     const { port, ...started } = await startOnFreePort(args);
     sandbox = started.sandbox;
     const { socketPath } = sandbox.db;
