@@ -90,8 +90,8 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
     user: pick("user")?.value ?? userName(env),
     ...(password && { password }),
     ...(database && { database }),
-    ...(isOn(pick("compress")) && { compress: true }),
-    ...(isOn(pick("local-infile")) && { flags: ["LOCAL_FILES"] }),
+    ...(isOn(pick("compress")?.value ?? "0") && { compress: true }),
+    ...(isOn(pick("local-infile")?.value ?? "0") && { flags: ["LOCAL_FILES"] }),
   };
   const at = (socket: string | undefined, hosts: Server["hosts"]): Server => {
     const tls = mode !== "DISABLED" && !(mode === "PREFERRED" && socket);
@@ -115,8 +115,9 @@ function switchesOf(flags: ServerFlags): Settings {
   return Object.fromEntries(switchNames.filter((name) => flags[name]).map((name) => [name, "1"]));
 }
 
-function isOn(picked: Picked | undefined): boolean {
-  return picked !== undefined && !/^(?:0|off|false)$/i.test(picked.value);
+/** Whether the value of a switch is on; one without a value is. */
+function isOn(value = ""): boolean {
+  return !/^(?:0|off|false)$/i.test(value);
 }
 
 const variables: Settings = {
@@ -196,9 +197,8 @@ function readDefaults(path: string): Source {
 
 /** What MariaDB's switches mean in MySQL's words. */
 function mariadbMode(options: ReadonlyMap<string, string | undefined>): string | undefined {
-  const isOn = (name: string) => !/^(?:0|off|false)$/i.test(options.get(name) ?? "");
-  if (options.has("ssl") && !isOn("ssl")) return "DISABLED";
-  if (options.has("ssl-verify-server-cert") && isOn("ssl-verify-server-cert")) return "VERIFY_IDENTITY";
+  if (options.has("ssl") && !isOn(options.get("ssl"))) return "DISABLED";
+  if (options.has("ssl-verify-server-cert") && isOn(options.get("ssl-verify-server-cert"))) return "VERIFY_IDENTITY";
   return options.has("ssl") && !options.get("ssl-ca") ? "REQUIRED" : undefined;
 }
 
