@@ -1,4 +1,4 @@
-/** Every option of the command, run as a person runs it: a process, its exit status, and what it prints. */
+/** Every option of the command: its exit status, and what it prints. A process is started where it is about one. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +10,8 @@ import mysql from "mysql2/promise";
 import { options } from "../lib/command/flags.ts";
 import { help } from "../lib/command/help.ts";
 import { startSandbox } from "../lib/command/sandbox.ts";
-import { type Ended, poll, type RunOptions, root, run, runtime, start, viaNode, viaTsx } from "./run.ts";
+import { runHere } from "./command.ts";
+import { type Ended, poll, root, run, runtime, start, viaNode, viaTsx } from "./run.ts";
 import { createAuthority, findFreePort, startServer, type TestServer } from "./server.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-cli-"));
@@ -32,9 +33,9 @@ after(async () => {
   rmSync(directory, { recursive: true });
 });
 
-describe("myscript.ts with", { concurrency: 2 }, () => {
+describe("myscript.ts with", () => {
   test("-h, -P, -u and -D goes there, and says so", async () => {
-    const { status, stdout, stderr } = await cli([...at, "-"], "DO 1; DO 2");
+    const { status, stdout, stderr } = await run([...at, "-"], { input: "DO 1; DO 2", env });
     assert.match(
       stderr,
       /^app@127\.0\.0\.1:\d+\/myscript, 4 workers on \d threads?, server [\d.]+-\S*\n2 of 2 queries done, in [\d.]+ s \([\d.,]+ a second\)\n0 rows, 0 retries\nlatency [\d.]+ ms median, [\d.]+ p95, [\d.]+ p99, [\d.]+ longest\n$/,
@@ -171,7 +172,7 @@ describe("myscript.ts with", { concurrency: 2 }, () => {
     await plain.root.query("GRANT ALL ON myscript.* TO app");
     await plain.root.query("CREATE TABLE myscript.myscript_orders (id INT PRIMARY KEY) SELECT 1 AS id");
     const where = ["-h", "127.0.0.1", "-P", `${plain.port}`, "-u", "app", "-D", "myscript"];
-    const { status, stdout } = await cli([...where, "--dry-run"], "");
+    const { status, stdout } = await run([...where, "--dry-run"], { env });
     await plain.stop();
     assert.match(stdout, /^1\tUPDATE myscript_orders SET total = quantity \* price WHERE `id` >= 1 AND `id` <= 1\n$/);
     assert.equal(status, 0);
@@ -532,7 +533,7 @@ test("every option of the help is used by a test of this file, or of one of its 
 test("myscript.ts, unedited, computes every row of a server that is named", async () => {
   const sandbox = await startSandbox({ orders: 20_000 });
   try {
-    const { status, stderr } = await cli(["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"], "", {});
+    const { status, stderr } = await run(["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"]);
     assert.match(stderr, /^200 of 200 queries done, .*\n20,000 rows, /m);
     assert.equal(status, 0);
     const connection = await mysql.createConnection(sandbox.db);
@@ -548,7 +549,7 @@ test("myscript.ts, unedited, computes every row of a server that is named", asyn
 
 test("myscript.ts, unedited, says so in one line where the table is missing, and ends", async () => {
   const missing = /^Table 'myscript\.myscript_orders' doesn't exist \(myscript\.ts:\d+:\d+\)$/;
-  assertRefused(await cli(at, ""), missing);
+  assertRefused(await run(at, { env }), missing);
 });
 
 test("a script's own error is told with its place, and its name; before the first query it is exit status 2, then 1", async () => {
@@ -576,7 +577,7 @@ process.exitCode = await runCommand((command) => {
   assert.equal(later.status, 1);
 });
 
-describe("myscript.ts with files", { concurrency: 2 }, () => {
+describe("myscript.ts with files", () => {
   test("runs them one after the other, standard input among them, and names file and line of a failure", async () => {
     const one = write("one.sql", "-- a comment\n\nDO 1;\nSELECT no\n  FROM nowhere;\n");
     const two = write("two.sql", "\u{FEFF}DO 1;\r\n\r\n/* not\r\nthis */ SELECT nor_this;\r\nDO 2");
@@ -698,15 +699,11 @@ INSERT INTO parent (id) VALUES (2);
   });
 });
 
-function cli(
-  args: readonly string[],
-  input: RunOptions["input"] = "",
-  environment: NodeJS.ProcessEnv = env,
-): Promise<Ended> {
+function cli(args: readonly string[], input = "", environment: NodeJS.ProcessEnv = env): Promise<Ended> {
   for (const [name, option] of Object.entries(options) as [string, { short?: string }][]) {
     if (args.includes(`--${name}`) || (option.short && args.includes(`-${option.short}`))) used.add(name);
   }
-  return run(args, { input, env: environment });
+  return runHere(args, { input, env: environment });
 }
 
 async function processes(where: string): Promise<number> {

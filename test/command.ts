@@ -15,6 +15,8 @@ export interface CommandOptions {
   readonly queries?: AsyncIterable<Query> | Iterable<Query>;
 }
 
+process.env.HOME = "/nonexistent"; // without an option file of whoever runs the tests
+
 /** Runs it to its end; its signals are never sent. */
 export async function runHere(args: readonly string[], options: CommandOptions = {}): Promise<Ended> {
   const { env = {}, input = "", queries = [] } = options;

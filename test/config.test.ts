@@ -9,6 +9,7 @@ import { resolveServer, type ServerFlags } from "../lib/command/config.ts";
 import { UsageError } from "../lib/command/errors.ts";
 import { run, runtime } from "./run.ts";
 import { createAuthority } from "./server.ts";
+import { scaled } from "./soak.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-config-"));
 after(() => rmSync(directory, { recursive: true }));
@@ -280,7 +281,7 @@ test("resolveServer() returns a server or one clear line for any URL, and never 
         assertHarmless(error);
       }
     }),
-    { numRuns: 3000 },
+    { numRuns: scaled(3000, 500) },
   );
 });
 

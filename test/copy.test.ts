@@ -47,7 +47,6 @@ test("npm run copy refuses a folder that is not empty and whatever else makes no
   writeFileSync(file, "kept");
   const cases: [args: string[], message: string][] = [
     [[], "Name one folder: npm run copy -- FOLDER"],
-    [["--to", "x"], "Name one folder: npm run copy -- FOLDER"],
     [["a", "b"], "Name one folder: npm run copy -- FOLDER"],
     [[file], `Cannot copy to ${file}: it is no folder`],
     [[directory], `Cannot copy to ${directory}: it is not empty`],

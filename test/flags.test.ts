@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
 import { options, parseFlags } from "../lib/command/flags.ts";
 import { help } from "../lib/command/help.ts";
+import { scaled } from "./soak.ts";
 
 const names = Object.keys(options);
 const shorts = Object.entries(options).flatMap(([name, option]) => ("short" in option ? [{ name, ...option }] : []));
@@ -136,7 +137,7 @@ test("parseFlags() returns flags or says in one line what is wrong, for any argu
       assert.doesNotMatch(message, /[\p{Cc}\u2028\u2029]/u);
       assert.ok(message.length > 10);
     }),
-    { seed, numRuns: 20_000 },
+    { seed, numRuns: scaled(20_000, 2000) },
   );
 });
 

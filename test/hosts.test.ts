@@ -9,6 +9,7 @@ import { probeServer } from "../lib/command/probe.ts";
 import { doWork, type Ended, type Host, type RunError, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import type { Snapshot } from "../lib/parent/progress.ts";
+import { runHere } from "./command.ts";
 import { type Database, useDatabase } from "./database.ts";
 import { run } from "./run.ts";
 import { findFreePort, startServer } from "./server.ts";
@@ -201,7 +202,7 @@ test("the command names all hosts, and ends with status 2 when none of them answ
 
 test("the command refuses a list of hosts that it cannot read", async () => {
   for (const host of ["db1,,db2", "db1:70000,db2", "db1,", "db1:3306:3307"]) {
-    assert.deepEqual(await run(["-h", host, "-"]), {
+    assert.deepEqual(await runHere(["-h", host, "-"]), {
       status: 2,
       stdout: "",
       stderr: 'myscript: --host must be one or more hosts with ports 1 to 65535, like "db1,db2:3307,[::1]:3308"\n',

@@ -161,7 +161,7 @@ test("Journal is exact after runs that end well, and never wrong after runs that
         truths = next;
       }
     }),
-    { numRuns: 150 },
+    { numRuns: scaled(150, 30) },
   );
 });
 
@@ -398,7 +398,7 @@ test("Journal.ended() escapes code, message and query as the mysql client does",
       for (const [index, { query }] of all.entries()) assert.equal(again.earlier(index + 1, query), "failed");
       await again.close();
     }),
-    { numRuns: 50 },
+    { numRuns: scaled(50, 15) },
   );
 });
 

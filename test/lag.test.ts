@@ -8,8 +8,9 @@ import { Link } from "../lib/command/link.ts";
 import { obey, Steering } from "../lib/command/steering.ts";
 import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import { runHere } from "./command.ts";
 import { startPair } from "./replica.ts";
-import { poll, run } from "./run.ts";
+import { poll } from "./run.ts";
 
 const pair = await startPair();
 after(() => pair.stop());
@@ -180,12 +181,12 @@ test("the command max-lag begins to look at the replicas that were named, or cha
 
 test("--max-lag runs with the replicas that are named, and refuses what is none of them", async () => {
   const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "-D", "myscript", "--max-lag", "5"];
-  const { status, stderr } = await run([...at, "--replicas", place, "-"], { input: "DO 1;DO 2" });
+  const { status, stderr } = await runHere([...at, "--replicas", place, "-"], { input: "DO 1;DO 2" });
   assert.equal(status, 0, stderr);
-  const table = await run([...at, "--replicas", place, "--heartbeat", "no_heartbeat", "-"], { input: "DO 1" });
+  const table = await runHere([...at, "--replicas", place, "--heartbeat", "no_heartbeat", "-"], { input: "DO 1" });
   assert.match(table.stderr, /no_heartbeat/);
   assert.equal(table.status, 2);
-  const wrong = await run([...at, "--replicas", `${place},127.0.0.1`, "-"], { input: "DO 1" });
+  const wrong = await runHere([...at, "--replicas", `${place},127.0.0.1`, "-"], { input: "DO 1" });
   assert.match(wrong.stderr, /^myscript: --replicas: \S+ is no replica: its status is empty$/m);
   assert.equal(wrong.status, 2);
 });

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { readOptionFile } from "../lib/command/option-file.ts";
+import { scaled } from "./soak.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-options-"));
 after(() => rmSync(directory, { recursive: true }));
@@ -115,7 +116,7 @@ test("readOptionFile() agrees with my_print_defaults on any file", { skip }, () 
   });
   fc.assert(
     fc.property(file, (lines) => assertSame(["[client]", ...lines, ""].join("\n"))),
-    { numRuns: 300 },
+    { numRuns: scaled(300, 100) },
   );
 });
 
@@ -128,7 +129,7 @@ test("readOptionFile() ends, with options or one clear line, on any bytes", () =
       writeFileSync(path, Buffer.concat([Buffer.from("[client]\n"), Buffer.from(content as string)]));
       attempt(path);
     }),
-    { numRuns: 1000 },
+    { numRuns: scaled(1000, 200) },
   );
   const long = " ".repeat(300_000);
   assert.deepEqual(readOptionFile(write("long.cnf", `[client]\nuser=${long}a${long}b${long}\n`), groups), [

@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { runHere } from "./command.ts";
 import { poll, run, start, viaTsx } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
 
@@ -92,7 +93,7 @@ for (const [way, give] of Object.entries(ways)) {
 test("a password in --url is refused, and shown nowhere", async () => {
   for (const password of [encodeURIComponent(right), wrong, `${wrong}@x`]) {
     const url = `mysql://app:${password}@127.0.0.1:${server.port}/myscript`;
-    const { status, stdout, stderr } = await run(["--url", url, "-"], { input: "DO 1" });
+    const { status, stdout, stderr } = await runHere(["--url", url, "-"], { input: "DO 1" });
     assert.match(stderr, /^myscript: (?:--url must not hold a password|Cannot read --url: ).*\n$/);
     assertAbsent(stdout, stderr);
     assert.equal(status, 2);
@@ -101,7 +102,7 @@ test("a password in --url is refused, and shown nowhere", async () => {
 
 test("a password as an option is refused, and shown nowhere", async () => {
   for (const args of [[`-p${wrong}`], [`--password=${wrong}`], ["--password", wrong], ["--pasword", wrong]]) {
-    const { status, stdout, stderr } = await run([...at, ...args], { input: "DO 1" });
+    const { status, stdout, stderr } = await runHere([...at, ...args], { input: "DO 1" });
     assert.match(
       stderr,
       /^myscript: Unknown option .*: a password goes into MYSQL_PWD or an option file, where ps does not show it\n$/,
@@ -114,7 +115,7 @@ test("a password as an option is refused, and shown nowhere", async () => {
 test("a password in the place of a file, a user or a port is refused, and shown nowhere", async () => {
   const url = `mysql://app:${wrong}@127.0.0.1:${server.port}/myscript`;
   for (const args of [[url], [url.slice(8)], ["-u", `app:${wrong}`, "-"], ["-P", wrong, "-"], ["-S", url, "-"]]) {
-    const { status, stdout, stderr } = await run(["-h", "127.0.0.1", ...args], { input: "DO 1" });
+    const { status, stdout, stderr } = await runHere(["-h", "127.0.0.1", ...args], { input: "DO 1" });
     assert.match(stderr, /^myscript: .* password.*\n$/);
     assertAbsent(stdout, stderr);
     assert.equal(status, 2);

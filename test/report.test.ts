@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import { nextSteps, reportLines } from "../lib/command/report.ts";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import type { Failure, Summary } from "../lib/mp.ts";
+import { runHere } from "./command.ts";
 import { run, viaTsx } from "./run.ts";
 
 const sandbox = await startSandbox({ orders: 0 });
@@ -148,7 +149,7 @@ test("reportLines() shows seq, place, code, number, message and the query of a f
 
 test("of 250 failures, 10 are shown, 100 are in the JSON, and all are counted", async () => {
   const input = Array.from({ length: 250 }, (_, n) => `SELECT no_${n + 1};\n`).join("");
-  const { status, stdout, stderr } = await run([...server, "--json", "-"], { input });
+  const { status, stdout, stderr } = await runHere([...server, "--json", "-"], { input });
   const { failed, failures } = JSON.parse(stdout);
   assert.deepEqual([failed, failures.length], [250, 100]);
   assert.deepEqual(
@@ -165,7 +166,7 @@ test("of 250 failures, 10 are shown, 100 are in the JSON, and all are counted", 
 
 test("a long query is shown by its beginning, in one line", async () => {
   const input = `SELECT no,\n\t  'x'${", 'é'".repeat(100_000)}`;
-  const { stdout, stderr } = await run([...server, "--json", "-"], { input });
+  const { stdout, stderr } = await runHere([...server, "--json", "-"], { input });
   const [{ sql }] = JSON.parse(stdout).failures;
   assert.match(sql, /^SELECT no, 'x', 'é', 'é'/);
   assert.ok(sql.length <= 210, `${sql.length} characters`);
@@ -179,7 +180,7 @@ test("no control character of a query or of the server's words reaches the termi
   const file = join(directory, `evil${evil}.sql`);
   const input = `SELECT \`no${evil}\`, '${evil}'; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a ${evil} b';`;
   writeFileSync(file, input);
-  const { status, stdout, stderr } = await run([...server, "-q", "--json", file]);
+  const { status, stdout, stderr } = await runHere([...server, "-q", "--json", file]);
   const shown = "\uFFFD[31m\uFFFD\uFFFD2J\uFFFD\uFFFD\uFFFD";
   assert.ok(stderr.includes(`evil${shown.slice(0, -1)} .sql:1 failed: ER_SIGNAL_EXCEPTION 1644: a `), stderr);
   assert.ok(stderr.includes(`MESSAGE_TEXT = 'a ${shown.slice(0, -1)} b'`), stderr);
@@ -187,7 +188,7 @@ test("no control character of a query or of the server's words reaches the termi
   assertClean(stdout);
   assert.equal(JSON.parse(stdout).failures[1].at, `${file}:1`, "JSON keeps it, escaped");
   assert.equal(status, 1);
-  const missing = await run([...server, `${file}\x1b[31m`]);
+  const missing = await runHere([...server, `${file}\x1b[31m`]);
   assert.match(missing.stderr, /^myscript: Cannot read .*: no such file or directory\n$/);
   assertClean(missing.stderr);
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;

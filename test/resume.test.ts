@@ -6,9 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { runHere } from "./command.ts";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
-import { poll, root, run, start, viaNode } from "./run.ts";
+import { poll, root, start, viaNode } from "./run.ts";
 import { scaled } from "./soak.ts";
 import { numbers } from "./target.ts";
 
@@ -97,7 +98,7 @@ test("--resume runs what stands at the top again, and refuses to go on without w
     const file = join(directory, name);
     writeFileSync(file, text);
     const server = ["-S", db.socketPath, "-u", db.user, "-D", db.database];
-    return (...more: string[]) => run([...server, "-j1", "--joblog", `${file}.joblog`, ...more, file]);
+    return (...more: string[]) => runHere([...server, "-j1", "--joblog", `${file}.joblog`, ...more, file]);
   };
   const use = runs("use.sql", `USE other;\n${insert}no sql;\n${insert}`);
   assert.equal((await use("--max-failures", "1")).status, 1);
@@ -125,7 +126,7 @@ test("--max-failures does not count what an earlier run has left failed", async 
   writeFileSync(file, `no sql;\nno sql;\n${"DO 0;\n".repeat(10)}no sql;\n`);
   const log = ["--joblog", join(directory, "some.joblog"), "--max-failures", "2"];
   const again = (...more: string[]) =>
-    run(["-S", db.socketPath, "-u", db.user, "-D", db.database, "-j1", "--json", ...log, ...more, file]);
+    runHere(["-S", db.socketPath, "-u", db.user, "-D", db.database, "-j1", "--json", ...log, ...more, file]);
   const first = await again();
   assert.match(first.stdout, /"done":0,"failed":2,.*"reason":"too many failures: 2 failed, 0 unknown"/);
   const second = await again("--resume");
@@ -149,19 +150,19 @@ test("of slow queries, a killed run leaves at most two a worker unknown", async 
   killed.child.kill("SIGKILL");
   await killed.ended;
   await sql("DO RELEASE_ALL_LOCKS()");
-  const { status, stdout } = await run([...at, "--json", "--joblog", joblog, "--resume", file]);
+  const { status, stdout } = await runHere([...at, "--json", "--joblog", joblog, "--resume", file]);
   const { done, unknown } = JSON.parse(stdout);
   assert.equal(done + unknown, 100);
   assert.ok(unknown >= workers && unknown <= 2 * workers, `${unknown} are unknown`);
   assert.equal(status, 3);
   writeFileSync(file, "DO GET_LOCK('slow', 3600) + RELEASE_LOCK('slow');\n".repeat(99));
-  const shorter = await run([...at, "--joblog", joblog, "--resume", file]);
+  const shorter = await runHere([...at, "--joblog", joblog, "--resume", file]);
   assert.match(
     shorter.stderr,
     /^myscript: The input has changed: it ends with query 99, and job log .* has query 100$/m,
   );
   assert.equal(shorter.status, 2);
-  const shard = await run([...at, "--shard", "1/2", "--joblog", joblog, "--resume", file]);
+  const shard = await runHere([...at, "--shard", "1/2", "--joblog", joblog, "--resume", file]);
   assert.match(shard.stderr, /^myscript: Cannot resume .*: it was written without --shard\n$/m);
   assert.equal(shard.status, 2);
   rmSync(directory, { recursive: true });

@@ -386,8 +386,7 @@ async function rowsOf(queries: Query[]): Promise<Record<string, unknown>[]> {
   return (await linesOf(queries)).map((line) => JSON.parse(line).row);
 }
 
-/** The most memory that a process has used, in kB. */
-/** In KiB; 0 when the process has ended. */
+/** The most memory that a process has used, in KiB; 0 when it has ended. */
 function peakOf(pid: number): number {
   try {
     return Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);

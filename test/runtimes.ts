@@ -14,8 +14,14 @@ interface Way {
   readonly test: string;
 }
 
-const tsx: Way = { how: "tsx", script: "tsx myscript.ts", test: "tsx --test --test-reporter=tap" };
-const node: Way = { how: "natively", script: "node myscript.ts", test: "node --test --test-reporter=tap" };
+const tsx: Way = { how: "tsx", script: "tsx myscript.ts", test: "tsx --test --test-concurrency=2 --test-reporter=tap" };
+/** Older than that option. */
+const oldest: Way = { ...tsx, test: tsx.test.replace("--test-concurrency=2 ", "") };
+const node: Way = {
+  how: "natively",
+  script: "node myscript.ts",
+  test: "node --test --test-concurrency=2 --test-reporter=tap",
+};
 const deno: Way = { how: "natively", script: "deno run -A myscript.ts", test: "deno check && deno test -A --no-check" };
 const bun: Way = { how: "natively", script: "bun myscript.ts", test: "bun test --timeout=60000" };
 
@@ -23,7 +29,7 @@ const memory = "./test/segment.test.ts ./test/counters.test.ts ./test/records.te
 const some = `${memory} ./test/mp.test.ts ./test/ways.test.ts ./test/myglobals.test.ts ./test/bundle.test.ts`;
 const runtimes: readonly { wanted: string; way: Way; tests?: string }[] = [
   // The oldest that has module.register(), which tsx needs in a thread. Its node:test ends no file with an open connection.
-  { wanted: "node@20.6.0", way: tsx, tests: memory },
+  { wanted: "node@20.6.0", way: oldest, tests: memory },
   { wanted: "node@20", way: tsx },
   { wanted: "node@22.18.0", way: tsx }, // the oldest that reads TypeScript by itself
   { wanted: "node@22.18.0", way: node },

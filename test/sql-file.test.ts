@@ -13,6 +13,7 @@ import { execute } from "../lib/mysql/execute.ts";
 import { hashOf } from "../lib/shared/hash.ts";
 import { runHere } from "./command.ts";
 import { useDatabase } from "./database.ts";
+import { scaled } from "./soak.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-sql-file-"));
 after(() => rmSync(directory, { recursive: true }));
@@ -87,9 +88,9 @@ test("toSqlFile() is read back as the same queries, whatever is in them", () => 
         kept,
       );
     }),
-    { numRuns: 2000 },
+    { numRuns: scaled(2000, 400) },
   );
-  assert.ok(printed > 1000, `${printed} were printed`);
+  assert.ok(printed > 200, `${printed} were printed`);
 });
 
 test("toSqlFile() has values that mean the same in every sql_mode as in a prepared statement", async () => {

@@ -84,11 +84,19 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   ]);
   await tell(control, "workers 4");
   await inFlight(4);
+  const comments = () => [...readFileSync(joblog, "utf8").matchAll(/^# \S+Z (.*)$/gm)].map(([, text]) => text);
+  await poll(() => comments().length === 6); // within 200 ms
   first.child.kill("SIGKILL");
   await first.ended;
   assert.match(first.printed.stderr, /^changed: max-load Threads_running=90$/m);
-  const comments = [...readFileSync(joblog, "utf8").matchAll(/^# \S+Z (.*)$/gm)].map(([, text]) => text);
-  assert.deepEqual(comments, ["pause", "workers 2", "rate 1000", "max-load Threads_running=90", "resume", "workers 4"]);
+  assert.deepEqual(comments(), [
+    "pause",
+    "workers 2",
+    "rate 1000",
+    "max-load Threads_running=90",
+    "resume",
+    "workers 4",
+  ]);
 
   // Its socket is still there, and stands in nobody's way.
   assert.ok(existsSync(control));

@@ -5,11 +5,11 @@ import type { Query, Summary, WorkOptions } from "../mp.ts";
 import { createProgress } from "../parent/progress.ts";
 import { refuseInOwnThread } from "../shared/own-thread.ts";
 import { takeConsole } from "./console.ts";
-import { commandName, explain, script, UsageError } from "./errors.ts";
+import { explain, UsageError } from "./errors.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
 import { parseFlags } from "./flags.ts";
 import type { Hook } from "./hook.ts";
-import type { Io } from "./io.ts";
+import { type Io, scriptOf } from "./io.ts";
 import { Output } from "./output.ts";
 import { setUp } from "./setup.ts";
 import { watchSignals } from "./signals.ts";
@@ -36,6 +36,8 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
   io.stderr.on("error", () => {}); // its reader may be gone
   const output = new Output(io.stdout);
   let progress = createProgress(io.stderr);
+  const script = scriptOf(io);
+  const complain = (message: string) => progress.log(`${script.replace(/\.[cm]?[jt]s$/, "")}: ${message}`);
   let interruption: ReturnType<typeof watchSignals> | undefined;
   const hooks: Hook[] = [];
   try {
@@ -50,18 +52,18 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
     const { command, ...facts } = await setUp(flags, { io, output, progress, hooks, drain: interruption.drain });
     const run = await runToEnd(() => main(command), hooks);
     if (flags.dryRun && run.error) throw run.error;
-    if (flags.dryRun) return await statusWhenWritten(0, output, progress);
-    const status = await finish(run, { ...flags, ...facts }, hooks, progress, output);
+    if (flags.dryRun) return await statusWhenWritten(0, output, complain);
+    const status = await finish(run, { ...flags, ...facts, complain }, hooks, progress, output);
     return (run.error === undefined && interruption.status()) || status;
   } catch (error) {
-    progress.log(`${commandName}: ${explain(error)}`);
+    complain(explain(error));
     return interruption?.status() || 2;
   } finally {
     for (const hook of hooks.reverse()) {
       try {
         await hook.close?.();
       } catch (error) {
-        progress.log(`${commandName}: ${explain(error)}`);
+        complain(explain(error));
       }
     }
     await output.flush();

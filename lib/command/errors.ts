@@ -1,13 +1,7 @@
 /** What is wrong, in one line for the person who runs the command. */
-import { basename } from "node:path";
 import { RunError } from "../mp.ts";
 import { printable } from "../parent/progress.ts";
 import { placeOf } from "../shared/place.ts";
-
-/** What a person has called this script. */
-export const script = basename(process.argv[1] ?? "myscript.ts");
-/** What its messages begin with. */
-export const commandName = script.replace(/\.[cm]?[jt]s$/, "");
 
 /** What the person who runs the command has to put right, in one line; the exit status is 2. */
 export class UsageError extends Error {

@@ -1,7 +1,7 @@
 /** How a run ends: what is printed of it, and the exit status. */
 import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
-import { commandName, explain, UsageError } from "./errors.ts";
+import { explain, UsageError } from "./errors.ts";
 import type { Files } from "./files.ts";
 import type { Flags } from "./flags.ts";
 import type { Hook } from "./hook.ts";
@@ -44,8 +44,12 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
   }
 }
 
+/** Prints what went wrong, after the name of the script. */
+type Complain = (message: string) => void;
+
 /** What the end of a run has to know of its set-up. */
 export interface Facts extends Flags {
+  readonly complain: Complain;
   readonly isOnSandbox: boolean;
   readonly fileQueries: Files | undefined;
 }
@@ -62,7 +66,7 @@ export async function finish(
   let unwritten: Error | undefined;
   for (const hook of hooks) unwritten ??= await hook.flush?.();
   for (const { message } of [error, unwritten].filter((what) => what !== undefined)) {
-    if (!summary.reason?.includes(message)) progress.log(`${commandName}: ${message}`);
+    if (!summary.reason?.includes(message)) facts.complain(message);
   }
   const status = summary.unknown > 0 ? 3 : error || unwritten || summary.done < summary.total ? 1 : 0;
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
@@ -77,14 +81,14 @@ export async function finish(
   if (!isRefused && !output.failure && !isOrdered && !facts.isOnSandbox) {
     for (const line of nextSteps(summary, facts, unwritten === undefined)) progress.log(line);
   }
-  return statusWhenWritten(isRefused ? 2 : status, output, progress);
+  return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);
 }
 
 /** The exit status, which tells when not all could be written; a reader that wants no more, such as `head`, is normal. */
-export async function statusWhenWritten(status: number, output: Output, progress: Progress): Promise<number> {
+export async function statusWhenWritten(status: number, output: Output, complain: Complain): Promise<number> {
   await output.flush();
   if (!output.failure || output.closed) return status;
-  progress.log(`${commandName}: Cannot write to stdout: ${output.failure.message}`);
+  complain(`Cannot write to stdout: ${output.failure.message}`);
   return Math.max(1, status);
 }
 

@@ -1,3 +1,5 @@
+import { basename } from "node:path";
+
 /** What a command has of its process: `process` itself, or what stands for it in a test. */
 export interface Io {
   readonly argv: readonly string[];
@@ -7,4 +9,9 @@ export interface Io {
   readonly stderr: NodeJS.WriteStream;
   on(signal: NodeJS.Signals, listener: () => void): unknown;
   off(signal: NodeJS.Signals, listener: () => void): unknown;
+}
+
+/** What a person has called the script. */
+export function scriptOf({ argv }: Io): string {
+  return basename(argv[1] ?? "myscript.ts");
 }

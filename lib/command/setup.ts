@@ -10,11 +10,11 @@ import { defaultThreads } from "../parent/options.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { Command } from "./cli.ts";
 import { resolveServer, type Server, strayVariable } from "./config.ts";
-import { script, UsageError } from "./errors.ts";
+import { UsageError } from "./errors.ts";
 import { type Files, openFiles } from "./files.ts";
 import type { Flags } from "./flags.ts";
 import { type Hook, optionsOf } from "./hook.ts";
-import type { Io } from "./io.ts";
+import { type Io, scriptOf } from "./io.ts";
 import { type Output, writeOrEnd } from "./output.ts";
 import { probeServer, reachServer } from "./probe.ts";
 
@@ -68,7 +68,7 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
     ...added,
     earlier(seq, unit) {
       if (files && !files.isStarted) {
-        throw new RefusedError(`Cannot run ${flags.files.join(", ")}: ${script} does not use command.queries`);
+        throw new RefusedError(`Cannot run ${flags.files.join(", ")}: ${scriptOf(io)} does not use command.queries`);
       }
       return added.earlier?.(seq, unit);
     },
