@@ -4,7 +4,6 @@ import { once } from "node:events";
 import net from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
 import { doWork, type Ended, type RunError, type Summary, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { deadlocks, status, useDatabase } from "./database.ts";
@@ -13,8 +12,9 @@ import { generator, seed } from "./random.ts";
 import { poll } from "./run.ts";
 import { scaled } from "./soak.ts";
 import { numbers } from "./target.ts";
+import { captureThreads, silent } from "./watch.ts";
 
-const rows = scaled(20_000, 4000);
+const rows = scaled(20_000, 2000);
 const random = generator(seed);
 
 // The log reaches the operating system with each commit: what is done outlives the server's process.
@@ -324,13 +324,6 @@ test("doWork() skips the rest and says why when the server is stopped for good",
   assert.match(summary.reason ?? "", /ENOENT|ECONNREFUSED|Connection lost|closed state/);
 });
 
-const silent = {
-  update: (_snapshot: { inFlight: () => { tries: number }[] }) => {},
-  log: (_line: string) => {},
-  report: () => {},
-  stop: () => {},
-};
-
 interface Chaos extends WorkOptions {
   /** What happens when so many queries have ended. */
   onCount?: Record<number, () => unknown>;
@@ -376,18 +369,6 @@ async function updateAll({
   assert.deepEqual({ done, failed, unknown, skipped }, counts);
   assert.equal(total, rows);
   return summary;
-}
-
-/** Keeps the set of threads that are alive. */
-function captureThreads(t: { mock: typeof import("node:test").mock }): Set<Worker> {
-  const alive = new Set<Worker>();
-  const { postMessage } = Worker.prototype;
-  t.mock.method(Worker.prototype, "postMessage", function (this: Worker, ...values: Parameters<typeof postMessage>) {
-    if (!alive.has(this)) this.once("exit", () => alive.delete(this));
-    alive.add(this);
-    return postMessage.apply(this, values);
-  });
-  return alive;
 }
 
 async function connectTo(path: string): Promise<net.Socket> {

@@ -4,29 +4,44 @@ import { test } from "node:test";
 import { loadGate, nearGate, rateGate } from "../lib/command/gates.ts";
 import { doWork } from "../lib/mp.ts";
 import { useDatabase } from "./database.ts";
+import { generator, seed } from "./random.ts";
 import { numbers } from "./target.ts";
 
 const { sql, db } = await useDatabase();
+const random = generator(seed);
 
-test("rateGate() spreads the queries evenly over all workers", async () => {
+test("rateGate() admits evenly, and does not make up for what was not used", (t) => {
+  let clock = 0;
+  t.mock.method(performance, "now", () => clock);
   const rate = 200;
   const workers = 4;
-  const starts: number[] = [];
-  const summary = await doWork(Array(600).fill("DO 0"), workers, {
-    gates: [rateGate({ perSecond: rate }, workers)],
-    onEnded: ({ start }) => starts.push(start),
-  });
-  assert.equal(summary.done, 600);
-  assert.ok(summary.seconds > (600 / rate) * 0.95, `${summary.seconds} s`);
-  starts.sort((a, b) => a - b);
-  for (const windowMs of [100, 1000]) {
-    const most = (rate * windowMs) / 1000 + rate / 20 + workers + 1; // a burst of a twentieth of a second, and a rounding
-    for (const [index, start] of starts.entries()) {
-      const end = starts.findIndex((other) => other >= start + windowMs);
-      const count = (end < 0 ? starts.length : end) - index;
-      assert.ok(count <= most, `${count} queries began within ${windowMs} ms`);
+  const gate = rateGate({ perSecond: rate }, workers);
+  const looks: { at: number; ended: number; limit: number }[] = [];
+  let ended = 0;
+  for (let n = 0; n < 2000; n++) {
+    const limit = gate.limit(ended);
+    looks.push({ at: clock, ended, limit });
+    if (random() < 0.9) ended = Math.max(ended, Math.floor(limit)); // or else the queries take longer
+    clock += random() < 0.01 ? 700 : random() * 20; // the parent was held up
+  }
+  const burst = workers + rate / 20;
+  for (const [index, { at, ended }] of looks.entries()) {
+    const end = looks.findIndex((look) => look.at > at + 1000);
+    for (const later of looks.slice(index, end < 0 ? undefined : end)) {
+      const most = (rate * (later.at - at)) / 1000 + burst;
+      assert.ok(later.limit - ended <= most, `${later.limit - ended} began within ${later.at - at} ms, of ${most}`);
     }
   }
+  const before = { at: clock, ended };
+  for (; clock < before.at + 10_000; clock += 20) ended = Math.floor(gate.limit(ended));
+  assert.ok(ended - before.ended >= rate * 10 - 1, `${ended - before.ended}`);
+});
+
+test("rateGate() holds for all workers together", async () => {
+  const gates = [rateGate({ perSecond: 200 }, 4)];
+  const { done, seconds } = await doWork(Array(200).fill("DO 0"), 4, { gates });
+  assert.equal(done, 200);
+  assert.ok(seconds > 0.95, `${seconds} s`);
 });
 
 test("loadGate() holds queries back while the server is above the limit, and nothing is lost", async () => {

@@ -14,6 +14,7 @@ import { type Database, useDatabase } from "./database.ts";
 import { run } from "./run.ts";
 import { findFreePort, startServer } from "./server.ts";
 import { lacks } from "./target.ts";
+import { silent } from "./watch.ts";
 
 interface Node extends Database, Host {}
 
@@ -209,8 +210,6 @@ test("the command refuses a list of hosts that it cannot read", async () => {
     });
   }
 });
-
-const silent = { update: (_: Snapshot) => {}, log: (_: string) => {}, report: () => {}, stop: () => {} };
 
 async function useNode(): Promise<Node> {
   const port = await findFreePort();

@@ -289,6 +289,12 @@ test("readQueries() names file and line when reading fails", async () => {
   assert.deepEqual(broken, { queries: ["SELECT 1"], error: "Cannot read stdin:3: illegal operation on a directory" });
 });
 
+test("readQueries() drops what the client drops at the end of a query", async () => {
+  const text = Buffer.from("SELECT 1 \x7f\x01;SELECT 2\xFF", "latin1");
+  assert.deepEqual(await read(text), { queries: ["SELECT 1", "SELECT 2"], error: "" });
+  assert.equal(await runClient(text), "1\n2\n");
+});
+
 test("readQueries() gives the bytes of a query that is not UTF-8, and strings else", async () => {
   const text = Buffer.from(
     "SELECT 'é';SELECT '\xE4', '\xC3\xA9';\nSELECT '\xC3'\r\n;SELECT 2; SELECT\n\n'\xFF",
@@ -390,7 +396,10 @@ const fragment = fc.oneof(
       ..."/*!50000 1 */|/*! 1; */|/*M!100100 + 1 */".split("|"),
     ),
   },
-  { weight: 2, arbitrary: fc.constantFrom("\xE4", "'\xFF;'", "\xBF\\", "'\xE4\\';'", "`\xC3`", "-- \xE4;\n") },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom("\xE4", "'\xFF;'", "\xFF", "\x7F", "\xBF\\", "'\xE4\\';'", "`\xC3`", "-- \xE4;\n"),
+  },
   { weight: 1, arbitrary: fc.constantFrom(..."'|\"|`|/*|\\|--x|go|delimiter|\nDELIMITER //\n|\0".split("|")) },
 );
 const body = fc.array(fragment, { maxLength: 12 }).map((parts) => parts.join(""));
@@ -569,18 +578,17 @@ function withoutComments(queries: FileQuery["sql"][]): string[] {
   const comment = target.isMariaDB ? /\/\*(?!M?!).*?\*\// : /\/\*(?![!+]).*?\*\//; // MySQL's client keeps hints
   const quote = /('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`)|(?:--(?=\s)|#)[^\n]*/;
   const quoteOrComment = new RegExp(`${quote.source}|${comment.source}`, "gs");
-  return comparable(
-    queries.map((sql) =>
-      bytesOf(sql).replace(quoteOrComment, (_, quote = "") =>
-        quote.startsWith("`") ? quote : quote.replace(/(\\\\)|\\(?=\r?\n)/g, "$1"),
-      ),
+  const bare = queries.map((sql) =>
+    bytesOf(sql).replace(quoteOrComment, (_, quote = "") =>
+      quote.startsWith("`") ? quote : quote.replace(/(\\\\)|\\(?=\r?\n)/g, "$1"),
     ),
   );
+  return comparable(bare);
 }
 
 /** Queries without white space, some of which the client changes, and without what is lost at their ends. */
 function comparable(queries: string[]): string[] {
-  return queries.map((sql) => sql.replace(/\s+/g, "").replace(/[-;]+$/, "")).filter((sql) => sql !== "");
+  return queries.map((sql) => sql.replace(/\s+/g, "").replace(/[-;\x7f\xff]+$/, "")).filter((sql) => sql !== "");
 }
 
 async function collect(queries: AsyncIterable<FileQuery>): Promise<FileQuery[]> {

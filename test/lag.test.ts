@@ -11,6 +11,7 @@ import { myglobals } from "../lib/myglobals.ts";
 import { runHere } from "./command.ts";
 import { startPair } from "./replica.ts";
 import { poll } from "./run.ts";
+import { silent } from "./watch.ts";
 
 const pair = await startPair();
 after(() => pair.stop());
@@ -162,7 +163,7 @@ test("lagGate() refuses what is no replica, and says which GRANT helps", async (
 test("the command max-lag begins to look at the replicas that were named, or changes nothing", async () => {
   const options = {
     workers: 1,
-    progress: { update() {}, log() {}, report() {}, stop() {} },
+    progress: silent,
     drain: new AbortController(),
     watchLoad: () => Promise.reject(new Error("not here")),
   };

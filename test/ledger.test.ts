@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
-import { Worker } from "node:worker_threads";
 import mysql from "mysql2/promise";
 import { doWork, type Query, RunError, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
@@ -13,6 +12,7 @@ import { startProxy } from "./proxy.ts";
 import { poll, run } from "./run.ts";
 import { startServer } from "./server.ts";
 import { lacks, numbers, target } from "./target.ts";
+import { captureThreads, silent } from "./watch.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-ledger-"));
 const server = await startServer({ args: ["--innodb-lock-wait-timeout=1"] });
@@ -25,7 +25,6 @@ after(async () => {
   await server.stop();
   rmSync(directory, { recursive: true });
 });
-const silent = { update: () => {}, log: (_line: string) => {}, report: () => {}, stop: () => {} };
 const ledger = "ledger";
 
 beforeEach(async () => {
@@ -555,15 +554,4 @@ function onTry(count: number, then: () => Promise<unknown>) {
     if (inFlight().some(({ tries }) => tries >= count)) doing ??= then();
   };
   return { progress: { ...silent, update }, done: () => doing };
-}
-
-/** Keeps the set of threads that were started. */
-function captureThreads(t: { mock: typeof import("node:test").mock }): Set<Worker> {
-  const threads = new Set<Worker>();
-  const { postMessage } = Worker.prototype;
-  t.mock.method(Worker.prototype, "postMessage", function (this: Worker, ...values: Parameters<typeof postMessage>) {
-    threads.add(this);
-    return postMessage.apply(this, values);
-  });
-  return threads;
 }

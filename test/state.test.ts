@@ -7,6 +7,7 @@ import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { status, useDatabase } from "./database.ts";
 import { lacks, numbers, target } from "./target.ts";
+import { silent } from "./watch.ts";
 
 const database = await useDatabase(["--innodb-lock-wait-timeout=1", "--max-allowed-packet=1M"]);
 const { sql } = database;
@@ -363,8 +364,11 @@ test("a ledger refuses what locks for all, and waits beyond the time limit for a
   await sql("BEGIN; INSERT INTO waits VALUES (1, 'another', NOW())").catch(() => {});
   await doWork([], 1, { ledger: "waits" });
   await sql("BEGIN; INSERT INTO waits (seq, hash) VALUES (1, 'x')");
-  const progress = { update() {}, log() {}, report() {}, stop() {} };
-  const running = doWork(["INSERT INTO log (v) VALUES (40)"], 1, { ledger: "waits", timeoutSeconds: 0.2, progress });
+  const running = doWork(["INSERT INTO log (v) VALUES (40)"], 1, {
+    ledger: "waits",
+    timeoutSeconds: 0.2,
+    progress: silent,
+  });
   const interrupted = async () =>
     Number((await sql<{ Value: string }>("SHOW GLOBAL STATUS LIKE 'Com_kill'"))[0]!.Value) >= 2;
   while (!(await interrupted()));

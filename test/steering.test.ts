@@ -12,6 +12,7 @@ import { changeRate, obey, Steering } from "../lib/command/steering.ts";
 import { useDatabase } from "./database.ts";
 import { poll, run, start, viaNode } from "./run.ts";
 import { noTerminal, startOnTerminal } from "./terminal.ts";
+import { silent } from "./watch.ts";
 
 const { db, sql } = await useDatabase();
 const directory = mkdtempSync(join(tmpdir(), "myscript-steering-"));
@@ -139,9 +140,8 @@ test("openControl() refuses what is no socket of a dead run, and answers line by
 
 test("obey() does what a line says, or says what would be right and changes nothing", async () => {
   const drain = new AbortController();
-  const progress = { update() {}, log() {}, report() {}, stop() {} };
   const watchLoad: Steering["options"]["watchLoad"] = (limits) => loadGates([{ db, where: "db1" }], limits);
-  const steering = new Steering({ workers: 3, progress, drain, watchLoad, watchLag: undefined });
+  const steering = new Steering({ workers: 3, progress: silent, drain, watchLoad, watchLag: undefined });
   const changes: string[] = [];
   steering.onChange = (change) => changes.push(change);
   const { settings } = steering;

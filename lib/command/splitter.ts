@@ -206,7 +206,7 @@ export class Splitter {
 
   /** The query that is in this piece as a whole. */
   #cut(end: number): string | Uint8Array {
-    while (end > this.#start && this.#text.charCodeAt(end - 1) <= 0x20) end--;
+    while (end > this.#start && isDropped(this.#piece[end - 1]!)) end--;
     return this.#isAscii ? this.#text.slice(this.#start, end) : decode(this.#piece.subarray(this.#start, end));
   }
 
@@ -225,8 +225,13 @@ export class Splitter {
 function join(parts: Buffer[]): string | Uint8Array {
   const bytes = Buffer.concat(parts);
   let end = bytes.length;
-  while (end > 0 && bytes[end - 1]! <= 0x20) end--;
+  while (end > 0 && isDropped(bytes[end - 1]!)) end--;
   return decode(bytes.subarray(0, end));
+}
+
+/** What the client drops at the end of a query: white space, and what the C library calls a control character in UTF-8. */
+function isDropped(byte: number): boolean {
+  return byte <= 0x20 || byte === 0x7f || byte === 0xff;
 }
 
 function decode(bytes: Buffer): string | Uint8Array {
