@@ -3,14 +3,14 @@
  *
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
-import { missingServer } from "./myglobals.ts";
+import { whyNoServer } from "./myglobals.ts";
 import { bundle } from "./parent/bundle.ts";
 import { RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
 import { messageOf, Run } from "./parent/run.ts";
-import { refuseInOwnThread } from "./shared/own-thread.ts";
+import { refuseInWorkerThread } from "./shared/own-thread.ts";
 import type { Query } from "./shared/query.ts";
 import type { Segment } from "./shared/segment.ts";
 
@@ -50,10 +50,10 @@ export function doWork<Unit>(
   workers: number | undefined,
   options: WorkOptions & { script: string | URL },
 ): Promise<Summary>;
-export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOptions = {}): Promise<Summary> {
-  const refusal = refuseInOwnThread("doWork");
+export async function doWork(queue: Source<unknown>, workers = 4, userOptions: WorkOptions = {}): Promise<Summary> {
+  const refusal = refuseInWorkerThread("doWork");
   if (refusal) throw new RefusedError(refusal);
-  const options = withDefaults(workers, given);
+  const options = withDefaults(workers, userOptions);
   const { progress, signal, killSignal, maxFailures } = options;
   checkSource(queue);
   const run = new Run(workers, options, totalOf(queue, options.shard));
@@ -63,7 +63,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
     await showAll(queue, options.dryRun, run.reading, options);
     return run.summary(0);
   }
-  const missing = options.script === undefined ? missingServer() : undefined; // a script may have its own workerInit()
+  const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
   const [file] = await Promise.all([bundle(options.script), run.openLedger()]);
   const pool = new Pool(workers, options.threads, { ...run.settings, bundle: file }, run.finished, run);
@@ -76,12 +76,12 @@ export async function doWork(queue: Source<unknown>, workers = 4, given: WorkOpt
 
   // The workers take the queries from shared memory by themselves: here it is only watched what becomes of them.
   for (;;) {
-    await bell.heard(gatekeeper.isOpen ? tickMs : gateTickMs);
+    await bell.wait(gatekeeper.isOpen ? tickMs : gateTickMs);
     if (run.stopped) records.skipRest(workers + 1, feed.stop());
-    const again = records.collect();
-    if (!run.stopped) for (const segment of again) announce(segment);
-    else if (again.length > 0) bell.ringSoon(); // what a worker has given back meanwhile is skipped, too
-    feed.poke();
+    const givenBack = records.collect();
+    if (!run.stopped) for (const segment of givenBack) announce(segment);
+    else if (givenBack.length > 0) bell.ringSoon(); // what a worker has given back meanwhile is skipped, too
+    feed.readOn();
     askGates();
     run.endOverdue(pool);
     progress?.update(run.snapshot(feed, pool));

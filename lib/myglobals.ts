@@ -16,7 +16,7 @@ export interface MyGlobals {
 export const myglobals: MyGlobals = workerData?.myglobals ?? { config: { db: {} } };
 
 /** What is wrong where the default `workerInit()` would connect to wherever mysql2 does by default: localhost. */
-export function missingServer(): string | undefined {
+export function whyNoServer(): string | undefined {
   if (Object.keys(myglobals.config?.db ?? {}).length > 0) return undefined;
   return "Cannot connect: myglobals.config.db is not set; main() sets it by myglobals.config = { db: command.db }";
 }

@@ -40,9 +40,9 @@ export function workerDo(query: Query, connection: Connection, listener?: Result
 
 /** A worker, from its first connection to its last. */
 export async function work(session: Session, executor: Executor, thread: Thread): Promise<void> {
-  const joins = (job: Job) => executor.joins(job, session);
+  const canBatch = (job: Job) => executor.canBatch(job, session);
   while (await session.ready()) {
-    const jobs = await thread.claim(session.worker, executor.most, joins);
+    const jobs = await thread.claim(session.worker, executor.maxBatch, canBatch);
     if (!jobs) break;
     await finish(jobs, session, executor, thread);
   }
@@ -56,27 +56,27 @@ async function finish(claimed: readonly Job[], session: Session, executor: Execu
     if ((!isFirst && thread.isDraining) || !(await session.ready())) break;
     jobs = thread.endPrologue(session.worker, jobs);
     if (jobs.length === 0) return;
-    const alone = jobs.findIndex((job) => !executor.joins(job, session));
-    const sent = jobs.slice(0, alone < 0 ? jobs.length : Math.max(1, alone));
+    const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));
+    const sent = jobs.slice(0, firstAlone < 0 ? jobs.length : Math.max(1, firstAlone));
     const { answered, error } = await attempt(sent, session, executor, thread);
     jobs = jobs.slice(answered);
     const [job] = jobs;
     if (!job || !error) continue;
-    await session.examine(error);
-    const { mayHaveRun, isSettled, again, waits } = await executor.judge(job, error, session);
-    await session.heed(error, job.seq, executor.commits ? undefined : sessionStatement(job.text));
-    if (isSettled) job.mayHaveRun = false;
+    await session.detectLoss(error);
+    const { mayHaveRun, neverRan, retry, waits } = await executor.judge(job, error, session);
+    await session.afterError(error, job.seq, executor.commits ? undefined : sessionStatement(job.text));
+    if (neverRan) job.mayHaveRun = false;
     const unanswered = mayHaveRun ? sent.slice(answered) : [job];
     if (mayHaveRun) for (const each of unanswered) each.mayHaveRun = true;
-    const isLeft = again === "uncounted" || (again === "counted" && job.tries <= thread.settings.retries);
+    const isLeft = retry === "free" || (retry === "counted" && job.tries <= thread.settings.retries);
     if (isLeft && job.rows === 0) {
       if (waits) await thread.pause(backoffMs(job.tries));
       continue;
     }
-    const ended = again === "no" ? unanswered : [job];
+    const ended = retry === "no" ? unanswered : [job];
     for (const each of ended) {
-      const isAsked = each.mayHaveRun && executor.ask && (await session.ready());
-      const outcome = isAsked ? await executor.ask!(each, session) : each.mayHaveRun ? "unknown" : "failed";
+      const isAsked = each.mayHaveRun && executor.askLedger && (await session.ready());
+      const outcome = isAsked ? await executor.askLedger!(each, session) : each.mayHaveRun ? "unknown" : "failed";
       thread.end(session.worker, each, outcome, outcome === "done" ? each.rows : 0);
     }
     jobs = jobs.slice(ended.length);

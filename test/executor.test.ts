@@ -14,17 +14,17 @@ test("plain().judge() says what an error means for the query, and whether it is 
   const lost = { code: "PROTOCOL_CONNECTION_LOST", fatal: true };
   const never = "1196 Some non-transactional changed tables couldn't be rolled back";
   const cases: [what: string, facts: object, text: string, idempotent: boolean, warning: string, setback: Setback][] = [
-    ["a refusal", { errno: 1146 }, update, false, "", { again: "no" }],
-    ["a refusal, harmless twice", { errno: 1146 }, update, true, "", { again: "no" }],
-    ["a deadlock", deadlock, update, false, "", { again: "counted", waits: true }],
-    ["a deadlock in a CALL", deadlock, "CALL p()", false, "", { again: "no", waits: true }],
-    ["the same, harmless twice", deadlock, "CALL p()", true, "", { again: "counted", waits: true }],
-    ["a deadlock that leaves changes", deadlock, update, false, never, { again: "no", waits: true }],
-    ["a deadlock in a second statement", { ...deadlock, answered: 1 }, update, false, "", { again: "no", waits: true }],
-    ["a lost connection", lost, update, false, "", { mayHaveRun: true, again: "no" }],
-    ["the same, harmless twice", lost, update, true, "", { mayHaveRun: true, again: "counted" }],
-    ["nothing sent", { code: "EPIPE", fatal: true }, update, false, "", { again: "counted", waits: false }],
-    ["killed", { errno: 1927 }, update, false, "", { mayHaveRun: true, again: "no" }],
+    ["a refusal", { errno: 1146 }, update, false, "", { retry: "no" }],
+    ["a refusal, harmless twice", { errno: 1146 }, update, true, "", { retry: "no" }],
+    ["a deadlock", deadlock, update, false, "", { retry: "counted", waits: true }],
+    ["a deadlock in a CALL", deadlock, "CALL p()", false, "", { retry: "no", waits: true }],
+    ["the same, harmless twice", deadlock, "CALL p()", true, "", { retry: "counted", waits: true }],
+    ["a deadlock that leaves changes", deadlock, update, false, never, { retry: "no", waits: true }],
+    ["a deadlock in a second statement", { ...deadlock, answered: 1 }, update, false, "", { retry: "no", waits: true }],
+    ["a lost connection", lost, update, false, "", { mayHaveRun: true, retry: "no" }],
+    ["the same, harmless twice", lost, update, true, "", { mayHaveRun: true, retry: "counted" }],
+    ["nothing sent", { code: "EPIPE", fatal: true }, update, false, "", { retry: "counted", waits: false }],
+    ["killed", { errno: 1927 }, update, false, "", { mayHaveRun: true, retry: "no" }],
   ];
   for (const [what, facts, text, idempotent, warning, setback] of cases) {
     const executor = plain({ settings: { idempotent } } as Thread);

@@ -10,7 +10,7 @@ test("sized() takes ever more small queries together, and slow ones alone", asyn
   let waitMs = 0;
   const session = { mysql: {}, ask: async () => [] } as unknown as Session;
   const executor = sized({
-    most: largestBatch,
+    maxBatch: largestBatch,
     commitMs: 0,
     async attempt(jobs, _, done) {
       if (waitMs > 0) await sleep(waitMs * jobs.length);
@@ -18,7 +18,7 @@ test("sized() takes ever more small queries together, and slow ones alone", asyn
     },
   } as Executor);
   const attempt = async () => {
-    const jobs: Job[] = new Array(executor.most);
+    const jobs: Job[] = new Array(executor.maxBatch);
     let done = 0;
     await executor.attempt(jobs, session, () => done++);
     assert.equal(done, jobs.length);
@@ -27,12 +27,12 @@ test("sized() takes ever more small queries together, and slow ones alone", asyn
   const first = [await attempt(), await attempt()];
   assert.equal(first[0], 1, "nothing is known of the first one");
   assert.ok(first[1]! <= 2);
-  for (let tries = 0; executor.most < largestBatch; tries++) {
+  for (let tries = 0; executor.maxBatch < largestBatch; tries++) {
     assert.ok(tries < 1000);
     await attempt();
   }
   waitMs = 20;
   await attempt();
   for (let tries = 0; tries < 20; tries++) await attempt();
-  assert.equal(executor.most, 1);
+  assert.equal(executor.maxBatch, 1);
 });

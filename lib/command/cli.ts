@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "mysql2";
 import type { Query, Summary, WorkOptions } from "../mp.ts";
 import { createProgress } from "../parent/progress.ts";
-import { refuseInOwnThread } from "../shared/own-thread.ts";
+import { refuseInWorkerThread } from "../shared/own-thread.ts";
 import { takeConsole } from "./console.ts";
 import { explain, UsageError } from "./errors.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
@@ -32,7 +32,7 @@ export interface Command {
  * unknown; 129, 130 and 143 after SIGHUP, SIGINT and SIGTERM.
  */
 export async function runCommand(main: (command: Command) => Promise<Summary>, io: Io = process): Promise<number> {
-  if (refuseInOwnThread("runCommand")) return 2;
+  if (refuseInWorkerThread("runCommand")) return 2;
   io.stderr.on("error", () => {}); // its reader may be gone
   const output = new Output(io.stdout);
   let progress = createProgress(io.stderr);

@@ -16,7 +16,7 @@ export class Bell {
   }
 
   /** Resolves when the bell was rung since the last time, or when the time is up. */
-  async heard(ms: number): Promise<void> {
+  async wait(ms: number): Promise<void> {
     if (!this.#isRung) {
       const timer = setTimeout(this.ring, ms);
       await new Promise<void>((resolve) => {

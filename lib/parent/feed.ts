@@ -65,7 +65,7 @@ export class Feed {
   }
 
   /** Goes on when the workers need more; to be called whenever they have claimed something. */
-  poke(): void {
+  readOn(): void {
     const ahead = this.#records.open.length;
     if (ahead === 0) this.#flush();
     if (ahead < segmentsAhead) this.#wake();

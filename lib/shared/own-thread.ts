@@ -8,7 +8,7 @@ let reason: string | undefined;
  *
  * @returns why the call is refused; undefined in every other thread, also in one of somebody else's.
  */
-export function refuseInOwnThread(name: string): string | undefined {
+export function refuseInWorkerThread(name: string): string | undefined {
   if (workerData?.myglobals === undefined || workerData.counters === undefined) return undefined;
   reason = `Cannot call ${name}() in a worker thread, which imports the script, too: write "if (isMainThread)" before it`;
   return reason;

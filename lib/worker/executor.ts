@@ -13,9 +13,10 @@ import { largestBatch, sized } from "./sized.ts";
 import type { Thread } from "./thread.ts";
 
 export interface Executor {
-  /** How many jobs go together, at the most, and whether one can be among several. */
-  readonly most: number;
-  joins(job: Job, session: Session): boolean;
+  /** How many jobs go together in a round trip, at the most. */
+  readonly maxBatch: number;
+  /** Whether a job can be one of several. */
+  canBatch(job: Job, session: Session): boolean;
   /** Whether it sees to each job's commit itself: a transaction of the user's own cannot be open. */
   readonly commits: boolean;
   /** How long its own COMMIT took in the last attempt. */
@@ -29,7 +30,7 @@ export interface Executor {
   /** What such an error means for that job. */
   judge(job: Job, error: DatabaseError, session: Session): Setback | Promise<Setback>;
   /** Asks what became of a job that may have run. */
-  ask?(job: Job, session: Session): Promise<"done" | "failed" | "unknown">;
+  askLedger?(job: Job, session: Session): Promise<"done" | "failed" | "unknown">;
 }
 
 /** What an error means for a job. */
@@ -37,9 +38,9 @@ export interface Setback {
   /** The job may have run, and so may those that were sent after it. */
   readonly mayHaveRun?: boolean;
   /** It has certainly not run in an earlier try either. */
-  readonly isSettled?: boolean;
-  /** Whether to send it again; `uncounted`: however often that was. */
-  readonly again: "no" | "counted" | "uncounted";
+  readonly neverRan?: boolean;
+  /** Whether to send it again; `free`: however often that was. */
+  readonly retry: "no" | "counted" | "free";
   /** Whether to wait before that. */
   readonly waits?: boolean;
 }
@@ -48,10 +49,14 @@ export interface Setback {
 export function executorFor(thread: Thread, own: WorkerDo | undefined): Executor {
   const { ledger, batch, timeoutMs } = thread.settings;
   const goAlone = own !== undefined || timeoutMs !== undefined; // a time limit could interrupt the next one
-  const most = goAlone ? 1 : batch === "auto" ? largestBatch : batch;
-  const single = own ? scripted(thread, own) : ledger !== undefined ? ledgered(thread, ledger, most) : plain(thread);
+  const maxBatch = goAlone ? 1 : batch === "auto" ? largestBatch : batch;
+  const single = own
+    ? scripted(thread, own)
+    : ledger !== undefined
+      ? ledgered(thread, ledger, maxBatch)
+      : plain(thread);
   if (timeoutMs !== undefined) return limited(single, timeoutMs, thread);
-  const executor = most > single.most ? batched(single, most, thread) : single;
+  const executor = maxBatch > single.maxBatch ? batched(single, maxBatch, thread) : single;
   return batch === "auto" && !goAlone ? sized(executor) : executor;
 }
 
@@ -59,8 +64,8 @@ export function executorFor(thread: Thread, own: WorkerDo | undefined): Executor
 export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
   const { idempotent } = thread.settings;
   return {
-    most: 1,
-    joins: () => false,
+    maxBatch: 1,
+    canBatch: () => false,
     commits: false,
     async attempt([job], session, done) {
       const rows = await workerDo(job!.query, session.mysql, thread.rows.listener([job!], session.mysql));
@@ -73,23 +78,23 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
         error.message += ` (statement ${answered + 1} of the query; those before it are done)`;
       }
       const verdict = verdictOf(error);
-      if (verdict === "failed") return { again: "no" };
-      if (verdict === "unknown") return { mayHaveRun: true, again: idempotent ? "counted" : "no" };
-      if (verdict === "reconnect" || idempotent) return { again: "counted", waits: verdict === "retry" };
+      if (verdict === "failed") return { retry: "no" };
+      if (verdict === "unknown") return { mayHaveRun: true, retry: idempotent ? "counted" : "no" };
+      if (verdict === "reconnect" || idempotent) return { retry: "counted", waits: verdict === "retry" };
       // The server has not applied the statement that failed; of a compound one it may have applied others.
       const stays = (await hasLeftChanges(error, session)) || answered > 0 || !isAtomic(text);
-      return { again: stays ? "no" : "counted", waits: true };
+      return { retry: stays ? "no" : "counted", waits: true };
     },
   };
 }
 
 /** Several in one round trip, as one text of several statements. */
-function batched(single: Executor, most: number, thread: Thread): Executor {
+function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
   let areTogether = false;
   return {
     ...single,
-    most,
-    joins: (job, { mysql }) => job.canJoin(!thread.settings.rows && takesLiterals(mysql)),
+    maxBatch,
+    canBatch: (job, { mysql }) => job.canBatch(!thread.settings.rows && takesLiterals(mysql)),
     async attempt(jobs, session, done) {
       areTogether = jobs.length > 1;
       if (!areTogether) return single.attempt(jobs, session, done);
@@ -104,7 +109,7 @@ function batched(single: Executor, most: number, thread: Thread): Executor {
     },
     judge(job, error, session) {
       // With values in its text, it may have failed where the prepared statement does not.
-      if (areTogether && job.bytes === undefined && verdictOf(error) === "failed") return { again: "uncounted" };
+      if (areTogether && job.bytes === undefined && verdictOf(error) === "failed") return { retry: "free" };
       return single.judge(job, error, session);
     },
   };

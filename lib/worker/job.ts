@@ -50,7 +50,7 @@ export class Job {
    *
    * @param withValues whether its values, if it has some, may be put into the text.
    */
-  canJoin(withValues: boolean): boolean {
+  canBatch(withValues: boolean): boolean {
     return this.tries === 0 && (withValues || this.#bytes !== undefined) && this.part !== undefined;
   }
 

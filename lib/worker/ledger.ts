@@ -11,16 +11,17 @@ import type { Thread } from "./thread.ts";
  * Runs each query and inserts its row, both or neither; a query that the ledger has is not run.
  *
  * @param table its name as SQL.
- * @param most how many queries go together in one transaction, at the most.
+ * @param maxBatch how many queries go together in one transaction, at the most.
  */
-export function ledgered(thread: Thread, table: string, most: number): Executor {
+export function ledgered(thread: Thread, table: string, maxBatch: number): Executor {
   const { idempotent, rows } = thread.settings;
   let state = nothing;
   /** The last query was done before: the next one is probably, too, and asking for that costs the least. */
   let probablyDone = false;
   return {
-    most,
-    joins: (job, { mysql }) => most > 1 && !rows && job.canJoin(takesLiterals(mysql)), // rows that are given cannot be taken back
+    maxBatch,
+    // Rows that are given cannot be taken back.
+    canBatch: (job, { mysql }) => maxBatch > 1 && !rows && job.canBatch(takesLiterals(mysql)),
     commits: true,
     get commitMs() {
       return state.commitMs;
@@ -46,15 +47,15 @@ export function ledgered(thread: Thread, table: string, most: number): Executor 
       if (error instanceof LedgerError) thread.endRun("refused", error.message);
       const verdict = verdictOf(error);
       const mayHaveRun = verdict === "unknown";
-      const isSettled = state.inserted;
-      if (state.goesAlone) return { mayHaveRun, isSettled, again: "uncounted", waits: verdict === "retry" };
+      const neverRan = state.inserted;
+      if (state.goesAlone) return { mayHaveRun, neverRan, retry: "free", waits: verdict === "retry" };
       if (verdict === "failed" || (mayHaveRun && state.mayHaveCommitted && !idempotent)) {
-        return { mayHaveRun, isSettled, again: "no" };
+        return { mayHaveRun, neverRan, retry: "no" };
       }
-      const again = state.heldByAnother ? "uncounted" : "counted";
-      return { mayHaveRun, isSettled, again, waits: verdict === "retry" };
+      const retry = state.heldByAnother ? "free" : "counted";
+      return { mayHaveRun, neverRan, retry, waits: verdict === "retry" };
     },
-    async ask({ unit, seq }, session) {
+    async askLedger({ unit, seq }, session) {
       const rows = await session.ask(selectOf(table, seq)).catch(() => undefined);
       if (rows?.[0]?.[0] === hashOf(unit)) return "done";
       // Only of a row that was inserted, not of one that may be yet to come, does its absence tell.

@@ -1,7 +1,7 @@
 /** Starts the workers of this thread. */
 import { basename } from "node:path";
 import type { MessagePort } from "node:worker_threads";
-import { missingServer } from "../myglobals.ts";
+import { whyNoServer } from "../myglobals.ts";
 import { type Settings, toError } from "../shared/messages.ts";
 import { refusalOfCall } from "../shared/own-thread.ts";
 import { work, workerInit } from "../worker.ts";
@@ -66,7 +66,7 @@ async function load(url: string, importScript: (url: string) => Promise<Script>)
 
 function checkOptions({ workerInit, workerDo }: Script, { ledger }: Settings): void {
   if (!workerInit) {
-    const missing = missingServer();
+    const missing = whyNoServer();
     if (missing) throw new Refusal(missing);
   }
   // A ledger takes queries that the default `workerDo()` runs, on a connection that takes several statements at once.

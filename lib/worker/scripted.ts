@@ -17,8 +17,8 @@ export type WorkerDo = (unit: unknown, connection: unknown, options: { readonly 
 export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
   const { idempotent } = thread.settings;
   return {
-    most: 1,
-    joins: () => false,
+    maxBatch: 1,
+    canBatch: () => false,
     commits: true,
     async attempt([job], session, done, signal = never) {
       const { mysql } = session;
@@ -35,9 +35,9 @@ export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
     async judge(_, error, session) {
       if (session.mysql && !isLost(error)) await session.ask("ROLLBACK").catch(() => {}); // what it left open
       const verdict = verdictOf(error);
-      if (verdict === "failed") return { again: "no" };
-      if (verdict === "retry") return { again: "counted", waits: true };
-      return { mayHaveRun: true, again: idempotent ? "counted" : "no" };
+      if (verdict === "failed") return { retry: "no" };
+      if (verdict === "retry") return { retry: "counted", waits: true };
+      return { mayHaveRun: true, retry: idempotent ? "counted" : "no" };
     },
   };
 }

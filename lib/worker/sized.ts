@@ -3,7 +3,7 @@ import type { Connection } from "mysql2";
 import type { Executor } from "./executor.ts";
 import type { Session } from "./session.ts";
 
-/** The most that is tried. Measured: more than 64 of the smallest queries in one round trip gain next to nothing. */
+/** The most that are tried. Measured: more than 64 of the smallest queries in one round trip gain next to nothing. */
 export const largestBatch = 64;
 /** How long the queries of a batch are to take, its round trip and the commit of a ledger not counted. */
 const goalMs = 5;
@@ -12,14 +12,14 @@ const weight = 1 / 4;
 
 /** Chooses how many queries go together: one slow query by itself, and ever more of small ones. */
 export function sized(executor: Executor): Executor {
-  let most = 1;
+  let maxBatch = 1;
   let averageMs: number | undefined;
   let measured: Connection | undefined;
   let roundTripMs = 0;
   return {
     ...executor,
-    get most() {
-      return most;
+    get maxBatch() {
+      return maxBatch;
     },
     async attempt(jobs, session, done) {
       if (session.mysql !== measured) {
@@ -38,7 +38,7 @@ export function sized(executor: Executor): Executor {
         const tookMs = performance.now() - start - roundTripMs - (executor.commitMs ?? 0);
         const eachMs = Math.max(0, tookMs) / Math.max(1, answered);
         averageMs = averageMs === undefined ? eachMs : averageMs + (eachMs - averageMs) * weight;
-        most = Math.max(1, Math.min(largestBatch, 2 * most, Math.floor(goalMs / averageMs)));
+        maxBatch = Math.max(1, Math.min(largestBatch, 2 * maxBatch, Math.floor(goalMs / averageMs)));
       }
     },
   };

@@ -53,14 +53,14 @@ export class Thread {
     return last > 0 ? jobs.filter(({ seq }) => seq > last) : jobs;
   }
 
-  /** Claims up to `most` queries as soon as there is one, as long as `joins` says that they can go together. */
-  async claim(worker: number, most: number, joins: (job: Job) => boolean): Promise<Job[] | undefined> {
+  /** Claims up to `maxBatch` queries as soon as there is one, as long as `canBatch` says that they can go together. */
+  async claim(worker: number, maxBatch: number, canBatch: (job: Job) => boolean): Promise<Job[] | undefined> {
     for (;;) {
       const jobs: Job[] = [];
-      while (jobs.length < most && worker <= this.counters.lastWorker && !this.isDraining && !this.rows.isFull) {
+      while (jobs.length < maxBatch && worker <= this.counters.lastWorker && !this.isDraining && !this.rows.isFull) {
         const job = this.#claimNow(worker);
         if (job) jobs.push(job);
-        if (!job || !joins(job)) break;
+        if (!job || !canBatch(job)) break;
       }
       if (jobs.length > 0) return jobs;
       if (this.#isOver) return undefined;
