@@ -38,7 +38,7 @@ describe("myscript.ts with", () => {
     const { status, stdout, stderr } = await run([...at, "-"], { input: "DO 1; DO 2", env });
     assert.match(
       stderr,
-      /^app@127\.0\.0\.1:\d+\/myscript, 4 workers on \d threads?, server [\d.]+-\S*\n2 of 2 queries done, in [\d.]+ s \([\d.,]+ a second\)\n0 rows, 0 retries\nlatency [\d.]+ ms median, [\d.]+ p95, [\d.]+ p99, [\d.]+ longest\n$/,
+      /^app@127\.0\.0\.1:\d+\/myscript, 4 workers on \d threads?, server [\d.]+\S*\n2 of 2 queries done, in [\d.]+ s \([\d.,]+ a second\)\n0 rows, 0 retries\nlatency [\d.]+ ms median, [\d.]+ p95, [\d.]+ p99, [\d.]+ longest\n$/,
     );
     assert.equal(stdout, "");
     assert.equal(status, 0);
@@ -79,7 +79,7 @@ describe("myscript.ts with", () => {
       assert.equal(ended.status, 0);
       return rowsOf(ended.stdout)[0]!.Value!;
     };
-    assert.match(await cipher("REQUIRED"), /^TLS/);
+    assert.notEqual(await cipher("REQUIRED"), "");
     assert.equal(await cipher("disabled"), "");
   });
 
@@ -312,7 +312,10 @@ describe("myscript.ts with", () => {
     assert.ok(stderr.endsWith(end), stderr);
     assert.equal(status, 3);
     const changed = await cli([...at, "--joblog", log, "-j1", "--resume", "-"], "DO 2; DO 3");
-    assert.match(changed.stderr, /^(?:ended early|myscript): Cannot resume \S+: query 1 is not the one in the log/m);
+    assert.match(
+      changed.stderr,
+      /^(?:ended early|myscript): Cannot resume \S+: query 1, stdin:1 is not the one in the log: give it the same input/m,
+    );
     assert.doesNotMatch(changed.stderr, /the same command/);
     assert.equal(changed.status, 2);
   });
@@ -351,7 +354,10 @@ describe("myscript.ts with", () => {
     const { done, rows, selfCommitted } = JSON.parse(again.stdout);
     assert.deepEqual([again.status, done, rows, selfCommitted], [0, 2, 0, 0]);
     const changed = await cli([...at, "--ledger", "ledger", "-"], "UPDATE ledgered SET v = 9");
-    assert.match(changed.stderr, /^ended early: Cannot go on: query 1 is not the one in the ledger `\w+`\.`ledger`$/m);
+    assert.match(
+      changed.stderr,
+      /^ended early: Cannot go on: query 1, stdin:1 is not the one in the ledger `\w+`\.`ledger`: each batch has its own$/m,
+    );
     assert.doesNotMatch(changed.stderr, /to go on/);
     assert.equal(changed.status, 2);
     assertRefused(
@@ -486,6 +492,8 @@ describe("myscript.ts with", () => {
         '--ssl-mode must be DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY, not "on"',
       ],
       [["--joblog", "no/such/place"], "Cannot use no/such/place: no such file or directory"],
+      [["--joblog", write("is.log", "x")], /^Job log \S+is\.log exists: give --resume to go on with it, or remove it$/],
+      [["--max-load", "Nope=1"], "--max-load: the server has no number called Nope"],
       [["--defaults-file", "missing.cnf"], 'Cannot use option file "missing.cnf": no such file or directory'],
       [["--ssl-ca", "missing.pem"], 'Cannot use --ssl-ca "missing.pem": no such file or directory'],
       [
@@ -497,7 +505,9 @@ describe("myscript.ts with", () => {
       [[""], /^Cannot read .*: no such file or directory$/],
     ];
     for (const [args, message] of cases) {
-      assertRefused(await cli([...at, ...args, "-"], "CREATE TABLE refused (id INT)"), message);
+      const ended = await cli([...at, ...args, "-"], "CREATE TABLE refused (id INT)");
+      assertRefused(ended, message);
+      assert.match(ended.stderr, /^.*\n$/, "one line");
     }
     const nameless = "Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST";
     assertRefused(await cli(["-"], "DO 1", {}), nameless);

@@ -17,7 +17,7 @@ export interface CommandOptions {
 
 process.env.HOME = "/nonexistent"; // without an option file of whoever runs the tests
 
-/** Runs it to its end; its signals are never sent. */
+/** Runs it to its end; what takes longer than a minute is ended as by a signal. */
 export async function runHere(args: readonly string[], options: CommandOptions = {}): Promise<Ended> {
   const { env = {}, input = "", queries = [] } = options;
   const printed = { stdout: "", stderr: "" };
@@ -27,6 +27,7 @@ export async function runHere(args: readonly string[], options: CommandOptions =
     });
   const streams = { stdin: Readable.from([Buffer.from(input)]), stdout: stream("stdout"), stderr: stream("stderr") };
   const io = Object.assign(new EventEmitter(), { argv: ["node", "myscript.ts", ...args], env, ...streams });
+  const patience = setTimeout(() => io.emit("SIGTERM"), 60_000);
   const status = await runCommand(
     (command) => {
       myglobals.config = { db: command.db };
@@ -34,5 +35,6 @@ export async function runHere(args: readonly string[], options: CommandOptions =
     },
     io as unknown as Io,
   );
+  clearTimeout(patience);
   return { status, ...printed };
 }

@@ -215,7 +215,10 @@ test("Journal.earlier() refuses the first query that is not the one in the log",
   const journal = await openJournal(path, resume);
   assert.equal(journal.earlier(1, { sql: "DO 1", at: "renamed.sql:1" }), "done");
   assert.equal(journal.earlier(2, "whatever"), "unknown", "the log cannot know which query it was");
-  assert.throws(() => journal.earlier(3, "DO 4"), isUsage(`Cannot resume ${path}: query 3 is not the one in the log`));
+  assert.throws(
+    () => journal.earlier(3, "DO 4"),
+    isUsage(`Cannot resume ${path}: query 3 is not the one in the log: give it the same input`),
+  );
   await journal.close();
 });
 

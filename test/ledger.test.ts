@@ -72,7 +72,10 @@ for (const [way, query] of Object.entries(ways)) {
     const changed: Query = typeof query === "string" ? `${query} ` : { ...query, sql: `${query.sql} ` };
     const error = await doWork([changed, "DO 0"], 1, { ledger }).catch((error: RunError) => error);
     assert.ok(error instanceof RunError);
-    assert.equal(error.message, "Cannot go on: query 1 is not the one in the ledger `myscript`.`ledger`");
+    assert.equal(
+      error.message,
+      `Cannot go on: query 1${way === "values" ? ", a.sql:1" : ""} is not the one in the ledger \`myscript\`.\`ledger\`: each batch has its own`,
+    );
     assert.equal(error.summary.failed, 1);
     assert.equal(await vOf(1), 1);
   });

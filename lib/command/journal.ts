@@ -3,7 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Ended } from "../shared/counters.ts";
 import { hashOf } from "../shared/hash.ts";
-import { describeUnit, describeValues } from "../shared/query.ts";
+import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
 import type { Notes } from "../shared/reading.ts";
 import type { Outcome } from "../shared/segment.ts";
 import { AppendFile } from "./append-file.ts";
@@ -127,7 +127,8 @@ export class Journal implements Notes {
     const { retryUnknown, retryFailed } = this.#options;
     const hash = known.has(seq) ? hashOf(unit) : "";
     if (known.has(seq) && !known.matches(seq, hash)) {
-      throw new UsageError(`Cannot resume ${this.#path}: query ${seq} is not the one in the log`);
+      const name = nameOfQuery(seq, unit);
+      throw new UsageError(`Cannot resume ${this.#path}: ${name} is not the one in the log: give it the same input`);
     }
     const hasDied = known.has(seq) ? known.isReopened(seq) : seq <= released;
     const outcome = hasDied ? "unknown" : known.outcome(seq);

@@ -1,7 +1,7 @@
 /** The summary as a person reads it. */
 import type { Summary } from "../mp.ts";
 import { count } from "../parent/progress.ts";
-import { describeUnit, describeValues } from "../shared/query.ts";
+import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
 import type { Flags } from "./flags.ts";
 
 const failuresShown = 10;
@@ -24,8 +24,7 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
     const list = earlierCounts.map((outcome) => `${count(earlier[outcome])} ${outcome}`).join(", ");
     lines.push(`of these, ${list} in an earlier run`);
     for (const { seq, unit } of leftUnknown) {
-      const at = origin((unit as { at?: unknown } | null)?.at);
-      lines.push(`query ${seq}${at} unknown`, ...queryLines(describeUnit(unit), describeValues(unit)));
+      lines.push(`${nameOfQuery(seq, unit)} unknown`, ...queryLines(describeUnit(unit), describeValues(unit)));
     }
     const more = earlier.unknown - leftUnknown.length;
     if (leftUnknown.length > 0 && more > 0) lines.push(`and ${count(more)} more unknown`);
@@ -41,10 +40,11 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
   if (selfCommitted > 0) {
     lines.push(`${count(selfCommitted)} committed by themselves, and were recorded in the ledger after they ran`);
   }
-  for (const { seq, at, outcome, code, errno, message, sql, values } of failures.slice(0, failuresShown)) {
+  for (const failure of failures.slice(0, failuresShown)) {
+    const { seq, outcome, code, errno, message, sql, values } = failure;
     const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
     const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
-    lines.push(`query ${seq}${origin(at)} ${outcome}: ${what}`, ...queryLines(sql, values));
+    lines.push(`${nameOfQuery(seq, failure)} ${outcome}: ${what}`, ...queryLines(sql, values));
   }
   const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
   const more = failed - Math.min(failures.length, failuresShown);
@@ -80,10 +80,6 @@ export function nextSteps(
 
 function queryLines(sql: string, values: string | undefined): string[] {
   return values === undefined ? [`    ${sql}`] : [`    ${sql}`, `    values: ${values}`];
-}
-
-function origin(at: unknown): string {
-  return typeof at === "string" ? `, ${at}` : "";
 }
 
 /** Three significant digits. */

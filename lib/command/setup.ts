@@ -43,7 +43,7 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   if (!server && flags.files.length > 0 && !flags.dryRun) {
     throw new UsageError(`Name a server for these queries: ${waysToName}`);
   }
-  let reached: Promise<{ db: ConnectionOptions; version?: string }> | undefined;
+  let reached: Promise<Reached> | undefined;
   const reach = () => {
     reached ??= databaseOf(flags, server, around);
     return reached;
@@ -51,13 +51,14 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   // The client of MySQL 9 asks its server, too: only where a text has such a quote is it to be reached before the files are read.
   const hasDollarQuotes = async () => /^(?:9|\d\d)\.(?!.*MariaDB)/i.test((await reach()).version ?? "");
   const files = flags.files.length > 0 ? await filesOf(flags, around, hasDollarQuotes) : undefined;
-  const { db } = await reach();
+  const { db, line } = await reach();
   const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
   const hasKeys = takesKeys(flags, io);
   if ((hasKeys || isHeld(flags)) && !flags.dryRun) {
     const { addHolds } = await import("./holds.ts");
     await addHolds(flags, { db, hosts, replicas: server?.replicas }, hasKeys, around);
   }
+  if (line !== undefined) progress.log(line);
   hooks.push(flags.dryRun ? await dryRun(flags, around) : { options: rowsOptions(flags, around) });
   const added = optionsOf(hooks);
   const { threads, shard, timeoutSeconds, maxFailures, ledger, retries, batch, connectTimeoutSeconds } = flags;
@@ -98,12 +99,15 @@ async function filesOf(
   return files;
 }
 
-/** Where the queries go: the server that was named, or else the sandbox; says so. */
-async function databaseOf(
-  flags: Flags,
-  server: Server | undefined,
-  around: Surroundings,
-): Promise<{ db: ConnectionOptions; version?: string }> {
+interface Reached {
+  readonly db: ConnectionOptions;
+  readonly version?: string;
+  /** What a person is told of it, once all is set up: a refusal is one line. */
+  readonly line?: string;
+}
+
+/** Where the queries go: the server that was named, or else the sandbox. */
+async function databaseOf(flags: Flags, server: Server | undefined, around: Surroundings): Promise<Reached> {
   const { dryRun, files, quiet, workers, threads, connectTimeoutSeconds } = flags;
   const { io, progress, hooks, drain } = around;
   if (server && dryRun) {
@@ -118,8 +122,8 @@ async function databaseOf(
   if (server) {
     const { db, where, version } = await reachServer(server, connectTimeoutSeconds, progress.log, drain.signal);
     const carriers = plural(threads ?? defaultThreads(workers), "thread");
-    if (!quiet) progress.log(`${where}, ${plural(workers, "worker")} on ${carriers}, server ${version}`);
-    return { db, version };
+    const line = `${where}, ${plural(workers, "worker")} on ${carriers}, server ${version}`;
+    return { db, version, ...(!quiet && { line }) };
   }
   if (files.length > 0) return { db: {} }; // a dry run
   const stray = quiet ? "--quiet" : strayVariable(io.env);

@@ -1,6 +1,6 @@
 /** Queries as the text of an SQL file, which this script and the clients read back as they are. */
 import { withValues } from "../mysql/execute.ts";
-import { describeUnit } from "../shared/query.ts";
+import { describeUnit, nameOfQuery } from "../shared/query.ts";
 import { UsageError } from "./errors.ts";
 import { Splitter } from "./splitter.ts";
 
@@ -13,10 +13,8 @@ const delimiters = ["//", "$$", ";;", "%%", "@@", "&&", "||"];
  * @throws UsageError for what no file can hold, such as a unit that is no SQL.
  */
 export function toSqlFile(seq: number, unit: unknown): Buffer {
-  const { sql, values, at } = (typeof unit === "string" ? { sql: unit } : Object(unit)) as Partial<
-    Record<string, unknown>
-  >;
-  const name = `query ${seq}${typeof at === "string" ? `, ${at.replace(/\s+/g, " ")}` : ""}`;
+  const { sql, values } = (typeof unit === "string" ? { sql: unit } : Object(unit)) as Record<string, unknown>;
+  const name = nameOfQuery(seq, unit);
   const text = toBytes(sql, values, name);
   for (const [before, after] of frames(text)) {
     const file = Buffer.concat([Buffer.from(before), text, Buffer.from(after)]);

@@ -70,6 +70,12 @@ export function describeUnit(unit: unknown, length = 200): string {
     .slice(0, length);
 }
 
+/** For people: `query 7`, or with its place, `query 7, dump.sql:12`. */
+export function nameOfQuery(seq: number, unit: unknown): string {
+  const { at } = Object(unit) as { at?: unknown };
+  return `query ${seq}${typeof at === "string" ? `, ${at.replace(/\s+/g, " ")}` : ""}`;
+}
+
 /** The beginning of a query's values, on one line, for a person; undefined where it has none. */
 export function describeValues(unit: unknown, length = 400): string | undefined {
   const { sql, values } = Object(unit) as { sql?: unknown; values?: unknown };

@@ -23,6 +23,7 @@ import { execute, executeText, isOneStatement, toBytes } from "../mysql/execute.
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
 import { canShare, isAtomic, keepsTransaction } from "../mysql/statement.ts";
 import { hashOf } from "../shared/hash.ts";
+import { nameOfQuery } from "../shared/query.ts";
 import type { Job } from "./job.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
@@ -220,9 +221,12 @@ export class Once {
   }
 
   #doneBefore(known: string): number {
-    const { seq } = this.#job;
-    if (known !== this.#hash)
-      throw new LedgerError(`Cannot go on: query ${seq} is not the one in the ledger ${this.#table}`);
+    if (known !== this.#hash) {
+      const name = nameOfQuery(this.#job.seq, this.#job.unit);
+      throw new LedgerError(
+        `Cannot go on: ${name} is not the one in the ledger ${this.#table}: each batch has its own`,
+      );
+    }
     this.state.doneBefore = true;
     return 0;
   }
