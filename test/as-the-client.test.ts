@@ -165,10 +165,8 @@ async function sql(text: string): Promise<Record<string, string>[]> {
 /** Runs the server's client; an error ends it, as it does without --force. */
 function runClient(args: readonly string[], input: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = execFile(
-      target.client,
-      ["--no-defaults", "--default-character-set=utf8mb4", "-S", socketPath, "-u", "root", ...args],
-      (error) => (error ? reject(error) : resolve()),
+    const child = execFile(target.client, [...target.clientArgs, "-S", socketPath, "-u", "root", ...args], (error) =>
+      error ? reject(error) : resolve(),
     );
     child.stdin!.end(input);
   });

@@ -269,7 +269,8 @@ test("doWork() drains when as many queries as maxFailures have failed", async ()
 test("doWork() goes on with the workers that got a connection, and ends when none gets one", async () => {
   const lines: string[] = [];
   const progress = { ...silent, log: (line: string) => void lines.push(line) };
-  await poll(async () => (await status(database, "Threads_connected")) === 1); // those of other tests are gone
+  database.kill(); // MySQL 5.7 keeps some killed connections, and does not end by itself then
+  await database.restart();
   await sql("SET GLOBAL connect_timeout = 3600"); // the server is not to drop those that are held
   await sql("SET GLOBAL max_connections = 10"); // one of them is this test's; the server keeps one more for an administrator
   const held = await Promise.all(Array.from({ length: 6 }, () => connectTo(db.socketPath)));

@@ -57,17 +57,7 @@ test("connect() says of itself what the client says, but for what makes no diffe
 });
 
 async function clientVariables(): Promise<Map<string, string>> {
-  const args = [
-    "--no-defaults",
-    "--default-character-set=utf8mb4",
-    "-S",
-    between,
-    "-u",
-    "root",
-    "-D",
-    "myscript",
-    "-NB",
-  ];
+  const args = [...target.clientArgs, "-S", between, "-u", "root", "-D", "myscript", "-NB"];
   const { stdout } = await promisify(execFile)(target.client, [...args, "-e", "SHOW SESSION VARIABLES"], {
     maxBuffer: 1 << 24,
   });

@@ -555,7 +555,7 @@ const asked = new Set(["SELECT DATABASE()", "select @@version_comment limit 1", 
 /** Runs the client on this input; returns what it prints, but for the names of columns. */
 async function runClient(input: Buffer, ...options: string[]): Promise<string> {
   const { socketPath, user, database } = sandbox.db;
-  const all = ["--no-defaults", `--socket=${socketPath}`, `--user=${user}`, "--default-character-set=utf8mb4", "-N"];
+  const all = [...target.clientArgs, `--socket=${socketPath}`, `--user=${user}`, "-N"];
   if (!target.isMariaDB) all.push("--skip-comments", "--commands"); // as MariaDB's does
   const client = spawn(target.client, [...all, ...options, database], { stdio: ["pipe", "pipe", "ignore"] });
   client.stdin.on("error", () => {}); // it stops reading at a NUL byte

@@ -41,7 +41,8 @@ export async function startPair(): Promise<Pair> {
       ? "MASTER_USE_GTID=slave_pos"
       : `${name}_LOG_FILE='${position!.File}', ${name}_LOG_POS=${position!.Position}`,
     `${name}_CONNECT_RETRY=1`,
-    ...(isMariaDB || isOld ? [] : ["SOURCE_SSL=0, GET_SOURCE_PUBLIC_KEY=1"]),
+    `${name}_SSL=0`, // newer servers insist on it
+    ...(isMariaDB || isOld ? [] : ["GET_SOURCE_PUBLIC_KEY=1"]),
   ];
   let root = replica.root;
   const onReplica = async (text: string) => {

@@ -21,6 +21,12 @@ export const target = {
   version,
   /** Its own client. MySQL 9.7's is for 5.7, too. */
   client: family,
+  /** As a new user would have it; from 11.4 on, MariaDB's insists on TLS. */
+  clientArgs: [
+    "--no-defaults",
+    "--default-character-set=utf8mb4",
+    ...(family === "mariadb" ? ["--skip-ssl"] : []),
+  ] as readonly string[],
 };
 
 if (name !== serverNames[0]) {

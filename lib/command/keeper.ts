@@ -54,7 +54,7 @@ export class Kept {
     this.#status = new Promise((resolve) => shell.once("exit", (status) => resolve(status ?? 1)));
     this.pid = new Promise((resolve) => shell.stdout.once("data", (line) => resolve(Number(line))));
     shell.stderr.on("data", (chunk) => {
-      this.#log = (this.#log + chunk).slice(-4000);
+      this.#log = (this.#log + chunk).slice(-20_000);
     });
     this.gone = new Promise((resolve) => shell.stderr.once("close", resolve));
     this.gone.then(() => {
