@@ -20,13 +20,13 @@ export type { Gate, Source, Summary, WorkOptions } from "./parent/options.ts";
 export type { Ended, Failure } from "./shared/counters.ts";
 export type { Query } from "./shared/query.ts";
 
-/** How often the records are read and the bar is drawn, when nothing else makes it necessary. */
+/** How often the loop reads the records and draws the bar, unless something wakes it earlier. */
 const tickMs = 100;
-/** The same, while something holds queries back: what is admitted evenly is admitted in such steps. */
+/** The same while a gate holds queries back: a rate is kept in steps of this length. */
 const gateTickMs = 20;
 /** How long threads have to end by themselves, once all is done. */
 const endMs = 2000;
-/** The same, for queries that were interrupted. */
+/** How long the server has to answer queries that were interrupted, before their threads are ended. */
 const killMs = 1500;
 
 /**
@@ -67,7 +67,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   if (missing) throw new TypeError(missing);
   const [file] = await Promise.all([bundle(options.script), run.openLedger()]);
   const pool = new Pool(workers, options.threads, { ...run.settings, bundle: file }, run.finished, run);
-  run.onStop = () => pool.drain(); // at once: who reads that the run ends can rely on it
+  run.onStop = () => pool.drain(); // at once: whoever is told that the run ends can rely on it
   run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, run.reading, records, run.select, release);
   feed.ended.then(bell.ring, (error) => run.stop(messageOf(error), error));
@@ -80,7 +80,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     if (run.stopped) records.skipRest(workers + 1, feed.stop());
     const givenBack = records.collect();
     if (!run.stopped) for (const segment of givenBack) announce(segment);
-    else if (givenBack.length > 0) bell.ringSoon(); // what a worker has given back meanwhile is skipped, too
+    else if (givenBack.length > 0) bell.ringSoon(); // the next round skips what workers have given back meanwhile
     feed.readOn();
     askGates();
     run.endOverdue(pool);

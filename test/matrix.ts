@@ -15,7 +15,7 @@ const names = wanted.filter((name) => !isServer(name));
 const files = readdirSync(join(root, "test"))
   .filter((file) => file.endsWith(".test.ts"))
   .filter((file) => names.length === 0 || names.includes(file.replace(".test.ts", "")));
-const command = [join(root, "node_modules/.bin/tsx"), "--test", "--test-concurrency=2", "--test-reporter=tap"];
+const command = [join(root, "node_modules/.bin/tsx"), "--test", "--test-concurrency=3", "--test-reporter=tap"];
 
 console.log("server         passed  failed  skipped");
 for (const server of servers) {

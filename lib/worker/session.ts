@@ -82,14 +82,14 @@ export class Session {
     this.transaction.answered(job, rows, isInTransaction(this.mysql));
   }
 
-  /** Looks whether it is the query alone that was interrupted: where a connection kills itself, MySQL says the same. */
+  /** Finds out whether an interrupted query has lost its connection: where one kills itself, MySQL says the same. */
   async detectLoss(error: DatabaseError): Promise<void> {
     if (error.errno !== 1317 || !this.mysql) return; // ER_QUERY_INTERRUPTED
     await this.ask("DO 0").catch(() => {});
     if (isClosed(this.connection)) error.fatal = true;
   }
 
-  /** Takes an error of a query: gives the connection up where it is lost, or another host is the better one. */
+  /** After an error of a query: gives the connection up where it is lost, or where another host is better. */
   async afterError(error: DatabaseError, seq: number, statement: string | undefined): Promise<void> {
     const { isOpen } = this.transaction;
     // After a failover, the one name of a cluster stands for another server.
