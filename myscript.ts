@@ -7,7 +7,7 @@ import { myglobals } from "./lib/myglobals.ts";
 
 /** Yields one UPDATE for each range of 100 rows. */
 async function* buildQueries(): AsyncGenerator<Query> {
-  const { createConnection } = await import("mysql2/promise"); // here, as the queries of files do without
+  const { createConnection } = await import("mysql2/promise"); // here, as a run of SQL files needs neither
   const { ranges } = await import("./lib/mysql/ranges.ts");
   const connection = await createConnection(myglobals.config.db);
   try {
@@ -21,7 +21,7 @@ async function* buildQueries(): AsyncGenerator<Query> {
 
 async function main(command: Command): Promise<Summary> {
   myglobals.config = { db: command.db };
-  const queries = command.queries ?? buildQueries(); // files on the command line take its place
+  const queries = command.queries ?? buildQueries(); // SQL files on the command line replace buildQueries()
   return doWork(queries, command.workers, command.options);
 }
 

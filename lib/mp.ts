@@ -41,7 +41,8 @@ const killMs = 1500;
  * process.exitCode = summary.done === summary.total ? 0 : 1;
  * ```
  * @throws RangeError or TypeError for a bad argument, before anything is started.
- * @throws RunError when no worker got a connection, when the queue's source throws, or when threads do nothing but die.
+ * @throws RunError when no worker got a connection, when the queue's source or a callback throws, or when threads do nothing
+ * but die. A run that `signal` has ended returns its summary.
  */
 export function doWork(queue: Source<Query>, workers?: number, options?: WorkOptions): Promise<Summary>;
 /** With a `script`, a unit of work is what its `workerDo()` takes: any value that `structuredClone` takes. */
@@ -67,7 +68,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   if (missing) throw new TypeError(missing);
   const [file] = await Promise.all([bundle(options.script), run.openLedger()]);
   const pool = new Pool(workers, options.threads, { ...run.settings, bundle: file }, run.finished, run);
-  run.onStop = () => pool.drain(); // at once: whoever is told that the run ends can rely on it
+  run.onStop = () => pool.drain(); // at once: nothing more is claimed when others hear that the run ends
   run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, run.reading, records, run.select, release);
   feed.ended.then(bell.ring, (error) => run.stop(messageOf(error), error));
@@ -77,23 +78,23 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   // The workers take the queries from shared memory by themselves: here it is only watched what becomes of them.
   for (;;) {
     await bell.wait(gatekeeper.isOpen ? tickMs : gateTickMs);
-    if (run.stopped) records.skipRest(workers + 1, feed.stop());
+    if (run.stopped) records.skipRest(workers + 1, feed.stop()); // claimed by the parent, as by one worker more
     const givenBack = records.collect();
     if (!run.stopped) for (const segment of givenBack) announce(segment);
     else if (givenBack.length > 0) bell.ringSoon(); // the next round skips what workers have given back meanwhile
     feed.readOn();
     askGates();
     run.endOverdue(pool);
-    progress?.update(run.snapshot(feed, pool));
+    run.showProgress(feed, pool);
     if ((feed.isRead || run.stopped) && records.isAnswered) break;
     const { failed, unknown } = records.tally;
     if (failed + unknown >= maxFailures) run.stop(`too many failures: ${failed} failed, ${unknown} unknown`);
   }
   for (const stop of unlisten) stop();
   await pool.end(endMs);
-  records.collect(); // what a transaction that was left open has taken back
-  await run.rowsTaken();
-  progress?.update(run.snapshot(feed, pool));
+  records.collect(); // a connection that was closed with an open transaction has changed outcomes
+  await run.waitForRows();
+  run.showProgress(feed, pool);
   progress?.stop();
   const summary = run.summary(pool.connected, feed);
   if (run.stopped?.error) throw new RunError(run.stopped.reason, summary, run.stopped.error);

@@ -1,7 +1,7 @@
 /**
  * What the parent and its workers share, as the module of the same name did in the Python original.
  *
- * Whatever the parent puts here before `doWork()` is here in every worker when its `workerInit()` runs. It travels as
+ * Whatever the parent puts here before `doWork()` is here in every worker thread when `workerInit()` runs. It travels as
  * `workerData`: a `SharedArrayBuffer` is the same memory on both sides, the rest is a copy.
  */
 import { workerData } from "node:worker_threads";
@@ -15,7 +15,7 @@ export interface MyGlobals {
 
 export const myglobals: MyGlobals = workerData?.myglobals ?? { config: { db: {} } };
 
-/** What is wrong where the default `workerInit()` would connect to wherever mysql2 does by default: localhost. */
+/** Why there is no server to connect to: mysql2 would take localhost without a word. */
 export function whyNoServer(): string | undefined {
   if (Object.keys(myglobals.config?.db ?? {}).length > 0) return undefined;
   return "Cannot connect: myglobals.config.db is not set; main() sets it by myglobals.config = { db: command.db }";

@@ -44,48 +44,50 @@ export async function work(session: Session, executor: Executor, thread: Thread)
   while (await session.ready()) {
     const jobs = await thread.claim(session.worker, executor.maxBatch, canBatch);
     if (!jobs) break;
-    await finish(jobs, session, executor, thread);
+    await settle(jobs, session, executor, thread);
   }
   await session.close();
 }
 
 /** Brings claimed queries to their outcomes, the first one first; several go together as long as all goes well. */
-async function finish(claimed: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
+async function settle(claimed: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
   let jobs = claimed;
   for (let isFirst = true; jobs.length > 0; isFirst = false) {
+    // What was claimed is sent once, also when the run ends meanwhile.
     if ((!isFirst && thread.isDraining) || !(await session.ready())) break;
     jobs = thread.endPrologue(session.worker, jobs);
     if (jobs.length === 0) return;
     const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));
     const sent = jobs.slice(0, firstAlone < 0 ? jobs.length : Math.max(1, firstAlone));
-    const { answered, error } = await attempt(sent, session, executor, thread);
+    const { answered, error } = await sendOnce(sent, session, executor, thread);
     jobs = jobs.slice(answered);
     const [job] = jobs;
-    if (!job || !error) continue;
+    if (!job || !error) continue; // of an error behind the last answer, only a lost connection matters, and is noticed
     await session.detectLoss(error);
     const { mayHaveRun, neverRan, retry, waits } = await executor.judge(job, error, session);
     await session.afterError(error, job.seq, executor.commits ? undefined : sessionStatement(job.text));
-    if (neverRan) job.mayHaveRun = false;
+    if (neverRan) job.mayHaveRun = false; // nor had it in earlier tries
     const unanswered = mayHaveRun ? sent.slice(answered) : [job];
     if (mayHaveRun) for (const each of unanswered) each.mayHaveRun = true;
-    const isLeft = retry === "free" || (retry === "counted" && job.tries <= thread.settings.retries);
-    if (isLeft && job.rows === 0) {
+    const hasTryLeft = retry === "free" || (retry === "counted" && job.tries <= thread.settings.retries);
+    // Rows that were given cannot be taken back.
+    if (hasTryLeft && job.rows === 0) {
       if (waits) await thread.pause(backoffMs(job.tries));
       continue;
     }
-    const ended = retry === "no" ? unanswered : [job];
-    for (const each of ended) {
+    const givenUp = retry === "no" ? unanswered : [job]; // those behind a job without tries have some of their own
+    for (const each of givenUp) {
       const isAsked = each.mayHaveRun && executor.askLedger && (await session.ready());
       const outcome = isAsked ? await executor.askLedger!(each, session) : each.mayHaveRun ? "unknown" : "failed";
       thread.end(session.worker, each, outcome, outcome === "done" ? each.rows : 0);
     }
-    jobs = jobs.slice(ended.length);
+    jobs = jobs.slice(givenUp.length);
   }
   for (const job of jobs) thread.giveBack(session.worker, job);
 }
 
 /** Sends jobs once; returns how many were answered, and what the next one met. */
-async function attempt(sent: readonly Job[], session: Session, executor: Executor, thread: Thread) {
+async function sendOnce(sent: readonly Job[], session: Session, executor: Executor, thread: Thread) {
   const { worker } = session;
   let answered = 0;
   thread.running[worker] = session.mysql;

@@ -321,11 +321,17 @@ test("doWork() takes a workerDo() that rejects with nothing as failed", async ()
   );
 });
 
-test("doWork() ends with the reason when onEnded throws", async () => {
+test("doWork() ends with the reason when a callback throws", async () => {
   const onEnded = () => {
     throw new Error("no disk");
   };
-  await assert.rejects(doWork(["DO 1", "DO 2"], 1, { onEnded }), { name: "RunError", message: "no disk" });
+  const many = Array<string>(20_000).fill("DO 1");
+  for (const options of [{ onEnded }, { progress: { ...silent, update: onEnded } }]) {
+    const error = await doWork(many, 1, options).catch((error: RunError) => error);
+    assert.ok(error instanceof RunError);
+    assert.equal(error.message, "no disk");
+    assert.ok(error.summary.skipped > 0);
+  }
 });
 
 test("doWork() rejects a queue or a query that is none", async () => {

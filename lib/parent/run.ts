@@ -113,7 +113,7 @@ export class Run implements PoolListener {
   }
 
   /** Resolves when the caller has taken all rows. */
-  async rowsTaken(): Promise<void> {
+  async waitForRows(): Promise<void> {
     await Promise.all(this.#rowsOnTheWay);
   }
 
@@ -179,11 +179,15 @@ export class Run implements PoolListener {
     return done + failed;
   };
 
-  log = (line: string): void => this.#options.progress?.log(line);
+  log = (line: string): void => void this.guard(() => this.#options.progress?.log(line));
 
   // What it tells:
 
-  snapshot(feed: Feed, pool: Pool): Snapshot {
+  showProgress(feed: Feed, pool: Pool): void {
+    void this.guard(() => this.#options.progress?.update(this.#snapshot(feed, pool)));
+  }
+
+  #snapshot(feed: Feed, pool: Pool): Snapshot {
     const { done, failed, unknown } = this.counters.read();
     return {
       ended: done + failed + unknown,
