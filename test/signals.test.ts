@@ -35,7 +35,7 @@ for (const [name, command] of [
   ["tsx", viaTsx],
 ] as const) {
   test(`SIGINT to ${name} lets what is in flight end, and the summary says what the table says`, async () => {
-    await interruptHalfWay("SIGINT", 130, command);
+    await answering(command, () => interruptHalfWay("SIGINT", 130, command));
   });
 }
 
@@ -157,7 +157,7 @@ test("two SIGINTs end a run whose rows nobody reads", async () => {
   }
 });
 
-const onTerminal = (file: string, command: readonly string[] = viaTsx): [string[], RunOptions] => [
+const onTerminal = (file: string, command: readonly string[] = viaNode): [string[], RunOptions] => [
   [[...command, ...server, "-j4", file].join(" "), "/dev/null"],
   { command: ["script", "-qec"], input: null },
 ];
@@ -168,21 +168,19 @@ for (const [name, command] of [
   ["npm start", ["npm", "start", "--silent", "--"]],
 ] as const) {
   test(`Ctrl-C on the terminal of ${name} lets what is in flight end`, { skip }, async () => {
-    await atTheGate(
-      {},
-      async (running, release) => {
-        running.child.stdin.write("\x03");
-        await running.until("stdout", /SIGINT: waiting for what is in flight/);
-        await release();
-        const { status, stdout } = await running.ended;
-        assert.match(stdout, /\n2,004 of [\d,]+ queries done, [\d,]+ skipped/);
-        assert.doesNotMatch(stdout, /failed/);
-        assert.equal(stdout.match(/SIGINT:/g)?.length, 1);
-        assert.deepEqual(await counted(), { ones: rows / 2, most: 1 });
-        assert.equal(status, 130);
-      },
-      () => start(...onTerminal(halves, command)),
-    );
+    const begin = () => start(...onTerminal(halves, command));
+    const interrupt = async (running: Running, release: () => Promise<unknown>) => {
+      running.child.stdin.write("\x03");
+      await running.until("stdout", /SIGINT: waiting for what is in flight/);
+      await release();
+      const { status, stdout } = await running.ended;
+      assert.match(stdout, /\n2,004 of [\d,]+ queries done, [\d,]+ skipped/);
+      assert.doesNotMatch(stdout, /failed/);
+      assert.equal(stdout.match(/SIGINT:/g)?.length, 1);
+      assert.deepEqual(await counted(), { ones: rows / 2, most: 1 });
+      assert.equal(status, 130);
+    };
+    await answering(command, () => atTheGate({}, interrupt, begin));
   });
 }
 
@@ -200,6 +198,21 @@ test("Ctrl-C twice on a terminal interrupts", { skip }, async () => {
     () => start(...onTerminal(stuck)),
   );
 });
+
+/**
+ * tsx ends a script with SIGKILL that does not answer a signal within 60 ms. On a busy machine it may not get a processor for
+ * so long: what tsx has ended before it could say a word is tried again, twice.
+ */
+async function answering(command: readonly string[], attempt: () => Promise<void>): Promise<void> {
+  for (let tries = 1; command === viaTsx && tries < 3; tries++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!/was never printed/.test((error as Error).message)) throw error;
+    }
+  }
+  return attempt();
+}
 
 /** Interrupts until the run ends: what comes right after the first time is taken for the same. */
 async function again(running: Running, interrupt: () => void): Promise<Ended> {
