@@ -9,7 +9,7 @@ import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
 import { start } from "./run.ts";
 import { scaled } from "./soak.ts";
-import { numbers } from "./target.ts";
+import { numbers, target } from "./target.ts";
 
 const rows = scaled(20_000, 2000);
 const random = generator(seed);
@@ -39,10 +39,16 @@ test("--ledger: each row is updated once by a script that is killed again and ag
   await checkAll();
 });
 
-test("--ledger: each row is updated once while the server is killed and connections are cut", () => cutAndKill([]));
+// Seen on 5.7.29: a session that keeps its locks, "Killed", and SHOW PROCESSLIST that waits for it.
+const skip =
+  target.name === "mysql-5.7" && "MySQL 5.7 may hang for ever when connections are killed one after the other";
+test("--ledger: each row is updated once while the server is killed and connections are cut", { skip }, () =>
+  cutAndKill([]),
+);
 
-test("--ledger --batch: each row is updated once while the server is killed and connections are cut", () =>
-  cutAndKill(["--batch", "16"]));
+test("--ledger --batch: each row is updated once while the server is killed and connections are cut", { skip }, () =>
+  cutAndKill(["--batch", "16"]),
+);
 
 for (const [one, other] of [
   ["16", "1"],
