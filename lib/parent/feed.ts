@@ -97,6 +97,8 @@ export class Feed {
         this.#flush();
       }
       if (performance.now() - turnAt > busyMs) {
+        // What the workers say may be heard late, as long as the source is busy.
+        if (this.#records.open.length === 0) this.#flush();
         await nextTurn();
         turnAt = performance.now();
       }
