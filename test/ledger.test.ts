@@ -141,13 +141,9 @@ for (const [way, query] of Object.entries(ways)) {
     await sql("SET GLOBAL innodb_lock_wait_timeout = 100");
     const threads = captureThreads(t);
     await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 1");
-    let died: Promise<unknown> | undefined;
-    const update = async () => {
-      if (died || !(await waiting())) return;
-      died ??= Promise.all([[...threads].at(-1)!.terminate(), holder.query("ROLLBACK")]);
-    };
-    const summary = await doWork([query], 1, { ledger, progress: { ...silent, update } });
-    await died;
+    const death = dieWaiting(threads);
+    const summary = await doWork([query], 1, { ledger, progress: death.progress });
+    await death.done();
     await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
     if (way === "CALL") assert.equal(summary.unknown, 1);
     else assert.deepEqual([summary.done, await vOf(1), await recorded()], [1, 1, [1]]);
@@ -400,14 +396,10 @@ test("doWork() in batches with a ledger runs each once when their thread dies", 
   await sql("SET GLOBAL innodb_lock_wait_timeout = 100");
   const threads = captureThreads(t);
   await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 15");
-  let died: Promise<unknown> | undefined;
-  const update = async () => {
-    if (died || !(await waiting())) return;
-    died ??= Promise.all([[...threads].at(-1)!.terminate(), holder.query("ROLLBACK")]);
-  };
+  const death = dieWaiting(threads);
   const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
-  const summary = await doWork(queries, 1, { ledger, batch: 20, progress: { ...silent, update } });
-  await died;
+  const summary = await doWork(queries, 1, { ledger, batch: 20, progress: death.progress });
+  await death.done();
   await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
   assert.deepEqual([summary.done, (await recorded()).length], [20, 20]);
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
@@ -548,6 +540,16 @@ function isRecorded(): Promise<void> {
 /** Whether a query waits for the lock that the test holds. */
 async function waiting(): Promise<boolean> {
   return (await sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")).length > 0;
+}
+
+/** Ends the youngest thread as soon as its query waits for the lock that the test holds, and gives that up. */
+function dieWaiting(threads: ReturnType<typeof captureThreads>) {
+  let dying: Promise<unknown> | undefined;
+  const update = async () => {
+    if (dying || !(await waiting())) return;
+    dying ??= Promise.all([[...threads].at(-1)!.terminate(), holder.query("ROLLBACK")]);
+  };
+  return { progress: { ...silent, update }, done: () => dying };
 }
 
 /** Does something as soon as a query is tried for the n-th time. */

@@ -90,7 +90,7 @@ test("toSqlFile() is read back as the same queries, whatever is in them", () => 
     }),
     { numRuns: scaled(2000, 400) },
   );
-  assert.ok(printed > 200, `${printed} were printed`);
+  assert.ok(printed > scaled(1000, 200), `${printed} were printed`);
 });
 
 test("toSqlFile() has values that mean the same in every sql_mode as in a prepared statement", async () => {
