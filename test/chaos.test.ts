@@ -4,6 +4,7 @@ import { once } from "node:events";
 import net from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { doWork, type Ended, type RunError, type Summary, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { deadlocks, status, useDatabase } from "./database.ts";
@@ -294,7 +295,10 @@ for (const [how, message] of [
   ["reject", "Error: rejected and never awaited"],
   ["memory", /ERR_WORKER_OUT_OF_MEMORY|out of memory|memory limit/i],
 ] as const) {
-  test(`doWork() goes on when a thread dies: ${how}`, async () => {
+  test(`doWork() goes on when a thread dies: ${how}`, async (t) => {
+    const most = `--max-old-space-size=${Math.ceil(getHeapStatistics().heap_size_limit / 2 ** 20)}`;
+    t.after(() => setFlagsFromString(most));
+    if (how === "memory") setFlagsFromString("--max-old-space-size=256"); // of threads that start from now on
     const script = new URL("./scripts/die.ts", import.meta.url);
     const units = Array.from({ length: 40 }, (_, n) => (n === 20 ? how : "live"));
     const summary = await doWork(units, 2, { threads: 1, script });
@@ -381,12 +385,13 @@ async function connectTo(path: string): Promise<net.Socket> {
 }
 
 test("doWork() tells why each unit failed while threads die", async () => {
-  const units = Array.from({ length: 4000 }, (_, n) => (n === 1000 ? "exit" : "fail"));
+  const count = scaled(4000, 2000);
+  const units = Array.from({ length: count }, (_, n) => (n === 1000 ? "exit" : "fail"));
   const script = new URL("./scripts/die.ts", import.meta.url);
   const reasons = new Map<string, number>();
   const onEnded = ({ failure }: Ended) => reasons.set(failure!.code, (reasons.get(failure!.code) ?? 0) + 1);
   const { failed, unknown } = await doWork(units, 32, { threads: 4, script, onEnded });
-  assert.equal(failed + unknown, 4000);
+  assert.equal(failed + unknown, count);
   assert.equal(reasons.get("THREAD_DIED"), unknown);
   assert.equal(reasons.get("Error"), failed);
 });

@@ -1,7 +1,7 @@
 /** Runs the command in the process of the tests, as myscript.ts does in its own: for what needs no process to be seen. */
 import { EventEmitter } from "node:events";
 import { PassThrough, Readable } from "node:stream";
-import { runCommand } from "../lib/command/cli.ts";
+import { type Command, runCommand } from "../lib/command/cli.ts";
 import type { Io } from "../lib/command/io.ts";
 import { doWork, type Query } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
@@ -15,11 +15,22 @@ export interface CommandOptions {
   readonly queries?: AsyncIterable<Query> | Iterable<Query>;
 }
 
-process.env.HOME = "/nonexistent"; // without an option file of whoever runs the tests
+/** A command that runs. */
+export interface RunningHere {
+  readonly ended: Promise<Ended>;
+  /** Sends it a signal. */
+  kill(signal: NodeJS.Signals): void;
+}
 
-/** Runs it to its end; what takes longer than a minute is ended as by a signal. */
-export async function runHere(args: readonly string[], options: CommandOptions = {}): Promise<Ended> {
+/** Runs it to its end. */
+export function runHere(args: readonly string[], options?: CommandOptions): Promise<Ended> {
+  return startHere(args, options).ended;
+}
+
+/** What takes longer than a minute is ended as by a signal. */
+export function startHere(args: readonly string[], options: CommandOptions = {}): RunningHere {
   const { env = {}, input = "", queries = [] } = options;
+  process.env.HOME = env.HOME ?? "/nonexistent"; // without an option file of whoever runs the tests
   const printed = { stdout: "", stderr: "" };
   const stream = (name: keyof typeof printed) =>
     new PassThrough().setEncoding("utf8").on("data", (text) => {
@@ -27,14 +38,15 @@ export async function runHere(args: readonly string[], options: CommandOptions =
     });
   const streams = { stdin: Readable.from([Buffer.from(input)]), stdout: stream("stdout"), stderr: stream("stderr") };
   const io = Object.assign(new EventEmitter(), { argv: ["node", "myscript.ts", ...args], env, ...streams });
-  const patience = setTimeout(() => io.emit("SIGTERM"), 60_000);
-  const status = await runCommand(
-    (command) => {
-      myglobals.config = { db: command.db };
-      return doWork(command.queries ?? queries, command.workers, command.options);
-    },
-    io as unknown as Io,
-  );
-  clearTimeout(patience);
-  return { status, ...printed };
+  const kill = (signal: NodeJS.Signals) => void io.emit(signal);
+  const patience = setTimeout(kill, 60_000, "SIGTERM");
+  const main = (command: Command) => {
+    myglobals.config = { db: command.db };
+    return doWork(command.queries ?? queries, command.workers, command.options);
+  };
+  const ended = runCommand(main, io as unknown as Io).then((status) => {
+    clearTimeout(patience);
+    return { status, ...printed };
+  });
+  return { ended, kill };
 }

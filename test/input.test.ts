@@ -416,7 +416,7 @@ test("readQueries() ends queries where the client does, up to what it refuses", 
     const isOursAlone = error !== "" && !error.includes("NUL");
     assert.deepEqual(ours, isOursAlone ? theirs.slice(0, ours.length) : theirs);
   });
-  await fc.assert(property, { numRuns: 250, interruptAfterTimeLimit: 8_000 });
+  await fc.assert(property, { numRuns: scaled(500, 120), interruptAfterTimeLimit: scaled(20_000, 8_000) });
 });
 
 test("readQueries() reads the same in chunks of any size", async () => {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { root, run } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
+import { scaled } from "./soak.ts";
 import { numbers } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-readme-"));
@@ -90,7 +91,7 @@ test("the README's commands for several machines run each query in one of the sh
   ];
   const { status } = await run(["-c", "command -v parallel"], { command: ["sh"] });
   if (status === 0) ways.push([parallel!.replace(/-S \S+ --workdir \S+/, "--will-cite"), [{}]]);
-  for (const [command, environments] of ways) {
+  for (const [command, environments] of ways.slice(0, scaled(ways.length, 1))) {
     await server.root.query("DROP TABLE IF EXISTS shop.backfill_ledger"); // one batch, one table
     await server.root.query(
       `DROP TABLE IF EXISTS shop.parts; CREATE TABLE shop.parts (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(30, "shop")}`,
@@ -226,9 +227,9 @@ function runCopied(name: string, ...args: string[]) {
 function copyFolder(): string {
   const copy = join(directory, "copy");
   if (existsSync(copy)) return copy;
-  for (const name of ["lib", "package.json", "myscript.ts"])
-    cpSync(join(root, name), join(copy, name), { recursive: true });
-  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  mkdirSync(copy);
+  for (const name of ["package.json", "myscript.ts"]) cpSync(join(root, name), join(copy, name));
+  for (const name of ["lib", "node_modules"]) symlinkSync(join(root, name), join(copy, name));
   return copy;
 }
 

@@ -1,52 +1,39 @@
 /** The script killed with SIGKILL at random moments, again and again, and resumed. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
-import { runHere } from "./command.ts";
+import { beforeEach, test } from "node:test";
+import { runHere, startHere } from "./command.ts";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
-import { poll, root, start, viaNode } from "./run.ts";
+import { poll, start, viaNode } from "./run.ts";
 import { scaled } from "./soak.ts";
 import { numbers } from "./target.ts";
 
-const [program, ...command] = viaNode;
-const rows = scaled(20_000, 3000);
+const rows = scaled(20_000, 2000);
 const most = scaled(4, 2);
 const random = generator(seed);
+const { sql, db } = await useDatabase();
+
+beforeEach(() => sql("DROP TABLE IF EXISTS t"));
 
 test("--joblog and --resume: no query runs twice, and each that is not done is known to be unknown", async () => {
-  const { sql, db } = await useDatabase();
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const file = join(directory, "updates.sql");
   const joblog = join(directory, "updates.joblog");
   await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(rows)}`);
   writeFileSync(file, Array.from({ length: rows }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1};\n`).join(""));
-  let kills = 0;
-  for (let status: number | null = null; status === null; ) {
-    const args = [...command, "-S", db.socketPath, "-u", db.user, "-D", db.database];
-    if (kills > 0) args.push("--resume");
-    const child = spawn(program!, [...args, "--joblog", joblog, file], { cwd: root, stdio: "ignore" });
-    const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
-    if (kills < most) {
-      const [before] = await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0");
-      const more = (rows / 40) * (1 + random() * 5);
-      for (
-        let now = before!.n;
-        now < before!.n + more;
-        now = (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n
-      ) {
-        await sleep(5);
-      }
-      child.kill("SIGKILL");
-      kills++;
-    }
-    status = await exited;
+  const args = ["-S", db.socketPath, "-u", db.user, "-D", db.database, "--joblog", joblog, file];
+  const updated = async () => (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n;
+  for (let kills = 0; kills < most; kills++) {
+    const enough = (await updated()) + (rows / 40) * (1 + random() * 5);
+    const { child, ended } = start(kills > 0 ? ["--resume", ...args] : args);
+    await poll(async () => (await updated()) >= enough);
+    child.kill("SIGKILL");
+    assert.equal((await ended).status, 137);
   }
-  assert.equal(kills, most);
+  await runHere(["--resume", ...args]);
   const outcomes = new Map<number, string>();
   for (const line of readFileSync(joblog, "utf8").trimEnd().split("\n").slice(1)) {
     const [seq, , outcome] = line.split("\t");
@@ -66,32 +53,25 @@ test("--joblog and --resume: no query runs twice, and each that is not done is k
 });
 
 test("--resume after Ctrl-C runs what was skipped, and nothing is unknown", async () => {
-  const { sql, db } = await useDatabase();
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const file = join(directory, "updates.sql");
   const joblog = join(directory, "updates.joblog");
-  await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2000)}`);
+  await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(1000)}`);
   writeFileSync(
     file,
-    Array.from({ length: 2000 }, (_, n) => `UPDATE t SET v = v + SLEEP(0.002) + 1 WHERE id = ${n + 1};\n`).join(""),
+    Array.from({ length: 1000 }, (_, n) => `UPDATE t SET v = v + SLEEP(0.002) + 1 WHERE id = ${n + 1};\n`).join(""),
   );
-  const run = (...more: string[]) => {
-    const args = ["-S", db.socketPath, "-u", db.user, "-D", db.database, "--joblog", joblog, ...more, file];
-    const child = spawn(program!, [...command, ...args], { cwd: root, stdio: "ignore" });
-    const status = new Promise<number | null>((resolve) => child.once("exit", resolve));
-    return { child, status };
-  };
-  const first = run();
-  while ((await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n < 200) await sleep(5);
-  first.child.kill("SIGINT");
-  assert.equal(await first.status, 130);
-  assert.equal(await run("--resume").status, 0);
+  const args = ["-S", db.socketPath, "-u", db.user, "-D", db.database, "--joblog", joblog, file];
+  const first = startHere(args);
+  await poll(async () => (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n >= 200);
+  first.kill("SIGINT");
+  assert.equal((await first.ended).status, 130);
+  assert.equal((await runHere(["--resume", ...args])).status, 0);
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
   rmSync(directory, { recursive: true });
 });
 
 test("--resume runs what stands at the top again, and refuses to go on without what a later BEGIN had begun", async () => {
-  const { sql, db } = await useDatabase();
   await sql("CREATE TABLE t (v INT); CREATE DATABASE other; CREATE TABLE other.t (v INT)");
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const insert = "INSERT INTO t VALUES (1);\n";
@@ -121,7 +101,6 @@ test("--resume runs what stands at the top again, and refuses to go on without w
 });
 
 test("--max-failures does not count what an earlier run has left failed", async () => {
-  const { db } = await useDatabase();
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const file = join(directory, "some.sql");
   writeFileSync(file, `no sql;\nno sql;\n${"DO 0;\n".repeat(10)}no sql;\n`);
@@ -136,7 +115,6 @@ test("--max-failures does not count what an earlier run has left failed", async 
 });
 
 test("of slow queries, a killed run leaves at most two a worker unknown", async () => {
-  const { sql, db } = await useDatabase();
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const joblog = join(directory, "slow.joblog");
   const file = join(directory, "slow.sql");
@@ -170,9 +148,8 @@ test("of slow queries, a killed run leaves at most two a worker unknown", async 
 });
 
 test("--resume takes the ranges that a killed run had found from its job log, whatever the data are by then", async () => {
-  const { sql, db } = await useDatabase();
   await sql("CREATE TABLE t (id VARCHAR(20) PRIMARY KEY, v INT NOT NULL DEFAULT 0)");
-  const ids = Array.from({ length: 3000 }, (_, n) => `ä${10_000 + n}`);
+  const ids = Array.from({ length: 1500 }, (_, n) => `ä${10_000 + n}`);
   await sql(`INSERT INTO t (id) VALUES ${ids.map((id) => `('${id}')`)}`);
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const joblog = join(directory, "joblog");
@@ -182,7 +159,7 @@ test("--resume takes the ranges that a killed run had found from its job log, wh
       command: [...viaNode.slice(0, -1), "test/scripts/walk.ts"],
     });
   const notes = () => readFileSync(joblog, "utf8").match(/^#note\t.*$/gm) ?? [];
-  for (const count of [300, 900]) {
+  for (const count of [200, 600]) {
     const { child, ended } = walk();
     await poll(async () => (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n > count);
     child.kill("SIGKILL");
@@ -200,7 +177,7 @@ test("--resume takes the ranges that a killed run had found from its job log, wh
     await sql(
       "SELECT MIN(v) AS low, MAX(v) AS high, COUNT(*) AS n FROM t WHERE id NOT LIKE '%n%' AND id NOT LIKE '%beyond%'",
     ),
-    [{ low: 1, high: 1, n: 2700 - 300 }],
+    [{ low: 1, high: 1, n: 1500 - 150 - 150 }],
   );
   assert.deepEqual(await sql("SELECT MAX(v) <= 1 AS once, MAX(IF(id LIKE '%beyond%', v, 0)) AS beyond FROM t"), [
     { once: 1, beyond: 0 },
