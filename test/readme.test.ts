@@ -1,13 +1,23 @@
 /** What the README shows is so. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
+import { runHere } from "./command.ts";
 import { root, run } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
-import { scaled } from "./soak.ts";
 import { numbers } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-readme-"));
@@ -16,6 +26,10 @@ const script = readFileSync(join(root, "myscript.ts"), "utf8");
 let server: TestServer;
 
 before(async () => {
+  const tsx = join(directory, "node_modules/.bin/tsx");
+  mkdirSync(dirname(tsx), { recursive: true });
+  writeFileSync(tsx, `#!/bin/sh\nprintf '%s\\0' "$@" > "$TOLD/$$"\n`, { mode: 0o755 });
+  process.chdir(directory); // the README's commands name files of their folder
   server = await startServer();
   await server.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
   await server.root.query("GRANT ALL ON *.* TO app");
@@ -23,6 +37,7 @@ before(async () => {
 });
 
 after(async () => {
+  process.chdir(root);
   await server?.stop();
   rmSync(directory, { recursive: true });
 });
@@ -54,31 +69,26 @@ test("the command lines of the README work", async () => {
     )
     .filter((line) => /npx tsx|^awk/.test(line) && !/left\.sql/.test(line)); // of another test
   assert.ok(lines.length >= 8);
+  const printed: string[] = [];
   for (const line of lines) {
-    const here = line
-      .replace("npx tsx myscript.ts", `${root}node_modules/.bin/tsx ${root}myscript.ts`)
-      .replace(/ -h db\d/, ` -h 127.0.0.1 -P ${server.port}`)
-      .replace(/^(?=.*-h )(?!.* -u )(.* -D)/, (found) => found.replace(" -D", " -u app -D"))
-      .replace(/^mysqldump shop/, `printf '%s' '${dump}'`);
-    const { status, stderr } = await run([here], {
-      command: ["sh", "-ec", 'cd "$0"; eval "$1"', directory],
-      env: { MYSQL_PWD: "s3cr3t" },
-    });
-    assert.equal(status, 0, `${here}\n${stderr}`);
+    const [args] = await startsOf(line.replace(/^mysqldump shop \| npx tsx/, "tsx").replace("npx tsx", "tsx"));
+    if (args === undefined) continue; // of awk
+    const here = args.map((word) => (/^db\d$/.test(word) ? "127.0.0.1" : word));
+    if (here.includes("-h")) here.unshift("-P", `${server.port}`, ...(here.includes("-u") ? [] : ["-u", "app"]));
+    const { status, stdout, stderr } = await runHere(here, { env: { MYSQL_PWD: "s3cr3t" }, input: dump });
+    assert.equal(status, 0, `${line}\n${stderr}`);
+    printed.push(stdout);
   }
-  assert.equal(readFileSync(join(directory, "rows.ndjson"), "utf8"), '{"seq":1,"row":{"id":1}}\n');
+  assert.ok(printed.includes('{"seq":1,"row":{"id":1}}\n'));
   const [rows] = await server.root.query(
     "SELECT (SELECT COUNT(*) FROM shop.orders) + (SELECT COUNT(*) FROM shop.dumped) AS n",
   );
   assert.deepEqual(rows, [{ n: 3 }]);
 });
 
-test("the README's commands for several machines run each query in one of the shards", async (t) => {
-  const machine = mkdtempSync(join(tmpdir(), "myscript-machine-"));
-  t.after(() => rmSync(machine, { recursive: true }));
-  for (const name of ["myscript.ts", "node_modules"]) symlinkSync(join(root, name), join(machine, name));
+test("the README's commands for several machines run each query in one of the shards", async () => {
   const queries = Array.from({ length: 30 }, (_, n) => `UPDATE parts SET v = v + 1 WHERE id = ${n + 1};`);
-  writeFileSync(join(machine, "backfill.sql"), queries.join("\n"));
+  writeFileSync("backfill.sql", queries.join("\n"));
   const host = `127.0.0.1:${server.port},localhost:${server.port}`;
   const [parallel, slurm] = ["parallel -S", "#SBATCH"].map(
     (text) => blocks("sh").find((block) => block.includes(text))!,
@@ -91,21 +101,22 @@ test("the README's commands for several machines run each query in one of the sh
   ];
   const { status } = await run(["-c", "command -v parallel"], { command: ["sh"] });
   if (status === 0) ways.push([parallel!.replace(/-S \S+ --workdir \S+/, "--will-cite"), [{}]]);
-  for (const [command, environments] of ways.slice(0, scaled(ways.length, 1))) {
+  for (const [command, environments] of ways) {
     await server.root.query("DROP TABLE IF EXISTS shop.backfill_ledger"); // one batch, one table
     await server.root.query(
       `DROP TABLE IF EXISTS shop.parts; CREATE TABLE shop.parts (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(30, "shop")}`,
     );
-    const running = environments.map((environment) =>
-      run([command.replace("db1,db2,db3", host)], {
-        command: ["sh", "-ec", 'cd "$0"; eval "$1"', machine],
-        env: { ...environment, MYSQL_PWD: "s3cr3t" },
-      }),
+    const starts = (await Promise.all(environments.map((environment) => startsOf(command, environment)))).flat();
+    assert.equal(starts.length, 3, command);
+    const running = starts.map((args) =>
+      runHere(
+        args.map((word) => (word === "db1,db2,db3" ? host : word)),
+        { env: { MYSQL_PWD: "s3cr3t" } },
+      ),
     );
     for (const { status, stderr } of await Promise.all(running)) assert.equal(status, 0, stderr);
     const [rows] = await server.root.query("SELECT v, COUNT(*) AS n FROM shop.parts GROUP BY v");
     assert.deepEqual(rows, [{ v: 1, n: 30 }], command);
-    for (const id of all) rmSync(join(machine, `${id}.joblog`), { force: true });
   }
 });
 
@@ -201,6 +212,21 @@ test("another project's code runs doWork() of the README without the command lin
   const types = await run(["-p", "."], inFolder(project, "tsc"));
   assert.deepEqual([types.stdout, types.status], ["", 0]);
 });
+
+/**
+ * What a shell starts tsx with when it runs a part of the README: the words behind the script's name, a list for each start. The
+ * shell finds another program as tsx, which tells them.
+ */
+async function startsOf(text: string, environment: NodeJS.ProcessEnv = {}): Promise<string[][]> {
+  const told = mkdtempSync(join(directory, "starts-"));
+  const ended = await run([text], {
+    command: ["sh", "-ec", 'eval "$0"'],
+    folder: directory,
+    env: { ...environment, PATH: `${join(directory, "node_modules/.bin")}:${process.env.PATH}`, TOLD: told },
+  });
+  assert.equal(ended.status, 0, ended.stderr);
+  return readdirSync(told).map((name) => readFileSync(join(told, name), "utf8").split("\0").slice(1, -1));
+}
 
 /** Runs the script of the README that has these words in a copy of the folder. */
 function runOwn(name: string, words: string, ...args: string[]) {

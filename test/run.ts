@@ -19,6 +19,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 export interface RunOptions {
   /** What the arguments are put behind. @default viaNode */
   command?: readonly string[];
+  /** @default the one of the project */
+  folder?: string;
   /** Besides the environment of the tests, which has no MYSQL_* and no option file in its HOME. */
   env?: NodeJS.ProcessEnv;
   /** Standard input; `null` leaves it open. @default nothing */
@@ -51,10 +53,10 @@ export function run(args: readonly string[], options?: RunOptions): Promise<Ende
 }
 
 export function start(args: readonly string[], options: RunOptions = {}): Running {
-  const { command = viaNode, env, input = "", unread = false, patienceSeconds = 60 } = options;
+  const { command = viaNode, folder = root, env, input = "", unread = false, patienceSeconds = 60 } = options;
   const [program, ...before] = command;
   const child = spawn(program!, [...before, ...args], {
-    cwd: root,
+    cwd: folder,
     env: { ...cleanEnvironment(), ...env },
     detached: true, // a process group of its own, to be killed as a whole
   });
