@@ -43,7 +43,7 @@ function insertRows(table: string, gate: Awaited<ReturnType<typeof lagGate>>["ga
   const queries = async function* () {
     for (let n = 1; !isEnough; n++) {
       yield `INSERT INTO ${table} VALUES (${n})`;
-      await sleep(1);
+      await sleep(5);
     }
   };
   myglobals.config = { db: socket };
