@@ -21,6 +21,7 @@ import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { bundle } from "../lib/parent/bundle.ts";
 import { root, run } from "./run.ts";
+import { inSoak } from "./soak.ts";
 
 const readsTypeScript = Boolean((process.features as { typescript?: unknown }).typescript);
 const skip = readsTypeScript && "this runtime reads TypeScript: nothing is bundled";
@@ -174,7 +175,9 @@ test("a script runs from its files where a bundle would not be the same, or coul
   assert.equal(await bundle(), undefined);
 });
 
-test("processes that start at the same time, without a bundle, run all; without esbuild, too", { skip }, async () => {
+test("processes that start at the same time, without a bundle, run all; without esbuild, too", {
+  skip: skip || inSoak,
+}, async () => {
   const copy = join(directory, "copy");
   cpSync(join(root, "lib"), join(copy, "lib"), { recursive: true });
   cpSync(join(project, "package.json"), join(copy, "package.json"));
@@ -198,7 +201,7 @@ await doWork(["DO 1"], 2, { threads: 2 }).catch(({ message }) => console.log(mes
   assert.match(alone.stdout, /^Unknown SSL profile 'nonsense'\n$/);
   assert.match(alone.stderr, /^MYSCRIPT \d+: no bundle: .*Cannot find (?:package|module) 'esbuild/m);
   install("esbuild");
-  for (const { stdout, stderr } of await Promise.all([start(), start()])) {
+  for (const { stdout, stderr } of await Promise.all([start(), start(), start()])) {
     assert.match(stdout, /^Unknown SSL profile 'nonsense'\n$/);
     assert.equal(stderr, "");
   }

@@ -11,7 +11,6 @@ import { myglobals } from "../lib/myglobals.ts";
 import type { Snapshot } from "../lib/parent/progress.ts";
 import { runHere } from "./command.ts";
 import { type Database, useDatabase } from "./database.ts";
-import { run } from "./run.ts";
 import { findFreePort, startServer } from "./server.ts";
 import { lacks } from "./target.ts";
 import { silent } from "./watch.ts";
@@ -181,14 +180,14 @@ test("doWork() checks the certificate of each host for its name", {
 
 test("the command names all hosts, and ends with status 2 when none of them answers", async () => {
   const list = [nowhere, a, b].map(({ host, port }) => `${host}:${port}`).join();
-  const ran = await run(["-h", list, "-u", "root", "-D", "myscript", "-j", "3", "--threads", "1", "-"], {
+  const ran = await runHere(["-h", list, "-u", "root", "-D", "myscript", "-j", "3", "--threads", "1", "-"], {
     input: "DO 0; DO 0; DO 0;",
   });
   assert.equal(ran.status, 0, ran.stderr);
   assert.match(ran.stderr, new RegExp(`^root@${list}/myscript, 3 workers on 1 thread, server \\d+`, "m"));
   assert.match(ran.stderr, /^127\.0\.0\.1:\d+: connect ECONNREFUSED .*: trying the other hosts$/m);
   const other = `127.0.0.1:${await findFreePort()}`;
-  const refused = await run(
+  const refused = await runHere(
     ["-h", `127.0.0.1:${nowhere.port},${other}`, "-u", "root", "--connect-timeout", "0.3", "-"],
     {
       input: "DO 0",

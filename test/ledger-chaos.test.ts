@@ -9,7 +9,7 @@ import { runHere } from "./command.ts";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
 import { start } from "./run.ts";
-import { isSoak, scaled } from "./soak.ts";
+import { inSoak, scaled } from "./soak.ts";
 import { numbers, target } from "./target.ts";
 
 const rows = scaled(20_000, 1500);
@@ -35,7 +35,6 @@ beforeEach(async () => {
   );
 });
 
-const inSoak = !isSoak && "a part of npm run test:soak";
 // Seen on 5.7.29: a session that keeps its locks, "Killed", and SHOW PROCESSLIST that waits for it.
 const skip =
   target.name === "mysql-5.7" && "MySQL 5.7 may hang for ever when connections are killed one after the other";

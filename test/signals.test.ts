@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import { type Ended, poll, type Running, type RunOptions, start, viaNode, viaTsx } from "./run.ts";
+import { inSoak } from "./soak.ts";
 import { isWriting, numbers } from "./target.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-signals-"));
@@ -39,7 +40,7 @@ for (const [name, command] of [
   });
 }
 
-test("SIGTERM does the same, and SIGHUP, as from a terminal that is closed", async () => {
+test("SIGTERM does the same, and SIGHUP, as from a terminal that is closed", { skip: inSoak }, async () => {
   await interruptHalfWay("SIGTERM", 143, viaNode);
   await interruptHalfWay("SIGHUP", 129, viaNode);
 });
