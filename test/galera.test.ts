@@ -5,9 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { doWork, type Ended } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { type Cluster, startCluster, whyNoCluster } from "./cluster.ts";
-import { isSoak } from "./soak.ts";
+import { inSoak } from "./soak.ts";
 
-const skip = isSoak ? ((await whyNoCluster()) ?? false) : "a part of npm run test:soak";
+const skip = inSoak || ((await whyNoCluster()) ?? false);
 let cluster: Cluster;
 
 before(async () => {
