@@ -34,8 +34,7 @@ async function fromBundle(path) {
 function evaluate(path) {
   const compiled = `${path}.compiled`;
   const cachedData = existsSync(compiled) ? readFileSync(compiled) : undefined;
-  const source = readFileSync(path, "latin1"); // esbuild writes ASCII: nothing is to be decoded
-  const script = new Script(source, { filename: path, cachedData });
+  const script = new Script(readFileSync(path, "utf8"), { filename: path, cachedData });
   const loaded = { exports: {} };
   script.runInThisContext()(loaded, loaded.exports, createRequire(import.meta.url));
   if (cachedData === undefined || script.cachedDataRejected) {

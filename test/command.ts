@@ -27,7 +27,10 @@ export function runHere(args: readonly string[], options?: CommandOptions): Prom
   return startHere(args, options).ended;
 }
 
-/** What takes longer than a minute is ended as by a signal. */
+/**
+ * What takes longer than a minute is ended as by a signal. Several at a time must be for one server and one HOME: these are the
+ * process's.
+ */
 export function startHere(args: readonly string[], options: CommandOptions = {}): RunningHere {
   const { env = {}, input = "", queries = [] } = options;
   process.env.HOME = env.HOME ?? "/nonexistent"; // without an option file of whoever runs the tests

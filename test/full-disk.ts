@@ -1,17 +1,20 @@
 /** A disk that is full, as far as this process can tell. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 
-/** `prlimit` is a program of util-linux. */
-export const noLimits = process.platform !== "linux" && "no prlimit";
+/** Why a test that needs one is skipped; false where util-linux is there. */
+export const noLimits = spawnSync("prlimit", ["--version"]).error !== undefined && "no prlimit";
 
 /** While it runs, no file of this process can become larger; what is written to beyond that fails with EFBIG. */
 export async function withFilesUpTo<Result>(bytes: number, run: () => Promise<Result>): Promise<Result> {
-  const limit = (most: number | "unlimited") =>
-    execFileSync("prlimit", ["--pid", `${process.pid}`, `--fsize=${most}:`]); // the soft limit only
-  limit(bytes);
+  const before = prlimit("--fsize", "--raw", "--noheadings", "--output=SOFT").trim();
+  prlimit(`--fsize=${bytes}:`); // the soft limit only
   try {
     return await run();
   } finally {
-    limit("unlimited");
+    prlimit(`--fsize=${before}:`);
   }
+}
+
+function prlimit(...args: readonly string[]): string {
+  return execFileSync("prlimit", ["--pid", `${process.pid}`, ...args], { encoding: "utf8" });
 }

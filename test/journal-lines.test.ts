@@ -4,16 +4,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { header, lineOf, readLog } from "../lib/command/journal-lines.ts";
-import { scaled } from "./soak.ts";
+import { inSoak } from "./soak.ts";
 
-test("readLog() takes time and memory by the size of the log, not of a line", { timeout: 30_000 }, async () => {
+test("readLog() takes time and memory by the size of the log, not of a line", {
+  skip: inSoak,
+  timeout: 30_000,
+}, async () => {
   const directory = await mkdtemp(join(tmpdir(), "myscript-joblog-"));
   const path = join(directory, "log");
   const handle = await open(path, "w+");
   try {
     const [first, second] = [2, 3].map((seq) => lineOf({ seq, outcome: "done" }, "0123456789abcdef"));
     await handle.write(header + first!.trimEnd());
-    const long = scaled(2 ** 28, 2 ** 26); // of a hole that takes no room on the disk
+    const long = 2 ** 28; // of a hole that takes no room on the disk
     await handle.write(`\n${second}9\t`, long);
     await handle.truncate(long * 2);
     const { known, bytes } = await readLog(handle, path);

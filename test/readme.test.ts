@@ -67,13 +67,13 @@ test("the command lines of the README work", async () => {
         .replace(/\\\n */g, "")
         .split("\n"),
     )
-    .filter((line) => /npx tsx|^awk/.test(line) && !/left\.sql/.test(line)); // of another test
+    .filter((line) => /npx tsx/.test(line) && !/left\.sql/.test(line)); // of another test
   assert.ok(lines.length >= 8);
   const printed: string[] = [];
   for (const line of lines) {
-    const [args] = await startsOf(line.replace(/^mysqldump shop \| npx tsx/, "tsx").replace("npx tsx", "tsx"));
-    if (args === undefined) continue; // of awk
-    const here = args.map((word) => (/^db\d$/.test(word) ? "127.0.0.1" : word));
+    const starts = await startsOf(line.replace(/^mysqldump shop \| npx tsx/, "tsx").replace("npx tsx", "tsx"));
+    assert.equal(starts.length, 1, line);
+    const here = starts[0]!.map((word) => (/^db\d$/.test(word) ? "127.0.0.1" : word));
     if (here.includes("-h")) here.unshift("-P", `${server.port}`, ...(here.includes("-u") ? [] : ["-u", "app"]));
     const { status, stdout, stderr } = await runHere(here, { env: { MYSQL_PWD: "s3cr3t" }, input: dump });
     assert.equal(status, 0, `${line}\n${stderr}`);
@@ -225,7 +225,11 @@ async function startsOf(text: string, environment: NodeJS.ProcessEnv = {}): Prom
     env: { ...environment, PATH: `${join(directory, "node_modules/.bin")}:${process.env.PATH}`, TOLD: told },
   });
   assert.equal(ended.status, 0, ended.stderr);
-  return readdirSync(told).map((name) => readFileSync(join(told, name), "utf8").split("\0").slice(1, -1));
+  return readdirSync(told).map((name) => {
+    const [started, ...words] = readFileSync(join(told, name), "utf8").split("\0");
+    assert.equal(started, "myscript.ts");
+    return words.slice(0, -1);
+  });
 }
 
 /** Runs the script of the README that has these words in a copy of the folder. */

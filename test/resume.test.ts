@@ -1,4 +1,4 @@
-/** The script killed with SIGKILL at random moments, again and again, and resumed. */
+/** The script killed with SIGKILL at random moments, in the soak again and again, and resumed. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

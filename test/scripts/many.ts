@@ -1,18 +1,19 @@
 /**
- * Runs as many `DO 0` as each argument says, from a generator, one run after the other; prints how many the server executed of
- * each, and the peak memory by then.
+ * Runs as many `DO 0` as each argument but the first says, from a generator, one run after the other; prints how many the server
+ * executed of each, and the peak memory by then. The first argument is how many bytes longer the text of each is.
  */
 import mysql from "mysql2/promise";
 import { startSandbox } from "../../lib/command/sandbox.ts";
 import { doWork } from "../../lib/mp.ts";
 import { myglobals } from "../../lib/myglobals.ts";
 
+const [bytes = 0, ...counts] = process.argv.slice(2).map(Number);
 const workers = 4;
 const sandbox = await startSandbox({ orders: 0 });
 myglobals.config = { db: sandbox.db };
 const connection = await mysql.createConnection(sandbox.db);
 const runs: { executed: number; peakMiB: number }[] = [];
-for (const count of process.argv.slice(2).map(Number)) {
+for (const count of counts) {
   const before = await executed();
   await doWork(queries(count), workers);
   const tries = workers; // of connections, each with a DO 0
@@ -29,5 +30,6 @@ async function executed(): Promise<number> {
 }
 
 function* queries(count: number): Generator<string> {
-  for (let n = 0; n < count; n++) yield "DO 0";
+  const text = `DO 0 /* ${"x".repeat(bytes)} */`;
+  for (let n = 0; n < count; n++) yield text;
 }
