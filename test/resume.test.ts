@@ -33,7 +33,7 @@ test("--joblog and --resume: no query runs twice, and each that is not done is k
     child.kill("SIGKILL");
     assert.equal((await ended).status, 137);
   }
-  await runHere(["--resume", ...args]);
+  assert.equal((await runHere(["--resume", ...args])).status, 3);
   const outcomes = new Map<number, string>();
   for (const line of readFileSync(joblog, "utf8").trimEnd().split("\n").slice(1)) {
     const [seq, , outcome] = line.split("\t");
