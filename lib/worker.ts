@@ -41,10 +41,10 @@ export function workerDo(query: Query, connection: Connection, listener?: Result
 /** A worker, from its first connection to its last. */
 export async function work(session: Session, executor: Executor, thread: Thread): Promise<void> {
   const canBatch = (job: Job) => executor.canBatch(job, session);
-  while (await session.ready()) {
-    const jobs = await thread.claim(session.worker, executor.maxBatch, canBatch);
-    if (!jobs) break;
-    await settle(jobs, session, executor, thread);
+  while (session.isReady || (await session.ready())) {
+    const jobs = thread.claimNow(session.worker, executor.maxBatch, canBatch);
+    if (jobs.length > 0) await settle(jobs, session, executor, thread);
+    else if (!(await thread.wait())) break;
   }
   await session.close();
 }
@@ -54,7 +54,7 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
   let jobs = claimed;
   for (let isFirst = true; jobs.length > 0; isFirst = false) {
     // What was claimed is sent once, also when the run ends meanwhile.
-    if ((!isFirst && thread.isDraining) || !(await session.ready())) break;
+    if ((!isFirst && thread.isDraining) || !(session.isReady || (await session.ready()))) break;
     jobs = thread.endPrologue(session.worker, jobs);
     if (jobs.length === 0) return;
     const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));

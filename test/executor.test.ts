@@ -36,16 +36,19 @@ test("plain().judge() says what an error means for the query, and whether it is 
   }
 });
 
-test("Thread.claim() gives nothing more after the end, also when a drain comes behind it", {
+test("Thread.wait() gives nothing more after the end, also when a drain comes behind it", {
   timeout: 10_000,
 }, async () => {
   const { port1, port2 } = new MessageChannel();
   const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), prologue: [], rows: false };
   const thread = new Thread(port2, settings as Settings);
-  const claim = thread.claim(1, 1, () => false);
   const types: ToThread["type"][] = ["admitted", "end", "drain"];
   for (const type of types) port1.postMessage({ type });
-  assert.equal(await claim, undefined);
-  assert.equal(await thread.claim(1, 1, () => false), undefined, "the drain has not taken the end back");
+  while (await thread.wait())
+    assert.deepEqual(
+      thread.claimNow(1, 1, () => false),
+      [],
+    );
+  assert.equal(await thread.wait(), false, "the drain has not taken the end back");
   port1.close();
 });

@@ -1,8 +1,9 @@
 /** The queries of the files on the command line. */
 import type { Query } from "../mp.ts";
 import { isRepeatable, sessionStatement } from "../mysql/statement.ts";
+import { inBatches } from "../parent/batches.ts";
 import { sqlOf } from "../shared/query.ts";
-import { type ReadOptions, readQueries } from "./input.ts";
+import { type ReadOptions, readBatches } from "./input.ts";
 import type { FileQuery } from "./splitter.ts";
 
 export interface Files {
@@ -24,22 +25,20 @@ export async function openFiles(
   options: ReadOptions,
   onOrdered: (at: string, statement: string) => void,
 ): Promise<Files> {
-  const all = readQueries(names, options);
+  const all = readBatches(names, options);
   const first = await all.next();
   let isStarted = false;
   let orderedFrom: string | undefined;
   let isTop = true;
   return {
-    queries: (async function* () {
-      isStarted = true;
-      if (first.done) return;
-      look(first.value);
-      yield first.value;
-      for await (const query of all) {
-        if (orderedFrom === undefined) look(query);
-        yield query;
-      }
-    })(),
+    queries: inBatches(
+      (async function* () {
+        isStarted = true;
+        if (first.done) return;
+        yield lookAt(first.value);
+        for await (const queries of all) yield lookAt(queries);
+      })(),
+    ),
     isEmpty: first.done === true,
     get isStarted() {
       return isStarted;
@@ -48,6 +47,11 @@ export async function openFiles(
       return orderedFrom;
     },
   };
+
+  function lookAt(queries: FileQuery[]): FileQuery[] {
+    for (let index = 0; index < queries.length && orderedFrom === undefined; index++) look(queries[index]!);
+    return queries;
+  }
 
   function look(query: FileQuery): void {
     const { at } = query;

@@ -30,10 +30,15 @@ export interface ReadOptions {
  * without a clear one; for DELIMITER without its argument, or inside a query; for the client's other commands, such as
  * `source` and `\c`. What `dollarQuotes` throws.
  */
-export async function* readQueries(
+export async function* readQueries(files: readonly string[], options?: ReadOptions): AsyncGenerator<FileQuery> {
+  for await (const batch of readBatches(files, options)) yield* batch;
+}
+
+/** The same, some thousand at a time: a turn of the event loop for each takes longer than all that is done with it. */
+export async function* readBatches(
   files: readonly string[],
   { stdin = process.stdin, dollarQuotes = () => false }: ReadOptions = {},
-): AsyncGenerator<FileQuery> {
+): AsyncGenerator<FileQuery[]> {
   for (const file of files) if (file !== "-") await checkReadable(file);
   let hasDollarQuotes: boolean | undefined;
   for (const file of files) {
@@ -44,9 +49,19 @@ export async function* readQueries(
         hasDollarQuotes ??= await dollarQuotes();
         splitter.dollarQuotes = hasDollarQuotes;
       }
-      for (const query of splitter.split(piece)) yield query;
+      yield* batchOf((queries) => splitter.split(piece, queries));
     }
-    yield* splitter.end();
+    yield* batchOf((queries) => splitter.end(queries));
+  }
+}
+
+/** Yields what `read` has added, also before what it throws. */
+function* batchOf(read: (queries: FileQuery[]) => void): Generator<FileQuery[]> {
+  const queries: FileQuery[] = [];
+  try {
+    read(queries);
+  } finally {
+    if (queries.length > 0) yield queries;
   }
 }
 

@@ -8,10 +8,13 @@
 import { isAscii, isUtf8, constants as limits } from "node:buffer";
 import { UsageError } from "./errors.ts";
 import {
+  beginsLikeCommand,
+  byteKinds,
   closingOf,
-  commandBytes,
   find,
+  gapBytes,
   gaps,
+  isBlank,
   kindsOfBytes,
   lineCommands,
   notSql,
@@ -63,8 +66,12 @@ export class Splitter {
     this.#tokens = tokensWith(this.#delimiter, value);
   }
 
-  /** @throws UsageError after the queries before the text that it refuses. */
-  *split(piece: Buffer): Generator<FileQuery> {
+  /**
+   * Adds the queries that end in a piece.
+   *
+   * @throws UsageError after it has added those before the text that it refuses.
+   */
+  split(piece: Buffer, queries: FileQuery[]): void {
     this.#piece = piece;
     const text = piece.toString("latin1");
     this.#text = text;
@@ -78,7 +85,7 @@ export class Splitter {
         const end = this.#queryLine === 0 ? this.#enter() : this.#findEnd();
         if (end < 0) continue;
         const query = this.#take(end);
-        if (query) yield query;
+        if (query) queries.push(query);
       }
     }
     this.#lineAt(text.length);
@@ -89,15 +96,15 @@ export class Splitter {
     this.#parts.push(part);
   }
 
-  /** Yields the last query, which needs no delimiter. */
-  *end(): Generator<FileQuery> {
+  /** Adds the last query, which needs no delimiter. */
+  end(queries: FileQuery[]): void {
     if (this.#inside !== "") {
       throw this.#refusalAt(this.#insideLine, `the ${this.#inside} that opens here is not closed`);
     }
     this.#piece = Buffer.alloc(0);
     this.#start = 0;
     const query = this.#take(0);
-    if (query) yield query;
+    if (query) queries.push(query);
   }
 
   /** What is wrong with the text behind the last piece. */
@@ -138,12 +145,11 @@ export class Splitter {
 
   /** Between queries: goes to what begins next; returns the end of what is a query without a delimiter, or -1. */
   #enter(): number {
-    const [gap, comment] = find(gaps, this.#text, this.#position)!;
-    this.#position += gap.length;
+    const comment = this.#skipGap();
     const line = this.#lineAt(this.#position);
     if (comment !== undefined) this.#open(comment, line);
     if (comment !== undefined || this.#position === this.#text.length) return -1;
-    const mayBeCommand = commandBytes.has(this.#piece[this.#position]!);
+    const mayBeCommand = beginsLikeCommand(this.#piece, this.#position);
     const [command, argument] = (mayBeCommand && find(lineCommands, this.#text, this.#position)) || [];
     if (argument !== undefined) {
       this.#delimiter = argument;
@@ -164,15 +170,28 @@ export class Splitter {
     return -1;
   }
 
+  /** Returns the opening of the comment that it goes behind, if there is one. */
+  #skipGap(): string | undefined {
+    const piece = this.#piece;
+    while (isBlank(piece[this.#position])) this.#position++;
+    if (!gapBytes.has(piece[this.#position]!)) return undefined;
+    const [gap, comment] = find(gaps, this.#text, this.#position)!;
+    this.#position += gap.length;
+    return comment;
+  }
+
   /** In a query: goes to its end, which it returns, or into the next quote or comment, and returns -1. */
   #findEnd(): number {
     const [piece, kinds] = [this.#piece, this.#kinds];
     let atLineStart = this.#position === 0 || piece[this.#position - 1] === 0x0a;
     for (let position = this.#position; position < piece.length; position++) {
       const kind = kinds[piece[position]!];
-      if (kind === 0 && !atLineStart) continue;
+      if (kind === byteKinds.none || (kind === byteKinds.lineStart && !atLineStart)) {
+        atLineStart = false;
+        continue;
+      }
       atLineStart = false;
-      const found = kind === 2 ? this.#text[position] : find(this.#tokens, this.#text, position)?.[0];
+      const found = kind === byteKinds.token ? this.#text[position] : find(this.#tokens, this.#text, position)?.[0];
       if (found === undefined) continue;
       this.#position = position + found.length;
       if (found === this.#delimiter || found === "\\g" || found === "\\G") return position;

@@ -2,7 +2,7 @@
 import { withValues } from "../mysql/execute.ts";
 import { describeUnit, nameOfQuery } from "../shared/query.ts";
 import { UsageError } from "./errors.ts";
-import { Splitter } from "./splitter.ts";
+import { type FileQuery, Splitter } from "./splitter.ts";
 
 /** Tried in this order, when a query holds a semicolon of its own. */
 const delimiters = ["//", "$$", ";;", "%%", "@@", "&&", "||"];
@@ -51,7 +51,10 @@ function isReadAs(file: Buffer, text: Buffer): boolean {
     try {
       const splitter = new Splitter("query");
       splitter.dollarQuotes = dollarQuotes;
-      const [query, ...more] = [...splitter.split(file), ...splitter.end()];
+      const queries: FileQuery[] = [];
+      splitter.split(file, queries);
+      splitter.end(queries);
+      const [query, ...more] = queries;
       if (query === undefined || more.length > 0) return false;
       return text.toString("latin1").trimEnd().endsWith(Buffer.from(query.sql).toString("latin1"));
     } catch {

@@ -14,8 +14,24 @@ export const lineCommands =
 export const otherCommands =
   /(?:delimiter|charset|clear|connect|edit|ego|exit|go|help|nopager|notee|nowarning|pager|print|prompt|quit|rehash|resetconnection|sandbox|source|status|system|tee|warnings|\?)(?![\w$])/iy;
 
-/** What a command of either kind begins with: to tell soon that most queries are none. */
-export const commandBytes: ReadonlySet<number> = new Set(Buffer.from("cdeghnpqrstuwCDEGHNPQRSTUW?"));
+/** Tells soon that most queries are no command of either kind: by the first two letters, of `?` by itself. */
+export function beginsLikeCommand(piece: Uint8Array, at: number): boolean {
+  return piece[at] === 0x3f || commandPairs.has((piece[at]! << 8) | piece[at + 1]! | 0x2020);
+}
+
+const commandPairs: ReadonlySet<number> = new Set(
+  "ch cl co de ed eg ex go he no pa pr qu re sa so st sy te us wa"
+    .split(" ")
+    .map((pair) => (pair.charCodeAt(0) << 8) | pair.charCodeAt(1)),
+);
+
+/** A blank as the client knows it. */
+export function isBlank(byte: number | undefined): boolean {
+  return byte !== undefined && (byte === 0x20 || (byte >= 0x09 && byte <= 0x0d));
+}
+
+/** What else a gap can have in it: the openings of comments, and BOMs. */
+export const gapBytes: ReadonlySet<number> = new Set(Buffer.from("-#/\xEF", "latin1"));
 
 const closings: Readonly<Record<string, RegExp>> = {
   "'": /['\\]/g,
@@ -46,11 +62,14 @@ export function tokensWith(delimiter: string, dollarQuotes: boolean): RegExp {
   );
 }
 
-/** For each byte, 0 when none of these tokens begins with it, 1 when one may, 2 when it is one, a quote. */
+/** What of these tokens may begin with a byte: none, one, one at the start of a line; or it is one, such as a quote. */
+export const byteKinds = { none: 0, some: 1, lineStart: 2, token: 3 } as const;
+
 export function kindsOfBytes(delimiter: string): Uint8Array {
   const kinds = new Uint8Array(256);
-  for (const byte of Buffer.from(`${delimiter[0]}#-/\\\n$`)) kinds[byte] = 1;
-  for (const byte of Buffer.from("'\"`")) kinds[byte] = 2;
+  for (const byte of Buffer.from("\t dD")) kinds[byte] = byteKinds.lineStart;
+  for (const byte of Buffer.from(`${delimiter[0]}#-/\\\n$`)) kinds[byte] = byteKinds.some;
+  for (const byte of Buffer.from(delimiter === ";" ? ";'\"`" : "'\"`")) kinds[byte] = byteKinds.token;
   return kinds;
 }
 

@@ -57,8 +57,13 @@ export function sendPrepared(
 ) {
   return new Promise<number>((resolve, reject) => {
     const answer = new Answer(connection, onDone ? { onDone } : {}, resolve, reject);
-    const fail = (error: Error | null) => error && answer.fail(error);
-    const command = connection.execute(sql, values as string[], fail as () => void) as unknown as AnsweredQuery;
+    const command = connection.execute(
+      sql,
+      values as string[],
+      ((error: Error | null) => {
+        if (error) answer.fail(error);
+      }) as () => void,
+    ) as unknown as AnsweredQuery;
     command.answer = answer;
     const { readField, fieldsEOF, row, doneInsert, emit } = AnsweredQuery.prototype;
     Object.assign(command, { readField, fieldsEOF, row, doneInsert, emit });

@@ -13,9 +13,18 @@ import { needsUtf8, packetLimitOf } from "./server-state.ts";
  * @returns the number of rows: returned by a SELECT, changed by an UPDATE, inserted, deleted.
  * @throws mysql2's QueryError, and TypeError for a value that it cannot send.
  */
-export async function execute(connection: Connection, query: Query, listener: ResultListener = {}): Promise<number> {
+export function execute(connection: Connection, query: Query, listener: ResultListener = {}): Promise<number> {
   const { sql, values } = typeof query === "string" ? { sql: query, values: undefined } : query;
   if (values === undefined) return executeText(connection, [toBytes(sql)], listener);
+  return executeFilled(connection, sql, values, listener);
+}
+
+async function executeFilled(
+  connection: Connection,
+  sql: string | Uint8Array,
+  values: readonly unknown[],
+  listener: ResultListener,
+): Promise<number> {
   const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
   const count = await placeholdersIn(connection, text, listener.onResult !== undefined);
   if (count !== undefined && count !== values.length) {
@@ -23,7 +32,8 @@ export async function execute(connection: Connection, query: Query, listener: Re
     throw new RangeError(`There are ${count} placeholders and ${values.length} values: it takes one for each`);
   }
   if (!listener.onResult) {
-    checkSize(connection, values);
+    const refusal = refuseSize(connection, values);
+    if (refusal) throw refusal;
     return sendPrepared(connection, text, values, listener.onDone);
   }
   const format: Format = (sql, literals) => connection.format(sql, literals);
@@ -56,29 +66,35 @@ const placeholders = new WeakMap<Connection, Map<string, number | undefined>>();
 const textsKnown = 1000;
 
 /** Runs one text, which is given in pieces. */
-export async function executeText(connection: Connection, pieces: readonly Uint8Array[], listener: ResultListener) {
-  checkSize(connection, pieces);
-  if (listener.onResult && needsUtf8(connection)) await sendText(connection, [utf8Results], {});
+export function executeText(
+  connection: Connection,
+  pieces: readonly Uint8Array[],
+  listener: ResultListener,
+): Promise<number> {
+  const refusal = refuseSize(connection, pieces);
+  if (refusal) return Promise.reject(refusal);
+  if (listener.onResult && needsUtf8(connection)) return sendForUtf8(connection, pieces, listener);
+  return sendText(connection, pieces, listener); // its own promise: one that waits for it takes three turns more
+}
+
+async function sendForUtf8(connection: Connection, pieces: readonly Uint8Array[], listener: ResultListener) {
+  await sendText(connection, [utf8Results], {});
   return sendText(connection, pieces, listener);
 }
 
 const utf8Results = Buffer.from("SET character_set_results = utf8mb4");
 
-/**
- * Refuses what the server would not read, but close the connection over.
- *
- * @throws Error with both sizes.
- */
-function checkSize(connection: Connection, parts: readonly unknown[]): void {
+/** Refuses what the server would not read, but close the connection over: an error with both sizes. */
+function refuseSize(connection: Connection, parts: readonly unknown[]): Error | undefined {
   const most = packetLimitOf(connection);
   let bytes = bytesBefore(connection as unknown as Capabilities);
   for (const part of parts) {
     if (typeof part === "string") bytes += Buffer.byteLength(part);
     else if (part instanceof Uint8Array) bytes += part.length;
   }
-  if (bytes < most) return;
+  if (bytes < most) return undefined;
   const sizes = `it has ${bytes.toLocaleString("en")} bytes, and max_allowed_packet is ${most.toLocaleString("en")}`;
-  throw Object.assign(new Error(`The server does not take the query: ${sizes}`), { code: "PACKET_TOO_LARGE" });
+  return Object.assign(new Error(`The server does not take the query: ${sizes}`), { code: "PACKET_TOO_LARGE" });
 }
 
 /** The bytes that are sent of a text. */

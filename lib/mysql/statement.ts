@@ -44,6 +44,8 @@ export function onlyReads(text: string): boolean {
  * `LOCK TABLES`; undefined for any other. It may be conditional: `/*!40101 SET …`.
  */
 export function sessionStatement(text: string): string | undefined {
+  plain.lastIndex = 0;
+  if (plain.test(text)) return undefined; // nearly all of a batch
   return matchAt(session, text, beginningOf(text))?.replace(/\s+/g, " ").toUpperCase();
 }
 
@@ -84,6 +86,7 @@ const atomic = new RegExp(
   `\\(*\\s*(?:${queries}|ALTER|ANALYZE|CREATE|DROP|LOAD|OPTIMIZE|RENAME|SET|SHOW|TRUNCATE|USE)\\b`,
   "iy",
 );
+const plain = /(?:SELECT|INSERT|UPDATE|DELETE|REPLACE)\b/iy;
 const session = new RegExp(
   `(?:/\\*M?!\\d*\\s*)?(${[
     "USE",

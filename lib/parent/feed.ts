@@ -4,6 +4,7 @@ import { inspect } from "node:util";
 import { findUncloneable } from "../myglobals.ts";
 import type { Reading } from "../shared/reading.ts";
 import type { Segment } from "../shared/segment.ts";
+import { batchesOf } from "./batches.ts";
 import { RefusedError } from "./errors.ts";
 import type { Source, WorkOptions } from "./options.ts";
 import { Packer } from "./packer.ts";
@@ -28,6 +29,7 @@ export class Feed {
   readonly #records: Records;
   readonly #release: (segment: Segment) => void;
   readonly #packer = new Packer();
+  #turnAt = performance.now();
   #isRead = false;
   #isStopped = false;
   #wake = () => {};
@@ -80,31 +82,55 @@ export class Feed {
   }
 
   async #read(): Promise<void> {
-    const packer = this.#packer;
-    const reading = this.#reading;
-    let turnAt = performance.now();
-    for await (const unit of this.#source) {
-      if (this.#isStopped) return;
-      if (this.#select(++reading.seq, unit)) this.#pack(unit, reading.seq);
-      // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
-      if (packer.size === 1) setImmediate(() => this.#records.open.length === 0 && this.#flush());
-      if (packer.full) {
-        while (this.#records.open.length >= segmentsAhead && !this.#isStopped) {
-          await new Promise<void>((resolve) => {
-            this.#wake = resolve;
-          });
+    const batches = batchesOf(this.#source);
+    if (batches) {
+      for await (const batch of batches) {
+        for (const unit of batch) {
+          if (this.#isStopped) return;
+          this.#add(unit);
+          if (this.#packer.full) await this.#room();
         }
-        this.#flush();
+        if (this.#isBusy) await this.#nextTurn();
       }
-      if (performance.now() - turnAt > busyMs) {
-        // What the workers say may be heard late, as long as the source is busy.
-        if (this.#records.open.length === 0) this.#flush();
-        await nextTurn();
-        turnAt = performance.now();
+    } else {
+      for await (const unit of this.#source) {
+        if (this.#isStopped) return;
+        this.#add(unit);
+        if (this.#packer.full) await this.#room();
+        if (this.#isBusy) await this.#nextTurn();
       }
     }
     this.#flush();
     if (!this.#isStopped) this.#isRead = true;
+  }
+
+  #add(unit: unknown): void {
+    const seq = ++this.#reading.seq;
+    if (!this.#select(seq, unit)) return;
+    this.#pack(unit, seq);
+    // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
+    if (this.#packer.size === 1) setImmediate(() => this.#records.open.length === 0 && this.#flush());
+  }
+
+  /** Waits until the workers need what is read. */
+  async #room(): Promise<void> {
+    while (this.#records.open.length >= segmentsAhead && !this.#isStopped) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    this.#flush();
+  }
+
+  get #isBusy(): boolean {
+    return performance.now() - this.#turnAt > busyMs;
+  }
+
+  /** What the workers say may be heard late, as long as the source is busy. */
+  async #nextTurn(): Promise<void> {
+    if (this.#records.open.length === 0) this.#flush();
+    await nextTurn();
+    this.#turnAt = performance.now();
   }
 
   /** @throws RefusedError for a unit that cannot travel. */

@@ -34,13 +34,14 @@ const deathsSurvived = 2;
 export class Records {
   readonly tally = new Tally();
   readonly #counters: Counters;
-  readonly #onEnded: (ended: Ended, unit: unknown) => void;
+  readonly #onEnded: (ended: Ended, unit: () => unknown) => void;
   readonly #errors = new Map<number, PlainError>(); // by seq, until the query's record is read
   readonly #spares: SharedArrayBuffer[] = [];
   #live: Live[] = [];
   #released = 0;
 
-  constructor(counters: Counters, onEnded: (ended: Ended, unit: unknown) => void) {
+  /** @param onEnded is called with each query that has ended, and with what decodes it. */
+  constructor(counters: Counters, onEnded: (ended: Ended, unit: () => unknown) => void) {
     this.#counters = counters;
     this.#onEnded = onEnded;
   }
@@ -212,7 +213,7 @@ export class Records {
     const failure = error && describeFailure(segment.unit(index), error);
     const ended = { seq, outcome, ...segment.record(index), failure };
     this.tally.add(ended);
-    this.#onEnded(ended, segment.unit(index));
+    this.#onEnded(ended, () => segment.unit(index));
     return true;
   }
 

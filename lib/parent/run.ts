@@ -44,7 +44,7 @@ export class Run implements PoolListener {
     this.records = new Records(this.counters, (ended, unit) => {
       this.reading.ended(ended);
       try {
-        options.onEnded?.(ended, unit);
+        options.onEnded?.(ended, unit());
       } catch (error) {
         this.stop(messageOf(error), error);
       }

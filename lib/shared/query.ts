@@ -20,7 +20,10 @@ const encodings = { text: 0, located: 1, clone: 2 } as const;
  */
 export function encodeUnit(unit: unknown): { encoding: number; pieces: readonly (string | Uint8Array)[] } {
   if (typeof unit === "string") return { encoding: encodings.text, pieces: [unit] };
-  if (isLocatedText(unit)) return { encoding: encodings.located, pieces: [unit.at, "\n", unit.sql] };
+  if (isLocatedText(unit)) {
+    const { at, sql } = unit;
+    return { encoding: encodings.located, pieces: typeof sql === "string" ? [`${at}\n${sql}`] : [`${at}\n`, sql] };
+  }
   return { encoding: encodings.clone, pieces: [serialize(unit)] };
 }
 
@@ -43,8 +46,8 @@ export function textIn(bytes: Buffer, start: number, end: number): Buffer | unde
 
 function isLocatedText(unit: unknown): unit is { at: string; sql: string | Uint8Array } {
   if (typeof unit !== "object" || unit === null) return false;
-  const { at, sql, ...rest } = unit as { at?: unknown; sql?: unknown };
-  return typeof at === "string" && isSql(sql) && !at.includes("\n") && Object.keys(rest).length === 0;
+  const { at, sql } = unit as { at?: unknown; sql?: unknown };
+  return typeof at === "string" && isSql(sql) && !at.includes("\n") && Object.keys(unit).length === 2;
 }
 
 function isSql(sql: unknown): sql is string | Uint8Array {

@@ -54,6 +54,12 @@ export class Session {
     return connectionIn(this.connection)!;
   }
 
+  /** Whether there is nothing for `ready()` to do, as before nearly every query. */
+  get isReady(): boolean {
+    const isOpen = this.#opened !== undefined && !isClosed(this.connection);
+    return isOpen && !this.#away && this.#prologueRun === this.#thread.prologue.length;
+  }
+
   /**
    * Sees to it that there is a connection on which the prologue was run; false when none is to be had, or the run ends.
    */

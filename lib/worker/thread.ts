@@ -53,20 +53,23 @@ export class Thread {
     return last > 0 ? jobs.filter(({ seq }) => seq > last) : jobs;
   }
 
-  /** Claims up to `maxBatch` queries as soon as there is one, as long as `canBatch` says that they can go together. */
-  async claim(worker: number, maxBatch: number, canBatch: (job: Job) => boolean): Promise<Job[] | undefined> {
-    for (;;) {
-      const jobs: Job[] = [];
-      while (jobs.length < maxBatch && worker <= this.counters.lastWorker && !this.isDraining && !this.rows.isFull) {
-        const job = this.#claimNow(worker);
-        if (job) jobs.push(job);
-        if (!job || !canBatch(job)) break;
-      }
-      if (jobs.length > 0) return jobs;
-      if (this.#isOver) return undefined;
-      this.post({ type: "idle" });
-      await new Promise<void>((resolve) => this.#idle.push(resolve));
+  /** Claims up to `maxBatch` queries, as long as `canBatch` says that they can go together; none when there is none. */
+  claimNow(worker: number, maxBatch: number, canBatch: (job: Job) => boolean): readonly Job[] {
+    const jobs: Job[] = [];
+    while (jobs.length < maxBatch && worker <= this.counters.lastWorker && !this.isDraining && !this.rows.isFull) {
+      const job = this.#claimOne(worker);
+      if (job) jobs.push(job);
+      if (!job || !canBatch(job)) break;
     }
+    return jobs;
+  }
+
+  /** Waits until there may be something to claim; false when there will be nothing more. */
+  async wait(): Promise<boolean> {
+    if (this.#isOver) return false;
+    this.post({ type: "idle" });
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
+    return true;
   }
 
   /** Ends a query. */
@@ -134,7 +137,7 @@ export class Thread {
     for (const wake of this.#idle.splice(0)) wake();
   }
 
-  #claimNow(worker: number): Job | undefined {
+  #claimOne(worker: number): Job | undefined {
     for (let segment = this.#segments[0]; segment; segment = this.#segments[0]) {
       const index = segment.claim(worker);
       if (index >= 0) return new Job(segment, index);
