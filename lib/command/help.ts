@@ -3,7 +3,7 @@ export const help = `Usage: myscript.ts [options] [file.sql ...]     "-" is stan
 
 Work
   -j, --workers N          queries at a time (4)
-      --threads N          worker threads that carry them (one a processor)
+      --threads N          worker threads that carry them (one a processor; half beside the server)
       --batch N            queries in one round trip; "auto": as many as take 5 ms, up to 64 (1)
       --shard I/N          every N-th query only, beginning with the I-th
       --dry-run            only print the queries, one a line with its seq; with --resume, as SQL

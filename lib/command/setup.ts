@@ -6,7 +6,6 @@
 import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
 import { RefusedError, type WorkOptions } from "../mp.ts";
-import { defaultThreads } from "../parent/options.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { Command } from "./cli.ts";
 import { resolveServer, type Server, strayVariable } from "./config.ts";
@@ -121,8 +120,8 @@ async function databaseOf(flags: Flags, server: Server | undefined, around: Surr
   }
   if (server) {
     const { db, where, version } = await reachServer(server, connectTimeoutSeconds, progress.log, drain.signal);
-    const carriers = plural(threads ?? defaultThreads(workers), "thread");
-    const line = `${where}, ${plural(workers, "worker")} on ${carriers}, server ${version}`;
+    const carriers = threads === undefined ? "" : ` on ${plural(threads, "thread")}`;
+    const line = `${where}, ${plural(workers, "worker")}${carriers}, server ${version}`;
     return { db, version, ...(!quiet && { line }) };
   }
   if (files.length > 0) return { db: {} }; // a dry run
