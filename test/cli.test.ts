@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import mysql from "mysql2/promise";
-import { options } from "../lib/command/flags.ts";
-import { help } from "../lib/command/help.ts";
+import { help, table } from "../lib/command/flag-table.ts";
+import type { FlagTable } from "../lib/command/flags.ts";
 import { startSandbox } from "../lib/command/sandbox.ts";
 import { runHere, startHere } from "./command.ts";
 import { noLimits, withFilesUpTo } from "./full-disk.ts";
@@ -476,7 +476,7 @@ describe("myscript.ts with", () => {
   });
 
   test("--help and --version prints it, whatever else is asked", async () => {
-    assert.deepEqual(await cli(["--help", "missing.sql"]), { status: 0, stdout: `${help}\n`, stderr: "" });
+    assert.deepEqual(await cli(["--help", "missing.sql"]), { status: 0, stdout: `${help()}\n`, stderr: "" });
     const { status, stdout, stderr } = await cli(["--version"]);
     assert.match(stdout, /^myscript \d+\.\d+\.\d+\n$/);
     assert.deepEqual([status, stderr], [0, ""]);
@@ -536,7 +536,7 @@ test("every option of the help is used by a test of this file, or of one of its 
   const own = ["lag", "steering", "transport"].map((name) => readFileSync(join(root, `test/${name}.test.ts`), "utf8"));
   const isUsed = (name: string) => used.has(name) || own.join("").includes(`"--${name}"`);
   assert.deepEqual(
-    Object.keys(options).filter((name) => !isUsed(name)),
+    Object.keys(table).filter((name) => !isUsed(name)),
     [],
   );
 });
@@ -711,8 +711,8 @@ INSERT INTO parent (id) VALUES (2);
 });
 
 function cli(args: readonly string[], input = "", environment: NodeJS.ProcessEnv = env): Promise<Ended> {
-  for (const [name, option] of Object.entries(options) as [string, { short?: string }][]) {
-    if (args.includes(`--${name}`) || (option.short && args.includes(`-${option.short}`))) used.add(name);
+  for (const [name, { letter }] of Object.entries(table as FlagTable)) {
+    if (args.includes(`--${name}`) || (letter && args.includes(`-${letter}`))) used.add(name);
   }
   return runHere(args, { input, env: environment });
 }

@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
-import { options, parseFlags } from "../lib/command/flags.ts";
-import { help } from "../lib/command/help.ts";
+import { help, parseFlags, table } from "../lib/command/flag-table.ts";
+import type { FlagTable } from "../lib/command/flags.ts";
 import { scaled } from "./soak.ts";
 
-const names = Object.keys(options);
-const shorts = Object.entries(options).flatMap(([name, option]) => ("short" in option ? [{ name, ...option }] : []));
+const names = Object.keys(table);
+const shorts = Object.entries(table as FlagTable).flatMap(([name, { letter }]) => (letter ? [{ name, letter }] : []));
 
 test("the help fits a screen of 100 columns and 50 lines", () => {
-  const lines = help.split("\n");
+  const lines = help().split("\n");
   assert.ok(lines.length <= 50, `${lines.length} lines`);
   const wide = lines.filter((line) => line.length > 100);
   assert.deepEqual(wide, []);
@@ -20,18 +20,18 @@ test("the help lists every option that parses, and no other", () => {
   assert.deepEqual([...new Set(listed(/--([a-z][a-z-]*)/g))].sort(), [...names].sort());
   assert.deepEqual(
     [...new Set(listed(/(?<=^|[\s,])-([a-zA-Z]), (?=--)/gm))].sort(),
-    shorts.map(({ short }) => short).sort(),
+    shorts.map(({ letter }) => letter).sort(),
   );
-  for (const { name, short } of shorts) assert.match(help, new RegExp(`-${short}, --${name}\\b`));
+  for (const { name, letter } of shorts) assert.match(help(), new RegExp(`-${letter}, --${name}\\b`));
 });
 
 test("parseFlags() has the defaults that the help gives", () => {
-  const { workers, connectTimeoutSeconds, retries, batch } = parseFlags([]);
-  const defaults = [...help.matchAll(/--(workers|batch|connect-timeout|retries) .*\((\d+)\)$/gm)];
+  const { workers, connectTimeout, retries, batch } = parseFlags([]);
+  const defaults = [...help().matchAll(/--(workers|batch|connect-timeout|retries) .*\((\d+)\)$/gm)];
   assert.deepEqual(Object.fromEntries(defaults.map(([, name, value]) => [name, Number(value)])), {
     workers,
     batch,
-    "connect-timeout": connectTimeoutSeconds,
+    "connect-timeout": connectTimeout,
     retries,
   });
 });
@@ -40,7 +40,7 @@ test("parseFlags() takes short, long and joined forms, the last one counting", (
   for (const args of [["-j", "7"], ["-j7"], ["--workers", "7"], ["--workers=7"], ["-j9", "--workers=7"], ["-qj7"]])
     assert.equal(parseFlags(args).workers, 7, args.join(" "));
   assert.deepEqual([parseFlags(["--batch=8"]).batch, parseFlags(["--batch", "auto"]).batch], [8, "auto"]);
-  const { server } = parseFlags(["-h", "a", "-P1", "-S", "b", "-u", "c", "-D", "d"]);
+  const { given: server } = parseFlags(["-h", "a", "-P1", "-S", "b", "-u", "c", "-D", "d"]);
   const { host, port, socket, user, database } = server;
   assert.deepEqual([host, port, socket, user, database], ["a", "1", "b", "c", "d"]);
   assert.deepEqual(parseFlags(["a.sql", "-q", "-", "--", "--json", "-"].slice(0, 5)).files, ["a.sql", "-", "--json"]);
@@ -123,7 +123,7 @@ test("parseFlags() returns flags or says in one line what is wrong, for any argu
     fc.string({ unit: "binary" }),
     fc.string({ unit: fc.constantFrom(..."-=jqhSP1a \n\x1b'\"") }),
   );
-  const option = fc.constantFrom(...names.map((name) => `--${name}`), ...shorts.map(({ short }) => `-${short}`));
+  const option = fc.constantFrom(...names.map((name) => `--${name}`), ...shorts.map(({ letter }) => `-${letter}`));
   const argument = fc.oneof(
     value,
     option,
@@ -153,5 +153,5 @@ function refusal(args: readonly string[]): string | undefined {
 }
 
 function listed(pattern: RegExp): string[] {
-  return [...help.matchAll(pattern)].map(([, name]) => name!);
+  return [...help().matchAll(pattern)].map(([, name]) => name!);
 }

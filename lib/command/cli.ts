@@ -7,7 +7,7 @@ import { refuseInWorkerThread } from "../shared/own-thread.ts";
 import { takeConsole } from "./console.ts";
 import { explain, UsageError } from "./errors.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
-import { parseFlags } from "./flags.ts";
+import { help, parseFlags } from "./flag-table.ts";
 import type { Hook } from "./hook.ts";
 import { type Io, scriptOf } from "./io.ts";
 import { Output } from "./output.ts";
@@ -43,7 +43,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
   try {
     checkRuntime();
     const flags = parseFlags(io.argv.slice(2));
-    if (flags.help) return print((await import("./help.ts")).help.replace("myscript.ts", script), output);
+    if (flags.help) return print(help().replace("myscript.ts", script), output);
     if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
     // Rows that run over a terminal would run over the bar.
     progress = createProgress(io.stderr, flags.quiet || (flags.rows && io.stdout.isTTY));

@@ -2,7 +2,7 @@
 import { inspect } from "node:util";
 import mysql from "mysql2";
 import { printable } from "../parent/progress.ts";
-import type { Flags } from "./flags.ts";
+import type { Flags } from "./flag-table.ts";
 import type { Hook } from "./hook.ts";
 import { journalOptions, readJournal } from "./journal.ts";
 import { escapeField } from "./journal-lines.ts";

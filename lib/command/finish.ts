@@ -3,7 +3,7 @@ import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import { explain, UsageError } from "./errors.ts";
 import type { Files } from "./files.ts";
-import type { Flags } from "./flags.ts";
+import type { Flags } from "./flag-table.ts";
 import type { Hook } from "./hook.ts";
 import type { Output } from "./output.ts";
 import { nextSteps, reportLines } from "./report.ts";

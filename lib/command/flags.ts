@@ -1,153 +1,94 @@
-/** The command line: what may stand on it, and what it means. */
-import { parseArgs } from "node:util";
-import { limits } from "../parent/options.ts";
-import type { ServerFlags } from "./config.ts";
+/** The command line: the parser, its refusals and the help are made from a table of flags. */
+import { type ParseArgsConfig, parseArgs } from "node:util";
 import { UsageError } from "./errors.ts";
-import { batch, count, maxLoad, rate, seconds, shard } from "./flag-values.ts";
-import type { LoadLimit } from "./gates.ts";
+import type { Reader } from "./flag-values.ts";
 
-/** What `parseArgs()` takes; help.ts tells what each is for. */
-export const options = {
-  workers: { type: "string", short: "j" },
-  threads: { type: "string" },
-  batch: { type: "string" },
-  shard: { type: "string" },
-  "dry-run": { type: "boolean" },
-  url: { type: "string" },
-  "defaults-file": { type: "string" },
-  host: { type: "string", short: "h" },
-  port: { type: "string", short: "P" },
-  socket: { type: "string", short: "S" },
-  user: { type: "string", short: "u" },
-  database: { type: "string", short: "D" },
-  "ssl-mode": { type: "string" },
-  "ssl-ca": { type: "string" },
-  "ssl-cert": { type: "string" },
-  "ssl-key": { type: "string" },
-  compress: { type: "boolean", short: "C" },
-  "local-infile": { type: "boolean" },
-  "init-command": { type: "string", multiple: true },
-  "connect-timeout": { type: "string" },
-  retries: { type: "string" },
-  timeout: { type: "string" },
-  "max-failures": { type: "string" },
-  idempotent: { type: "boolean" },
-  joblog: { type: "string" },
-  ledger: { type: "string" },
-  resume: { type: "boolean" },
-  "retry-failed": { type: "boolean" },
-  "retry-unknown": { type: "boolean" },
-  rate: { type: "string" },
-  "max-load": { type: "string" },
-  "max-lag": { type: "string" },
-  replicas: { type: "string" },
-  heartbeat: { type: "string" },
-  control: { type: "string" },
-  rows: { type: "boolean" },
-  json: { type: "boolean" },
-  quiet: { type: "boolean", short: "q" },
-  help: { type: "boolean" },
-  version: { type: "boolean" },
-} as const;
-
-/** What the command line says, checked. */
-export interface Flags {
-  readonly files: readonly string[];
-  readonly server: ServerFlags;
-  readonly workers: number;
-  readonly threads: number | undefined;
-  readonly batch: number | "auto";
-  readonly shard: { readonly index: number; readonly count: number } | undefined;
-  readonly dryRun: boolean;
-  readonly initCommands: readonly string[];
-  readonly connectTimeoutSeconds: number;
-  readonly retries: number;
-  readonly timeoutSeconds: number | undefined;
-  readonly maxFailures: number | undefined;
-  readonly idempotent: boolean;
-  readonly joblog: string | undefined;
-  readonly ledger: string | undefined;
-  readonly resume: boolean;
-  readonly retryFailed: boolean;
-  readonly retryUnknown: boolean;
-  readonly rate: number | undefined;
-  readonly maxLoad: readonly LoadLimit[];
-  readonly maxLagSeconds: number | undefined;
-  readonly heartbeat: string | undefined;
-  readonly control: string | undefined;
-  readonly rows: boolean;
-  readonly json: boolean;
-  readonly quiet: boolean;
-  readonly help: boolean;
-  readonly version: boolean;
+/** A row of the table of flags. */
+export interface Flag {
+  readonly letter?: string;
+  /** What the help calls the flag's value. A flag without one is a switch. */
+  readonly value?: string;
+  /** Reads the value. Without it, the value is the text. */
+  readonly read?: Reader<unknown>;
+  readonly default?: unknown;
+  /** The flag may be given several times. */
+  readonly repeats?: true;
+  readonly group: "work" | "server" | "failures" | "resume" | "gently" | "output";
+  /** A flag without it stands on the line of the next one. */
+  readonly help?: string;
 }
 
-/** @throws UsageError that says in one line what is wrong and what would be right. */
-export function parseFlags(args: readonly string[]): Flags {
-  const { values, positionals: files } = parse(args);
-  const flags: Flags = {
-    files,
-    server: values,
-    workers: count("workers", values.workers, 1, limits.workers) ?? 4,
-    threads: count("threads", values.threads, 1, limits.threads),
-    batch: batch(values.batch) ?? 1,
-    shard: shard(values.shard),
-    dryRun: values["dry-run"] ?? false,
-    initCommands: values["init-command"] ?? [],
-    connectTimeoutSeconds: seconds("connect-timeout", values["connect-timeout"]) ?? 60,
-    retries: count("retries", values.retries, 0, limits.retries) ?? 10,
-    timeoutSeconds: seconds("timeout", values.timeout),
-    maxFailures: count("max-failures", values["max-failures"], 1),
-    idempotent: values.idempotent ?? false,
-    joblog: values.joblog,
-    ledger: values.ledger,
-    resume: values.resume ?? false,
-    retryFailed: values["retry-failed"] ?? false,
-    retryUnknown: values["retry-unknown"] ?? false,
-    rate: rate(values.rate),
-    maxLoad: maxLoad(values["max-load"]),
-    maxLagSeconds: seconds("max-lag", values["max-lag"]),
-    heartbeat: values.heartbeat,
-    control: values.control,
-    rows: values.rows ?? false,
-    json: values.json ?? false,
-    quiet: values.quiet ?? false,
-    help: values.help ?? false,
-    version: values.version ?? false,
-  };
-  if (flags.threads !== undefined && flags.threads > flags.workers) {
-    throw new UsageError(
-      `--threads ${flags.threads} contradicts --workers ${flags.workers}: at most one thread a worker`,
-    );
-  }
-  if (flags.dryRun && (flags.rows || flags.json)) {
-    throw new UsageError(`--${flags.rows ? "rows" : "json"} contradicts --dry-run, which runs nothing`);
-  }
-  if (flags.ledger === "") throw new UsageError("--ledger must not be empty");
-  if (flags.joblog === "") throw new UsageError("--joblog must not be empty");
-  if (flags.resume && flags.joblog === undefined) throw new UsageError("--resume needs a job log: --joblog FILE");
-  if ((flags.retryFailed || flags.retryUnknown) && !flags.resume) {
-    throw new UsageError(`--retry-${flags.retryFailed ? "failed" : "unknown"} goes with --resume`);
-  }
-  checkGates(flags);
-  if (files.filter((file) => file === "-").length > 1)
-    throw new UsageError('Standard input, "-", can be read only once');
-  return flags;
+export type FlagTable = Readonly<Record<string, Flag>>;
+
+type Camel<Name> = Name extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : Name;
+
+type ReadBy<F extends Flag> = F extends { read: Reader<infer Value> } ? Value : string;
+
+type ValueOf<F extends Flag> = F extends { repeats: true }
+  ? readonly string[]
+  : F extends { value: string }
+    ? ReadBy<F> | (F extends { default: unknown } ? never : undefined)
+    : boolean;
+
+/** The values of a table's flags, by their names in camel case. */
+type FlagValues<Table extends FlagTable> = {
+  readonly [Name in keyof Table as Camel<Name>]: ValueOf<Table[Name]>;
+};
+
+/** What was given on the command line, by the names of the flags. */
+type GivenFlags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+
+/**
+ * Reads the command line.
+ *
+ * @returns the values of all flags, the arguments that are no flags, and what was given as it was written.
+ * @throws UsageError that says in one line what is wrong and what would be right.
+ */
+export function readFlags<Table extends FlagTable>(table: Table, args: readonly string[]) {
+  const { values, positionals: files } = parse(table, args);
+  const read = Object.entries(table).map(([name, flag]) => [
+    camel(name),
+    readValue(flag, `--${name}`, values[name] as GivenFlags[string]),
+  ]);
+  return { ...(Object.fromEntries(read) as FlagValues<Table>), files, given: values as GivenFlags };
 }
 
-function checkGates({ maxLagSeconds, heartbeat, control, server: { replicas } }: Flags): void {
-  if (control === "") throw new UsageError("--control must not be empty");
-  if (maxLagSeconds !== undefined && replicas === undefined)
-    throw new UsageError("--max-lag needs to know the replicas: --replicas db2,db3:3307");
-  if (heartbeat !== undefined && replicas === undefined)
-    throw new UsageError("--heartbeat goes with --replicas and --max-lag SECONDS");
-  // With a socket, the limit may come later.
-  if (replicas !== undefined && maxLagSeconds === undefined && control === undefined)
-    throw new UsageError("--replicas goes with --max-lag SECONDS");
+function readValue(flag: Flag, name: string, given: string | boolean | readonly string[] | undefined): unknown {
+  if (given === undefined) return flag.default ?? (flag.repeats ? [] : flag.value === undefined ? false : undefined);
+  return flag.read && typeof given === "string" ? flag.read(given, name) : given;
 }
 
-function parse(args: readonly string[]) {
+function camel(name: string): string {
+  return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** Where the text of the help begins, and the longest line, in columns. */
+const column = 27;
+const width = 100;
+
+/** The lines of the help for a group of flags. */
+export function helpOf(table: FlagTable, group: string): string {
+  const lines: string[] = [];
+  let names = "";
+  for (const [name, { letter, value, help, default: preset, group: own }] of Object.entries(table)) {
+    if (own !== group) continue;
+    const written = `${letter ? `-${letter}, ` : ""}--${name}${value ? ` ${value}` : ""}`;
+    names += names === "" ? (letter ? "  " : "      ") + written : `   ${written}`;
+    if (help === undefined) continue;
+    const text = help + (preset === undefined ? "" : ` (${preset})`);
+    const line = names.length < column ? names.padEnd(column) + text : `${names}   ${text}`;
+    lines.push(...(line.length <= width ? [line.trimEnd()] : [names, " ".repeat(column) + text]));
+    names = "";
+  }
+  return lines.join("\n");
+}
+
+function parse(table: FlagTable, args: readonly string[]) {
   try {
+    const options: NonNullable<ParseArgsConfig["options"]> = {};
+    for (const [name, { letter: short, value, repeats: multiple = false }] of Object.entries(table)) {
+      options[name] = { type: value === undefined ? "boolean" : "string", multiple, ...(short && { short }) };
+    }
     const { tokens, ...parsed } = parseArgs({ args: [...args], options, allowPositionals: true, tokens: true });
     for (const token of tokens) {
       if (token.kind === "option") rejectEquals(token);
@@ -159,7 +100,7 @@ function parse(args: readonly string[]) {
     const { code, message } = error as Error & { code?: string };
     const unknown = /^Unknown option '(-[^']*)'/.exec(message)?.[1];
     if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" && unknown) {
-      throw new UsageError(`Unknown option ${unknown}: ${suggest(unknown)}`);
+      throw new UsageError(`Unknown option ${unknown}: ${suggest(unknown, Object.keys(table))}`);
     }
     const [, option, problem] = /^Option '(?:-\w, )?(--?[\w-]+)[^']*' ?(.*)/s.exec(message) ?? [];
     if (problem?.startsWith("argument missing")) throw new UsageError(`${option} needs a value`);
@@ -168,7 +109,7 @@ function parse(args: readonly string[]) {
     if (problem?.includes("ambiguous") && number > 0) {
       // Its check says what is right.
       const joined = attached(option!).replace("VALUE", () => args[number]!);
-      return parse(args.toSpliced(number - 1, 2, joined));
+      return parse(table, args.toSpliced(number - 1, 2, joined));
     }
     if (problem?.includes("ambiguous"))
       throw new UsageError(`${option} needs a value: one that begins with "-" is given as ${attached(option!)}`);
@@ -199,15 +140,15 @@ function rejectPassword(token: { kind: string; name?: string; rawName?: string; 
 
 const passwordPlace = "put it into MYSQL_PWD or an option file";
 
-function suggest(unknown: string): string {
+function suggest(unknown: string, known: readonly string[]): string {
   const name = unknown.replace(/^-+/, "");
   if (/^-p|^--p(?:as?s|w)/.test(unknown))
     return "a password goes into MYSQL_PWD or an option file, where ps does not show it";
-  const distances = Object.keys(options).map((known) => ({ known, distance: distance(name, known) }));
+  const begun = name === "" ? undefined : known.find((flag) => flag.startsWith(name));
+  const distances = known.map((flag) => ({ flag, distance: distance(name, flag) }));
   const nearest = distances.reduce((best, other) => (other.distance < best.distance ? other : best));
-  const begun = name === "" ? undefined : Object.keys(options).find((known) => known.startsWith(name));
   const typos = name.length < 5 ? 1 : name.length < 8 ? 2 : 3;
-  const meant = nearest.distance <= typos && nearest.distance < name.length ? nearest.known : begun;
+  const meant = begun ?? (nearest.distance <= typos && nearest.distance < name.length ? nearest.flag : undefined);
   return meant === undefined ? "--help lists the options" : `did you mean --${meant}?`;
 }
 

@@ -3,7 +3,7 @@ import type { ConnectionOptions } from "mysql2";
 import type { Host } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
 import type { Server } from "./config.ts";
-import type { Flags } from "./flags.ts";
+import type { Flags } from "./flag-table.ts";
 import { loadGates, nearGate } from "./gates.ts";
 import { journalOptions, openJournal } from "./journal.ts";
 import { Link } from "./link.ts";
@@ -38,7 +38,7 @@ export async function addHolds(flags: Flags, servers: Servers, hasKeys: boolean,
 
 /** The one gate for all limits that can be changed, as the flags set them. */
 async function steer(
-  { workers, rate, maxLoad, maxLagSeconds, heartbeat }: Flags,
+  { workers, rate, maxLoad, maxLag, heartbeat }: Flags,
   { db, hosts, replicas }: Servers,
   { progress, hooks, drain }: Surroundings,
 ): Promise<Steering> {
@@ -55,8 +55,8 @@ async function steer(
   });
   hooks.push({ options: { gates: [steering], progress: steering.progress }, close: () => steering.stop() });
   steering.rate.perSecond = rate;
-  await steering.limitLoad(maxLoad);
-  if (maxLagSeconds !== undefined) await steering.limitLag(maxLagSeconds);
+  if (maxLoad !== undefined) await steering.limitLoad(maxLoad);
+  if (maxLag !== undefined) await steering.limitLag(maxLag);
   return steering;
 }
 

@@ -8,7 +8,7 @@ import type { Notes } from "../shared/reading.ts";
 import type { Outcome } from "../shared/segment.ts";
 import { AppendFile } from "./append-file.ts";
 import { UsageError, why } from "./errors.ts";
-import type { Flags } from "./flags.ts";
+import type { Flags } from "./flag-table.ts";
 import { commentOf, header, lineOf, noteOf, type Past, readLog, readNotes } from "./journal-lines.ts";
 import { openLocked } from "./lock.ts";
 

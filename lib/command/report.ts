@@ -2,7 +2,7 @@
 import type { Summary } from "../mp.ts";
 import { count } from "../parent/progress.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
-import type { Flags } from "./flags.ts";
+import type { Flags } from "./flag-table.ts";
 
 const failuresShown = 10;
 const outcomes = ["done", "failed", "unknown"] as const;

@@ -8,10 +8,10 @@ import type { ConnectionOptions } from "mysql2";
 import { RefusedError, type WorkOptions } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { Command } from "./cli.ts";
-import { resolveServer, type Server, strayVariable } from "./config.ts";
+import { resolveServer, type Server, type ServerFlags, strayVariable } from "./config.ts";
 import { UsageError } from "./errors.ts";
 import { type Files, openFiles } from "./files.ts";
-import type { Flags } from "./flags.ts";
+import type { Flags } from "./flag-table.ts";
 import { type Hook, optionsOf } from "./hook.ts";
 import { type Io, scriptOf } from "./io.ts";
 import { type Output, writeOrEnd } from "./output.ts";
@@ -38,7 +38,7 @@ export interface Setup {
 /** @throws UsageError, or Error where the server cannot be reached or the sandbox cannot be started. */
 export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> {
   const { io, progress, hooks, drain } = around;
-  const server = resolveServer(flags.server, io.env);
+  const server = resolveServer(flags.given as ServerFlags, io.env);
   if (!server && flags.files.length > 0 && !flags.dryRun) {
     throw new UsageError(`Name a server for these queries: ${waysToName}`);
   }
@@ -60,11 +60,10 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   if (line !== undefined) progress.log(line);
   hooks.push(flags.dryRun ? await dryRun(flags, around) : { options: rowsOptions(flags, around) });
   const added = optionsOf(hooks);
-  const { threads, shard, timeoutSeconds, maxFailures, ledger, retries, batch, connectTimeoutSeconds } = flags;
-  const { idempotent, initCommands } = flags;
+  const { threads, shard, maxFailures, ledger, retries, batch, idempotent } = flags;
   const options: WorkOptions = {
-    ...{ hosts, threads, shard, timeoutSeconds, maxFailures, ledger, retries, batch, connectTimeoutSeconds },
-    ...{ idempotent, initCommands, progress, signal: drain.signal },
+    ...{ hosts, threads, shard, maxFailures, ledger, retries, batch, idempotent, progress, signal: drain.signal },
+    ...{ timeoutSeconds: flags.timeout, connectTimeoutSeconds: flags.connectTimeout, initCommands: flags.initCommand },
     ...added,
     earlier(seq, unit) {
       if (files && !files.isStarted) {
@@ -107,19 +106,19 @@ interface Reached {
 
 /** Where the queries go: the server that was named, or else the sandbox. */
 async function databaseOf(flags: Flags, server: Server | undefined, around: Surroundings): Promise<Reached> {
-  const { dryRun, files, quiet, workers, threads, connectTimeoutSeconds } = flags;
+  const { dryRun, files, quiet, workers, threads, connectTimeout } = flags;
   const { io, progress, hooks, drain } = around;
   if (server && dryRun) {
     const unasked = { ...server.db, ...server.hosts[0] };
     if (files.length > 0 || !server.tlsOptional) return { db: unasked };
     // buildQueries() may need it: with TLS or without, if the server is there to tell.
-    return probeServer(server, Math.min(connectTimeoutSeconds, 3), drain.signal).then(
+    return probeServer(server, Math.min(connectTimeout, 3), drain.signal).then(
       ({ db }) => ({ db }),
       () => ({ db: unasked }),
     );
   }
   if (server) {
-    const { db, where, version } = await reachServer(server, connectTimeoutSeconds, progress.log, drain.signal);
+    const { db, where, version } = await reachServer(server, connectTimeout, progress.log, drain.signal);
     const carriers = threads === undefined ? "" : ` on ${plural(threads, "thread")}`;
     const line = `${where}, ${plural(workers, "worker")}${carriers}, server ${version}`;
     return { db, version, ...(!quiet && { line }) };
@@ -135,8 +134,8 @@ async function databaseOf(flags: Flags, server: Server | undefined, around: Surr
   return { db: sandbox.db };
 }
 
-function isHeld({ rate, maxLoad, maxLagSeconds, control, joblog }: Flags): boolean {
-  return [rate, maxLoad[0], maxLagSeconds, control, joblog].some((value) => value !== undefined);
+function isHeld({ rate, maxLoad, maxLag, control, joblog }: Flags): boolean {
+  return [rate, maxLoad, maxLag, control, joblog].some((value) => value !== undefined);
 }
 
 /** Whether somebody sits in front of it whose keys are for the run: stdin and the bar are on a terminal. */

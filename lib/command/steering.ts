@@ -166,17 +166,17 @@ const commands: Record<string, Command> = {
     none("resume", argument);
     setPaused(steering, false);
   },
-  rate: (steering, argument) => setRate(steering, isOff(argument) ? undefined : rate(argument)),
+  rate: (steering, argument) => setRate(steering, isOff(argument) ? undefined : rate(argument, "rate")),
   "max-load": async (steering, argument) => {
-    await steering.limitLoad(isOff(argument) ? [] : maxLoad(argument));
+    await steering.limitLoad(isOff(argument) ? [] : maxLoad(argument, "max-load"));
     steering.changed(`max-load ${argument}`);
   },
   "max-lag": async (steering, argument) => {
-    await steering.limitLag(isOff(argument) ? Number.POSITIVE_INFINITY : seconds("max-lag", argument)!);
+    await steering.limitLag(isOff(argument) ? Number.POSITIVE_INFINITY : seconds(argument, "max-lag"));
     steering.changed(`max-lag ${argument}`);
   },
   workers: (steering, argument) => {
-    const wanted = count("workers", argument, 1, steering.options.workers)!;
+    const wanted = count(1, steering.options.workers)(argument, "workers");
     steering.workers = wanted;
     steering.changed(`workers ${wanted}`);
   },
