@@ -8,7 +8,7 @@ import { myglobals } from "./lib/myglobals.ts";
 /** Yields one UPDATE for each range of 100 rows. */
 async function* buildQueries(): AsyncGenerator<Query> {
   const { createConnection } = await import("mysql2/promise"); // here, as a run of SQL files needs neither
-  const { ranges } = await import("./lib/mysql/ranges.ts");
+  const { ranges } = await import("./lib/features/ranges/ranges.ts");
   const connection = await createConnection(myglobals.config.db);
   try {
     for await (const { where, values } of ranges(connection, "myscript_orders", { size: 100 })) {

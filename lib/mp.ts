@@ -3,8 +3,9 @@
  *
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
+
+import { bundle } from "./features/bundle/bundle.ts";
 import { whyNoServer } from "./myglobals.ts";
-import { bundle } from "./parent/bundle.ts";
 import { RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";

@@ -17,9 +17,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { bundle } from "../lib/features/bundle/bundle.ts";
 import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
-import { bundle } from "../lib/parent/bundle.ts";
 import { root, run } from "./run.ts";
 import { inSoak } from "./soak.ts";
 

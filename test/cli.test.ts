@@ -9,7 +9,7 @@ import { after, before, describe, test } from "node:test";
 import mysql from "mysql2/promise";
 import { help, table } from "../lib/command/flag-table.ts";
 import type { FlagTable } from "../lib/command/flags.ts";
-import { startSandbox } from "../lib/command/sandbox.ts";
+import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { runHere, startHere } from "./command.ts";
 import { noLimits, withFilesUpTo } from "./full-disk.ts";
 import { type Ended, poll, root, run, runtime, viaNode, viaTsx } from "./run.ts";

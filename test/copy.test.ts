@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { startSandbox } from "../lib/command/sandbox.ts";
+import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { root, run, runtime } from "./run.ts";
 import { inSoak } from "./soak.ts";
 

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { after } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql from "mysql2/promise";
-import { startSandbox } from "../lib/command/sandbox.ts";
+import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { target } from "./target.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
-import { loadGate, nearGate, rateGate } from "../lib/command/gates.ts";
+import { loadGate, nearGate, rateGate } from "../lib/features/throttle/gates.ts";
 import { doWork } from "../lib/mp.ts";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";

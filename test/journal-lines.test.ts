@@ -3,7 +3,7 @@ import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { header, lineOf, readLog } from "../lib/command/journal-lines.ts";
+import { header, lineOf, readLog } from "../lib/features/joblog/journal-lines.ts";
 import { inSoak } from "./soak.ts";
 
 test("readLog() takes time and memory by the size of the log, not of a line", {

@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
-import { openJournal } from "../lib/command/journal.ts";
+import { openJournal } from "../lib/features/joblog/journal.ts";
 import type { Ended } from "../lib/shared/counters.ts";
 import { hashOf } from "../lib/shared/hash.ts";
 import type { Outcome } from "../lib/shared/segment.ts";
@@ -20,7 +20,7 @@ const directory = await mkdtemp(join(tmpdir(), "myscript-journal-"));
 after(() => rm(directory, { recursive: true }));
 
 const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
-const journalUrl = new URL("../lib/command/journal.ts", import.meta.url).href;
+const journalUrl = new URL("../lib/features/joblog/journal.ts", import.meta.url).href;
 const anew = { resume: false, retryFailed: false, retryUnknown: false };
 const resume = { ...anew, resume: true };
 let files = 0;

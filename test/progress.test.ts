@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { after, beforeEach, test } from "node:test";
 import mysql from "mysql2/promise";
-import { startSandbox } from "../lib/command/sandbox.ts";
+import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { createProgress, type Snapshot } from "../lib/parent/progress.ts";
 import { poll, run, runtime } from "./run.ts";
 import { frameEnd, moments, noTerminal, type OnTerminal, Screen, startOnTerminal } from "./terminal.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import mysql from "mysql2/promise";
+import { type Range, type RangesOptions, ranges } from "../lib/features/ranges/ranges.ts";
 import { doWork, type Query } from "../lib/mp.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
-import { type Range, type RangesOptions, ranges } from "../lib/mysql/ranges.ts";
 import { useDatabase } from "./database.ts";
 
 const { db, sql } = await useDatabase();

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { nextSteps, reportLines } from "../lib/command/report.ts";
-import { startSandbox } from "../lib/command/sandbox.ts";
+import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import type { Failure, Summary } from "../lib/mp.ts";
 import { runHere } from "./command.ts";
 import { run, viaTsx } from "./run.ts";

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import mysql from "mysql2/promise";
-import { findProgram, type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
+import { findProgram, type Sandbox, startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { runtime } from "./run.ts";
 import { target } from "./target.ts";
 

@@ -11,7 +11,7 @@ import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import mysql from "mysql2/promise";
-import { type Sandbox, startSandbox } from "../lib/command/sandbox.ts";
+import { type Sandbox, startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { target } from "./target.ts";
 
 export interface TestServer {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import mysql from "mysql2/promise";
-import { startSandbox } from "../lib/command/sandbox.ts";
+import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { type Ended, poll, type Running, type RunOptions, start, viaNode, viaTsx } from "./run.ts";
 import { inSoak } from "./soak.ts";
 import { isWriting, numbers } from "./target.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { nearGate } from "../lib/command/gates.ts";
+import { nearGate } from "../lib/features/throttle/gates.ts";
 import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { status, useDatabase } from "./database.ts";

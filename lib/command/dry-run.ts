@@ -1,14 +1,14 @@
 /** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file. */
 import { inspect } from "node:util";
 import mysql from "mysql2";
+import { journalOptions, readJournal } from "../features/joblog/journal.ts";
+import { escapeField } from "../features/joblog/journal-lines.ts";
+import { toSqlFile } from "../features/sql-files/sql-file.ts";
 import { printable } from "../parent/progress.ts";
 import type { Flags } from "./flag-table.ts";
 import type { Hook } from "./hook.ts";
-import { journalOptions, readJournal } from "./journal.ts";
-import { escapeField } from "./journal-lines.ts";
 import { writeOrEnd } from "./output.ts";
 import type { Surroundings } from "./setup.ts";
-import { toSqlFile } from "./sql-file.ts";
 
 /** @throws UsageError for a job log that cannot be read. */
 export async function showQueries(flags: Flags, { io, output, drain }: Surroundings): Promise<Hook> {

@@ -1,8 +1,9 @@
 /** How a run ends: what is printed of it, and the exit status. */
+
+import type { Files } from "../features/sql-files/files.ts";
 import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import { explain, UsageError } from "./errors.ts";
-import type { Files } from "./files.ts";
 import type { Flags } from "./flag-table.ts";
 import type { Hook } from "./hook.ts";
 import type { Output } from "./output.ts";

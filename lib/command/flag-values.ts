@@ -1,7 +1,8 @@
 /** What the values of flags mean: numbers within bounds that make sense, and lists. All throw UsageError with the flag's name. */
+
+import type { LoadLimit } from "../features/throttle/gates.ts";
 import { limits } from "../parent/options.ts";
 import { UsageError } from "./errors.ts";
-import type { LoadLimit } from "./gates.ts";
 
 /** Reads a flag's value; `name` is the flag as it was to be written, such as `--retries`. */
 export type Reader<Value> = (text: string, name: string) => Value;

@@ -1,14 +1,14 @@
 /** What holds queries back: the limits that the flags set, what a person changes of them meanwhile, and the job log. */
 import type { ConnectionOptions } from "mysql2";
+import { journalOptions, openJournal } from "../features/joblog/journal.ts";
+import { obey, Steering } from "../features/steering/steering.ts";
+import { loadGates, nearGate } from "../features/throttle/gates.ts";
 import type { Host } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
 import type { Server } from "./config.ts";
 import type { Flags } from "./flag-table.ts";
-import { loadGates, nearGate } from "./gates.ts";
-import { journalOptions, openJournal } from "./journal.ts";
 import { Link } from "./link.ts";
 import type { Surroundings } from "./setup.ts";
-import { obey, Steering } from "./steering.ts";
 
 /** Where the queries go, and what is looked at beside it. */
 export interface Servers {
@@ -24,7 +24,7 @@ export async function addHolds(flags: Flags, servers: Servers, hasKeys: boolean,
   const tell = (change: string) => progress.log(`changed: ${change}`);
   steering.onChange = tell;
   if (flags.control !== undefined) {
-    const { openControl } = await import("./control.ts");
+    const { openControl } = await import("../features/steering/control.ts");
     hooks.push({ close: await openControl(flags.control, (line) => obey(steering, line)) });
   }
   if (hasKeys) await addKeys(steering, around);
@@ -49,7 +49,7 @@ async function steer(
     watchLag:
       replicas &&
       (async (limit) => {
-        const { lagGate } = await import("./lag.ts");
+        const { lagGate } = await import("../features/lag/lag.ts");
         return lagGate(replicas, limit, new Link(servers.map((server) => server.db)), heartbeat);
       }),
   });
@@ -61,7 +61,7 @@ async function steer(
 }
 
 async function addKeys(steering: Steering, { io, hooks, drain }: Surroundings): Promise<void> {
-  const { watchKeys } = await import("./keys.ts");
+  const { watchKeys } = await import("../features/steering/keys.ts");
   const interrupt = () => drain.signal.aborted || process.kill(process.pid, "SIGINT");
   let stop: (() => void) | undefined;
   // Not before: a script may ask a person something first.

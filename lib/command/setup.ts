@@ -5,12 +5,12 @@
  */
 import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
+import { type Files, openFiles } from "../features/sql-files/files.ts";
 import { RefusedError, type WorkOptions } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { Command } from "./cli.ts";
 import { resolveServer, type Server, type ServerFlags, strayVariable } from "./config.ts";
 import { UsageError } from "./errors.ts";
-import { type Files, openFiles } from "./files.ts";
 import type { Flags } from "./flag-table.ts";
 import { type Hook, optionsOf } from "./hook.ts";
 import { type Io, scriptOf } from "./io.ts";
@@ -126,7 +126,7 @@ async function databaseOf(flags: Flags, server: Server | undefined, around: Surr
   if (files.length > 0) return { db: {} }; // a dry run
   const stray = quiet ? "--quiet" : strayVariable(io.env);
   if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
-  const { findProgram, startSandbox } = await import("./sandbox.ts");
+  const { findProgram, startSandbox } = await import("../features/sandbox/sandbox.ts");
   const program = await findProgram();
   progress.log(`no server was named: running on a private throwaway ${program.isMariaDB ? "MariaDB" : "MySQL"}`);
   const sandbox = await startSandbox({ program });

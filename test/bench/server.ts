@@ -1,6 +1,6 @@
 /** The one server that every contestant runs on: a sandbox, with what the benchmark asks it. */
 import mysql from "mysql2/promise";
-import { startSandbox } from "../../lib/command/sandbox.ts";
+import { startSandbox } from "../../lib/features/sandbox/sandbox.ts";
 
 export interface Server {
   readonly socketPath: string;

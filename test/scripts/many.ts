@@ -3,7 +3,7 @@
  * executed of each, and the peak memory by then. The first argument is how many bytes longer the text of each is.
  */
 import mysql from "mysql2/promise";
-import { startSandbox } from "../../lib/command/sandbox.ts";
+import { startSandbox } from "../../lib/features/sandbox/sandbox.ts";
 import { doWork } from "../../lib/mp.ts";
 import { myglobals } from "../../lib/myglobals.ts";
 

@@ -2,9 +2,9 @@
 import { isMainThread } from "node:worker_threads";
 import mysql from "mysql2/promise";
 import { type Command, runCommand } from "../../lib/command/cli.ts";
+import { ranges } from "../../lib/features/ranges/ranges.ts";
 import { doWork, type Query, type Summary } from "../../lib/mp.ts";
 import { myglobals } from "../../lib/myglobals.ts";
-import { ranges } from "../../lib/mysql/ranges.ts";
 
 async function* buildQueries(): AsyncGenerator<Query> {
   const connection = await mysql.createConnection(myglobals.config.db);

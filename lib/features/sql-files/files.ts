@@ -1,8 +1,8 @@
 /** The queries of the files on the command line. */
-import type { Query } from "../mp.ts";
-import { isRepeatable, sessionStatement } from "../mysql/statement.ts";
-import { inBatches } from "../parent/batches.ts";
-import { sqlOf } from "../shared/query.ts";
+import type { Query } from "../../mp.ts";
+import { isRepeatable, sessionStatement } from "../../mysql/statement.ts";
+import { inBatches } from "../../parent/batches.ts";
+import { sqlOf } from "../../shared/query.ts";
 import { type ReadOptions, readBatches } from "./input.ts";
 import type { FileQuery } from "./splitter.ts";
 

@@ -3,14 +3,15 @@
  *
  * Nothing is sent to the workers: it is all numbers that one gate reads, and what that admits is a number in shared memory.
  */
-import type { Gate } from "../mp.ts";
-import { Pace } from "../parent/pace.ts";
-import type { Progress, Snapshot } from "../parent/progress.ts";
-import { describeUnit } from "../shared/query.ts";
-import { UsageError } from "./errors.ts";
-import { count, maxLoad, rate, seconds } from "./flag-values.ts";
-import { type LoadLimit, type Rate, rateGate, type Watch } from "./gates.ts";
-import type { LagLimit } from "./lag.ts";
+
+import { UsageError } from "../../command/errors.ts";
+import { count, maxLoad, rate, seconds } from "../../command/flag-values.ts";
+import type { Gate } from "../../mp.ts";
+import { Pace } from "../../parent/pace.ts";
+import type { Progress, Snapshot } from "../../parent/progress.ts";
+import { describeUnit } from "../../shared/query.ts";
+import type { LagLimit } from "../lag/lag.ts";
+import { type LoadLimit, type Rate, rateGate, type Watch } from "../throttle/gates.ts";
 
 export interface SteeringOptions {
   readonly workers: number;

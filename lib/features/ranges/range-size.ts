@@ -1,5 +1,5 @@
 /** How many rows a range has: always the same number, or as many as the queries manage in a time. */
-import type { Reading, ReadingListener } from "../shared/reading.ts";
+import type { Reading, ReadingListener } from "../../shared/reading.ts";
 
 /** How much the latest query counts beside those before it. */
 const weight = 0.25;

@@ -19,9 +19,9 @@
  * JSON, a name and a value, is what a generator of queries has noted, before the queries that it has made of it are released.
  */
 import type { FileHandle } from "node:fs/promises";
-import type { Ended } from "../shared/counters.ts";
-import type { Outcome } from "../shared/segment.ts";
-import { UsageError } from "./errors.ts";
+import { UsageError } from "../../command/errors.ts";
+import type { Ended } from "../../shared/counters.ts";
+import type { Outcome } from "../../shared/segment.ts";
 
 export const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
 

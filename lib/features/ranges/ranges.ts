@@ -1,10 +1,10 @@
 /** Walking a table by key, in ranges of so many rows. */
 import mysql, { type Connection } from "mysql2";
 import type { Connection as PromiseConnection } from "mysql2/promise";
-import { currentReading } from "../shared/reading.ts";
-import { adopt, ask, connectionIn } from "./connection.ts";
-import { literal } from "./execute.ts";
-import { quoted, splitName } from "./names.ts";
+import { adopt, ask, connectionIn } from "../../mysql/connection.ts";
+import { literal } from "../../mysql/execute.ts";
+import { quoted, splitName } from "../../mysql/names.ts";
+import { currentReading } from "../../shared/reading.ts";
 import { RangeSize } from "./range-size.ts";
 import { type Key, type KeyColumn, type Run, type UniqueKey, uniqueKeyOf } from "./unique-key.ts";
 

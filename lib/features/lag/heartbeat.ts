@@ -5,8 +5,8 @@
  * `ts` is local time, as pt-heartbeat writes it, or UTC, as with its --utc. The lag is never told by more than the age that
  * the last beat may have, and that somebody still writes the row is looked at here.
  */
-import { UsageError } from "./errors.ts";
-import type { Link } from "./link.ts";
+import { UsageError } from "../../command/errors.ts";
+import type { Link } from "../../command/link.ts";
 
 /** A beat may be so old before nobody seems to write it, where the lag may not be more anyway. */
 const leastSeconds = 5;

@@ -4,7 +4,7 @@ import { unlink } from "node:fs/promises";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { createInterface } from "node:readline";
-import { UsageError, why } from "./errors.ts";
+import { UsageError, why } from "../../command/errors.ts";
 
 /** Longer lines are nobody's command, in bytes. */
 const longest = 4096;

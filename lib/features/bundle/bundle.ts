@@ -29,7 +29,7 @@ interface Manifest extends Sources {
 
 /** A bundle that was built so long ago is removed. */
 const keptMs = 30 * 24 * 3600 * 1000;
-const main = fileURLToPath(new URL("../worker/main.ts", import.meta.url));
+const main = fileURLToPath(new URL("../../worker/main.ts", import.meta.url));
 const debug = debuglog("myscript");
 
 /**

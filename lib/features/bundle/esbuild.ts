@@ -14,7 +14,7 @@ export interface Built {
   readonly packaged: readonly string[];
 }
 
-const lib = fileURLToPath(new URL("..", import.meta.url));
+const lib = fileURLToPath(new URL("../..", import.meta.url));
 const require = createRequire(import.meta.url);
 
 /**

@@ -1,14 +1,14 @@
 /** Holds queries back while a replica is too far behind. */
 import type { QueryError } from "mysql2";
-import type { Gate } from "../mp.ts";
-import { type Host, nameOf } from "../mysql/connection.ts";
-import { type DatabaseError, isTransient } from "../mysql/errors.ts";
-import type { Server } from "./config.ts";
-import { UsageError } from "./errors.ts";
-import type { Watch } from "./gates.ts";
+import type { Server } from "../../command/config.ts";
+import { UsageError } from "../../command/errors.ts";
+import { keepLooking, Link, type Row } from "../../command/link.ts";
+import { reasonOf } from "../../command/probe.ts";
+import type { Gate } from "../../mp.ts";
+import { type Host, nameOf } from "../../mysql/connection.ts";
+import { type DatabaseError, isTransient } from "../../mysql/errors.ts";
+import type { Watch } from "../throttle/gates.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { keepLooking, Link, type Row } from "./link.ts";
-import { reasonOf } from "./probe.ts";
 
 export interface LagLimit {
   /** A replica may be so far behind; it is read each time, and may change. */

@@ -6,7 +6,7 @@
  * somebody's data.
  */
 import { isAscii, isUtf8, constants as limits } from "node:buffer";
-import { UsageError } from "./errors.ts";
+import { UsageError } from "../../command/errors.ts";
 import {
   beginsLikeCommand,
   byteKinds,

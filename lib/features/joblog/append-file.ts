@@ -1,6 +1,6 @@
 /** A file that is only ever appended to, on disk within a time. */
 import type { FileHandle } from "node:fs/promises";
-import { why } from "./errors.ts";
+import { why } from "../../command/errors.ts";
 
 /** Leaves time for the disk: what `writeSoon()` gets is to be there within 200 ms. */
 const syncMs = 100;

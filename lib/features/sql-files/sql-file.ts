@@ -1,7 +1,8 @@
 /** Queries as the text of an SQL file, which this script and the clients read back as they are. */
-import { withValues } from "../mysql/execute.ts";
-import { describeUnit, nameOfQuery } from "../shared/query.ts";
-import { UsageError } from "./errors.ts";
+
+import { UsageError } from "../../command/errors.ts";
+import { withValues } from "../../mysql/execute.ts";
+import { describeUnit, nameOfQuery } from "../../shared/query.ts";
 import { type FileQuery, Splitter } from "./splitter.ts";
 
 /** Tried in this order, when a query holds a semicolon of its own. */

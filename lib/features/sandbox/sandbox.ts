@@ -11,8 +11,8 @@ import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { Connection } from "mysql2";
-import { connect } from "../mysql/connection.ts";
-import { execute } from "../mysql/execute.ts";
+import { connect } from "../../mysql/connection.ts";
+import { execute } from "../../mysql/execute.ts";
 import { initializedDirectory } from "./initialized.ts";
 import { type Kept, keep } from "./keeper.ts";
 

@@ -2,7 +2,7 @@
 import { constants as limits } from "node:buffer";
 import { createReadStream } from "node:fs";
 import { access, constants, stat } from "node:fs/promises";
-import { UsageError, why } from "./errors.ts";
+import { UsageError, why } from "../../command/errors.ts";
 import { type FileQuery, Splitter, tooLong } from "./splitter.ts";
 
 export type { FileQuery };

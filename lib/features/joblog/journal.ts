@@ -1,14 +1,14 @@
 /** A run's job log: what has been released to the workers and what has ended, on disk. */
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { Ended } from "../shared/counters.ts";
-import { hashOf } from "../shared/hash.ts";
-import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
-import type { Notes } from "../shared/reading.ts";
-import type { Outcome } from "../shared/segment.ts";
+import { UsageError, why } from "../../command/errors.ts";
+import type { Flags } from "../../command/flag-table.ts";
+import type { Ended } from "../../shared/counters.ts";
+import { hashOf } from "../../shared/hash.ts";
+import { describeUnit, describeValues, nameOfQuery } from "../../shared/query.ts";
+import type { Notes } from "../../shared/reading.ts";
+import type { Outcome } from "../../shared/segment.ts";
 import { AppendFile } from "./append-file.ts";
-import { UsageError, why } from "./errors.ts";
-import type { Flags } from "./flag-table.ts";
 import { commentOf, header, lineOf, noteOf, type Past, readLog, readNotes } from "./journal-lines.ts";
 import { openLocked } from "./lock.ts";
 

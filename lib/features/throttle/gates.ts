@@ -1,8 +1,8 @@
 /** What holds queries back: a rate, a loaded server, and the job log, which is written before they can be claimed. */
 import type { ConnectionOptions } from "mysql2";
-import type { Gate } from "../mp.ts";
-import { UsageError } from "./errors.ts";
-import { keepLooking, Link } from "./link.ts";
+import { UsageError } from "../../command/errors.ts";
+import { keepLooking, Link } from "../../command/link.ts";
+import type { Gate } from "../../mp.ts";
 
 /** Queries a second over all workers, if there is a limit; it is read each time, and may change. */
 export interface Rate {
