@@ -26,7 +26,8 @@ test("the help lists every option that parses, and no other", () => {
 });
 
 test("parseFlags() has the defaults that the help gives", () => {
-  const { workers, connectTimeout, retries, batch } = parseFlags([]);
+  const { workers, connectTimeout, retries } = parseFlags([]);
+  const { batch } = flagsOf([]);
   const defaults = [...help().matchAll(/--(workers|batch|connect-timeout|retries) .*\((\d+)\)$/gm)];
   assert.deepEqual(Object.fromEntries(defaults.map(([, name, value]) => [name, Number(value)])), {
     workers,
@@ -39,7 +40,7 @@ test("parseFlags() has the defaults that the help gives", () => {
 test("parseFlags() takes short, long and joined forms, the last one counting", () => {
   for (const args of [["-j", "7"], ["-j7"], ["--workers", "7"], ["--workers=7"], ["-j9", "--workers=7"], ["-qj7"]])
     assert.equal(parseFlags(args).workers, 7, args.join(" "));
-  assert.deepEqual([parseFlags(["--batch=8"]).batch, parseFlags(["--batch", "auto"]).batch], [8, "auto"]);
+  assert.deepEqual([flagsOf(["--batch=8"]).batch, flagsOf(["--batch", "auto"]).batch], [8, "auto"]);
   const { given: server } = parseFlags(["-h", "a", "-P1", "-S", "b", "-u", "c", "-D", "d"]);
   const { host, port, socket, user, database } = server;
   assert.deepEqual([host, port, socket, user, database], ["a", "1", "b", "c", "d"]);
@@ -140,6 +141,11 @@ test("parseFlags() returns flags or says in one line what is wrong, for any argu
     { seed, numRuns: scaled(20_000, 1000) },
   );
 });
+
+/** The values of features' flags, too. */
+function flagsOf(args: readonly string[]): Record<string, unknown> {
+  return { ...parseFlags(args) };
+}
 
 /** What parseFlags() has against the arguments. */
 function refusal(args: readonly string[]): string | undefined {

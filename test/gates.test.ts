@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
-import { loadGate, nearGate, rateGate } from "../lib/features/throttle/gates.ts";
+import { releaseAhead } from "../lib/features/joblog/hook.ts";
+import { loadGate, rateGate } from "../lib/features/throttle/gates.ts";
 import { doWork } from "../lib/mp.ts";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
@@ -64,7 +65,7 @@ test("loadGate() holds queries back while the server is above the limit, and not
     stop() {},
   };
   const queries = Array.from({ length: 2000 }, (_, n) => `UPDATE t SET v = v + SLEEP(0.002) + 1 WHERE id = ${n + 1}`);
-  const summary = await doWork(queries, 4, { gates: [gate, nearGate(4)], progress });
+  const summary = await doWork(queries, 4, { gates: [gate, releaseAhead(4)], progress });
   stop();
   assert.match(held ?? "", /^paused: threads_connected is \d+, above 20$/);
   assert.equal(summary.done, 2000);

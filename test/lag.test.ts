@@ -4,14 +4,13 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "../lib/command/config.ts";
 import { Link } from "../lib/command/link.ts";
+import { watchReplicas } from "../lib/features/lag/hook.ts";
 import { lagGate } from "../lib/features/lag/lag.ts";
-import { obey, Steering } from "../lib/features/steering/steering.ts";
 import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { runHere } from "./command.ts";
 import { startPair } from "./replica.ts";
 import { poll } from "./run.ts";
-import { silent } from "./watch.ts";
 
 const pair = await startPair();
 after(() => pair.stop());
@@ -161,23 +160,22 @@ test("lagGate() refuses what is no replica, and says which GRANT helps", async (
 });
 
 test("the command max-lag begins to look at the replicas that were named, or changes nothing", async () => {
-  const options = {
-    workers: 1,
-    progress: silent,
-    drain: new AbortController(),
-    watchLoad: () => Promise.reject(new Error("not here")),
-  };
-  let port = source.port;
-  const steering = new Steering({ ...options, watchLag: (limit) => lagGate(replicas("root", port), limit, link()) });
-  await assert.rejects(obey(steering, "max-lag 5"), /is no replica/);
-  assert.equal(steering.settings.maxLag, null);
-  port = 1;
-  assert.equal(((await obey(steering, "max-lag 5")) as Steering["settings"]).maxLag, 5);
-  assert.equal(steering.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
-  assert.equal(steering.limit(3), 3);
-  await obey(steering, "max-lag off");
-  assert.equal(steering.reason, undefined);
-  steering.stop();
+  const servers = [{ db: { host: "127.0.0.1", port: source.port, user: "root" } }];
+  const begin = (port: number) => watchReplicas(undefined, undefined, { servers, replicas: replicas("root", port) });
+  const refused = await begin(source.port);
+  const [refusing] = refused.dials!;
+  await assert.rejects(async () => refusing!.set("5"), /is no replica/);
+  assert.equal(refusing!.value, null);
+  const hook = await begin(1);
+  const [dial] = hook.dials!;
+  const [gate] = hook.options!.gates!;
+  await dial!.set("5");
+  assert.equal(dial!.value, 5);
+  assert.equal(gate!.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
+  assert.equal(gate!.limit(3), 3);
+  await dial!.set("off");
+  assert.equal(gate!.reason, undefined);
+  for (const { close } of [refused, hook]) close?.();
 });
 
 test("--max-lag runs with the replicas that are named, and refuses what is none of them", async () => {

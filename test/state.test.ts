@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { nearGate } from "../lib/features/throttle/gates.ts";
+import { releaseAhead } from "../lib/features/joblog/hook.ts";
 import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { status, useDatabase } from "./database.ts";
@@ -207,7 +207,7 @@ test("doWork() in batches lets another worker have what one gives back, also whe
       if (ids.length > 0) await sql(`KILL CONNECTION ${ids[0]!.id}`);
     }
   };
-  const options = { threads: 2, batch: 16, script, idempotent: true, gates: [nearGate(2)], onEnded };
+  const options = { threads: 2, batch: 16, script, idempotent: true, gates: [releaseAhead(2)], onEnded };
   const { done, skipped } = await doWork(queries, 2, options);
   assert.deepEqual([done, skipped], [100, 0]);
 });

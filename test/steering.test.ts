@@ -6,9 +6,10 @@ import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { watchReplicas } from "../lib/features/lag/hook.ts";
 import { openControl } from "../lib/features/steering/control.ts";
 import { changeRate, obey, Steering } from "../lib/features/steering/steering.ts";
-import { loadGates } from "../lib/features/throttle/gates.ts";
+import { throttle } from "../lib/features/throttle/hook.ts";
 import { useDatabase } from "./database.ts";
 import { poll, run, start, viaNode } from "./run.ts";
 import { noTerminal, startOnTerminal } from "./terminal.ts";
@@ -140,13 +141,19 @@ test("openControl() refuses what is no socket of a dead run, and answers line by
 
 test("obey() does what a line says, or says what would be right and changes nothing", async () => {
   const drain = new AbortController();
-  const watchLoad: Steering["options"]["watchLoad"] = (limits) => loadGates([{ db, where: "db1" }], limits);
-  const steering = new Steering({ workers: 3, progress: silent, drain, watchLoad, watchLag: undefined });
   const changes: string[] = [];
-  steering.onChange = (change) => changes.push(change);
+  const servers = [{ db, where: "db1" }];
+  const throttling = await throttle(undefined, undefined, 3, servers);
+  const lag = await watchReplicas(undefined, undefined, { servers, replicas: undefined });
+  const dials = [...throttling.dials!, ...lag.dials!];
+  const onChange = (change: string) => void changes.push(change);
+  const steering = new Steering({ workers: 3, progress: silent, drain, dials: () => dials, onChange });
+  const gates = [steering, ...throttling.options!.gates!];
+  const limit = (ended: number) => Math.min(...gates.map((gate) => gate.limit(ended)));
+  const reason = () => gates.find((gate) => gate.reason !== undefined)?.reason;
   const { settings } = steering;
   for (const [line, message] of [
-    ["", /^Unknown command "": it may be status, pause, resume, rate, max-load, max-lag, workers, drain$/],
+    ["", /^Unknown command "": it may be status, pause, resume, workers, drain, rate, max-load, max-lag$/],
     ["toString", /^Unknown command "toString"/],
     ["pause now", /^pause takes no argument, not "now"$/],
     ["rate 0", /rate must be a number of queries a second from 0.0001 to 1000000, not "0"$/],
@@ -159,29 +166,29 @@ test("obey() does what a line says, or says what would be right and changes noth
   }
   assert.deepEqual([steering.settings, changes], [settings, []]);
 
-  assert.equal(steering.limit(7), Number.POSITIVE_INFINITY);
+  assert.equal(limit(7), Number.POSITIVE_INFINITY);
   await obey(steering, "max-load Threads_connected=0");
-  assert.equal(steering.limit(7), 7);
-  assert.match(steering.reason ?? "", /^paused: Threads_connected is \d+ on db1, above 0$/);
+  assert.equal(limit(7), 7);
+  assert.match(reason() ?? "", /^paused: Threads_connected is \d+ on db1, above 0$/);
   await obey(steering, " max-load  off ");
   await obey(steering, "rate 40");
-  assert.equal(steering.limit(7), 8);
-  changeRate(steering, 1.25);
-  changeRate(steering, 0.75);
+  assert.equal(limit(7), 8);
+  await changeRate(steering, 1.25);
+  await changeRate(steering, 0.75);
   await obey(steering, "rate off");
-  changeRate(steering, 1.25); // there is none
-  changeRate(steering, 0.75); // of a run that has done nothing
+  await changeRate(steering, 1.25); // there is none
+  await changeRate(steering, 0.75); // of a run that has done nothing
   await obey(steering, "workers 2");
   await obey(steering, "pause");
   await obey(steering, "pause");
-  assert.deepEqual([steering.limit(7), steering.reason, steering.workers], [7, "paused by hand", 2]);
+  assert.deepEqual([limit(7), reason(), steering.workers], [7, "paused by hand", 2]);
   await obey(steering, "resume");
   await obey(steering, "drain");
   assert.ok(drain.signal.aborted);
   const expected =
     "max-load Threads_connected=0,max-load off,rate 40,rate 50,rate 37.5,rate off,workers 2,pause,resume,drain";
   assert.equal(changes.join(), expected);
-  steering.stop();
+  throttling.close?.();
 });
 
 test("keys on a terminal steer the run, and the terminal is given back as it was", { skip: noTerminal }, async () => {

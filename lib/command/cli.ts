@@ -1,14 +1,15 @@
 /** What makes myscript.ts a good command: where it runs, what it prints, how it is interrupted, how it ends. */
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "mysql2";
+import { features } from "../features/index.ts";
 import type { Query, Summary, WorkOptions } from "../mp.ts";
 import { createProgress } from "../parent/progress.ts";
 import { refuseInWorkerThread } from "../shared/own-thread.ts";
 import { takeConsole } from "./console.ts";
 import { explain, UsageError } from "./errors.ts";
+import type { Hook } from "./feature.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
 import { help, parseFlags } from "./flag-table.ts";
-import type { Hook } from "./hook.ts";
 import { type Io, scriptOf } from "./io.ts";
 import { Output } from "./output.ts";
 import { setUp } from "./setup.ts";
@@ -43,12 +44,13 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
   try {
     checkRuntime();
     const flags = parseFlags(io.argv.slice(2));
+    const writesData = features.some((feature) => feature.writesData?.(flags));
     if (flags.help) return print(help().replace("myscript.ts", script), output);
     if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
     // Rows that run over a terminal would run over the bar.
-    progress = createProgress(io.stderr, flags.quiet || (flags.rows && io.stdout.isTTY));
+    progress = createProgress(io.stderr, flags.quiet || (writesData && io.stdout.isTTY));
     interruption = watchSignals(io, progress, output, flags.dryRun);
-    hooks.push(interruption, takeConsole(io, flags.rows || flags.json || flags.dryRun, progress, output));
+    hooks.push(interruption, takeConsole(io, writesData || flags.json || flags.dryRun, progress, output));
     const { command, ...facts } = await setUp(flags, { io, output, progress, hooks, drain: interruption.drain });
     const run = await runToEnd(() => main(command), hooks);
     if (flags.dryRun && run.error) throw run.error;

@@ -3,7 +3,7 @@ import { Console } from "node:console";
 import { Writable } from "node:stream";
 import { stripVTControlCharacters } from "node:util";
 import type { Progress } from "../parent/progress.ts";
-import type { Hook } from "./hook.ts";
+import type { Hook } from "./feature.ts";
 import type { Io } from "./io.ts";
 import type { Output } from "./output.ts";
 

@@ -1,33 +1,19 @@
 /** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file. */
 import { inspect } from "node:util";
 import mysql from "mysql2";
-import { journalOptions, readJournal } from "../features/joblog/journal.ts";
-import { escapeField } from "../features/joblog/journal-lines.ts";
-import { toSqlFile } from "../features/sql-files/sql-file.ts";
+import { features } from "../features/index.ts";
 import { printable } from "../parent/progress.ts";
-import type { Flags } from "./flag-table.ts";
-import type { Hook } from "./hook.ts";
-import { writeOrEnd } from "./output.ts";
-import type { Surroundings } from "./setup.ts";
+import type { CoreFlags } from "./core-flags.ts";
+import type { Hook, Surroundings } from "./feature.ts";
+import { escapeField, writeOrEnd } from "./output.ts";
 
-/** @throws UsageError for a job log that cannot be read. */
-export async function showQueries(flags: Flags, { io, output, drain }: Surroundings): Promise<Hook> {
+/** Prints each query on a line of its own; of a resumed run, where this copy reads SQL files, as a piece of one. */
+export async function showQueries({ given }: CoreFlags, { io, output, drain }: Surroundings): Promise<Hook> {
+  const printer = given.resume ? features.find(({ sqlPrinter }) => sqlPrinter) : undefined;
+  const textOf = (await printer?.sqlPrinter?.()) ?? ((seq: number, unit: unknown) => `${seq}\t${lineOf(unit)}\n`);
   const isTerminal = io.stdout.isTTY;
   const print = (text: string | Uint8Array) => writeOrEnd(isTerminal ? safe(text) : text, output, drain);
-  if (!flags.resume || flags.joblog === undefined) {
-    return { options: { dryRun: (seq, unit) => print(`${seq}\t${lineOf(unit)}\n`) } };
-  }
-  const journal = await readJournal(flags.joblog, journalOptions(flags));
-  return {
-    options: {
-      resumed: true,
-      notes: journal,
-      earlier: (seq, unit) => journal.earlier(seq, unit),
-      dryRun: (seq, unit) => print(toSqlFile(seq, unit)),
-    },
-    check: () => drain.signal.aborted || journal.checkEnd(),
-    close: () => journal.close(),
-  };
+  return { options: { dryRun: (seq, unit) => print(textOf(seq, unit)) } };
 }
 
 /** A query's SQL, or whatever unit of work it is, in one line. */

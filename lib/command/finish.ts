@@ -1,11 +1,10 @@
 /** How a run ends: what is printed of it, and the exit status. */
 
-import type { Files } from "../features/sql-files/files.ts";
 import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
+import type { CoreFlags } from "./core-flags.ts";
 import { explain, UsageError } from "./errors.ts";
-import type { Flags } from "./flag-table.ts";
-import type { Hook } from "./hook.ts";
+import type { Files, Hook } from "./feature.ts";
 import type { Output } from "./output.ts";
 import { nextSteps, reportLines } from "./report.ts";
 
@@ -49,7 +48,7 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
 type Complain = (message: string) => void;
 
 /** What the end of a run has to know of its set-up. */
-export interface Facts extends Flags {
+export interface Facts extends CoreFlags {
   readonly complain: Complain;
   readonly isOnSandbox: boolean;
   readonly fileQueries: Files | undefined;
@@ -80,7 +79,7 @@ export async function finish(
   // A changed input is refused again, rows and what a connection had set do not come again, and the sandbox is gone.
   const isOrdered = facts.workers === 1 && facts.fileQueries?.orderedFrom !== undefined;
   if (!isRefused && !output.failure && !isOrdered && !facts.isOnSandbox) {
-    for (const line of nextSteps(summary, facts, unwritten === undefined)) progress.log(line);
+    for (const line of nextSteps(summary, facts.given, unwritten === undefined)) progress.log(line);
   }
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);
 }

@@ -31,20 +31,25 @@ type ValueOf<F extends Flag> = F extends { repeats: true }
     : boolean;
 
 /** The values of a table's flags, by their names in camel case. */
-type FlagValues<Table extends FlagTable> = {
+export type FlagValues<Table extends FlagTable> = {
   readonly [Name in keyof Table as Camel<Name>]: ValueOf<Table[Name]>;
 };
 
 /** What was given on the command line, by the names of the flags. */
 type GivenFlags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
+/** The values of all flags, the arguments that are no flags, and what was given as it was written. */
+export type ReadFlags<Table extends FlagTable> = FlagValues<Table> & {
+  readonly files: readonly string[];
+  readonly given: GivenFlags;
+};
+
 /**
  * Reads the command line.
  *
- * @returns the values of all flags, the arguments that are no flags, and what was given as it was written.
  * @throws UsageError that says in one line what is wrong and what would be right.
  */
-export function readFlags<Table extends FlagTable>(table: Table, args: readonly string[]) {
+export function readFlags<Table extends FlagTable>(table: Table, args: readonly string[]): ReadFlags<Table> {
   const { values, positionals: files } = parse(table, args);
   const read = Object.entries(table).map(([name, flag]) => [
     camel(name),
@@ -58,7 +63,7 @@ function readValue(flag: Flag, name: string, given: string | boolean | readonly 
   return flag.read && typeof given === "string" ? flag.read(given, name) : given;
 }
 
-function camel(name: string): string {
+export function camel(name: string): string {
   return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 

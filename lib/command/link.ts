@@ -1,5 +1,6 @@
 /** A connection of the command's own, beside the workers': it is kept, made anew when it was lost, and every wait on it is bounded. */
 import type { Connection, ConnectionOptions } from "mysql2";
+import type { Gate } from "../mp.ts";
 import { connect, within } from "../mysql/connection.ts";
 import { type DatabaseError, isLost } from "../mysql/errors.ts";
 import { executeText, toBytes } from "../mysql/execute.ts";
@@ -62,6 +63,30 @@ export class Link {
       this.#servers[index] = plain;
       return connect(plain);
     }
+  }
+}
+
+/** A gate that looks at something again and again, and what ends that. */
+export interface Watch {
+  readonly gate: Gate;
+  stop(): void;
+}
+
+/** A gate that does what a watch says, which can be replaced while the run goes on. */
+export class WatchSlot implements Gate {
+  #watch: Watch | undefined;
+
+  limit(ended: number): number {
+    return this.#watch?.gate.limit(ended) ?? Number.POSITIVE_INFINITY;
+  }
+
+  get reason(): string | undefined {
+    return this.#watch?.gate.reason;
+  }
+
+  replace(watch: Watch | undefined): void {
+    this.#watch?.stop();
+    this.#watch = watch;
   }
 }
 

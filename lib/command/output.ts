@@ -58,3 +58,10 @@ export async function writeOrEnd(lines: string | Uint8Array, output: Output, dra
   await output.write(lines);
   if (output.failure) drain.abort(output.closed ? "the reader of stdout wants no more" : "cannot write to stdout");
 }
+
+const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
+
+/** Keeps a text on its line: a line break, a tab and a backslash are escaped as the mysql client does. */
+export function escapeField(text = ""): string {
+  return text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!);
+}

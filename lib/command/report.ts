@@ -2,7 +2,6 @@
 import type { Summary } from "../mp.ts";
 import { count } from "../parent/progress.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
-import type { Flags } from "./flag-table.ts";
 
 const failuresShown = 10;
 const outcomes = ["done", "failed", "unknown"] as const;
@@ -55,7 +54,7 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
 /** How to go on, in the words of the command line. */
 export function nextSteps(
   { failed, unknown, skipped }: Summary,
-  { joblog, ledger }: Pick<Flags, "joblog" | "ledger">,
+  { joblog, ledger }: { readonly joblog?: string | undefined; readonly ledger?: string | undefined },
   isComplete = true,
 ): string[] {
   const lines: string[] = [];

@@ -5,28 +5,17 @@
  */
 import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
-import { type Files, openFiles } from "../features/sql-files/files.ts";
+import { features } from "../features/index.ts";
 import { RefusedError, type WorkOptions } from "../mp.ts";
-import type { Progress } from "../parent/progress.ts";
+import { nameOf } from "../mysql/connection.ts";
 import type { Command } from "./cli.ts";
 import { resolveServer, type Server, type ServerFlags, strayVariable } from "./config.ts";
+import type { CoreFlags } from "./core-flags.ts";
+import { showQueries } from "./dry-run.ts";
 import { UsageError } from "./errors.ts";
-import type { Flags } from "./flag-table.ts";
-import { type Hook, optionsOf } from "./hook.ts";
+import { type Context, type Files, optionsOf, type Surroundings } from "./feature.ts";
 import { type Io, scriptOf } from "./io.ts";
-import { type Output, writeOrEnd } from "./output.ts";
 import { probeServer, reachServer } from "./probe.ts";
-
-/** What a set-up needs around it. */
-export interface Surroundings {
-  readonly io: Io;
-  readonly output: Output;
-  readonly progress: Progress;
-  /** Gets a hook for each thing that is set up, at once: it is closed also when the next one fails. */
-  readonly hooks: Hook[];
-  /** Is aborted when the run is to end. */
-  readonly drain: AbortController;
-}
 
 /** What the flags ask for, ready to run, and what the end of the run is to know of it. */
 export interface Setup {
@@ -36,7 +25,7 @@ export interface Setup {
 }
 
 /** @throws UsageError, or Error where the server cannot be reached or the sandbox cannot be started. */
-export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> {
+export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Setup> {
   const { io, progress, hooks, drain } = around;
   const server = resolveServer(flags.given as ServerFlags, io.env);
   if (!server && flags.files.length > 0 && !flags.dryRun) {
@@ -52,17 +41,15 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   const files = flags.files.length > 0 ? await filesOf(flags, around, hasDollarQuotes) : undefined;
   const { db, line } = await reach();
   const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
-  const hasKeys = takesKeys(flags, io);
-  if ((hasKeys || isHeld(flags)) && !flags.dryRun) {
-    const { addHolds } = await import("./holds.ts");
-    await addHolds(flags, { db, hosts, replicas: server?.replicas }, hasKeys, around);
-  }
+  const servers = hosts?.map((host) => ({ db: { ...db, ...host }, where: nameOf(host) })) ?? [{ db }];
+  const replicas = server?.replicas;
+  await setUpFeatures(flags, { ...around, db, servers, replicas, hasKeys: takesKeys(flags, io), isSteered: false });
   if (line !== undefined) progress.log(line);
-  hooks.push(flags.dryRun ? await dryRun(flags, around) : { options: rowsOptions(flags, around) });
+  if (flags.dryRun) hooks.push(await showQueries(flags, around));
   const added = optionsOf(hooks);
-  const { threads, shard, maxFailures, ledger, retries, batch, idempotent } = flags;
+  const { threads, shard, maxFailures, retries, idempotent } = flags;
   const options: WorkOptions = {
-    ...{ hosts, threads, shard, maxFailures, ledger, retries, batch, idempotent, progress, signal: drain.signal },
+    ...{ hosts, threads, shard, maxFailures, retries, idempotent, progress, signal: drain.signal },
     ...{ timeoutSeconds: flags.timeout, connectTimeoutSeconds: flags.connectTimeout, initCommands: flags.initCommand },
     ...added,
     earlier(seq, unit) {
@@ -76,26 +63,24 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
   return { command, fileQueries: files, isOnSandbox: !server };
 }
 
-const waysToName = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
-
-/** The queries of the files; a person is told what in them is in the way of a later --resume. */
-async function filesOf(
-  flags: Flags,
-  { io, progress, hooks }: Surroundings,
-  hasDollarQuotes: () => Promise<boolean>,
-): Promise<Files> {
-  const { files: names, workers, shard, joblog } = flags;
-  if (names.includes("-")) hooks.push({ close: () => io.stdin.destroy() });
-  const reading = { stdin: io.stdin as AsyncIterable<Uint8Array>, dollarQuotes: hasDollarQuotes };
-  const files = await openFiles(names, reading, (at, statement) => {
-    if (workers > 1 || shard || joblog === undefined) return;
-    progress.log(
-      `warning: ${at}: ${statement} means something to one connection: --resume cannot go on, an interrupted run has to begin anew`,
-    );
-  });
-  if (files.isEmpty) progress.log(`warning: no queries in ${names.join(", ").replace(/^-$/, "stdin")}`);
-  return files;
+/** Sets up the features that are asked for, one after the other. */
+async function setUpFeatures(flags: CoreFlags, unsteered: Context): Promise<void> {
+  const isSteered = features.some(({ steers }) => steers?.(flags, unsteered));
+  const context = { ...unsteered, isSteered };
+  for (const { isAsked, setUp, inDryRun } of features) {
+    if (!setUp || (flags.dryRun && !inDryRun) || !isAsked?.(flags, context)) continue;
+    context.hooks.push(await setUp(flags, context));
+  }
 }
+
+/** The queries of the files. */
+async function filesOf(flags: CoreFlags, around: Surroundings, dollarQuotes: () => Promise<boolean>): Promise<Files> {
+  const reader = features.find(({ openFiles }) => openFiles);
+  if (reader?.openFiles) return reader.openFiles(flags, around, dollarQuotes);
+  throw new UsageError(`This copy reads no files: ${flags.files.join(", ")}`);
+}
+
+const waysToName = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
 
 interface Reached {
   readonly db: ConnectionOptions;
@@ -105,9 +90,9 @@ interface Reached {
 }
 
 /** Where the queries go: the server that was named, or else the sandbox. */
-async function databaseOf(flags: Flags, server: Server | undefined, around: Surroundings): Promise<Reached> {
+async function databaseOf(flags: CoreFlags, server: Server | undefined, around: Surroundings): Promise<Reached> {
   const { dryRun, files, quiet, workers, threads, connectTimeout } = flags;
-  const { io, progress, hooks, drain } = around;
+  const { io, progress, drain } = around;
   if (server && dryRun) {
     const unasked = { ...server.db, ...server.hosts[0] };
     if (files.length > 0 || !server.tlsOptional) return { db: unasked };
@@ -126,32 +111,16 @@ async function databaseOf(flags: Flags, server: Server | undefined, around: Surr
   if (files.length > 0) return { db: {} }; // a dry run
   const stray = quiet ? "--quiet" : strayVariable(io.env);
   if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
-  const { findProgram, startSandbox } = await import("../features/sandbox/sandbox.ts");
-  const program = await findProgram();
-  progress.log(`no server was named: running on a private throwaway ${program.isMariaDB ? "MariaDB" : "MySQL"}`);
-  const sandbox = await startSandbox({ program });
-  hooks.push({ close: sandbox.stop });
-  return { db: sandbox.db };
-}
-
-function isHeld({ rate, maxLoad, maxLag, control, joblog }: Flags): boolean {
-  return [rate, maxLoad, maxLag, control, joblog].some((value) => value !== undefined);
+  const starter = features.find(({ startServer }) => startServer);
+  if (starter?.startServer) return { db: await starter.startServer(around) };
+  throw new UsageError(`Name a server: ${waysToName}`);
 }
 
 /** Whether somebody sits in front of it whose keys are for the run: stdin and the bar are on a terminal. */
-function takesKeys({ quiet, files, rows }: Flags, io: Io): boolean {
-  const isSilent = quiet || (rows && io.stdout.isTTY);
+function takesKeys(flags: CoreFlags, io: Io): boolean {
+  const { quiet, files } = flags;
+  const isSilent = quiet || (io.stdout.isTTY && features.some(({ writesData }) => writesData?.(flags)));
   return io === process && isatty(0) && io.stderr.isTTY && !isSilent && !files.includes("-");
-}
-
-/** Prints the queries instead of running them. */
-async function dryRun(flags: Flags, around: Surroundings): Promise<Hook> {
-  const { showQueries } = await import("./dry-run.ts");
-  return showQueries(flags, around);
-}
-
-function rowsOptions({ rows }: Flags, { output, drain }: Surroundings): WorkOptions {
-  return rows ? { onRows: (lines) => writeOrEnd(lines, output, drain) } : {};
 }
 
 function plural(count: number, noun: string): string {

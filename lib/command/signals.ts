@@ -1,6 +1,6 @@
 /** Ctrl-C and its relatives. */
 import type { Progress } from "../parent/progress.ts";
-import type { Hook } from "./hook.ts";
+import type { Hook } from "./feature.ts";
 import type { Io } from "./io.ts";
 import type { Output } from "./output.ts";
 

@@ -20,6 +20,7 @@
  */
 import type { FileHandle } from "node:fs/promises";
 import { UsageError } from "../../command/errors.ts";
+import { escapeField } from "../../command/output.ts";
 import type { Ended } from "../../shared/counters.ts";
 import type { Outcome } from "../../shared/segment.ts";
 
@@ -42,13 +43,6 @@ export function lineOf(line: Line, hash = "", query = ""): string {
 /** A line for people. */
 export function commentOf(text: string): string {
   return `# ${new Date().toISOString()} ${escapeField(text)}\n`;
-}
-
-const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
-
-/** Keeps a text on its line: a line break, a tab and a backslash are escaped as the mysql client does. */
-export function escapeField(text = ""): string {
-  return text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!);
 }
 
 /** What earlier runs have left. */

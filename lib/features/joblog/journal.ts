@@ -2,7 +2,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { UsageError, why } from "../../command/errors.ts";
-import type { Flags } from "../../command/flag-table.ts";
 import type { Ended } from "../../shared/counters.ts";
 import { hashOf } from "../../shared/hash.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../../shared/query.ts";
@@ -22,17 +21,6 @@ export interface JournalOptions {
   readonly retryUnknown: boolean;
   /** `1/3`: the shard that runs, if not all do. */
   readonly shard?: string;
-}
-
-/** What the flags say of the log. */
-export function journalOptions(flags: Flags): JournalOptions {
-  const { resume, retryFailed, retryUnknown, idempotent, ledger, shard } = flags;
-  return {
-    resume,
-    retryFailed,
-    retryUnknown: retryUnknown || idempotent || ledger !== undefined, // the ledger tells
-    ...(shard && { shard: `${shard.index}/${shard.count}` }),
-  };
 }
 
 /**

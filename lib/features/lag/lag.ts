@@ -2,12 +2,11 @@
 import type { QueryError } from "mysql2";
 import type { Server } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
-import { keepLooking, Link, type Row } from "../../command/link.ts";
+import { keepLooking, Link, type Row, type Watch } from "../../command/link.ts";
 import { reasonOf } from "../../command/probe.ts";
 import type { Gate } from "../../mp.ts";
 import { type Host, nameOf } from "../../mysql/connection.ts";
 import { type DatabaseError, isTransient } from "../../mysql/errors.ts";
-import type { Watch } from "../throttle/gates.ts";
 import { Heartbeat } from "./heartbeat.ts";
 
 export interface LagLimit {

@@ -1,19 +1,10 @@
 /** The queries of the files on the command line. */
-import type { Query } from "../../mp.ts";
+import type { Files } from "../../command/feature.ts";
 import { isRepeatable, sessionStatement } from "../../mysql/statement.ts";
 import { inBatches } from "../../parent/batches.ts";
 import { sqlOf } from "../../shared/query.ts";
 import { type ReadOptions, readBatches } from "./input.ts";
 import type { FileQuery } from "./splitter.ts";
-
-export interface Files {
-  readonly queries: AsyncIterable<Query>;
-  readonly isEmpty: boolean;
-  /** Whether anyone has begun to read the queries. */
-  readonly isStarted: boolean;
-  /** Where a session statement stands that is not at the top, so far: what follows cannot be resumed. */
-  readonly orderedFrom: string | undefined;
-}
 
 /**
  * Reads the first query, so that a file that cannot be read ends the command before it starts anything.

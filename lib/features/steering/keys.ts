@@ -25,6 +25,7 @@ export function watchKeys(io: Io, steering: Steering, interrupt: () => void): ()
   const before = stty("-g");
   if (before === undefined) return () => {};
   let isOn = false;
+  let pressed: Promise<unknown> = Promise.resolve();
   const hint = setTimeout(() => steering.progress.log(keysHint, true), hintMs).unref();
   const listeners = { SIGTSTP: suspend, SIGCONT: turnOn } as const;
   for (const [signal, listener] of Object.entries(listeners)) process.on(signal, listener);
@@ -57,14 +58,18 @@ export function watchKeys(io: Io, steering: Steering, interrupt: () => void): ()
     process.kill(process.pid, "SIGSTOP");
   }
 
+  /** One key after the other: a rate that is out of bounds is left as it is. */
   function take(typed: Buffer | string): void {
-    for (const key of String(typed)) {
-      if (key === "p") setPaused(steering, !steering.isPaused);
-      else if (key === "+") changeRate(steering, 1 + quarter);
-      else if (key === "-") changeRate(steering, 1 - quarter);
-      else if (key === "?") steering.progress.report();
-      else if (key === "q") interrupt();
-    }
+    for (const key of String(typed)) pressed = pressed.then(() => press(key)).catch(() => {});
+  }
+
+  function press(key: string): unknown {
+    if (key === "p") setPaused(steering, !steering.isPaused);
+    else if (key === "+") return changeRate(steering, 1 + quarter);
+    else if (key === "-") return changeRate(steering, 1 - quarter);
+    else if (key === "?") steering.progress.report();
+    else if (key === "q") interrupt();
+    return undefined;
   }
 }
 

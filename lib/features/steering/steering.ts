@@ -1,53 +1,44 @@
 /**
- * What can be changed of a run while it goes on, and the commands that change it.
+ * A run that can be changed while it goes on, and the commands that change it.
  *
- * Nothing is sent to the workers: it is all numbers that one gate reads, and what that admits is a number in shared memory.
+ * Nothing is sent to the workers: it is all numbers that the gates read, and what these admit is a number in shared memory.
  */
-
 import { UsageError } from "../../command/errors.ts";
-import { count, maxLoad, rate, seconds } from "../../command/flag-values.ts";
+import type { Dial } from "../../command/feature.ts";
+import { count } from "../../command/flag-values.ts";
+import { camel } from "../../command/flags.ts";
 import type { Gate } from "../../mp.ts";
 import { Pace } from "../../parent/pace.ts";
 import type { Progress, Snapshot } from "../../parent/progress.ts";
 import { describeUnit } from "../../shared/query.ts";
-import type { LagLimit } from "../lag/lag.ts";
-import { type LoadLimit, type Rate, rateGate, type Watch } from "../throttle/gates.ts";
 
 export interface SteeringOptions {
   readonly workers: number;
   readonly progress: Progress;
   /** Is aborted by `drain`. */
   readonly drain: AbortController;
-  watchLoad(limits: readonly LoadLimit[]): Promise<Watch>;
-  /** Is there when replicas are named. */
-  readonly watchLag: ((limit: LagLimit) => Promise<Watch>) | undefined;
+  /** What the features of the run let a person change. */
+  dials(): readonly Dial[];
+  /** Hears of each change, in words. */
+  onChange(change: string): void;
 }
 
 export class Steering implements Gate {
-  /** Hears of each change, in words. */
-  onChange = (_: string): void => {};
   /** Is called when the run begins. */
   onBegin = (): void => {};
   #askNow = (): void => {};
-  /** Goes to `doWork()`: what it is told is told to the bar, and kept for `status`. */
+  /** Wraps the bar and keeps the last snapshot for `status`. Pass it to `doWork()`. */
   readonly progress: Progress;
   readonly options: SteeringOptions;
-  readonly rate: Rate = { perSecond: undefined };
-  readonly lag: LagLimit = { seconds: Number.POSITIVE_INFINITY };
   isPaused = false;
   workers: number;
-  load: readonly LoadLimit[] = [];
-  readonly #rateGate: Gate;
   readonly #pace = new Pace();
-  #loadWatch: Watch | undefined;
-  #lagWatch: Watch | undefined;
   #latest: Snapshot | undefined;
 
   constructor(options: SteeringOptions) {
     const { workers, progress } = options;
     this.options = options;
     this.workers = workers;
-    this.#rateGate = rateGate(this.rate, workers);
     this.progress = {
       ...progress,
       update: (snapshot) => {
@@ -68,42 +59,25 @@ export class Steering implements Gate {
   /** To be called when something was changed. */
   changed(change: string): void {
     this.#askNow();
-    this.onChange(change);
+    this.options.onChange(change);
   }
 
   limit(ended: number): number {
-    const limits = [this.#rateGate, ...this.#watches].map((gate) => gate.limit(ended));
-    return this.isPaused ? ended : Math.min(...limits);
+    return this.isPaused ? ended : Number.POSITIVE_INFINITY;
   }
 
   get reason(): string | undefined {
-    return this.isPaused ? "paused by hand" : this.#watches.find(({ reason }) => reason !== undefined)?.reason;
+    return this.isPaused ? "paused by hand" : undefined;
   }
 
-  get #watches(): Gate[] {
-    return [this.#loadWatch, this.#lagWatch].flatMap((watch) => (watch ? [watch.gate] : []));
+  dial(name: string): Dial | undefined {
+    return this.options.dials().find((dial) => dial.name === name);
   }
 
-  /** @throws UsageError for a variable that the server does not have; the limits are the old ones then. */
-  async limitLoad(limits: readonly LoadLimit[]): Promise<void> {
-    const watch = limits.length > 0 ? await this.options.watchLoad(limits) : undefined;
-    this.#loadWatch?.stop();
-    this.#loadWatch = watch;
-    this.load = limits;
-  }
-
-  /** @throws UsageError for replicas that are none; the limit is the old one then. */
-  async limitLag(limitSeconds: number): Promise<void> {
-    if (!this.options.watchLag)
-      throw new UsageError("The replicas were not named at the start: --replicas db2,db3:3307");
-    const before = this.lag.seconds;
-    this.lag.seconds = limitSeconds;
-    try {
-      if (limitSeconds < Number.POSITIVE_INFINITY) this.#lagWatch ??= await this.options.watchLag(this.lag);
-    } catch (error) {
-      this.lag.seconds = before;
-      throw error;
-    }
+  /** Turns a dial. @throws UsageError for an argument that it does not take. */
+  async turn(dial: Dial, argument: string): Promise<void> {
+    await dial.set(argument);
+    this.changed(`${dial.name} ${argument}`);
   }
 
   /** Queries a second, as measured. */
@@ -113,14 +87,8 @@ export class Steering implements Gate {
 
   /** What can be changed, as it is. */
   get settings() {
-    const maxLoad = this.load.map(({ variable, most }) => `${variable}=${most}`).join(",");
-    return {
-      paused: this.isPaused,
-      rate: this.rate.perSecond ?? null,
-      maxLoad: maxLoad || null,
-      maxLag: this.lag.seconds < Number.POSITIVE_INFINITY ? this.lag.seconds : null,
-      workers: this.workers,
-    };
+    const dials = this.options.dials().map(({ name, value }) => [camel(name), value]);
+    return { paused: this.isPaused, ...Object.fromEntries(dials), workers: this.workers };
   }
 
   /** How far the run is. */
@@ -140,11 +108,6 @@ export class Steering implements Gate {
       inFlight: (latest?.inFlight() ?? []).map(({ unit, ...rest }) => ({ ...rest, sql: describeUnit(unit, 80) })),
     };
   }
-
-  stop(): void {
-    this.#loadWatch?.stop();
-    this.#lagWatch?.stop();
-  }
 }
 
 function now(): number {
@@ -153,7 +116,7 @@ function now(): number {
 
 type Command = (steering: Steering, argument: string) => unknown;
 
-/** What a line on the control socket may say: the first word, and the rest. */
+/** What a line on the control socket may say besides the dials: the first word, and the rest. */
 const commands: Record<string, Command> = {
   status: (steering, argument) => {
     none("status", argument);
@@ -166,15 +129,6 @@ const commands: Record<string, Command> = {
   resume: (steering, argument) => {
     none("resume", argument);
     setPaused(steering, false);
-  },
-  rate: (steering, argument) => setRate(steering, isOff(argument) ? undefined : rate(argument, "rate")),
-  "max-load": async (steering, argument) => {
-    await steering.limitLoad(isOff(argument) ? [] : maxLoad(argument, "max-load"));
-    steering.changed(`max-load ${argument}`);
-  },
-  "max-lag": async (steering, argument) => {
-    await steering.limitLag(isOff(argument) ? Number.POSITIVE_INFINITY : seconds(argument, "max-lag"));
-    steering.changed(`max-lag ${argument}`);
   },
   workers: (steering, argument) => {
     const wanted = count(1, steering.options.workers)(argument, "workers");
@@ -195,11 +149,14 @@ const commands: Record<string, Command> = {
  */
 export async function obey(steering: Steering, line: string): Promise<unknown> {
   const [, name = "", argument = ""] = /^\s*(\S*)\s*(.*?)\s*$/s.exec(line)!;
-  if (!Object.hasOwn(commands, name)) {
-    const known = Object.keys(commands).join(", ");
+  if (Object.hasOwn(commands, name)) return (await commands[name]!(steering, argument)) ?? steering.settings;
+  const dial = steering.dial(name);
+  if (!dial) {
+    const known = [...Object.keys(commands), ...steering.options.dials().map(({ name }) => name)].join(", ");
     throw new UsageError(`Unknown command ${JSON.stringify(name)}: it may be ${known}`);
   }
-  return (await commands[name]!(steering, argument)) ?? steering.settings;
+  await steering.turn(dial, argument);
+  return steering.settings;
 }
 
 export function setPaused(steering: Steering, isPaused: boolean): void {
@@ -208,21 +165,13 @@ export function setPaused(steering: Steering, isPaused: boolean): void {
   steering.changed(isPaused ? "pause" : "resume");
 }
 
-function setRate(steering: Steering, perSecond: number | undefined): void {
-  steering.rate.perSecond = perSecond;
-  steering.changed(`rate ${perSecond ?? "off"}`);
-}
-
 /** Changes the rate by a part of it; without one, by a part of what the run does now. */
-export function changeRate(steering: Steering, factor: number): void {
-  const before = steering.rate.perSecond ?? (factor < 1 ? steering.perSecond : undefined);
-  if (before) setRate(steering, Number((before * factor).toPrecision(3)));
+export async function changeRate(steering: Steering, factor: number): Promise<void> {
+  const dial = steering.dial("rate");
+  const before = dial?.value ?? (factor < 1 ? steering.perSecond : undefined);
+  if (dial && before) await steering.turn(dial, String(Number((Number(before) * factor).toPrecision(3))));
 }
 
 function none(name: string, argument: string): void {
   if (argument !== "") throw new UsageError(`${name} takes no argument, not ${JSON.stringify(argument)}`);
-}
-
-function isOff(argument: string): boolean {
-  return argument === "off";
 }

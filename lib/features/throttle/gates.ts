@@ -1,7 +1,7 @@
-/** What holds queries back: a rate, a loaded server, and the job log, which is written before they can be claimed. */
+/** What holds queries back: a rate, and a loaded server. */
 import type { ConnectionOptions } from "mysql2";
 import { UsageError } from "../../command/errors.ts";
-import { keepLooking, Link } from "../../command/link.ts";
+import { keepLooking, Link, type Watch } from "../../command/link.ts";
 import type { Gate } from "../../mp.ts";
 
 /** Queries a second over all workers, if there is a limit; it is read each time, and may change. */
@@ -28,25 +28,6 @@ export function rateGate(rate: Rate, workers: number): Gate {
       return admitted;
     },
   };
-}
-
-/** Admits only a little more than the workers claim in a tenth of a second: two for each, when queries are slow. */
-export function nearGate(workers: number): Gate {
-  const samples: { at: number; ended: number }[] = [];
-  return {
-    limit(ended) {
-      const at = performance.now();
-      samples.push({ at, ended });
-      while (samples.length > 2 && at - samples[1]!.at > 100) samples.shift();
-      return ended + Math.max(2 * workers, ended - samples[0]!.ended);
-    },
-  };
-}
-
-/** A gate that looks at something again and again, and what ends that. */
-export interface Watch {
-  readonly gate: Gate;
-  stop(): void;
 }
 
 /** A limit on one of the server's status variables. */

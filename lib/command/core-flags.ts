@@ -1,0 +1,68 @@
+/** The flags that every copy has. */
+import { limits } from "../parent/options.ts";
+import { count, seconds, shard } from "./flag-values.ts";
+import type { FlagTable, ReadFlags } from "./flags.ts";
+
+/** The flags of the core. */
+export const core = {
+  workers: {
+    letter: "j",
+    value: "N",
+    read: count(1, limits.workers),
+    default: 4,
+    group: "work",
+    help: "queries at a time",
+  },
+  threads: {
+    value: "N",
+    read: count(1, limits.threads),
+    group: "work",
+    help: "worker threads that carry them (one a processor; half beside the server)",
+  },
+  shard: { value: "I/N", read: shard, group: "work", help: "every N-th query only, beginning with the I-th" },
+  "dry-run": { group: "work", help: "only print the queries, one a line with its seq; with --resume, as SQL" },
+  url: { value: "mysql://user@host:3306/database", group: "server" },
+  "defaults-file": { value: "F", group: "server", help: "(instead of ~/.my.cnf)" },
+  host: { letter: "h", value: "H", group: "server" },
+  port: { letter: "P", value: "N", group: "server" },
+  socket: { letter: "S", value: "F", group: "server" },
+  user: { letter: "u", value: "U", group: "server" },
+  database: { letter: "D", value: "D", group: "server", help: "H may be several: db1,db2:3307,[::1]:3308" },
+  "ssl-mode": { value: "MODE", group: "server", help: "DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY" },
+  "ssl-ca": { value: "F", group: "server" },
+  "ssl-cert": { value: "F", group: "server" },
+  "ssl-key": { value: "F", group: "server", help: "certificates to trust; the client's own" },
+  compress: { letter: "C", group: "server", help: "compress what is sent" },
+  "local-infile": { group: "server", help: "let LOAD DATA LOCAL INFILE read the file that it names" },
+  "init-command": { value: "SQL", repeats: true, group: "server", help: "run on every connection when it is made" },
+  "connect-timeout": {
+    value: "S",
+    read: seconds,
+    default: 60,
+    group: "server",
+    help: "how long to try to get a connection",
+  },
+  retries: {
+    value: "N",
+    read: count(0, limits.retries),
+    default: 10,
+    group: "failures",
+    help: "how often a query is sent again after a deadlock and the like",
+  },
+  timeout: {
+    value: "S",
+    read: seconds,
+    group: "failures",
+    help: "a query that runs longer is interrupted, and has failed",
+  },
+  "max-failures": { value: "N", read: count(1), group: "failures", help: "start nothing more after so many" },
+  idempotent: { group: "failures", help: "running a query twice is harmless: send again what may have run" },
+  json: { group: "output", help: "the summary on stdout, as one line of JSON, after the rows" },
+  quiet: { letter: "q", group: "output", help: "no bar, and a summary only when something went wrong" },
+} as const satisfies FlagTable;
+
+/** Those that the help names last. */
+export const last = { help: { group: "output" }, version: { group: "output", help: "" } } as const satisfies FlagTable;
+
+/** What the command line says, as far as the core knows it. */
+export type CoreFlags = ReadFlags<typeof core & typeof last>;

@@ -1,0 +1,30 @@
+/** `--batch`: several queries in one round trip. */
+
+import { UsageError } from "../../command/errors.ts";
+import { feature } from "../../command/feature.ts";
+import type { Reader } from "../../command/flag-values.ts";
+import { limits } from "../../parent/options.ts";
+
+const read: Reader<number | "auto"> = (text, name) => {
+  if (text === "auto") return text;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= 1 && value <= limits.batch) return value;
+  throw new UsageError(
+    `${name} must be a whole number from 1 to ${limits.batch}, or "auto", not ${JSON.stringify(text)}`,
+  );
+};
+
+export const batch = feature({
+  name: "batch",
+  flags: {
+    batch: {
+      value: "N",
+      read,
+      default: 1,
+      group: "work",
+      help: 'queries in one round trip; "auto": as many as take 5 ms, up to 64',
+    },
+  },
+  isAsked: ({ batch }) => batch !== 1,
+  setUp: async ({ batch }) => ({ options: { batch } }),
+});

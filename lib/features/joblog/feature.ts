@@ -1,0 +1,27 @@
+/** `--joblog`: what becomes of each query, on disk, to go on with it. */
+import { UsageError } from "../../command/errors.ts";
+import { feature } from "../../command/feature.ts";
+import { notEmpty } from "../../command/flag-values.ts";
+
+export const joblog = feature({
+  name: "joblog",
+  flags: {
+    joblog: {
+      value: "F",
+      read: notEmpty,
+      group: "resume",
+      help: "write down what was released to the workers and what became of it",
+    },
+    resume: { group: "resume", help: "go on with the job log: what is done, failed or unknown is not run again" },
+    "retry-failed": { group: "resume" },
+    "retry-unknown": { group: "resume", help: "with --resume: but these are" },
+  },
+  check({ joblog, resume, retryFailed, retryUnknown }) {
+    if (resume && joblog === undefined) throw new UsageError("--resume needs a job log: --joblog FILE");
+    if (resume || !(retryFailed || retryUnknown)) return;
+    throw new UsageError(`--retry-${retryFailed ? "failed" : "unknown"} goes with --resume`);
+  },
+  inDryRun: true,
+  isAsked: ({ joblog, resume, dryRun }) => joblog !== undefined && (resume || !dryRun),
+  setUp: async (flags, context) => (await import("./hook.ts")).keepJobLog(flags.joblog!, flags, context),
+});

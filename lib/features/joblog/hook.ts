@@ -1,0 +1,50 @@
+/** The job log as a part of a run. */
+
+import type { CoreFlags } from "../../command/core-flags.ts";
+import type { Context, Hook } from "../../command/feature.ts";
+import type { Gate } from "../../mp.ts";
+import { type JournalOptions, openJournal, readJournal } from "./journal.ts";
+
+type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryUnknown">;
+
+/** @throws UsageError for a job log that cannot be used. */
+export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: Context): Promise<Hook> {
+  const { resume, retryFailed, retryUnknown, idempotent, shard, dryRun, workers } = flags;
+  const options: JournalOptions = {
+    resume,
+    retryFailed,
+    retryUnknown: retryUnknown || idempotent || hooks.some(({ decidesUnknown }) => decidesUnknown),
+    ...(shard && { shard: `${shard.index}/${shard.count}` }),
+  };
+  const journal = await (dryRun ? readJournal : openJournal)(path, options);
+  const common: Hook = {
+    options: { earlier: (seq, unit) => journal.earlier(seq, unit), resumed: journal.isResumed, notes: journal },
+    close: () => journal.close(),
+  };
+  if (dryRun) return { ...common, check: () => drain.signal.aborted || journal.checkEnd() };
+  return {
+    ...common,
+    options: {
+      ...common.options,
+      onEnded: (ended, unit) => journal.ended(ended, unit),
+      gates: [{ ...releaseAhead(workers), admitted: (seq) => journal.releaseTo(seq) }],
+    },
+    check: ({ reason }) => reason === undefined && journal.checkEnd(),
+    flush: () => journal.flush(),
+    leftUnknown: journal.leftUnknown,
+    note: (change) => journal.comment(change),
+  };
+}
+
+/** Admits only a little more than the workers claim in a tenth of a second: two for each, when queries are slow. */
+export function releaseAhead(workers: number): Gate {
+  const samples: { at: number; ended: number }[] = [];
+  return {
+    limit(ended) {
+      const at = performance.now();
+      samples.push({ at, ended });
+      while (samples.length > 2 && at - samples[1]!.at > 100) samples.shift();
+      return ended + Math.max(2 * workers, ended - samples[0]!.ended);
+    },
+  };
+}

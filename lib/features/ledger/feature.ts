@@ -1,0 +1,17 @@
+/** `--ledger`: each query exactly once. */
+import { feature } from "../../command/feature.ts";
+import { notEmpty } from "../../command/flag-values.ts";
+
+export const ledger = feature({
+  name: "ledger",
+  flags: {
+    ledger: {
+      value: "TABLE",
+      read: notEmpty,
+      group: "resume",
+      help: "exactly once: each query commits with its row in TABLE, which is made",
+    },
+  },
+  isAsked: ({ ledger }) => ledger !== undefined,
+  setUp: async ({ ledger }) => ({ options: { ledger }, decidesUnknown: true }),
+});

@@ -1,0 +1,15 @@
+/** `--rows`: the rows of the queries on stdout. */
+import { UsageError } from "../../command/errors.ts";
+import { feature } from "../../command/feature.ts";
+import { writeOrEnd } from "../../command/output.ts";
+
+export const rows = feature({
+  name: "rows",
+  flags: { rows: { group: "output", help: 'rows on stdout, as NDJSON: {"seq":12,"row":{...}}' } },
+  check({ rows, dryRun }) {
+    if (rows && dryRun) throw new UsageError("--rows contradicts --dry-run, which runs nothing");
+  },
+  writesData: ({ rows }) => rows,
+  isAsked: ({ rows }) => rows,
+  setUp: async (_, { output, drain }) => ({ options: { onRows: (lines) => writeOrEnd(lines, output, drain) } }),
+});

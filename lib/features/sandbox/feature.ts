@@ -1,0 +1,15 @@
+/** A private throwaway server, where none was named. */
+import { feature } from "../../command/feature.ts";
+
+export const sandbox = feature({
+  name: "sandbox",
+  flags: {},
+  async startServer({ progress, hooks }) {
+    const { findProgram, startSandbox } = await import("./sandbox.ts");
+    const program = await findProgram();
+    progress.log(`no server was named: running on a private throwaway ${program.isMariaDB ? "MariaDB" : "MySQL"}`);
+    const { db, stop } = await startSandbox({ program });
+    hooks.push({ close: stop });
+    return db;
+  },
+});

@@ -1,0 +1,21 @@
+/** Queries from SQL files, and back into one. */
+import { feature } from "../../command/feature.ts";
+
+export const sqlFiles = feature({
+  name: "sql-files",
+  flags: {},
+  async openFiles({ files: names, workers, shard, given }, { io, progress, hooks }, dollarQuotes) {
+    const { openFiles } = await import("./files.ts");
+    if (names.includes("-")) hooks.push({ close: () => io.stdin.destroy() });
+    const reading = { stdin: io.stdin as AsyncIterable<Uint8Array>, dollarQuotes };
+    const files = await openFiles(names, reading, (at, statement) => {
+      if (workers > 1 || shard || given.joblog === undefined) return;
+      progress.log(
+        `warning: ${at}: ${statement} means something to one connection: --resume cannot go on, an interrupted run has to begin anew`,
+      );
+    });
+    if (files.isEmpty) progress.log(`warning: no queries in ${names.join(", ").replace(/^-$/, "stdin")}`);
+    return files;
+  },
+  sqlPrinter: async () => (await import("./sql-file.ts")).toSqlFile,
+});

@@ -1,0 +1,33 @@
+/** Who steers a run: somebody at the terminal, or on a socket. */
+import { type Context, type Hook, tellChange } from "../../command/feature.ts";
+import { obey, Steering } from "./steering.ts";
+
+/** @throws UsageError when it cannot listen on the socket `control`. */
+export async function steer(control: string | undefined, workers: number, context: Context): Promise<Hook> {
+  const { io, progress, hooks, drain, hasKeys } = context;
+  const closers: (() => void)[] = [];
+  const steering = new Steering({
+    ...{ workers, progress, drain },
+    dials: () => hooks.flatMap(({ dials }) => dials ?? []),
+    onChange: (change) => tellChange(change, context),
+  });
+  if (control !== undefined) {
+    const { openControl } = await import("./control.ts");
+    closers.push(await openControl(control, (line) => obey(steering, line)));
+  }
+  if (hasKeys) {
+    const { watchKeys } = await import("./keys.ts");
+    const interrupt = () => drain.signal.aborted || process.kill(process.pid, "SIGINT");
+    // Not before the run begins: a script may ask a person something first.
+    steering.onBegin = () => {
+      steering.onBegin = () => {};
+      closers.push(watchKeys(io, steering, interrupt));
+    };
+  }
+  return {
+    options: { gates: [steering], progress: steering.progress },
+    close() {
+      for (const close of closers) close();
+    },
+  };
+}
