@@ -1,13 +1,13 @@
 /** What makes myscript.ts a good command: where it runs, what it prints, how it is interrupted, how it ends. */
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "mysql2";
-import { features } from "../features/index.ts";
 import type { Query, Summary, WorkOptions } from "../mp.ts";
 import { createProgress } from "../parent/progress.ts";
 import { refuseInWorkerThread } from "../shared/own-thread.ts";
 import { takeConsole } from "./console.ts";
 import { explain, UsageError } from "./errors.ts";
 import type { Hook } from "./feature.ts";
+import { features } from "./features.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
 import { help, parseFlags } from "./flag-table.ts";
 import { type Io, scriptOf } from "./io.ts";

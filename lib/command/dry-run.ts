@@ -1,10 +1,10 @@
 /** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file. */
 import { inspect } from "node:util";
 import mysql from "mysql2";
-import { features } from "../features/index.ts";
 import { printable } from "../parent/progress.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import type { Hook, Surroundings } from "./feature.ts";
+import { features } from "./features.ts";
 import { escapeField, writeOrEnd } from "./output.ts";
 
 /** Prints each query on a line of its own; of a resumed run, where this copy reads SQL files, as a piece of one. */

@@ -34,7 +34,7 @@ export interface Feature<Table extends FlagTable = Record<never, never>> {
 type Given<Table extends FlagTable> = CoreFlags & FlagValues<Table>;
 
 /** Infers the types of a feature's flags. */
-export function feature<Table extends FlagTable>(feature: Feature<Table>): Feature {
+export function defineFeature<Table extends FlagTable>(feature: Feature<Table>): Feature {
   return feature as unknown as Feature;
 }
 

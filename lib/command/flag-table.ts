@@ -1,7 +1,8 @@
 /** The flags of the command: the core's, and those of the features that this copy has. */
-import { features } from "../features/index.ts";
+
 import { type CoreFlags, core, last } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
+import { features } from "./features.ts";
 import { type Flag, type FlagTable, helpOf, readFlags } from "./flags.ts";
 
 /** The groups of the help, with their headings. */

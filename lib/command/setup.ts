@@ -5,7 +5,6 @@
  */
 import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
-import { features } from "../features/index.ts";
 import { RefusedError, type WorkOptions } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
 import type { Command } from "./cli.ts";
@@ -14,6 +13,7 @@ import type { CoreFlags } from "./core-flags.ts";
 import { showQueries } from "./dry-run.ts";
 import { UsageError } from "./errors.ts";
 import { type Context, type Files, optionsOf, type Surroundings } from "./feature.ts";
+import { features } from "./features.ts";
 import { type Io, scriptOf } from "./io.ts";
 import { probeServer, reachServer } from "./probe.ts";
 

@@ -1,13 +1,14 @@
 /** The features of this copy, in the order of their set-up. Delete a line and its folder to do without. */
-import type { Feature } from "../command/feature.ts";
-import { batch } from "./batch/feature.ts";
-import { joblog } from "./joblog/feature.ts";
-import { lag } from "./lag/feature.ts";
-import { ledger } from "./ledger/feature.ts";
-import { rows } from "./rows/feature.ts";
-import { sandbox } from "./sandbox/feature.ts";
-import { sqlFiles } from "./sql-files/feature.ts";
-import { steering } from "./steering/feature.ts";
-import { throttle } from "./throttle/feature.ts";
+import type { FeatureEntry } from "../shared/feature-entry.ts";
 
-export const features: readonly Feature[] = [sqlFiles, sandbox, batch, ledger, throttle, lag, steering, joblog, rows];
+export const features: readonly FeatureEntry[] = [
+  { name: "sql-files", command: () => import("./sql-files/feature.ts") },
+  { name: "sandbox", command: () => import("./sandbox/feature.ts") },
+  { name: "batch", command: () => import("./batch/feature.ts") },
+  { name: "ledger", command: () => import("./ledger/feature.ts") },
+  { name: "throttle", command: () => import("./throttle/feature.ts") },
+  { name: "lag", command: () => import("./lag/feature.ts") },
+  { name: "steering", command: () => import("./steering/feature.ts") },
+  { name: "joblog", command: () => import("./joblog/feature.ts") },
+  { name: "rows", command: () => import("./rows/feature.ts") },
+];

@@ -1,7 +1,7 @@
 /** `--batch`: several queries in one round trip. */
 
 import { UsageError } from "../../command/errors.ts";
-import { feature } from "../../command/feature.ts";
+import { defineFeature } from "../../command/feature.ts";
 import type { Reader } from "../../command/flag-values.ts";
 import { limits } from "../../parent/options.ts";
 
@@ -14,7 +14,7 @@ const read: Reader<number | "auto"> = (text, name) => {
   );
 };
 
-export const batch = feature({
+export const feature = defineFeature({
   name: "batch",
   flags: {
     batch: {

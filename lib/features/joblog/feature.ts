@@ -1,9 +1,9 @@
 /** `--joblog`: what becomes of each query, on disk, to go on with it. */
 import { UsageError } from "../../command/errors.ts";
-import { feature } from "../../command/feature.ts";
+import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flag-values.ts";
 
-export const joblog = feature({
+export const feature = defineFeature({
   name: "joblog",
   flags: {
     joblog: {

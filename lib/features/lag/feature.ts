@@ -1,9 +1,9 @@
 /** `--max-lag`: a run that waits for the replicas. */
 import { UsageError } from "../../command/errors.ts";
-import { feature } from "../../command/feature.ts";
+import { defineFeature } from "../../command/feature.ts";
 import { seconds } from "../../command/flag-values.ts";
 
-export const lag = feature({
+export const feature = defineFeature({
   name: "lag",
   flags: {
     "max-lag": { value: "S", read: seconds, group: "gently" },

@@ -1,8 +1,8 @@
 /** `--ledger`: each query exactly once. */
-import { feature } from "../../command/feature.ts";
+import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flag-values.ts";
 
-export const ledger = feature({
+export const feature = defineFeature({
   name: "ledger",
   flags: {
     ledger: {

@@ -1,9 +1,9 @@
 /** `--rows`: the rows of the queries on stdout. */
 import { UsageError } from "../../command/errors.ts";
-import { feature } from "../../command/feature.ts";
+import { defineFeature } from "../../command/feature.ts";
 import { writeOrEnd } from "../../command/output.ts";
 
-export const rows = feature({
+export const feature = defineFeature({
   name: "rows",
   flags: { rows: { group: "output", help: 'rows on stdout, as NDJSON: {"seq":12,"row":{...}}' } },
   check({ rows, dryRun }) {

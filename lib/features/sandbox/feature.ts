@@ -1,7 +1,7 @@
 /** A private throwaway server, where none was named. */
-import { feature } from "../../command/feature.ts";
+import { defineFeature } from "../../command/feature.ts";
 
-export const sandbox = feature({
+export const feature = defineFeature({
   name: "sandbox",
   flags: {},
   async startServer({ progress, hooks }) {

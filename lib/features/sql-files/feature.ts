@@ -1,7 +1,7 @@
 /** Queries from SQL files, and back into one. */
-import { feature } from "../../command/feature.ts";
+import { defineFeature } from "../../command/feature.ts";
 
-export const sqlFiles = feature({
+export const feature = defineFeature({
   name: "sql-files",
   flags: {},
   async openFiles({ files: names, workers, shard, given }, { io, progress, hooks }, dollarQuotes) {

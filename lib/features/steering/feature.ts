@@ -1,8 +1,8 @@
 /** A run that can be changed while it goes on: by keys on a terminal, and by `--control`. */
-import { feature } from "../../command/feature.ts";
+import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flag-values.ts";
 
-export const steering = feature({
+export const feature = defineFeature({
   name: "steering",
   flags: {
     control: {

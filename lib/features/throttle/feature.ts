@@ -1,8 +1,8 @@
 /** `--rate` and `--max-load`: a run that leaves the server its air. */
-import { feature } from "../../command/feature.ts";
+import { defineFeature } from "../../command/feature.ts";
 import { readLoadLimits, readRate } from "./flags.ts";
 
-export const throttle = feature({
+export const feature = defineFeature({
   name: "throttle",
   flags: {
     rate: { value: "N", read: readRate, group: "gently", help: "queries a second over all workers" },
