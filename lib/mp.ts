@@ -5,11 +5,11 @@
  */
 import { whyNoServer } from "./myglobals.ts";
 import { bundle } from "./parent/bundle.ts";
-import { RefusedError, RunError } from "./parent/errors.ts";
+import { messageOf, RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
-import { messageOf, Run } from "./parent/run.ts";
+import { Run } from "./parent/run.ts";
 import { refuseInWorkerThread } from "./shared/own-thread.ts";
 import type { Query } from "./shared/query.ts";
 import type { Segment } from "./shared/segment.ts";
@@ -19,6 +19,7 @@ export { RefusedError, RunError } from "./parent/errors.ts";
 export type { Gate, Source, Summary, WorkOptions } from "./parent/options.ts";
 export type { Ended, Failure } from "./shared/counters.ts";
 export type { Query } from "./shared/query.ts";
+export { RetryError } from "./shared/retry-error.ts";
 
 /** How often the loop reads the records and draws the bar, unless something wakes it earlier. */
 const tickMs = 100;

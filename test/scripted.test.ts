@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { doWork, type Summary } from "../lib/mp.ts";
 import { useDatabase } from "./database.ts";
 import type { Way } from "./scripts/careless.ts";
+import { silent } from "./watch.ts";
 
 const database = await useDatabase();
 const script = new URL("./scripts/careless.ts", import.meta.url);
@@ -25,6 +26,8 @@ const wrong: [way: Way, told: RegExp | string][] = [
   ["a message that is a number", "Error: 7"],
   ["a code that is a function", "Error: no luck"],
   ["an errno that is a text", "Error: no luck"],
+  ["an error with causes", "TypeError: fetch failed: no route: cable"],
+  ["several errors", "AggregateError: All promises were rejected: no 1; no 2; no 3; and 2 more"],
   ["a symbol", "Error: workerDo() rejected with Symbol(no luck)"],
   ["a revoked proxy", /^Error: workerDo\(\) rejected with /],
   ["an object that throws when it is looked at", /^Error: workerDo\(\) rejected with /],
@@ -43,6 +46,24 @@ for (const [way, told] of wrong) {
     if (told === notCommitted) assert.equal((await database.sql("SELECT * FROM careless")).length, 1);
   });
 }
+
+test("a workerDo() that throws a RetryError is rolled back and tried again, as often as --retries says", async () => {
+  await database.sql("TRUNCATE careless");
+  const units: Way[] = ["another try, twice", "another try, always"];
+  const { done, failed, retries, rows, failures } = await doWork<Way>(units, 1, { script, retries: 3 });
+  assert.deepEqual([done, failed, retries, rows], [1, 1, 5, 1]);
+  assert.match(failures[0]!.message, /^not yet: HTTP 429 \(test\/scripts\/careless\.ts:\d+\)$/);
+  assert.equal((await database.sql("SELECT * FROM careless")).length, 1);
+});
+
+test("a workerDo() that returns a number which no number of rows can be is done, counts none, and is told of once", async () => {
+  const lines: string[] = [];
+  const progress = { ...silent, log: (line: string) => void lines.push(line) };
+  const returned = [5, -1, Number.NaN, 1.5, Number.POSITIVE_INFINITY, 2 ** 60, 7];
+  const { done, total, rows } = await doWork<number>(returned, 2, { script, threads: 1, progress });
+  assert.deepEqual([done, total, rows], [7, 7, 12]);
+  assert.match(lines.join("\n"), /^workerDo\(\) returned (?:-1 for unit 2|NaN for unit 3): it counts as no rows, .*$/);
+});
 
 test("a workerDo() hears of its time limit by its signal, and what takes no notice ends with its thread", async () => {
   const options = { script, timeoutSeconds: 0.2 };

@@ -1,6 +1,7 @@
 /** The worker threads, from the parent's side: starting them, replacing those that die, ending them. */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { findUncloneable, myglobals } from "../myglobals.ts";
+import { withCauses } from "../shared/causes.ts";
 import { type FromThread, type PlainError, type Settings, type ToThread, toError } from "../shared/messages.ts";
 import { printLines, unprinted } from "./printed.ts";
 
@@ -144,8 +145,8 @@ export class Pool {
     let isError = false;
     worker.on("error", (error: unknown) => {
       isError = true;
-      const { name, message } = toError(error);
-      cause ??= `${name}: ${message}`;
+      const thrown = toError(error);
+      cause ??= `${thrown.name}: ${withCauses(thrown)}`;
     });
     const flush = printLines(worker);
     const exited = new Promise<void>((resolve) => {

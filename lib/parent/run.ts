@@ -6,7 +6,7 @@ import type { FromThread, PrologueStatement, Settings } from "../shared/messages
 import { checkQuery, sqlOf } from "../shared/query.ts";
 import { Reading } from "../shared/reading.ts";
 import { Bell } from "./bell.ts";
-import { RefusedError, RunError } from "./errors.ts";
+import { messageOf, RefusedError, RunError } from "./errors.ts";
 import { type Feed, isOurs } from "./feed.ts";
 import { Gatekeeper } from "./gate.ts";
 import type { Summary, withDefaults } from "./options.ts";
@@ -32,6 +32,7 @@ export class Run implements PoolListener {
   readonly #options: ReturnType<typeof withDefaults>;
   readonly #total: number | undefined; // where the source says it
   readonly #startedAt = performance.now();
+  #hasToldOfRows = false;
   readonly #rowsOnTheWay = new Set<Promise<void>>();
   /** The ledger's table, as SQL. */
   #ledger: string | undefined;
@@ -132,11 +133,20 @@ export class Run implements PoolListener {
       this.bell.ringSoon();
     } else if (type === "rows") this.#takeRows(thread, message.lines);
     else if (type === "late") this.log(`query ${message.seq} was interrupted too late: it is done`);
+    else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
     else if (type === "broken") {
       if (this.stopped) this.log(message.reason); // it is worth knowing, whatever else ends the run
       this.stop(message.reason, new Error(message.reason));
     }
+  }
+
+  #tellOfRows(seq: number, returned: number): void {
+    if (this.#hasToldOfRows) return;
+    this.#hasToldOfRows = true;
+    this.log(
+      `workerDo() returned ${returned} for unit ${seq}: it counts as no rows, as each number that is no number of rows`,
+    );
   }
 
   died(thread: Thread, cause: string): void {
@@ -236,8 +246,4 @@ function describe({ segment, index, worker }: Claimed, pool: Pool): InFlight {
   const { start, tries } = segment.record(index);
   const seconds = (Date.now() - start) / 1000;
   return { worker, thread: pool.slotOf(worker), seq: segment.seq(index), seconds, tries, unit: segment.unit(index) };
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

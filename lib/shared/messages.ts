@@ -1,6 +1,7 @@
 /** What goes between the parent and a thread: the settings at its start, and the messages in both directions. */
 import { inspect } from "node:util";
 import type { Host } from "../mysql/connection.ts";
+import { withCauses } from "./causes.ts";
 
 /** What a thread gets at its start, as `workerData`. */
 export interface Settings {
@@ -65,6 +66,8 @@ export type FromThread =
   | { readonly type: "refused" | "broken"; readonly reason: string }
   /** The query was interrupted, and is done all the same. */
   | { readonly type: "late"; readonly seq: number }
+  /** A `workerDo()` has returned a number that no number of rows can be. A thread says so once. */
+  | { readonly type: "oddRows"; readonly seq: number; readonly returned: number }
   /** Whole lines of NDJSON. */
   | { readonly type: "rows"; readonly lines: Uint8Array }
   | { readonly type: "error"; readonly seq: number; readonly error: PlainError };
@@ -81,7 +84,7 @@ export interface PlainError {
 export function toPlain(thrown: unknown): PlainError {
   const error = toError(thrown);
   const { code = error.name, errno } = error;
-  return { message: error.message || code, code, ...(errno !== undefined && { errno }) };
+  return { message: withCauses(error) || code, code, ...(errno !== undefined && { errno }) };
 }
 
 /**

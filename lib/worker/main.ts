@@ -2,6 +2,7 @@
 import { basename } from "node:path";
 import type { MessagePort } from "node:worker_threads";
 import { whyNoServer } from "../myglobals.ts";
+import { withCauses } from "../shared/causes.ts";
 import { type Settings, toError } from "../shared/messages.ts";
 import { refusalOfCall } from "../shared/own-thread.ts";
 import { work, workerInit } from "../worker.ts";
@@ -56,7 +57,7 @@ class Refusal extends Error {}
 
 async function load(url: string, importScript: (url: string) => Promise<Script>): Promise<Script> {
   const script = await importScript(url).catch((error) => {
-    throw new Refusal(refusalOfCall() ?? `Cannot load the script ${basename(url)}: ${toError(error).message}`);
+    throw new Refusal(refusalOfCall() ?? `Cannot load the script ${basename(url)}: ${withCauses(toError(error))}`);
   });
   const call = refusalOfCall();
   if (call) throw new Refusal(call);

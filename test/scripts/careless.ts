@@ -1,10 +1,13 @@
 /** Its `workerDo()` does what the unit is called, and should not. */
 import mysql, { type Connection } from "mysql2";
+import { RetryError } from "../../lib/mp.ts";
 import { execute } from "../../lib/mysql/execute.ts";
 
 export type Way = keyof typeof ways;
 
 const insert = "INSERT INTO careless VALUES (1)";
+
+let asked = 0;
 
 const ways = {
   "a query that is not awaited": (connection: Connection) => void connection.query(insert),
@@ -30,6 +33,9 @@ const ways = {
   "a message that is a number": () => Promise.reject(Object.assign(new Error("x"), { message: 7 })),
   "a code that is a function": () => Promise.reject(Object.assign(new Error("no luck"), { code: () => 1 })),
   "an errno that is a text": () => Promise.reject(Object.assign(new Error("no luck"), { errno: "1213" })),
+  "an error with causes": () =>
+    Promise.reject(new TypeError("fetch failed", { cause: new Error("no\nroute", { cause: "cable" }) })),
+  "several errors": () => Promise.any([1, 2, 3, 4, 5].map((n) => Promise.reject(new Error(`no ${n}`)))),
   "a symbol": () => Promise.reject(Symbol("no luck")),
   "a revoked proxy": () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
@@ -57,9 +63,18 @@ const ways = {
       signal.addEventListener("abort", () => reject(signal.reason));
       void connection.promise().query("DO 0");
     }),
+  "another try, twice": async (connection: Connection) => {
+    await connection.promise().query("BEGIN");
+    await connection.promise().query(insert);
+    if (asked++ < 2) throw new RetryError("not yet", { cause: new Error("HTTP 429") });
+    await connection.promise().commit();
+    return 1;
+  },
+  "another try, always": () => Promise.reject(new RetryError("not yet", { cause: new Error("HTTP 429") })),
   "no end at all": () => new Promise(() => {}),
 };
 
-export function workerDo(way: Way, connection: Connection, { signal }: { signal: AbortSignal }): unknown {
-  return ways[way](connection, signal);
+/** A number is what it returns. */
+export function workerDo(way: Way | number, connection: Connection, { signal }: { signal: AbortSignal }): unknown {
+  return typeof way === "number" ? way : ways[way](connection, signal);
 }
