@@ -10,7 +10,8 @@ const { main, importScript } = await (workerData.bundle === undefined ? fromSour
 await main(workerData.port, workerData, importScript); // parentPort is the script's
 
 async function fromSource() {
-  module.enableCompileCache?.(); // Node 22.8 and later: a third less time until the first query
+  // Node 22.8 and later: a third less time until the first query. By default it would be in a folder that anybody may have made.
+  if (workerData.compileCache !== undefined) module.enableCompileCache?.(workerData.compileCache);
   if (!process.features.typescript && !process.versions.bun && !process.versions.deno) {
     await import("mysql2"); // plain JavaScript need not go through tsx
     (await import("tsx/esm/api")).register();

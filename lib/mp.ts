@@ -4,7 +4,7 @@
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
 import { whyNoServer } from "./myglobals.ts";
-import { bundle } from "./parent/bundle.ts";
+import { bundle, compileCache } from "./parent/bundle.ts";
 import { messageOf, RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
@@ -68,7 +68,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
   const [file] = await Promise.all([bundle(options.script), run.openLedger()]);
-  const pool = new Pool(workers, options.threads, { ...run.settings, bundle: file }, run.finished, run);
+  const settings = { ...run.settings, bundle: file, compileCache: compileCache() };
+  const pool = new Pool(workers, options.threads, settings, run.finished, run);
   run.onStop = () => pool.drain(); // at once: nothing more is claimed when others hear that the run ends
   run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, run.reading, records, run.select, release);

@@ -67,7 +67,7 @@ export class Run implements PoolListener {
   }
 
   /** What each thread is told at its start. */
-  get settings(): Omit<Settings, "workers" | "bundle"> {
+  get settings(): Omit<Settings, "workers" | "bundle" | "compileCache"> {
     const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
     const { retries, idempotent, maxFailures, batch, onRows } = this.#options;
     return {

@@ -12,6 +12,8 @@ export interface Settings {
   readonly script: string | undefined;
   /** Path of a JavaScript file with all that the thread loads, the script too; without it, there are the TypeScript files. */
   readonly bundle: string | undefined;
+  /** Folder for what V8 compiles of the files; without it, nothing is kept. */
+  readonly compileCache: string | undefined;
   readonly counters: SharedArrayBuffer;
   /** Where to connect to; empty when the configuration alone says it. */
   readonly hosts: readonly Host[];
