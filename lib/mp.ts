@@ -7,7 +7,7 @@ import { whyNoServer } from "./myglobals.ts";
 import { bundle, compileCache } from "./parent/bundle.ts";
 import { messageOf, RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, totalOf } from "./parent/feed.ts";
-import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
+import { type Source, type Summary, type WorkOptions, whyNoLedger, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
 import { Run } from "./parent/run.ts";
 import { refuseInWorkerThread } from "./shared/own-thread.ts";
@@ -65,7 +65,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     await showAll(queue, options.dryRun, run.reading, options);
     return run.summary(0);
   }
-  const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
+  const missing = options.script === undefined ? whyNoServer() : whyNoLedger(options); // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
   const [file] = await Promise.all([bundle(options.script), run.openLedger()]);
   const settings = { ...run.settings, bundle: file, compileCache: compileCache() };

@@ -143,6 +143,12 @@ export function withDefaults(workers: number, options: WorkOptions) {
 
 function checkCount(name: string, value: number, most: number): void {
   if (Number.isInteger(value) && value > 0 && value <= most) return;
+/** Why a script's run can have no ledger: that takes queries which the default `workerDo()` runs on `myglobals.config.db`. */
+export function whyNoLedger({ ledger }: WorkOptions): string | undefined {
+  if (ledger === undefined) return undefined;
+  return "Cannot use a ledger with a workerDo() or workerInit() of the script's own: it takes SQL queries, on myglobals.config.db";
+}
+
   throw new RangeError(`Cannot start ${value} ${name}: the number of ${name} must be an integer from 1 to ${most}`);
 }
 

@@ -34,7 +34,8 @@ export async function main(
   const thread = new Thread(port, settings);
   try {
     const own: Script = settings.script === undefined ? {} : await load(settings.script, importScript);
-    checkOptions(own, settings);
+    const missing = own.workerInit ? undefined : whyNoServer();
+    if (missing) throw new Refusal(missing);
     if (own.workerDo) {
       process.on("unhandledRejection", (reason) => {
         if (thread.unitsAwaited === 0) throw reason; // as without this listener: the thread dies
@@ -63,17 +64,4 @@ async function load(url: string, importScript: (url: string) => Promise<Script>)
   if (call) throw new Refusal(call);
   if (typeof script.workerInit === "function" || typeof script.workerDo === "function") return script;
   throw new Refusal(`Cannot use the script ${basename(url)}: it exports neither workerDo() nor workerInit()`);
-}
-
-function checkOptions({ workerInit, workerDo }: Script, { ledger }: Settings): void {
-  if (!workerInit) {
-    const missing = whyNoServer();
-    if (missing) throw new Refusal(missing);
-  }
-  // A ledger takes queries that the default `workerDo()` runs, on a connection that takes several statements at once.
-  if (ledger === undefined) return;
-  if (workerDo) throw new Refusal("Cannot use a ledger with a workerDo() of the script's own: it runs SQL queries");
-  if (workerInit) {
-    throw new Refusal("Cannot use a ledger with a workerInit() of the script's own: set myglobals.config.db");
-  }
 }
