@@ -86,7 +86,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     else if (givenBack.length > 0) bell.ringSoon(); // the next round skips what workers have given back meanwhile
     feed.readOn();
     askGates();
-    run.endOverdue(pool);
+    run.watchUnits(pool);
     run.showProgress(feed, pool);
     if ((feed.isRead || run.stopped) && records.isAnswered) break;
     const { failed, unknown } = records.tally;

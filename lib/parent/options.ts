@@ -92,6 +92,8 @@ export interface Summary extends Result {
   threads: number;
   /** With a ledger: queries that committed by themselves, such as DDL, and were recorded after they ran. */
   selfCommitted?: number;
+  /** What a script's own `workerDo()` did is counted: units of work, and no queries. */
+  units?: true;
   /** Why the run ended early, if it did. */
   reason?: string;
 }
@@ -141,14 +143,14 @@ export function withDefaults(workers: number, options: WorkOptions) {
   return complete;
 }
 
-function checkCount(name: string, value: number, most: number): void {
-  if (Number.isInteger(value) && value > 0 && value <= most) return;
 /** Why a script's run can have no ledger: that takes queries which the default `workerDo()` runs on `myglobals.config.db`. */
 export function whyNoLedger({ ledger }: WorkOptions): string | undefined {
   if (ledger === undefined) return undefined;
   return "Cannot use a ledger with a workerDo() or workerInit() of the script's own: it takes SQL queries, on myglobals.config.db";
 }
 
+function checkCount(name: string, value: number, most: number): void {
+  if (Number.isInteger(value) && value > 0 && value <= most) return;
   throw new RangeError(`Cannot start ${value} ${name}: the number of ${name} must be an integer from 1 to ${most}`);
 }
 

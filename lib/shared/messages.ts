@@ -55,6 +55,8 @@ export type ToThread =
 export type FromThread =
   /** The thread will not look again into the segment with this id. */
   | { readonly type: "segmentLeft"; readonly id: number }
+  /** The script has a `workerDo()`: what is done are its units, and no queries. */
+  | { readonly type: "units" }
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** One of several hosts does not let the worker in. */
   | { readonly type: "away"; readonly host: string; readonly error: PlainError }

@@ -37,6 +37,7 @@ export async function main(
     const missing = own.workerInit ? undefined : whyNoServer();
     if (missing) throw new Refusal(missing);
     if (own.workerDo) {
+      thread.post({ type: "units" });
       process.on("unhandledRejection", (reason) => {
         if (thread.unitsAwaited === 0) throw reason; // as without this listener: the thread dies
       });

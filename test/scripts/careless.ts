@@ -1,6 +1,8 @@
 /** Its `workerDo()` does what the unit is called, and should not. */
+import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type Connection } from "mysql2";
 import { RetryError } from "../../lib/mp.ts";
+import { myglobals } from "../../lib/myglobals.ts";
 import { execute } from "../../lib/mysql/execute.ts";
 
 export type Way = keyof typeof ways;
@@ -71,6 +73,10 @@ const ways = {
     return 1;
   },
   "another try, always": () => Promise.reject(new RetryError("not yet", { cause: new Error("HTTP 429") })),
+  "no end before it is told": async () => {
+    const told = new Int32Array(myglobals.told as SharedArrayBuffer);
+    while (Atomics.load(told, 0) === 0) await sleep(5);
+  },
   "no end at all": () => new Promise(() => {}),
 };
 
