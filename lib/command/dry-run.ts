@@ -1,4 +1,4 @@
-/** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file. */
+/** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file, or as NDJSON. */
 import { inspect } from "node:util";
 import mysql from "mysql2";
 import { printable } from "../parent/progress.ts";
@@ -9,6 +9,7 @@ import { escapeField } from "./journal-lines.ts";
 import { writeOrEnd } from "./output.ts";
 import type { Surroundings } from "./setup.ts";
 import { toSqlFile } from "./sql-file.ts";
+import { toJsonLine } from "./unit-json.ts";
 
 /** @throws UsageError for a job log that cannot be read. */
 export async function showQueries(flags: Flags, { io, output, drain }: Surroundings): Promise<Hook> {
@@ -23,7 +24,7 @@ export async function showQueries(flags: Flags, { io, output, drain }: Surroundi
       resumed: true,
       notes: journal,
       earlier: (seq, unit) => journal.earlier(seq, unit),
-      dryRun: (seq, unit) => print(toSqlFile(seq, unit)),
+      dryRun: (seq, unit, isUnit) => print(isUnit ? toJsonLine(seq, unit) : toSqlFile(seq, unit)),
     },
     check: () => drain.signal.aborted || journal.checkEnd(),
     close: () => journal.close(),

@@ -6,7 +6,7 @@ Work
       --threads N          worker threads that carry them (one a processor)
       --batch N            queries in one round trip; "auto": as many as take 5 ms, up to 64 (1)
       --shard I/N          every N-th query only, beginning with the I-th
-      --dry-run            only print the queries, one a line with its seq; with --resume, as SQL
+      --dry-run            only print the queries, one a line; with --resume as SQL, units as NDJSON
 
 Server; what is not given comes from MYSQL_HOST, MYSQL_TCP_PORT, MYSQL_UNIX_PORT, MYSQL_USER,
 MYSQL_PWD, MYSQL_DATABASE or the [client] group of ~/.my.cnf

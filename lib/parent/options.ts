@@ -64,8 +64,8 @@ export interface WorkOptions {
   signal?: AbortSignal | undefined;
   /** Starts nothing more and interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
   killSignal?: AbortSignal | undefined;
-  /** Is called with each query instead of running it; nothing is started. */
-  dryRun?: ((seq: number, unit: unknown) => void | Promise<void>) | undefined;
+  /** Is called with each query instead of running it; nothing is started. `isUnit`: it is for a `script`, and may be no SQL. */
+  dryRun?: ((seq: number, unit: unknown, isUnit: boolean) => void | Promise<void>) | undefined;
 }
 
 /** Holds queries back. */
