@@ -3,14 +3,13 @@
  *
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
-
-import { bundle } from "./features/bundle/bundle.ts";
+import { bundle, compileCache } from "./features/bundle/bundle.ts";
 import { whyNoServer } from "./myglobals.ts";
-import { RefusedError, RunError } from "./parent/errors.ts";
+import { messageOf, RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, totalOf } from "./parent/feed.ts";
-import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
+import { type Source, type Summary, type WorkOptions, whyNoLedger, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
-import { messageOf, Run } from "./parent/run.ts";
+import { Run } from "./parent/run.ts";
 import { refuseInWorkerThread } from "./shared/own-thread.ts";
 import type { Query } from "./shared/query.ts";
 import type { Segment } from "./shared/segment.ts";
@@ -20,6 +19,7 @@ export { RefusedError, RunError } from "./parent/errors.ts";
 export type { Gate, Source, Summary, WorkOptions } from "./parent/options.ts";
 export type { Ended, Failure } from "./shared/counters.ts";
 export type { Query } from "./shared/query.ts";
+export { RetryError } from "./shared/retry-error.ts";
 
 /** How often the loop reads the records and draws the bar, unless something wakes it earlier. */
 const tickMs = 100;
@@ -65,10 +65,11 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     await showAll(queue, options.dryRun, run.reading, options);
     return run.summary(0);
   }
-  const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
+  const missing = options.script === undefined ? whyNoServer() : whyNoLedger(options); // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
   const [file] = await Promise.all([bundle(options.script), run.openLedger()]);
-  const pool = new Pool(workers, options.threads, { ...run.settings, bundle: file }, run.finished, run);
+  const settings = { ...run.settings, bundle: file, compileCache: compileCache() };
+  const pool = new Pool(workers, options.threads, settings, run.finished, run);
   run.onStop = () => pool.drain(); // at once: nothing more is claimed when others hear that the run ends
   run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, run.reading, records, run.select, release);
@@ -85,7 +86,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     else if (givenBack.length > 0) bell.ringSoon(); // the next round skips what workers have given back meanwhile
     feed.readOn();
     askGates();
-    run.endOverdue(pool);
+    run.watchUnits(pool);
     run.showProgress(feed, pool);
     if ((feed.isRead || run.stopped) && records.isAnswered) break;
     const { failed, unknown } = records.tally;

@@ -175,6 +175,31 @@ test("a script runs from its files where a bundle would not be the same, or coul
   assert.equal(await bundle(), undefined);
 });
 
+test("a thread keeps compiled code in the folder of this user alone, or nowhere", async () => {
+  writeFileSync(
+    script,
+    `import module from "node:module";
+import { workerData } from "node:worker_threads";
+export function workerInit(): void {}
+export function workerDo(): void {
+  throw new Error(JSON.stringify([workerData.compileCache, module.getCompileCacheDir?.()]));
+}
+`,
+  );
+  const seen = async () => {
+    const { failures } = await doWork(["unit"], 1, { script: pathToFileURL(script) });
+    return JSON.parse(failures[0]!.message.replace(/ \(.*$/, "")) as (string | null)[];
+  };
+  const [given, used = null] = await seen();
+  const folder = join(temporary, readdirSync(temporary)[0]!);
+  assert.equal(given, join(folder, "compile-cache"));
+  if (used !== null) assert.ok(used.startsWith(given));
+  assert.equal(statSync(folder).mode & 0o777, 0o700);
+  rmSync(folder, { recursive: true });
+  mkdirSync(folder, { mode: 0o755 });
+  assert.deepEqual(await seen(), [null, process.versions.bun ? used : null]); // Bun's is the process's
+});
+
 test("processes that start at the same time, without a bundle, run all; without esbuild, too", {
   skip: skip || inSoak,
 }, async () => {

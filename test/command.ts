@@ -12,7 +12,9 @@ export interface CommandOptions {
   /** Standard input. @default nothing */
   readonly input?: string | Uint8Array;
   /** What `buildQueries()` would yield. @default nothing */
-  readonly queries?: AsyncIterable<Query> | Iterable<Query>;
+  readonly queries?: AsyncIterable<unknown> | Iterable<unknown>;
+  /** Has a `workerDo()` for what they are. */
+  readonly script?: URL;
 }
 
 /** A command that runs. */
@@ -32,7 +34,7 @@ export function runHere(args: readonly string[], options?: CommandOptions): Prom
  * process's.
  */
 export function startHere(args: readonly string[], options: CommandOptions = {}): RunningHere {
-  const { env = {}, input = "", queries = [] } = options;
+  const { env = {}, input = "", queries = [], script } = options;
   process.env.HOME = env.HOME ?? "/nonexistent"; // without an option file of whoever runs the tests
   const printed = { stdout: "", stderr: "" };
   const stream = (name: keyof typeof printed) =>
@@ -45,7 +47,8 @@ export function startHere(args: readonly string[], options: CommandOptions = {})
   const patience = setTimeout(kill, 60_000, "SIGTERM");
   const main = (command: Command) => {
     myglobals.config = { db: command.db };
-    return doWork(command.queries ?? queries, command.workers, command.options);
+    if (script) return doWork(queries, command.workers, { ...command.options, script });
+    return doWork(command.queries ?? (queries as Iterable<Query>), command.workers, command.options);
   };
   const ended = runCommand(main, io as unknown as Io).then((status) => {
     clearTimeout(patience);

@@ -469,14 +469,14 @@ test("doWork() refuses what cannot be a ledger before it runs anything", async (
   await sql("DROP TABLE other, isam; DROP VIEW v");
 });
 
-test("doWork() refuses a ledger for a script's own workerDo() in one line", async () => {
-  const script = new URL("./scripts/files.ts", import.meta.url);
-  const lines: string[] = [];
-  const progress = { ...silent, log: (line: string) => void lines.push(line) };
-  const error = await doWork([{ name: "a" }], 2, { ledger, script, progress }).catch((error: unknown) => error);
-  assert.ok(error instanceof RunError);
-  assert.equal(error.message, "Cannot use a ledger with a workerDo() of the script's own: it runs SQL queries");
-  assert.deepEqual([error.summary.skipped, lines], [1, ["the ledger `myscript`.`ledger` is new"]]);
+test("doWork() refuses a ledger for a script of one's own in one line, and makes no table", async () => {
+  const message =
+    "Cannot use a ledger with a workerDo() or workerInit() of the script's own: it takes SQL queries, on myglobals.config.db";
+  for (const name of ["files", "once"]) {
+    const script = new URL(`./scripts/${name}.ts`, import.meta.url);
+    await assert.rejects(doWork([{ name: "a" }], 2, { ledger: "none", script }), { name: "TypeError", message });
+  }
+  assert.deepEqual(await sql("SHOW TABLES LIKE 'none'"), []);
 });
 
 test("doWork() needs no right to create a ledger that is there", async () => {

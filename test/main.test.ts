@@ -15,7 +15,15 @@ const { sql } = await useDatabase();
 await sql("CREATE TABLE t (id INT PRIMARY KEY)");
 const counters = new Counters(2);
 const settings: Settings = {
-  ...{ myglobals, workers: [1, 2], script: undefined, bundle: undefined, counters: counters.shared, hosts: [] },
+  ...{
+    myglobals,
+    workers: [1, 2],
+    script: undefined,
+    bundle: undefined,
+    compileCache: undefined,
+    counters: counters.shared,
+    hosts: [],
+  },
   ...{ retries: 10, connectTimeoutMs: 10_000, timeoutMs: undefined, idempotent: false, rows: false, batch: 1 },
   ...{ maxFailures: Number.POSITIVE_INFINITY, ledger: undefined, prologue: [] },
 };

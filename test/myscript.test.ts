@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -34,6 +35,17 @@ test("myscript.ts without arguments computes every row of the sandbox, and leave
     [],
   );
   rmSync(directory, { recursive: true });
+});
+
+test("npm start runs nothing that another user may have left in the system's temporary directory", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "test-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const left = join(directory, `tsx-${process.getuid?.()}`);
+  mkdirSync(left);
+  const command = ["npm", "start", "--silent", "--"];
+  const ended = await run(["--dry-run", "-"], { command, input: "DO 1", env: { TMPDIR: directory } });
+  assert.deepEqual(ended, { status: 0, stdout: "1\tDO 1\n", stderr: "" });
+  assert.deepEqual([readdirSync(left), existsSync(join(directory, "node-compile-cache"))], [[], false]);
 });
 
 test("myscript.ts on a terminal shows a moving bar", {

@@ -266,7 +266,7 @@ test("what main() and the workers print stands above the bar, in whole lines", {
   }
   assert.match(before.join("\n"), /^\(node:\d+\) Warning: unit 40 is the last$/m);
   assert.equal(before.filter((line) => line.startsWith("Ignoring invalid configuration option")).length, 1);
-  assert.match(before.join("\n"), /\nmain ends\n40 of 40 queries done/);
+  assert.match(before.join("\n"), /\nmain ends\n40 of 40 units done/);
   assert.equal(status, 0);
 });
 

@@ -1,9 +1,12 @@
 /** A script's own `workerDo()` is not trusted: what it leaves behind is not done, and whatever it throws is told. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { nextSteps, reportLines } from "../lib/command/report.ts";
 import { doWork, type Summary } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
 import { useDatabase } from "./database.ts";
 import type { Way } from "./scripts/careless.ts";
+import { silent } from "./watch.ts";
 
 const database = await useDatabase();
 const script = new URL("./scripts/careless.ts", import.meta.url);
@@ -25,6 +28,8 @@ const wrong: [way: Way, told: RegExp | string][] = [
   ["a message that is a number", "Error: 7"],
   ["a code that is a function", "Error: no luck"],
   ["an errno that is a text", "Error: no luck"],
+  ["an error with causes", "TypeError: fetch failed: no route: cable"],
+  ["several errors", "AggregateError: All promises were rejected: no 1; no 2; no 3; and 2 more"],
   ["a symbol", "Error: workerDo() rejected with Symbol(no luck)"],
   ["a revoked proxy", /^Error: workerDo\(\) rejected with /],
   ["an object that throws when it is looked at", /^Error: workerDo\(\) rejected with /],
@@ -43,6 +48,57 @@ for (const [way, told] of wrong) {
     if (told === notCommitted) assert.equal((await database.sql("SELECT * FROM careless")).length, 1);
   });
 }
+
+test("a workerDo() that throws a RetryError is rolled back and tried again, as often as --retries says", async () => {
+  await database.sql("TRUNCATE careless");
+  const units: Way[] = ["another try, twice", "another try, always"];
+  const { done, failed, retries, rows, failures } = await doWork<Way>(units, 1, { script, retries: 3 });
+  assert.deepEqual([done, failed, retries, rows], [1, 1, 5, 1]);
+  assert.match(failures[0]!.message, /^not yet: HTTP 429 \(test\/scripts\/careless\.ts:\d+\)$/);
+  assert.equal((await database.sql("SELECT * FROM careless")).length, 1);
+});
+
+test("a workerDo() that returns a number which no number of rows can be is done, counts none, and is told of once", async () => {
+  const lines: string[] = [];
+  const progress = { ...silent, log: (line: string) => void lines.push(line) };
+  const returned = [5, -1, Number.NaN, 1.5, Number.POSITIVE_INFINITY, 2 ** 60, 7];
+  const { done, total, rows } = await doWork<number>(returned, 2, { script, threads: 1, progress });
+  assert.deepEqual([done, total, rows], [7, 7, 12]);
+  assert.match(lines.join("\n"), /^workerDo\(\) returned (?:-1 for unit 2|NaN for unit 3): it counts as no rows, .*$/);
+});
+
+test("a workerDo() that takes minutes without a time limit is told of, once", async (t) => {
+  const told = new Int32Array(new SharedArrayBuffer(4));
+  myglobals.told = told.buffer;
+  t.after(() => delete myglobals.told);
+  const now = Date.now;
+  t.mock.method(Date, "now", () => now() + 301_000); // the workers' clock is right
+  const lines: string[] = [];
+  let updates = 0;
+  const progress = {
+    ...silent,
+    log: (line: string) => void lines.push(line),
+    update: () => void (lines.length > 0 && updates++ > 5 && Atomics.store(told, 0, 1)),
+  };
+  const units: Way[] = ["no end before it is told", "no end before it is told"];
+  const { done } = await doWork<Way>(units, 1, { script, progress });
+  assert.deepEqual([done, lines], [2, ["unit 1 has been running for 5 minutes: without --timeout, nothing ends it"]]);
+});
+
+test("a workerDo()'s units are called so, in the summary and wherever one is named", async () => {
+  const lines: string[] = [];
+  const options = { script, progress: { ...silent, log: (line: string) => void lines.push(line) } };
+  const summary = await doWork<Way>(["a text", "nothing wrong", "an object"], 1, { ...options, maxFailures: 1 });
+  const report = reportLines(summary);
+  assert.equal(report[1]!.replace(/, in .*/, ""), "0 of 3 units done, 1 failed, 2 skipped");
+  assert.match(report.join("\n"), /^unit 1 failed: Error: workerDo\(\) rejected with no luck$/m);
+  assert.equal(
+    nextSteps(summary, { joblog: "a.log", ledger: undefined }).at(-1),
+    "what became of each unit is in a.log",
+  );
+  const error = await doWork<object>([{ f: () => {} }], 1, options).catch((error: Error) => error);
+  assert.match((error as Error).message, /^Cannot send unit 1 to a worker: unit\.f is a function/);
+});
 
 test("a workerDo() hears of its time limit by its signal, and what takes no notice ends with its thread", async () => {
   const options = { script, timeoutSeconds: 0.2 };

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
+import { toJsonLine } from "../lib/command/unit-json.ts";
 import { header, lineOf } from "../lib/features/joblog/journal-lines.ts";
 import { type FileQuery, Splitter } from "../lib/features/sql-files/splitter.ts";
 import { toSqlFile } from "../lib/features/sql-files/sql-file.ts";
@@ -39,7 +40,10 @@ test("toSqlFile() ends each query by what does not stand in it, and says which o
 
 test("toSqlFile() refuses what no file can hold", () => {
   for (const unit of ["", "DO 'a", "DO '\0'", "DO 'a\r\nb'", "source a.sql", { file: 1 }, 7, null]) {
-    assert.throws(() => toSqlFile(7, unit), { constructor: UsageError, message: /^Cannot print query 7, as SQL: / });
+    assert.throws(() => toSqlFile(7, unit), {
+      constructor: UsageError,
+      message: /^Cannot print (?:query|unit) 7, as SQL: /,
+    });
   }
   const unset = { sql: "DO ?", values: [undefined] };
   assert.throws(() => toSqlFile(7, unset), { message: /^Cannot print query 7, as SQL: A value must not be undefined/ });
@@ -168,4 +172,29 @@ test("--dry-run with --resume prints what is left as an SQL file, and leaves the
     assert.equal(status, 2);
   }
   assert.equal(readFileSync(log, "utf8"), before);
+});
+
+test("--dry-run with --resume prints the units of a workerDo() that are left as NDJSON, a text, too", async () => {
+  const { socketPath, user, database: name } = database.db;
+  const log = join(directory, "units.log");
+  const data = { list: [Buffer.from("ab"), new Float32Array(1)], when: new Date(0), map: new Map([[1, new Set([2])]]) };
+  const queries = [7, { name: "a", size: 5n, ...data }, "lib/a.ts", 8]; // a number is what this workerDo() returns
+  const options = { script: new URL("./scripts/careless.ts", import.meta.url), queries };
+  const args = ["-S", socketPath, "-u", user, "-D", name, "--joblog", log];
+  const { status, stderr } = await runHere(args, options);
+  assert.equal(status, 1);
+  assert.match(stderr, /^2 of 4 units done, 2 failed, .*$/m);
+  assert.match(stderr, /^what became of each unit is in /m);
+  const left = await runHere([...args, "--resume", "--retry-failed", "--dry-run"], options);
+  const unit = '{"name":"a","size":"5","list":["YWI=","AAAAAA=="],"when":"1970-01-01T00:00:00.000Z","map":[[1,[2]]]}';
+  assert.deepEqual(left, {
+    status: 0,
+    stdout: `{"seq":2,"unit":${unit}}\n{"seq":3,"unit":"lib/a.ts"}\n`,
+    stderr: "",
+  });
+  const own: { self?: unknown } = {};
+  own.self = own;
+  assert.throws(() => toJsonLine(7, own), {
+    message: "Cannot print unit 7, as JSON: Converting circular structure to JSON",
+  });
 });

@@ -7,11 +7,12 @@ export const silent: Progress = { update() {}, log() {}, report() {}, stop() {} 
 /** Keeps the set of threads that are alive, the youngest last. */
 export function captureThreads(t: { mock: typeof import("node:test").mock }): Set<Worker> {
   const alive = new Set<Worker>();
-  const { postMessage } = Worker.prototype;
-  t.mock.method(Worker.prototype, "postMessage", function (this: Worker, ...values: Parameters<typeof postMessage>) {
-    if (!alive.has(this)) this.once("exit", () => alive.delete(this));
+  const { on } = Worker.prototype;
+  t.mock.method(Worker.prototype, "on", function (this: Worker, ...listener: Parameters<typeof on>) {
+    on.apply(this, listener);
+    if (listener[0] !== "exit" || alive.has(this)) return this;
     alive.add(this);
-    return postMessage.apply(this, values);
+    return this.once("exit", () => alive.delete(this));
   });
   return alive;
 }

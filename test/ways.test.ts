@@ -46,3 +46,24 @@ for (const [way, options] of ways) {
     assert.deepEqual([again.done, again.earlier.done, again.failed], [count - 1, count - 1, 1]);
   });
 }
+
+test("a unit's parentPort is its own: whatever it posts there, or closes, is none of the run's", async () => {
+  const posts = new URL("./scripts/posts.ts", import.meta.url);
+  const units = [
+    null,
+    7,
+    "rows",
+    { type: "rows" },
+    { type: "segmentLeft" },
+    { type: "segmentLeft", id: 1 },
+    "close",
+    1,
+  ];
+  const rows: Uint8Array[] = [];
+  const { done, total, failures } = await doWork([...units, ...units], 2, {
+    script: posts,
+    threads: 1,
+    onRows: (lines) => void rows.push(lines),
+  });
+  assert.deepEqual([done, total, failures, rows], [16, 16, [], []]);
+});

@@ -1,4 +1,4 @@
-/** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file. */
+/** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file, or as NDJSON. */
 import { inspect } from "node:util";
 import mysql from "mysql2";
 import { printable } from "../parent/progress.ts";
@@ -6,14 +6,19 @@ import type { CoreFlags } from "./core-flags.ts";
 import type { Hook, Surroundings } from "./feature.ts";
 import { features } from "./features.ts";
 import { escapeField, writeOrEnd } from "./output.ts";
+import { toJsonLine } from "./unit-json.ts";
 
-/** Prints each query on a line of its own; of a resumed run, where this copy reads SQL files, as a piece of one. */
+/** Prints each query on a line of its own; of a resumed run, where this copy reads SQL files, as a piece of one. Units are NDJSON then. */
 export async function showQueries({ given }: CoreFlags, { io, output, drain }: Surroundings): Promise<Hook> {
   const printer = given.resume ? features.find(({ sqlPrinter }) => sqlPrinter) : undefined;
-  const textOf = (await printer?.sqlPrinter?.()) ?? ((seq: number, unit: unknown) => `${seq}\t${lineOf(unit)}\n`);
+  const toSql = await printer?.sqlPrinter?.();
   const isTerminal = io.stdout.isTTY;
   const print = (text: string | Uint8Array) => writeOrEnd(isTerminal ? safe(text) : text, output, drain);
-  return { options: { dryRun: (seq, unit) => print(textOf(seq, unit)) } };
+  const line = (seq: number, unit: unknown) => `${seq}\t${lineOf(unit)}\n`;
+  const toText = !given.resume
+    ? line
+    : (seq: number, unit: unknown, isUnit: boolean) => (isUnit ? toJsonLine : (toSql ?? line))(seq, unit);
+  return { options: { dryRun: (seq, unit, isUnit) => print(toText(seq, unit, isUnit)) } };
 }
 
 /** A query's SQL, or whatever unit of work it is, in one line. */

@@ -1,6 +1,7 @@
 /** What is wrong, in one line for the person who runs the command. */
 import { RunError } from "../mp.ts";
 import { printable } from "../parent/progress.ts";
+import { withCauses } from "../shared/causes.ts";
 import { placeOf } from "../shared/place.ts";
 
 /** What the person who runs the command has to put right, in one line; the exit status is 2. */
@@ -15,9 +16,11 @@ export function why(error: unknown): string {
   return (error as Error).message.replace(/^E[A-Z0-9]+: /, "").split(", ")[0]!;
 }
 
-/** What an error says, and where in the script it was thrown. */
+/** What an error says, where in the script it was thrown, and, if it is the script's own, what has caused it. */
 export function explain(error: unknown): string {
-  const cause = error instanceof RunError ? error.cause : error;
-  const place = cause instanceof Error && !(cause instanceof UsageError) ? placeOf(cause) : undefined;
-  return `${error instanceof Error ? error.message : error}${place === undefined ? "" : ` (${place})`}`;
+  const isRun = error instanceof RunError;
+  const thrown = isRun ? error.cause : error;
+  const place = thrown instanceof Error && !(thrown instanceof UsageError) ? placeOf(thrown) : undefined;
+  const message = error instanceof Error ? (isRun || !place ? error.message : withCauses(error)) : error;
+  return `${message}${place === undefined ? "" : ` (${place})`}`;
 }

@@ -14,16 +14,17 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
   const counts = others.map((outcome) => `, ${count(summary[outcome])} ${outcome}`).join("");
   const ended = outcomes.reduce((sum, outcome) => sum + summary[outcome] - earlier[outcome], 0); // by this run
   const rate = ended > 0 ? ` (${perSecond < 10 ? significant(perSecond) : count(Math.round(perSecond))} a second)` : "";
-  const atLeast = summary.reason?.endsWith("not all queries were read") ? "at least " : "";
+  const atLeast = /not all \w+ were read$/.test(summary.reason ?? "") ? "at least " : "";
+  const noun = summary.units ? "unit" : "query";
   const lines = [
     ...(summary.reason === undefined ? [] : [`ended early: ${summary.reason}`]),
-    `${count(done)} of ${atLeast}${count(total)} queries done${counts}, in ${significant(seconds)} s${rate}`,
+    `${count(done)} of ${atLeast}${count(total)} ${summary.units ? "units" : "queries"} done${counts}, in ${significant(seconds)} s${rate}`,
   ];
   if (earlierCounts.length > 0) {
     const list = earlierCounts.map((outcome) => `${count(earlier[outcome])} ${outcome}`).join(", ");
     lines.push(`of these, ${list} in an earlier run`);
     for (const { seq, unit } of leftUnknown) {
-      lines.push(`${nameOfQuery(seq, unit)} unknown`, ...queryLines(describeUnit(unit), describeValues(unit)));
+      lines.push(`${nameOfQuery(seq, unit, noun)} unknown`, ...queryLines(describeUnit(unit), describeValues(unit)));
     }
     const more = earlier.unknown - leftUnknown.length;
     if (leftUnknown.length > 0 && more > 0) lines.push(`and ${count(more)} more unknown`);
@@ -43,7 +44,7 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
     const { seq, outcome, code, errno, message, sql, values } = failure;
     const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
     const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
-    lines.push(`${nameOfQuery(seq, failure)} ${outcome}: ${what}`, ...queryLines(sql, values));
+    lines.push(`${nameOfQuery(seq, failure, noun)} ${outcome}: ${what}`, ...queryLines(sql, values));
   }
   const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
   const more = failed - Math.min(failures.length, failuresShown);
@@ -53,7 +54,7 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
 
 /** How to go on, in the words of the command line. */
 export function nextSteps(
-  { failed, unknown, skipped }: Summary,
+  { failed, unknown, skipped, units }: Summary,
   { joblog, ledger }: { readonly joblog?: string | undefined; readonly ledger?: string | undefined },
   isComplete = true,
 ): string[] {
@@ -70,7 +71,7 @@ export function nextSteps(
   }
   if (lines.length > 0 && joblog !== undefined) {
     const what = isComplete
-      ? `what became of each query is in ${joblog}`
+      ? `what became of each ${units ? "unit" : "query"} is in ${joblog}`
       : `the last that ended are not in ${joblog}: they will be unknown`;
     lines.push(what);
   }

@@ -5,7 +5,7 @@ import type { Reading } from "../shared/reading.ts";
 import { isOurs } from "./feed.ts";
 import type { Source, WorkOptions } from "./options.ts";
 
-type Options = Pick<WorkOptions, "shard" | "signal" | "earlier" | "resumed">;
+type Options = Pick<WorkOptions, "shard" | "signal" | "earlier" | "resumed" | "script">;
 
 /**
  * Shows every query of the queue, or of its shard, that is to be run. Of a resumed run that is also what stands at the top of
@@ -15,9 +15,10 @@ export async function showAll(
   queue: Source<unknown>,
   show: NonNullable<WorkOptions["dryRun"]>,
   reading: Reading,
-  { shard, signal, earlier, resumed = false }: Options,
+  { shard, signal, earlier, resumed = false, script }: Options,
 ): Promise<void> {
-  let isTop = true;
+  const areUnits = script !== undefined;
+  let isTop = !areUnits;
   reading.begin();
   try {
     for await (const unit of queue) {
@@ -25,7 +26,7 @@ export async function showAll(
       const seq = ++reading.seq;
       isTop &&= isPrologue(unit);
       const isLeft = isOurs(seq, shard) && earlier?.(seq, unit) === undefined;
-      if (isLeft || (resumed && isTop)) await show(seq, unit);
+      if (isLeft || (resumed && isTop)) await show(seq, unit, areUnits);
     }
   } finally {
     reading.end();

@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { inspect } from "node:util";
 import { findUncloneable } from "../myglobals.ts";
+import { nounOf } from "../shared/query.ts";
 import type { Reading } from "../shared/reading.ts";
 import type { Segment } from "../shared/segment.ts";
 import { batchesOf } from "./batches.ts";
@@ -138,8 +139,9 @@ export class Feed {
     try {
       this.#packer.add(unit, seq);
     } catch (error) {
-      const why = findUncloneable(unit, "query") ?? (error as Error).message;
-      throw new RefusedError(`Cannot send query ${seq} to a worker: ${why}`, { cause: error });
+      const noun = nounOf(unit);
+      const why = findUncloneable(unit, noun) ?? (error as Error).message;
+      throw new RefusedError(`Cannot send ${noun} ${seq} to a worker: ${why}`, { cause: error });
     }
   }
 

@@ -66,8 +66,8 @@ export interface WorkOptions {
   signal?: AbortSignal | undefined;
   /** Starts nothing more and interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
   killSignal?: AbortSignal | undefined;
-  /** Is called with each query instead of running it; nothing is started. */
-  dryRun?: ((seq: number, unit: unknown) => void | Promise<void>) | undefined;
+  /** Is called with each query instead of running it; nothing is started. `isUnit`: it is for a `script`, and may be no SQL. */
+  dryRun?: ((seq: number, unit: unknown, isUnit: boolean) => void | Promise<void>) | undefined;
 }
 
 /** Holds queries back. */
@@ -94,6 +94,8 @@ export interface Summary extends Result {
   threads: number;
   /** With a ledger: queries that committed by themselves, such as DDL, and were recorded after they ran. */
   selfCommitted?: number;
+  /** What a script's own `workerDo()` did is counted: units of work, and no queries. */
+  units?: true;
   /** Why the run ended early, if it did. */
   reason?: string;
 }
@@ -151,6 +153,12 @@ export function withDefaults(workers: number, options: WorkOptions) {
     throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
   }
   return complete;
+}
+
+/** Why a script's run can have no ledger: that takes queries which the default `workerDo()` runs on `myglobals.config.db`. */
+export function whyNoLedger({ ledger }: WorkOptions): string | undefined {
+  if (ledger === undefined) return undefined;
+  return "Cannot use a ledger with a workerDo() or workerInit() of the script's own: it takes SQL queries, on myglobals.config.db";
 }
 
 function checkCount(name: string, value: number, most: number): void {

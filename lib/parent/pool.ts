@@ -1,6 +1,7 @@
 /** The worker threads, from the parent's side: starting them, replacing those that die, ending them. */
-import { Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { findUncloneable, myglobals } from "../myglobals.ts";
+import { withCauses } from "../shared/causes.ts";
 import { type FromThread, type PlainError, type Settings, type ToThread, toError } from "../shared/messages.ts";
 import { printLines, unprinted } from "./printed.ts";
 
@@ -123,11 +124,12 @@ export class Pool {
   }
 
   #start(workers: readonly number[]): void {
-    const worker = construct({ ...this.#data, workers });
+    const { port1: port, port2 } = new MessageChannel(); // what a unit posts to its parentPort is not for us
+    const worker = construct({ ...this.#data, workers }, port2);
     let cause: string | undefined;
     const thread: Thread = {
       workers,
-      send: (message) => worker.postMessage(message),
+      send: (message) => port.postMessage(message),
       terminate(why) {
         cause ??= why;
         void worker.terminate();
@@ -135,19 +137,22 @@ export class Pool {
     };
     const limitMs = this.#data.connectTimeoutMs + loadMs;
     const silence = setTimeout(() => this.#endSilent(thread, limitMs), limitMs);
-    worker.on("message", (message: FromThread) => {
+    const receive = (message: FromThread) => {
       clearTimeout(silence);
       this.#receive(thread, message);
-    });
+    };
+    port.on("message", receive);
     let isError = false;
     worker.on("error", (error: unknown) => {
       isError = true;
-      const { name, message } = toError(error);
-      cause ??= `${name}: ${message}`;
+      const thrown = toError(error);
+      cause ??= `${thrown.name}: ${withCauses(thrown)}`;
     });
     const flush = printLines(worker);
     const exited = new Promise<void>((resolve) => {
       worker.on("exit", (code) => {
+        for (let last = receiveMessageOnPort(port); last; last = receiveMessageOnPort(port)) receive(last.message);
+        port.close();
         clearTimeout(silence);
         flush();
         this.#threadEnded(thread, cause ?? `it ended with exit code ${code}`, isError);
@@ -224,15 +229,17 @@ export class Pool {
   }
 }
 
-function construct(workerData: Settings): Worker {
+function construct(settings: Settings, port: MessagePort): Worker {
   try {
     return new Worker(new URL("../boot.js", import.meta.url), {
-      workerData,
+      workerData: { ...settings, port },
+      transferList: [port],
       ...unprinted,
       execArgv: [], // not the loader of this process, which would only slow it down: boot.js brings what it needs
       resourceLimits: { maxYoungGenerationSizeMb: 8 }, // a query's garbage is small and short-lived
     });
   } catch (error) {
+    port.close();
     const found = findUncloneable(myglobals);
     throw found === undefined ? error : new TypeError(`${found}: set it in workerInit()`, { cause: error });
   }

@@ -16,6 +16,8 @@ export interface Snapshot {
   unknown: number;
   /** Not known until a stream of queries has come to its end. */
   total: number | undefined;
+  /** What a person calls what is done. @default "query" */
+  noun?: "query" | "unit";
   /** Why no time that is left can be told: queries are held back, or are not run any more. */
   held?: string | undefined;
   /** How long the queries took that have ended. */
@@ -82,10 +84,11 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
     log,
     report() {
       const all = latest?.inFlight() ?? [];
-      if (all.length === 0) log("no query is in flight");
+      const noun = latest?.noun ?? "query";
+      if (all.length === 0) log(`no ${noun} is in flight`);
       for (const { worker, thread, seq, seconds, tries, unit } of all) {
         const since = `${seconds.toFixed(1)} s${tries > 1 ? `, try ${tries}` : ""}`;
-        log(`worker ${worker}, thread ${thread + 1}: query ${seq}, ${since}: ${describeUnit(unit, 80)}`);
+        log(`worker ${worker}, thread ${thread + 1}: ${noun} ${seq}, ${since}: ${describeUnit(unit, 80)}`);
       }
     },
     stop() {

@@ -6,7 +6,7 @@ import type { FromThread, PrologueStatement, Settings } from "../shared/messages
 import { checkQuery, sqlOf } from "../shared/query.ts";
 import { Reading } from "../shared/reading.ts";
 import { Bell } from "./bell.ts";
-import { RefusedError, RunError } from "./errors.ts";
+import { messageOf, RefusedError, RunError } from "./errors.ts";
 import { type Feed, isOurs } from "./feed.ts";
 import { Gatekeeper } from "./gate.ts";
 import type { Summary, withDefaults } from "./options.ts";
@@ -14,9 +14,7 @@ import type { Pool, PoolListener, Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
 import { Prologue } from "./prologue.ts";
 import { type Claimed, Records } from "./records.ts";
-
-/** How long a `workerDo()` has, for each try, after its time limit: to end, and to wait before the next try. */
-const graceMs = 10_000;
+import { unitsWatch } from "./units.ts";
 
 export class Run implements PoolListener {
   readonly bell = new Bell();
@@ -32,6 +30,10 @@ export class Run implements PoolListener {
   readonly #options: ReturnType<typeof withDefaults>;
   readonly #total: number | undefined; // where the source says it
   readonly #startedAt = performance.now();
+  /** What a person calls what is done: units, once a thread has found a `workerDo()` in the script. */
+  #noun: "query" | "unit" = "query";
+  #hasToldOfRows = false;
+  readonly #watchUnits: (pool: Pool) => void;
   readonly #rowsOnTheWay = new Set<Promise<void>>();
   /** The ledger's table, as SQL. */
   #ledger: string | undefined;
@@ -49,6 +51,7 @@ export class Run implements PoolListener {
         this.stop(messageOf(error), error);
       }
     });
+    this.#watchUnits = unitsWatch(this.records, options.timeoutSeconds, this.log);
     this.prologue = new Prologue({ ...options, workers });
     this.gatekeeper = new Gatekeeper(options.gates, this.records);
   }
@@ -66,7 +69,7 @@ export class Run implements PoolListener {
   }
 
   /** What each thread is told at its start. */
-  get settings(): Omit<Settings, "workers" | "bundle"> {
+  get settings(): Omit<Settings, "workers" | "bundle" | "compileCache"> {
     const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
     const { retries, idempotent, maxFailures, batch, onRows } = this.#options;
     return {
@@ -131,12 +134,22 @@ export class Run implements PoolListener {
       this.records.explain(message.seq, message.error);
       this.bell.ringSoon();
     } else if (type === "rows") this.#takeRows(thread, message.lines);
-    else if (type === "late") this.log(`query ${message.seq} was interrupted too late: it is done`);
+    else if (type === "units") this.#noun = "unit";
+    else if (type === "late") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
+    else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
     else if (type === "broken") {
       if (this.stopped) this.log(message.reason); // it is worth knowing, whatever else ends the run
       this.stop(message.reason, new Error(message.reason));
     }
+  }
+
+  #tellOfRows(seq: number, returned: number): void {
+    if (this.#hasToldOfRows) return;
+    this.#hasToldOfRows = true;
+    this.log(
+      `workerDo() returned ${returned} for unit ${seq}: it counts as no rows, as each number that is no number of rows`,
+    );
   }
 
   died(thread: Thread, cause: string): void {
@@ -158,19 +171,9 @@ export class Run implements PoolListener {
     if (isMore) pool.broadcast({ type: "admitted" });
   }
 
-  /** Ends the threads of what a script's `workerDo()` does not end by itself, though its time is up. */
-  endOverdue(pool: Pool): void {
-    const { script, timeoutSeconds } = this.#options;
-    if (script === undefined || timeoutSeconds === undefined) return;
-    for (const { segment, index, worker } of this.records.inFlight()) {
-      const { tries, start } = segment.record(index);
-      const limitMs = Math.max(1, tries) * (timeoutSeconds * 1000 + graceMs);
-      if (Date.now() - start < limitMs) continue;
-      pool.terminateThreadOf(
-        worker,
-        `workerDo() did not end within ${timeoutSeconds} s, nor when its signal was aborted`,
-      );
-    }
+  /** Sees to units that take too long. */
+  watchUnits(pool: Pool): void {
+    if (this.#noun === "unit") this.#watchUnits(pool);
   }
 
   /** How many queries have been done or have failed. */
@@ -195,6 +198,7 @@ export class Run implements PoolListener {
       failed,
       unknown,
       total: feed.total,
+      noun: this.#noun,
       held: this.stopped ? "ending" : this.gatekeeper.reason,
       latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
@@ -218,7 +222,11 @@ export class Run implements PoolListener {
       threads: this.#options.threads,
       earlier: { ...result.earlier, done: result.earlier.done + doneBefore }, // the ledger knows of some, too
       ...(this.#options.ledger !== undefined && { selfCommitted }),
-      ...(this.stopped && { reason: this.stopped.reason + (allRead ? "" : "; not all queries were read") }),
+      ...(this.#noun === "unit" && { units: true }),
+      ...(this.stopped && {
+        reason:
+          this.stopped.reason + (allRead ? "" : `; not all ${this.#noun === "unit" ? "units" : "queries"} were read`),
+      }),
     };
   }
 
@@ -236,8 +244,4 @@ function describe({ segment, index, worker }: Claimed, pool: Pool): InFlight {
   const { start, tries } = segment.record(index);
   const seconds = (Date.now() - start) / 1000;
   return { worker, thread: pool.slotOf(worker), seq: segment.seq(index), seconds, tries, unit: segment.unit(index) };
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,7 @@
 /** What goes between the parent and a thread: the settings at its start, and the messages in both directions. */
 import { inspect } from "node:util";
 import type { Host } from "../mysql/connection.ts";
+import { withCauses } from "./causes.ts";
 
 /** What a thread gets at its start, as `workerData`. */
 export interface Settings {
@@ -11,6 +12,8 @@ export interface Settings {
   readonly script: string | undefined;
   /** Path of a JavaScript file with all that the thread loads, the script too; without it, there are the TypeScript files. */
   readonly bundle: string | undefined;
+  /** Folder for what V8 compiles of the files; without it, nothing is kept. */
+  readonly compileCache: string | undefined;
   readonly counters: SharedArrayBuffer;
   /** Where to connect to; empty when the configuration alone says it. */
   readonly hosts: readonly Host[];
@@ -52,6 +55,8 @@ export type ToThread =
 export type FromThread =
   /** The thread will not look again into the segment with this id. */
   | { readonly type: "segmentLeft"; readonly id: number }
+  /** The script has a `workerDo()`: what is done are its units, and no queries. */
+  | { readonly type: "units" }
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** One of several hosts does not let the worker in. */
   | { readonly type: "away"; readonly host: string; readonly error: PlainError }
@@ -65,6 +70,8 @@ export type FromThread =
   | { readonly type: "refused" | "broken"; readonly reason: string }
   /** The query was interrupted, and is done all the same. */
   | { readonly type: "late"; readonly seq: number }
+  /** A `workerDo()` has returned a number that no number of rows can be. A thread says so once. */
+  | { readonly type: "oddRows"; readonly seq: number; readonly returned: number }
   /** Whole lines of NDJSON. */
   | { readonly type: "rows"; readonly lines: Uint8Array }
   | { readonly type: "error"; readonly seq: number; readonly error: PlainError };
@@ -81,7 +88,7 @@ export interface PlainError {
 export function toPlain(thrown: unknown): PlainError {
   const error = toError(thrown);
   const { code = error.name, errno } = error;
-  return { message: error.message || code, code, ...(errno !== undefined && { errno }) };
+  return { message: withCauses(error) || code, code, ...(errno !== undefined && { errno }) };
 }
 
 /**

@@ -73,10 +73,15 @@ export function describeUnit(unit: unknown, length = 200): string {
     .slice(0, length);
 }
 
+/** What a person calls it: only a script's own `workerDo()` takes what is no SQL, and may take a text. */
+export function nounOf(unit: unknown): "query" | "unit" {
+  return typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql) ? "query" : "unit";
+}
+
 /** For people: `query 7`, or with its place, `query 7, dump.sql:12`. */
-export function nameOfQuery(seq: number, unit: unknown): string {
+export function nameOfQuery(seq: number, unit: unknown, noun = nounOf(unit)): string {
   const { at } = Object(unit) as { at?: unknown };
-  return `query ${seq}${typeof at === "string" ? `, ${at.replace(/\s+/g, " ")}` : ""}`;
+  return `${noun} ${seq}${typeof at === "string" ? `, ${at.replace(/\s+/g, " ")}` : ""}`;
 }
 
 /** The beginning of a query's values, on one line, for a person; undefined where it has none. */

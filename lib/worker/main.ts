@@ -2,6 +2,7 @@
 import { basename } from "node:path";
 import type { MessagePort } from "node:worker_threads";
 import { whyNoServer } from "../myglobals.ts";
+import { withCauses } from "../shared/causes.ts";
 import { type Settings, toError } from "../shared/messages.ts";
 import { refusalOfCall } from "../shared/own-thread.ts";
 import { work, workerInit } from "../worker.ts";
@@ -33,8 +34,10 @@ export async function main(
   const thread = new Thread(port, settings);
   try {
     const own: Script = settings.script === undefined ? {} : await load(settings.script, importScript);
-    checkOptions(own, settings);
+    const missing = own.workerInit ? undefined : whyNoServer();
+    if (missing) throw new Refusal(missing);
     if (own.workerDo) {
+      thread.post({ type: "units" });
       process.on("unhandledRejection", (reason) => {
         if (thread.unitsAwaited === 0) throw reason; // as without this listener: the thread dies
       });
@@ -56,23 +59,10 @@ class Refusal extends Error {}
 
 async function load(url: string, importScript: (url: string) => Promise<Script>): Promise<Script> {
   const script = await importScript(url).catch((error) => {
-    throw new Refusal(refusalOfCall() ?? `Cannot load the script ${basename(url)}: ${toError(error).message}`);
+    throw new Refusal(refusalOfCall() ?? `Cannot load the script ${basename(url)}: ${withCauses(toError(error))}`);
   });
   const call = refusalOfCall();
   if (call) throw new Refusal(call);
   if (typeof script.workerInit === "function" || typeof script.workerDo === "function") return script;
   throw new Refusal(`Cannot use the script ${basename(url)}: it exports neither workerDo() nor workerInit()`);
-}
-
-function checkOptions({ workerInit, workerDo }: Script, { ledger }: Settings): void {
-  if (!workerInit) {
-    const missing = whyNoServer();
-    if (missing) throw new Refusal(missing);
-  }
-  // A ledger takes queries that the default `workerDo()` runs, on a connection that takes several statements at once.
-  if (ledger === undefined) return;
-  if (workerDo) throw new Refusal("Cannot use a ledger with a workerDo() of the script's own: it runs SQL queries");
-  if (workerInit) {
-    throw new Refusal("Cannot use a ledger with a workerInit() of the script's own: set myglobals.config.db");
-  }
 }

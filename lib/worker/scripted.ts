@@ -4,18 +4,35 @@ import type { Connection } from "mysql2";
 import { bytesSent, isBusy } from "../mysql/connection.ts";
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { isInTransaction } from "../mysql/server-state.ts";
+import { withCauses } from "../shared/causes.ts";
 import { toError } from "../shared/messages.ts";
 import { placeOf } from "../shared/place.ts";
+import { asksForRetry } from "../shared/retry-error.ts";
 import type { Executor } from "./executor.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
 
-/** Does one unit of work; the signal is aborted when the time is up. Returns how many rows it concerned, if it likes. */
+/**
+ * Does one unit of work; the signal is aborted when the time is up.
+ *
+ * What it throws decides: a deadlock and the like, or a `RetryError`, is tried again, `--retries` times at most. A lost connection
+ * makes the unit `unknown`, with `--idempotent` it is tried again. Whatever else it throws, the unit has failed.
+ *
+ * @returns how many rows it concerned, a whole number; anything else counts as none.
+ */
 export type WorkerDo = (unit: unknown, connection: unknown, options: { readonly signal: AbortSignal }) => unknown;
 
 /** Has a script do each unit of work. It may have sent something before the error of its last statement. */
 export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
   const { idempotent } = thread.settings;
+  let hasToldOfRows = false;
+  const rowsOf = (returned: unknown, seq: number): number => {
+    if (typeof returned !== "number") return 0;
+    if (Number.isSafeInteger(returned) && returned >= 0) return returned;
+    if (!hasToldOfRows) thread.post({ type: "oddRows", seq, returned });
+    hasToldOfRows = true;
+    return 0;
+  };
   return {
     maxBatch: 1,
     canBatch: () => false,
@@ -23,17 +40,18 @@ export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
     async attempt([job], session, done, signal = never) {
       const { mysql } = session;
       const bytesBefore = mysql && bytesSent(mysql);
-      let rows: unknown;
+      let returned: unknown;
       try {
-        rows = await workerDo(job!.unit, session.connection, { signal });
+        returned = await workerDo(job!.unit, session.connection, { signal });
       } catch (thrown) {
         throw placed(toError(thrown, "workerDo() rejected with "));
       }
       if (mysql) await checkEnded(mysql, session, bytesBefore!, thread);
-      done(typeof rows === "number" && Number.isFinite(rows) ? rows : 0);
+      done(rowsOf(returned, job!.seq));
     },
     async judge(_, error, session) {
       if (session.mysql && !isLost(error)) await session.ask("ROLLBACK").catch(() => {}); // what it left open
+      if (asksForRetry(error)) return { retry: "counted", waits: true };
       const verdict = verdictOf(error);
       if (verdict === "failed") return { retry: "no" };
       if (verdict === "retry") return { retry: "counted", waits: true };
@@ -47,7 +65,8 @@ function placed(error: ReturnType<typeof toError>): DatabaseError {
   try {
     const place = "sqlState" in error || "fatal" in error ? undefined : placeOf(error);
     if (place === undefined) return error;
-    const { name, message, code = name, errno } = error;
+    const { name, code = name, errno } = error;
+    const message = withCauses(error);
     const line = place.replace(/:\d+$/, "");
     return Object.assign(new Error(`${message || name} (${line})`), { code, ...(errno !== undefined && { errno }) });
   } catch {

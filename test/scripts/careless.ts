@@ -1,10 +1,15 @@
 /** Its `workerDo()` does what the unit is called, and should not. */
+import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type Connection } from "mysql2";
+import { RetryError } from "../../lib/mp.ts";
+import { myglobals } from "../../lib/myglobals.ts";
 import { execute } from "../../lib/mysql/execute.ts";
 
 export type Way = keyof typeof ways;
 
 const insert = "INSERT INTO careless VALUES (1)";
+
+let asked = 0;
 
 const ways = {
   "a query that is not awaited": (connection: Connection) => void connection.query(insert),
@@ -30,6 +35,9 @@ const ways = {
   "a message that is a number": () => Promise.reject(Object.assign(new Error("x"), { message: 7 })),
   "a code that is a function": () => Promise.reject(Object.assign(new Error("no luck"), { code: () => 1 })),
   "an errno that is a text": () => Promise.reject(Object.assign(new Error("no luck"), { errno: "1213" })),
+  "an error with causes": () =>
+    Promise.reject(new TypeError("fetch failed", { cause: new Error("no\nroute", { cause: "cable" }) })),
+  "several errors": () => Promise.any([1, 2, 3, 4, 5].map((n) => Promise.reject(new Error(`no ${n}`)))),
   "a symbol": () => Promise.reject(Symbol("no luck")),
   "a revoked proxy": () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
@@ -57,9 +65,22 @@ const ways = {
       signal.addEventListener("abort", () => reject(signal.reason));
       void connection.promise().query("DO 0");
     }),
+  "another try, twice": async (connection: Connection) => {
+    await connection.promise().query("BEGIN");
+    await connection.promise().query(insert);
+    if (asked++ < 2) throw new RetryError("not yet", { cause: new Error("HTTP 429") });
+    await connection.promise().commit();
+    return 1;
+  },
+  "another try, always": () => Promise.reject(new RetryError("not yet", { cause: new Error("HTTP 429") })),
+  "no end before it is told": async () => {
+    const told = new Int32Array(myglobals.told as SharedArrayBuffer);
+    while (Atomics.load(told, 0) === 0) await sleep(5);
+  },
   "no end at all": () => new Promise(() => {}),
 };
 
-export function workerDo(way: Way, connection: Connection, { signal }: { signal: AbortSignal }): unknown {
-  return ways[way](connection, signal);
+/** A number is what it returns. */
+export function workerDo(way: Way | number, connection: Connection, { signal }: { signal: AbortSignal }): unknown {
+  return typeof way === "number" ? way : ways[way](connection, signal);
 }

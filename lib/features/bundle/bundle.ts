@@ -52,6 +52,16 @@ export async function bundle(script?: string | URL): Promise<string | undefined>
   }
 }
 
+/** Where a thread that loads files may keep what V8 compiles of them; `undefined` where others could write to it. */
+export function compileCache(): string | undefined {
+  try {
+    return join(privateFolder(), "compile-cache");
+  } catch (error) {
+    debug("no compile cache: %s", error);
+    return undefined;
+  }
+}
+
 /** What is bundled. A script may await at its top level, as only an ES module can. */
 interface Entry {
   readonly source: string;
