@@ -82,15 +82,35 @@ for (const [index, [name, [columns, rows]]] of Object.entries(keys).entries()) {
   });
 }
 
+test("ranges() by zero dates: full but for the last, and each row once, whatever the sql_mode says of such dates", async () => {
+  const mode = "SET SESSION sql_mode = ";
+  const dates = ["0000-00-00", ...upTo(10, (n) => `2024-01-${n + 10}`)];
+  for (const [index, type] of ["DATE", "DATETIME", "DATETIME(3)"].entries()) {
+    const table = `zero${index}`;
+    await sql(
+      `CREATE TABLE ${table} (k ${type} NOT NULL, b INT NOT NULL, v INT NOT NULL DEFAULT 0, PRIMARY KEY (k, b))`,
+    );
+    await sql(`ALTER TABLE ${table} ADD UNIQUE one (k)`);
+    await sql(`${mode}''; INSERT INTO ${table} (k, b) VALUES ${dates.map((date) => `('${date}', 1)`)}`);
+    const strict = "'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'";
+    for (const [passes, index] of ["PRIMARY", "one"].entries()) {
+      await execute(connection, mode + strict);
+      assert.deepEqual(await sizes(table, { index }), full(dates.length), type);
+      assert.deepEqual(await sql(`SELECT DISTINCT v FROM ${table}`), [{ v: passes + 1 }], type);
+    }
+  }
+  for (const on of [(text: string) => execute(connection, text), sql]) await on(`${mode}DEFAULT`);
+});
+
 test("ranges() takes names that need quotes, another database, a promise's connection, and the index that is named", async () => {
   await sql(
-    "CREATE DATABASE `an``other`; CREATE TABLE `an``other`.`or.der` (`gro``up` INT, `key` INT NOT NULL, `select` CHAR(9) NOT NULL)",
+    "CREATE DATABASE `an``other`; CREATE TABLE `an``other`.`or.der` (`gro``up` INT, `key?` INT NOT NULL, `select` CHAR(9) NOT NULL)",
   );
   await sql(
-    "ALTER TABLE `an``other`.`or.der` ADD v INT DEFAULT 0, ADD UNIQUE `nu.ll` (`gro``up`), ADD UNIQUE `by``2` (`key`, `select`)",
+    "ALTER TABLE `an``other`.`or.der` ADD v INT DEFAULT 0, ADD UNIQUE `nu.ll` (`gro``up`), ADD UNIQUE `by``2` (`key?`, `select`)",
   );
   await sql(
-    "INSERT INTO `an``other`.`or.der` (`key`, `select`) SELECT d, d FROM (SELECT 1 AS d UNION SELECT 2 UNION SELECT 3) d",
+    "INSERT INTO `an``other`.`or.der` (`key?`, `select`) SELECT d, d FROM (SELECT 1 AS d UNION SELECT 2 UNION SELECT 3) d",
   );
   const promised = await mysql.createConnection({ ...db, rowsAsArray: true });
   for (const options of [{}, { index: "by`2" }]) {
@@ -104,7 +124,7 @@ test("ranges() takes names that need quotes, another database, a promise's conne
     );
     assert.equal(
       found[0]!.where,
-      "(`key` > ? OR (`key` = ? AND `select` >= ?)) AND (`key` < ? OR (`key` = ? AND `select` <= ?))",
+      "(`key?` > ? OR (`key?` = ? AND `select` >= ?)) AND (`key?` < ? OR (`key?` = ? AND `select` <= ?))",
     );
   }
   await promised.end();
@@ -117,6 +137,9 @@ test("ranges() of what meets `where` are full, too; of none and of an empty tabl
     { n: "200", wrong: "0" },
   ]);
   assert.deepEqual(await all("t", { where: "id < 0" }), []);
+  for (const comment of ["-- all", "# all", "/* all */", "-- )"]) {
+    assert.deepEqual(await sizes("t", { where: `id <= 20 ${comment}` }), full(20), comment);
+  }
   await sql("DELETE FROM t");
   assert.deepEqual(await all("t"), []);
 });

@@ -130,7 +130,7 @@ class Walk {
     this.#run = run;
     this.#table = table;
     this.#key = key;
-    this.#and = where === undefined ? "" : ` AND (${where})`;
+    this.#and = where === undefined ? "" : ` AND (${where}${/--|#/.test(where) ? "\n" : ""})`; // it may end in a comment
   }
 
   /** From one key to another, both included. */
@@ -187,8 +187,10 @@ function compare(columns: readonly KeyColumn[], key: Key, operator: ">" | "<", a
   };
 }
 
+/** Puts the values into the text. A name, such as `a?`, has no placeholders. */
 function inText({ where, values }: Range): string {
-  return mysql.format(where, values.map(literal) as string[]);
+  const left = values.map((value) => mysql.escape(literal(value) as string));
+  return where.replace(/`[^`]*`|\?/g, (part) => (part === "?" && left.shift()) || part);
 }
 
 function checkNumber(name: string, value: number, isRight: boolean, wanted: string): void {
