@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
+import { rmSync, symlinkSync } from "node:fs";
 import { after, test } from "node:test";
+import mysqlOfCallbacks, { type ConnectionOptions } from "mysql2";
 import mysql from "mysql2/promise";
 import { doWork, type Query } from "../lib/mp.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
 import { type Range, type RangesOptions, ranges } from "../lib/mysql/ranges.ts";
 import { useDatabase } from "./database.ts";
+import { startProxy } from "./proxy.ts";
+import { poll } from "./run.ts";
+import { silent } from "./watch.ts";
 
 const { db, sql } = await useDatabase();
 const isMariaDb = /MariaDB/.test((await sql<{ v: string }>("SELECT VERSION() AS v"))[0]!.v);
@@ -100,6 +105,136 @@ test("ranges() by zero dates: full but for the last, and each row once, whatever
     }
   }
   for (const on of [(text: string) => execute(connection, text), sql]) await on(`${mode}DEFAULT`);
+});
+
+for (const [name, open] of Object.entries<(options: ConnectionOptions) => Walked | Promise<Walked>>({
+  options: (options) => options,
+  "a connection": mysql.createConnection,
+  "a connection of callbacks": mysqlOfCallbacks.createConnection,
+  "a connection that does not know yet whether it has one": (options) =>
+    mysqlOfCallbacks.createConnection(options).promise(),
+})) {
+  test(`ranges() of ${name} goes on from its last key when that is lost, once it can connect again`, async (t) => {
+    await createNumbers("t", 100);
+    const proxy = await startProxy(t, db.socketPath);
+    const road = `${proxy.path}-road`;
+    t.after(() => rmSync(road, { force: true }));
+    const log: string[] = [];
+    const progress = {
+      ...silent,
+      log(line: string) {
+        log.push(line);
+        symlinkSync(proxy.path, road);
+      },
+    };
+    symlinkSync(proxy.path, road);
+    const queries = async function* () {
+      let n = 0;
+      const given = await open({ ...db, socketPath: road });
+      for await (const { where, values } of ranges(given, "t", { size: 10 })) {
+        yield { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values };
+        if (++n === 3) rmSync(road);
+        if (n === 3 || n === 6) proxy.arm(/OFFSET/, "lose");
+      }
+      if ("end" in given) await given.end(); // as whoever has made it does, though it was lost
+    };
+    const { done, rows } = await doWork(queries(), 2, { progress });
+    assert.deepEqual([done, rows], [10, 100]);
+    assert.equal(log.length, 1, `${log}`);
+    assert.match(log[0]!, /^ranges\(\): connect ENOENT \S+: trying again for up to 60 s$/);
+    assert.deepEqual(await sql("SELECT DISTINCT v FROM t"), [{ v: 1 }]);
+    await poll(async () => (await connections()).length === 1); // it has closed its own
+  });
+}
+
+test("ranges() ends the run when it cannot connect again in time", async (t) => {
+  await createNumbers("t", 100);
+  const proxy = await startProxy(t, db.socketPath);
+  const road = `${proxy.path}-road`;
+  symlinkSync(proxy.path, road);
+  const queries = async function* () {
+    for await (const { where, values } of ranges({ ...db, socketPath: road }, "t", { size: 10 })) {
+      yield { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values };
+      rmSync(road, { force: true });
+      proxy.arm(/OFFSET/, "lose");
+    }
+  };
+  await assert.rejects(doWork(queries(), 2, { connectTimeoutSeconds: 0.2 }), {
+    name: "RunError",
+    message: `Cannot connect: connect ENOENT ${road}`,
+  });
+});
+
+test("ranges() ends at once, and closes its connection, when the run is interrupted while it waits", async (t) => {
+  await createNumbers("t", 100);
+  const proxy = await startProxy(t, db.socketPath);
+  for (const [what, pattern] of [
+    ["for an answer", /OFFSET/],
+    ["for a connection", /utf8mb4/],
+  ] as const) {
+    const drain = new AbortController();
+    const open = proxy.arm(pattern, "swallow");
+    let ended: Promise<unknown> | undefined;
+    const queries = async function* () {
+      yield* ranges({ ...db, socketPath: proxy.path }, "t");
+    };
+    const walk = queries();
+    const source = {
+      [Symbol.asyncIterator]: () => ({
+        next() {
+          const next = walk.next();
+          ended = next.then(
+            () => "goes on",
+            (error) => error.message,
+          );
+          return next;
+        },
+      }),
+    };
+    const summary = doWork(source as never, 1, { signal: drain.signal });
+    await poll(() => open() === 1);
+    drain.abort();
+    assert.equal((await summary).done, 0);
+    assert.match(`${await ended}`, /interrupted/, what);
+  }
+  await poll(async () => (await connections()).length === 1);
+});
+
+test("ranges() of options has what --init-command sets, also on a new connection", async (t) => {
+  await createNumbers("t", 100);
+  const proxy = await startProxy(t, db.socketPath);
+  const queries = async function* () {
+    let n = 0;
+    for await (const { where, values } of ranges({ ...db, socketPath: proxy.path }, "t", {
+      size: 10,
+      where: "id > @low",
+    })) {
+      yield { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values };
+      if (++n === 3) proxy.arm(/OFFSET/, "lose");
+    }
+  };
+  const { done, rows } = await doWork(queries(), 1, { initCommands: ["SET @low = 50"] });
+  assert.deepEqual([done, rows], [5, 50]);
+});
+
+test("ranges() goes on when its connection is killed while the server looks for a range", async () => {
+  await createNumbers("t", 100);
+  const holder = await mysql.createConnection(db);
+  await holder.query("SELECT GET_LOCK('range', 0)");
+  const walk = all("t", { size: 40, where: "id <> 50 OR GET_LOCK('range', 60)" }, db);
+  const waiting = async () => (await connections("AND state = 'User lock'"))[0];
+  await poll(async () => (await waiting()) !== undefined);
+  await sql(`KILL ${(await waiting())!.id}`);
+  await holder.query("SELECT RELEASE_LOCK('range')");
+  await holder.end();
+  assert.deepEqual(
+    (await walk).map(({ values }) => values),
+    [
+      [1, 40],
+      [41, 80],
+      [81, 100],
+    ],
+  );
 });
 
 test("ranges() takes names that need quotes, another database, a promise's connection, and the index that is named", async () => {
@@ -199,12 +334,17 @@ test("ranges() says what is wrong with a table, a connection or an option", asyn
   await refused(RegExp(`${need}it has none$`), "t");
   await refused({ errno: 1146 }, "missing");
   await refused(/^TypeError: Cannot walk "a\.b\.c": it must be TABLE or DATABASE\.TABLE/, "a.b.c");
-  await refused(
-    /^TypeError: Cannot walk t: ranges\(\) takes a connection of mysql2, not a pool$/,
-    "t",
-    {},
-    mysql.createPool(db) as never,
-  );
+  for (const [what, given] of [
+    ["a pool", mysql.createPool(db)],
+    ["a pool", mysqlOfCallbacks.createPool(db)],
+    ["a promise: await it", Promise.resolve(connection)],
+    ["a text", "mysql://root:s3cr3t@localhost"],
+    ["{}", {}],
+    ["null", null],
+  ] as const) {
+    const message = `Cannot walk t: ranges() takes connection options, or a connection of mysql2, not ${what}`;
+    await refused({ name: "TypeError", message }, "t", {}, given as never);
+  }
   for (const bad of [0, -1, 1.5, Number.NaN]) {
     await refused(RegExp(`^RangeError: Cannot take ${bad} for size: it must be a positive integer$`), "t", {
       size: bad,
@@ -249,6 +389,13 @@ async function* updates(table: string, options?: RangesOptions, rows: number[] =
 }
 
 type Walked = Parameters<typeof ranges>[0];
+
+/** The connections but for that of `sql()`. */
+function connections(condition = ""): Promise<{ id: number }[]> {
+  return sql(
+    `SELECT id AS id FROM information_schema.processlist WHERE user = 'root' AND id <> CONNECTION_ID() ${condition}`,
+  );
+}
 
 /** How many rows each range has, in the text of a SELECT and in a prepared UPDATE. */
 async function sizes(table: string, options: RangesOptions = {}): Promise<number[]> {
