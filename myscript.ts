@@ -2,20 +2,14 @@
 /** Runs a big batch of SQL in parallel, on worker threads. Copy the folder and make this file yours. */
 import { isMainThread } from "node:worker_threads";
 import { type Command, runCommand } from "./lib/command/cli.ts";
+import { ranges } from "./lib/features/ranges/ranges.ts";
 import { doWork, type Query, type Summary } from "./lib/mp.ts";
 import { myglobals } from "./lib/myglobals.ts";
 
 /** Yields one UPDATE for each range of 100 rows. */
 async function* buildQueries(): AsyncGenerator<Query> {
-  const { createConnection } = await import("mysql2/promise"); // here, as a run of SQL files needs neither
-  const { ranges } = await import("./lib/features/ranges/ranges.ts");
-  const connection = await createConnection(myglobals.config.db);
-  try {
-    for await (const { where, values } of ranges(connection, "myscript_orders", { size: 100 })) {
-      yield { sql: `UPDATE myscript_orders SET total = quantity * price WHERE ${where}`, values };
-    }
-  } finally {
-    await connection.end();
+  for await (const { where, values } of ranges(myglobals.config.db, "myscript_orders", { size: 100 })) {
+    yield { sql: `UPDATE myscript_orders SET total = quantity * price WHERE ${where}`, values };
   }
 }
 

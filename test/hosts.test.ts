@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { resolveServer } from "../lib/command/config.ts";
 import { probeServer } from "../lib/command/probe.ts";
+import { ranges } from "../lib/features/ranges/ranges.ts";
 import { doWork, type Ended, type Host, type RunError, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import type { Snapshot } from "../lib/parent/progress.ts";
@@ -42,6 +43,21 @@ test("doWork() goes on without a host that is not there, and says so once", asyn
   assert.deepEqual(lines, [
     `127.0.0.1:${nowhere.port}: connect ECONNREFUSED 127.0.0.1:${nowhere.port}: trying the other hosts`,
   ]);
+});
+
+test("ranges() takes another host of the run where its own is not there, and any where none is named", async () => {
+  await b.sql("CREATE TABLE walked (id INT PRIMARY KEY, v INT NOT NULL)");
+  await b.sql("INSERT INTO walked VALUES (1, 0), (2, 0), (3, 0)");
+  myglobals.config = { db };
+  for (const named of [nowhere, {}]) {
+    const queries = async function* () {
+      for await (const { where, values } of ranges({ ...db, ...named }, "walked", { size: 2 })) {
+        yield { sql: `UPDATE walked SET v = v + 1 WHERE ${where}`, values };
+      }
+    };
+    const { done, rows } = await doWork(queries(), 1, { hosts: [nowhere, b] });
+    assert.deepEqual([done, rows], [2, 3]);
+  }
 });
 
 for (const idempotent of [false, true]) {

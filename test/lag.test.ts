@@ -96,18 +96,32 @@ test("lagGate() pauses while the replica is behind, stopped or dead, and says wh
 });
 
 test("lagGate() with a heartbeat tells the lag from its rows", async () => {
-  await sql(`CREATE TABLE heartbeat (
+  await sql("CREATE DATABASE IF NOT EXISTS `for``beats`");
+  await sql(`CREATE TABLE \`for\`\`beats\`.heartbeat (
     ts VARCHAR(26) NOT NULL, server_id INT UNSIGNED NOT NULL PRIMARY KEY, file VARCHAR(255), position BIGINT UNSIGNED)`);
-  await sql("INSERT INTO heartbeat (ts, server_id) VALUES ('2001-01-01T00:00:00.000000', 7)"); // a source of former times
+  // Sources of former times: the clock of one was ahead.
+  for (const [year, server] of [
+    [2001, 7],
+    [2099, 8],
+  ])
+    await sql(
+      `INSERT INTO \`for\`\`beats\`.heartbeat (ts, server_id) VALUES ('${year}-01-01T00:00:00.000000', ${server})`,
+    );
   const beat = async () => {
     // Local time of a place that is neither this one nor the server's.
     const ts = new Date(Date.now() + 3_600_000 * 11).toISOString().replace("Z", "123");
-    await sql(`REPLACE INTO heartbeat (ts, server_id) VALUES ('${ts}', 1)`);
+    await sql(`REPLACE INTO \`for\`\`beats\`.heartbeat (ts, server_id) VALUES ('${ts}', 1)`);
   };
   await sql("CREATE TABLE h (id INT PRIMARY KEY)");
   await beat();
-  await poll(async () => (await onReplica("SELECT COUNT(*) AS n FROM myscript.heartbeat"))[0]!.n === 2);
-  const { gate, stop } = await lagGate(replicas(), { seconds: 1 }, link(), "heartbeat");
+  await poll(async () => (await onReplica("SELECT COUNT(*) AS n FROM `for``beats`.heartbeat"))[0]!.n === 3);
+  const server = replicas();
+  const { gate, stop } = await lagGate(
+    { ...server, db: { ...server.db, database: "for`beats" } },
+    { seconds: 1 },
+    link(),
+    "heartbeat",
+  );
   assert.equal(gate.reason, "paused: nobody has written into heartbeat yet");
   const beats = setInterval(beat, 200);
   const rows = insertRows("h", gate, 2);
@@ -133,7 +147,7 @@ test("lagGate() refuses what is no replica, and says which GRANT helps", async (
   });
   await sql("CREATE USER watcher@'%' IDENTIFIED BY ''");
   await poll(async () => (await onReplica("SELECT 1 FROM mysql.user WHERE user = 'watcher'")).length > 0);
-  for (const heartbeat of [undefined, "myscript.heartbeat"]) {
+  for (const heartbeat of [undefined, "`for``beats`.heartbeat"]) {
     const refused = await refusal(() => lagGate(replicas("watcher"), { seconds: 1 }, link(), heartbeat));
     const [, grant] = /^Cannot tell how far \S+ is behind: .*: (GRANT .* TO 'watcher'@'%')$/.exec(refused) ?? [];
     assert.ok(grant, refused);

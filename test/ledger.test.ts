@@ -357,6 +357,35 @@ test("doWork() in batches with a ledger commits several at once, and undoes alon
   await sql("DROP TABLE old");
 });
 
+for (const [batch, lost] of [
+  [1, /WHERE seq = 7 LOCK/],
+  [1, /ROLLBACK;SELECT hash .* WHERE seq = 1 LOCK/],
+  [8, /WHERE seq IN/],
+] as const) {
+  test(`doWork() with a ledger counts all that it had, also where a connection was lost while it was asked: ${lost}`, async (t) => {
+    const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
+    await doWork(queries, 1, { ledger });
+    const proxy = await startProxy(t, db.socketPath);
+    myglobals.config = { db: { ...db, socketPath: proxy.path } };
+    const hits = proxy.arm(lost, "lose");
+    const { done, rows, earlier } = await doWork(queries, 1, { ledger, batch });
+    assert.deepEqual([hits(), done, rows, earlier.done], [1, 20, 0, 20]);
+  });
+}
+
+test("doWork() with a ledger does not count what this run has done before its connection was lost", async (t) => {
+  for (const batch of [1, 8]) {
+    await sql("DROP TABLE IF EXISTS ledger");
+    const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
+    const proxy = await startProxy(t, db.socketPath);
+    myglobals.config = { db: { ...db, socketPath: proxy.path } };
+    const isRecorded = () => poll(async () => (await recorded()).length > 0);
+    const hits = proxy.arm(/INSERT.*COMMIT$/s, isRecorded);
+    const { done, earlier } = await doWork(queries, 1, { ledger, batch });
+    assert.deepEqual([hits(), done, earlier.done], [1, 20, 0], `${batch}`);
+  }
+});
+
 test("doWork() in batches with a ledger runs what the ledger does not have, and refuses another query", async () => {
   const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
   await doWork(queries, 1, { ledger, shard: { index: 2, count: 3 } });

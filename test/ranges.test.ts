@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
+import { rmSync, symlinkSync } from "node:fs";
 import { after, test } from "node:test";
+import mysqlOfCallbacks, { type ConnectionOptions } from "mysql2";
 import mysql from "mysql2/promise";
 import { type Range, type RangesOptions, ranges } from "../lib/features/ranges/ranges.ts";
 import { doWork, type Query } from "../lib/mp.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
 import { useDatabase } from "./database.ts";
+import { startProxy } from "./proxy.ts";
+import { poll } from "./run.ts";
+import { silent } from "./watch.ts";
 
 const { db, sql } = await useDatabase();
 const isMariaDb = /MariaDB/.test((await sql<{ v: string }>("SELECT VERSION() AS v"))[0]!.v);
@@ -82,15 +87,165 @@ for (const [index, [name, [columns, rows]]] of Object.entries(keys).entries()) {
   });
 }
 
+test("ranges() by zero dates: full but for the last, and each row once, whatever the sql_mode says of such dates", async () => {
+  const mode = "SET SESSION sql_mode = ";
+  const dates = ["0000-00-00", ...upTo(10, (n) => `2024-01-${n + 10}`)];
+  for (const [index, type] of ["DATE", "DATETIME", "DATETIME(3)"].entries()) {
+    const table = `zero${index}`;
+    await sql(
+      `CREATE TABLE ${table} (k ${type} NOT NULL, b INT NOT NULL, v INT NOT NULL DEFAULT 0, PRIMARY KEY (k, b))`,
+    );
+    await sql(`ALTER TABLE ${table} ADD UNIQUE one (k)`);
+    await sql(`${mode}''; INSERT INTO ${table} (k, b) VALUES ${dates.map((date) => `('${date}', 1)`)}`);
+    const strict = "'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'";
+    for (const [passes, index] of ["PRIMARY", "one"].entries()) {
+      await execute(connection, mode + strict);
+      assert.deepEqual(await sizes(table, { index }), full(dates.length), type);
+      assert.deepEqual(await sql(`SELECT DISTINCT v FROM ${table}`), [{ v: passes + 1 }], type);
+    }
+  }
+  for (const on of [(text: string) => execute(connection, text), sql]) await on(`${mode}DEFAULT`);
+});
+
+for (const [name, open] of Object.entries<(options: ConnectionOptions) => Walked | Promise<Walked>>({
+  options: (options) => options,
+  "a connection": mysql.createConnection,
+  "a connection of callbacks": mysqlOfCallbacks.createConnection,
+  "a connection that does not know yet whether it has one": (options) =>
+    mysqlOfCallbacks.createConnection(options).promise(),
+})) {
+  test(`ranges() of ${name} goes on from its last key when that is lost, once it can connect again`, async (t) => {
+    await createNumbers("t", 100);
+    const proxy = await startProxy(t, db.socketPath);
+    const road = `${proxy.path}-road`;
+    t.after(() => rmSync(road, { force: true }));
+    const log: string[] = [];
+    const progress = {
+      ...silent,
+      log(line: string) {
+        log.push(line);
+        symlinkSync(proxy.path, road);
+      },
+    };
+    symlinkSync(proxy.path, road);
+    const queries = async function* () {
+      let n = 0;
+      const given = await open({ ...db, socketPath: road });
+      for await (const { where, values } of ranges(given, "t", { size: 10 })) {
+        yield { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values };
+        if (++n === 3) rmSync(road);
+        if (n === 3 || n === 6) proxy.arm(/OFFSET/, "lose");
+      }
+      if ("end" in given) await given.end(); // as whoever has made it does, though it was lost
+    };
+    const { done, rows } = await doWork(queries(), 2, { progress });
+    assert.deepEqual([done, rows], [10, 100]);
+    assert.equal(log.length, 1, `${log}`);
+    assert.match(log[0]!, /^ranges\(\): connect ENOENT \S+: trying again for up to 60 s$/);
+    assert.deepEqual(await sql("SELECT DISTINCT v FROM t"), [{ v: 1 }]);
+    await poll(async () => (await connections()).length === 1); // it has closed its own
+  });
+}
+
+test("ranges() ends the run when it cannot connect again in time", async (t) => {
+  await createNumbers("t", 100);
+  const proxy = await startProxy(t, db.socketPath);
+  const road = `${proxy.path}-road`;
+  symlinkSync(proxy.path, road);
+  const queries = async function* () {
+    for await (const { where, values } of ranges({ ...db, socketPath: road }, "t", { size: 10 })) {
+      yield { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values };
+      rmSync(road, { force: true });
+      proxy.arm(/OFFSET/, "lose");
+    }
+  };
+  await assert.rejects(doWork(queries(), 2, { connectTimeoutSeconds: 0.2 }), {
+    name: "RunError",
+    message: `Cannot connect: connect ENOENT ${road}`,
+  });
+});
+
+test("ranges() ends at once, and closes its connection, when the run is interrupted while it waits", async (t) => {
+  await createNumbers("t", 100);
+  const proxy = await startProxy(t, db.socketPath);
+  for (const [what, pattern] of [
+    ["for an answer", /OFFSET/],
+    ["for a connection", /utf8mb4/],
+  ] as const) {
+    const drain = new AbortController();
+    const open = proxy.arm(pattern, "swallow");
+    let ended: Promise<unknown> | undefined;
+    const queries = async function* () {
+      yield* ranges({ ...db, socketPath: proxy.path }, "t");
+    };
+    const walk = queries();
+    const source = {
+      [Symbol.asyncIterator]: () => ({
+        next() {
+          const next = walk.next();
+          ended = next.then(
+            () => "goes on",
+            (error) => error.message,
+          );
+          return next;
+        },
+      }),
+    };
+    const summary = doWork(source as never, 1, { signal: drain.signal });
+    await poll(() => open() === 1);
+    drain.abort();
+    assert.equal((await summary).done, 0);
+    assert.match(`${await ended}`, /interrupted/, what);
+  }
+  await poll(async () => (await connections()).length === 1);
+});
+
+test("ranges() of options has what --init-command sets, also on a new connection", async (t) => {
+  await createNumbers("t", 100);
+  const proxy = await startProxy(t, db.socketPath);
+  const queries = async function* () {
+    let n = 0;
+    for await (const { where, values } of ranges({ ...db, socketPath: proxy.path }, "t", {
+      size: 10,
+      where: "id > @low",
+    })) {
+      yield { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values };
+      if (++n === 3) proxy.arm(/OFFSET/, "lose");
+    }
+  };
+  const { done, rows } = await doWork(queries(), 1, { initCommands: ["SET @low = 50"] });
+  assert.deepEqual([done, rows], [5, 50]);
+});
+
+test("ranges() goes on when its connection is killed while the server looks for a range", async () => {
+  await createNumbers("t", 100);
+  const holder = await mysql.createConnection(db);
+  await holder.query("SELECT GET_LOCK('range', 0)");
+  const walk = all("t", { size: 40, where: "id <> 50 OR GET_LOCK('range', 60)" }, db);
+  const waiting = async () => (await connections("AND state = 'User lock'"))[0];
+  await poll(async () => (await waiting()) !== undefined);
+  await sql(`KILL ${(await waiting())!.id}`);
+  await holder.query("SELECT RELEASE_LOCK('range')");
+  await holder.end();
+  assert.deepEqual(
+    (await walk).map(({ values }) => values),
+    [
+      [1, 40],
+      [41, 80],
+      [81, 100],
+    ],
+  );
+});
+
 test("ranges() takes names that need quotes, another database, a promise's connection, and the index that is named", async () => {
   await sql(
-    "CREATE DATABASE `an``other`; CREATE TABLE `an``other`.`or.der` (`gro``up` INT, `key` INT NOT NULL, `select` CHAR(9) NOT NULL)",
+    "CREATE DATABASE `an``other`; CREATE TABLE `an``other`.`or.der` (`gro``up` INT, `key?` INT NOT NULL, `select` CHAR(9) NOT NULL)",
   );
   await sql(
-    "ALTER TABLE `an``other`.`or.der` ADD v INT DEFAULT 0, ADD UNIQUE `nu.ll` (`gro``up`), ADD UNIQUE `by``2` (`key`, `select`)",
+    "ALTER TABLE `an``other`.`or.der` ADD v INT DEFAULT 0, ADD UNIQUE `nu.ll` (`gro``up`), ADD UNIQUE `by``2` (`key?`, `select`)",
   );
   await sql(
-    "INSERT INTO `an``other`.`or.der` (`key`, `select`) SELECT d, d FROM (SELECT 1 AS d UNION SELECT 2 UNION SELECT 3) d",
+    "INSERT INTO `an``other`.`or.der` (`key?`, `select`) SELECT d, d FROM (SELECT 1 AS d UNION SELECT 2 UNION SELECT 3) d",
   );
   const promised = await mysql.createConnection({ ...db, rowsAsArray: true });
   for (const options of [{}, { index: "by`2" }]) {
@@ -104,7 +259,7 @@ test("ranges() takes names that need quotes, another database, a promise's conne
     );
     assert.equal(
       found[0]!.where,
-      "(`key` > ? OR (`key` = ? AND `select` >= ?)) AND (`key` < ? OR (`key` = ? AND `select` <= ?))",
+      "(`key?` > ? OR (`key?` = ? AND `select` >= ?)) AND (`key?` < ? OR (`key?` = ? AND `select` <= ?))",
     );
   }
   await promised.end();
@@ -117,6 +272,9 @@ test("ranges() of what meets `where` are full, too; of none and of an empty tabl
     { n: "200", wrong: "0" },
   ]);
   assert.deepEqual(await all("t", { where: "id < 0" }), []);
+  for (const comment of ["-- all", "# all", "/* all */", "-- )"]) {
+    assert.deepEqual(await sizes("t", { where: `id <= 20 ${comment}` }), full(20), comment);
+  }
   await sql("DELETE FROM t");
   assert.deepEqual(await all("t"), []);
 });
@@ -176,12 +334,17 @@ test("ranges() says what is wrong with a table, a connection or an option", asyn
   await refused(RegExp(`${need}it has none$`), "t");
   await refused({ errno: 1146 }, "missing");
   await refused(/^TypeError: Cannot walk "a\.b\.c": it must be TABLE or DATABASE\.TABLE/, "a.b.c");
-  await refused(
-    /^TypeError: Cannot walk t: ranges\(\) takes a connection of mysql2, not a pool$/,
-    "t",
-    {},
-    mysql.createPool(db) as never,
-  );
+  for (const [what, given] of [
+    ["a pool", mysql.createPool(db)],
+    ["a pool", mysqlOfCallbacks.createPool(db)],
+    ["a promise: await it", Promise.resolve(connection)],
+    ["a text", "mysql://root:s3cr3t@localhost"],
+    ["{}", {}],
+    ["null", null],
+  ] as const) {
+    const message = `Cannot walk t: ranges() takes connection options, or a connection of mysql2, not ${what}`;
+    await refused({ name: "TypeError", message }, "t", {}, given as never);
+  }
   for (const bad of [0, -1, 1.5, Number.NaN]) {
     await refused(RegExp(`^RangeError: Cannot take ${bad} for size: it must be a positive integer$`), "t", {
       size: bad,
@@ -226,6 +389,13 @@ async function* updates(table: string, options?: RangesOptions, rows: number[] =
 }
 
 type Walked = Parameters<typeof ranges>[0];
+
+/** The connections but for that of `sql()`. */
+function connections(condition = ""): Promise<{ id: number }[]> {
+  return sql(
+    `SELECT id AS id FROM information_schema.processlist WHERE user = 'root' AND id <> CONNECTION_ID() ${condition}`,
+  );
+}
 
 /** How many rows each range has, in the text of a SELECT and in a prepared UPDATE. */
 async function sizes(table: string, options: RangesOptions = {}): Promise<number[]> {

@@ -241,7 +241,7 @@ function runOwn(name: string, words: string, ...args: string[]) {
 
 /** myscript.ts with another `buildQueries()`, and what that imports. */
 function withQueries(block: string): string {
-  const imports = block.match(/^import .*\n/gm)!.filter((line) => !script.includes(line));
+  const imports = (block.match(/^import .*\n/gm) ?? []).filter((line) => !script.includes(line));
   const functions = block.replace(/^import .*\n/gm, "").trim();
   return script
     .replace(/^\/\*\* Yields[\s\S]*?^}$/m, () => functions)

@@ -148,7 +148,8 @@ export function sever(connection: Connection, error: Error): void {
 /** The mysql2 connection in whatever a script's `workerInit()` returned, if there is one. */
 export function connectionIn(value: unknown): Connection | undefined {
   const inner = (value as { connection?: unknown } | undefined)?.connection ?? value; // mysql2/promise wraps one
-  return typeof (inner as Partial<Connection> | undefined)?.threadId === "number" ? (inner as Connection) : undefined;
+  const { threadId } = Object(inner) as { threadId?: unknown };
+  return typeof threadId === "number" || threadId === null ? (inner as Connection) : undefined; // null during the handshake
 }
 
 /** Whether the mysql2 connection in a value, if there is one, is known to be of no more use. */

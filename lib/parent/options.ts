@@ -141,6 +141,7 @@ export function withDefaults(workers: number, options: WorkOptions) {
     idempotent: options.idempotent ?? false,
     gates: options.gates ?? [],
     hosts: options.hosts ?? [],
+    initCommands: options.initCommands ?? [],
   };
   const { threads, batch, timeoutSeconds } = complete;
   checkCount("threads", threads, limits.threads);

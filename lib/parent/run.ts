@@ -42,7 +42,7 @@ export class Run implements PoolListener {
     this.#total = total;
     this.#options = options;
     this.counters = new Counters(workers);
-    this.reading = new Reading({ ...options, workers });
+    this.reading = new Reading({ ...options, workers, log: this.log });
     this.records = new Records(this.counters, (ended, unit) => {
       this.reading.ended(ended);
       try {

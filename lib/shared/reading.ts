@@ -1,4 +1,5 @@
 /** What a generator of queries can know of the run that reads them, such as `ranges()`. */
+import type { Host } from "../mysql/connection.ts";
 import type { Outcome } from "./segment.ts";
 
 /** Where a generator keeps what it has found, to find the same when its run is resumed. */
@@ -18,21 +19,48 @@ export interface ReadingListener {
 
 type Shard = { readonly index: number; readonly count: number };
 
+/** How the workers of a run connect. */
+export interface Connecting {
+  readonly hosts: readonly Host[];
+  readonly connectTimeoutSeconds: number;
+  /** How often a statement is sent again. */
+  readonly retries: number;
+  readonly initCommands: readonly string[];
+  /** Is aborted when the run reads nothing more. */
+  readonly signal?: AbortSignal;
+  /** Tells a person of a connection that is waited for. */
+  log(line: string): void;
+}
+
+export interface ReadingOptions extends Omit<Connecting, "signal"> {
+  readonly workers: number;
+  readonly shard?: Shard | undefined;
+  readonly notes?: Notes | undefined;
+}
+
 /** A run's reading of its queue. It is in the parent, as the generator is: both are in one thread, and nothing is sent. */
 export class Reading {
   readonly workers: number;
   readonly shard: Shard | undefined;
   readonly notes: Notes | undefined;
+  readonly connecting: Connecting;
   /** The seq of the query that was read last. */
   seq = 0;
-  isOver = false;
+  readonly #over = new AbortController();
   readonly #listeners = new Set<ReadingListener>();
   #names = 0;
 
-  constructor({ workers, shard, notes }: { workers: number; shard?: Shard | undefined; notes?: Notes | undefined }) {
+  constructor(options: ReadingOptions) {
+    const { workers, shard, notes, connectTimeoutSeconds, retries, initCommands, log } = options;
     this.workers = workers;
     this.shard = shard;
     this.notes = notes;
+    const hosts = options.hosts.map(({ host, port }) => ({ host, port }));
+    this.connecting = { hosts, connectTimeoutSeconds, retries, initCommands, signal: this.#over.signal, log };
+  }
+
+  get isOver(): boolean {
+    return this.#over.signal.aborted;
   }
 
   begin(): void {
@@ -53,8 +81,8 @@ export class Reading {
   }
 
   end(): void {
-    this.isOver = true;
     underWay.delete(this);
+    this.#over.abort();
     for (const listener of this.#listeners) listener.over();
   }
 }

@@ -12,6 +12,8 @@ export class Job {
   rows = 0;
   /** It was sent, by this worker or an earlier one, and nobody knows whether it has run. */
   mayHaveRun: boolean;
+  /** True if its row in a ledger may be of this run: a `COMMIT` of it was sent and not answered. */
+  mayBeRecorded: boolean;
   /** What its last try met. */
   error: unknown;
   readonly #segment: Segment;
@@ -27,6 +29,7 @@ export class Job {
     this.#index = index;
     this.seq = segment.seq(index);
     this.mayHaveRun = segment.mayHaveRun(index);
+    this.mayBeRecorded = this.mayHaveRun;
     this.#bytes = segment.text(index);
   }
 

@@ -37,10 +37,13 @@ export function ledgered(thread: Thread, table: string, maxBatch: number): Execu
       const [job] = jobs;
       const once = new Once(job!, session, thread, table);
       state = once.state;
-      const rows = await once.run(probablyDone);
+      const rows = await once.run(probablyDone).catch((error) => {
+        job!.mayBeRecorded ||= once.state.mayBeRecorded;
+        throw error;
+      });
       probablyDone = state.doneBefore;
       if (state.selfCommitted) thread.counters.add(session.worker, "selfCommitted");
-      if (state.doneBefore && job!.tries === 1 && !job!.mayHaveRun) thread.counters.add(session.worker, "doneBefore");
+      if (state.doneBefore && !job!.mayBeRecorded) thread.counters.add(session.worker, "doneBefore");
       done(rows);
     },
     judge(_, error) {

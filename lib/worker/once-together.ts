@@ -57,13 +57,14 @@ export class OnceTogether {
         await this.#session.ask(rollback).catch(() => this.#session.mysql.destroy()); // the server rolls back what was open
       }
       this.state.goesAlone = true;
+      for (const { job } of this.#entries) job.mayBeRecorded ||= this.state.mayBeRecorded;
       for (const { job } of this.#entries.slice(1)) job.addTry();
       throw error;
     }
     for (const entry of this.#entries) {
       if (entry === failed?.entry) throw failed.error;
       this.state.doneBefore = entry.doneBefore;
-      if (entry.doneBefore && !entry.job.mayHaveRun) this.#thread.counters.add(this.#session.worker, "doneBefore");
+      if (entry.doneBefore && !entry.job.mayBeRecorded) this.#thread.counters.add(this.#session.worker, "doneBefore");
       done(entry.rows);
     }
   }
@@ -78,6 +79,8 @@ export class OnceTogether {
         const error = thrown as DatabaseError;
         const { answered = 0 } = error;
         error.answered = undefined; // these were not all its own
+        const isBeforeCommit = !isLost(error) && answered < firstQueryAt + left.length;
+        if (isBeforeCommit) this.state.mayBeRecorded = false;
         if (answered === insertAt && error.errno === duplicateKey) {
           await this.#look(`${rollback};`);
           if (this.#left.length === left.length) throw error; // somebody has deleted what was in the way
@@ -100,6 +103,7 @@ export class OnceTogether {
     const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.part!), commit];
     const pieces = statements.flatMap((statement) => [toBytes(statement), separator]).slice(0, -1);
     this.state.inserted = false;
+    this.state.mayBeRecorded = true;
     let since = performance.now();
     await executeText(this.#session.mysql, pieces, {
       onDone: (at, rows) => {
@@ -118,6 +122,7 @@ export class OnceTogether {
     // One by one: the server may look at all rows for a list of some, and wait for other workers' rows.
     const deletes = others.map(({ job }) => `DELETE FROM ${this.#table} WHERE seq = ${job.seq}`);
     try {
+      this.state.mayBeRecorded = true;
       await this.#session.ask([release, ...deletes, commit].join(";"));
     } catch (failure) {
       throw verdictOf(failure as DatabaseError) === "unknown" ? failure : error;

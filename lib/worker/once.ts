@@ -38,6 +38,8 @@ export interface LedgerState {
   mayHaveCommitted: boolean;
   /** The query has committed by itself. */
   selfCommitted: boolean;
+  /** A `COMMIT` was sent, and it may have been carried out. */
+  mayBeRecorded: boolean;
   /** The ledger had the query already. */
   doneBefore: boolean;
   /** What it met may be no fault of its own, as it was sent together with others: it is to be tried by itself. */
@@ -51,6 +53,7 @@ export const nothing: LedgerState = {
   heldByAnother: false,
   mayHaveCommitted: false,
   selfCommitted: false,
+  mayBeRecorded: false,
   doneBefore: false,
   goesAlone: false,
   commitMs: 0,
@@ -131,10 +134,10 @@ export class Once {
 
   /** Undoes a try that has failed; returns the rows when the ledger has it all the same. */
   async #recover(error: DatabaseError): Promise<number> {
-    const { state } = this;
-    const { errno } = error;
+    const [{ state }, { errno }] = [this, error];
     if (isLost(error)) throw state.mayHaveCommitted ? undecided(error) : error;
     const answering = this.#answering;
+    state.mayBeRecorded &&= answering === commit; // else the server has stopped before it
     const isLedgers = answering === this.#insert || (answering === this.#select && !state.mayHaveCommitted);
     // ER_LOCK_WAIT_TIMEOUT, or the time limit: it is another session's query that takes so long.
     state.heldByAnother = isLedgers && (errno === 1205 || errno === 1317);
@@ -155,9 +158,9 @@ export class Once {
     }
     if (state.mayHaveCommitted && this.#hasRun) throw undecided(error, "It ran, but is not in the ledger: ");
     if (isPartlyDone) throw undecided(error, "It may have committed a part: ");
-    if (state.heldByAnother)
-      throw Object.assign(new Error(error.message), { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 });
-    throw error;
+    throw state.heldByAnother
+      ? Object.assign(new Error(error.message), { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 })
+      : error;
   }
 
   /** Whether the transaction that was begun for the query is still open. */
@@ -174,8 +177,7 @@ export class Once {
   /** Looks for the row; what it waits for is answered within the connect timeout, or the connection is lost. */
   async #look(text: string): Promise<string | undefined> {
     this.#answering = this.#select;
-    const rows = await this.#session.ask(text);
-    return rows[0]?.[0] ?? undefined;
+    return (await this.#session.ask(text))[0]?.[0] ?? undefined;
   }
 
   /** Sends statements in one round trip; `#answering` tells which of them failed. */
@@ -186,6 +188,7 @@ export class Once {
       at === 0 ? [toBytes(statement)] : [separator, toBytes(statement)],
     );
     let since = performance.now();
+    this.state.mayBeRecorded = statements.includes(commit);
     await executeText(this.#connection, pieces, {
       onDone: (at, rows) => {
         if (statements[at] === this.#insert) this.state.inserted = true;

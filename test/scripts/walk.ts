@@ -1,17 +1,14 @@
 /** Adds 1 to each row of `t`, in ranges that follow the time, and takes its time. */
 import { isMainThread } from "node:worker_threads";
-import mysql from "mysql2/promise";
 import { type Command, runCommand } from "../../lib/command/cli.ts";
 import { ranges } from "../../lib/features/ranges/ranges.ts";
 import { doWork, type Query, type Summary } from "../../lib/mp.ts";
 import { myglobals } from "../../lib/myglobals.ts";
 
 async function* buildQueries(): AsyncGenerator<Query> {
-  const connection = await mysql.createConnection(myglobals.config.db);
-  for await (const { where, values } of ranges(connection, "t", { size: 5, seconds: 0.05 })) {
+  for await (const { where, values } of ranges(myglobals.config.db, "t", { size: 5, seconds: 0.05 })) {
     yield { sql: `UPDATE t SET v = v + 1 WHERE ${where} AND SLEEP(0.001) = 0`, values };
   }
-  await connection.end();
 }
 
 async function main(command: Command): Promise<Summary> {

@@ -7,6 +7,7 @@
  */
 import { UsageError } from "../../command/errors.ts";
 import type { Link } from "../../command/link.ts";
+import { quoted, splitName } from "../../mysql/names.ts";
 
 /** A beat may be so old before nobody seems to write it, where the lag may not be more anyway. */
 const leastSeconds = 5;
@@ -16,37 +17,44 @@ export class Heartbeat {
   readonly table: string;
   readonly link: Link;
   readonly #name: string;
-  /** The latest beat on the source. */
+  /** By `server_id`, the last `ts` that was seen on the source. */
+  #beats: ReadonlyMap<string, string> = new Map();
+  /** Whose row is the heartbeat, and its `ts`. */
   #server: string | undefined;
   #text: string | undefined;
   #beatAt: number | undefined;
 
   /** @throws UsageError for what is no name. */
   constructor(name: string, database: string | undefined, link: Link) {
-    const parts = /^(?:(`(?:[^`]|``)+`|[^`.]+)\.)?(`(?:[^`]|``)+`|[^`.]+)$/.exec(name)?.slice(1);
-    if (!parts) throw new UsageError(`--heartbeat must be TABLE or DATABASE.TABLE, not ${JSON.stringify(name)}`);
-    const [schema = database, table] = parts;
+    const names = splitName(name);
+    if (!names) throw new UsageError(`--heartbeat must be TABLE or DATABASE.TABLE, not ${JSON.stringify(name)}`);
+    const schema = names.database ?? database;
     if (!schema) throw new UsageError(`--heartbeat ${name}: name its database, too: DATABASE.TABLE`);
-    const quoted = [schema, table!].map((part) => (part.startsWith("`") ? part : `\`${part}\``));
-    this.table = quoted.join(".");
+    this.table = `${quoted(schema)}.${quoted(names.table)}`;
     this.#name = name;
     this.link = link;
   }
 
   /** Looks at the source. @throws UsageError when there is no heartbeat to see. */
   async look(): Promise<void> {
-    // Several servers may have written into it in the course of time: who wrote last is the source.
-    const rows = await this.link
-      .rows(`SELECT server_id, ts FROM ${this.table} ORDER BY ts DESC LIMIT 1`)
-      .catch((error) => {
-        throw new UsageError(`--heartbeat ${this.#name}: ${error.message}`);
-      });
-    const [server, text] = [rows[0]?.get("server_id"), rows[0]?.get("ts")];
-    if (!server || !text) throw new UsageError(`--heartbeat ${this.#name}: the table is empty`);
-    secondsOf(text);
-    if (this.#text !== undefined && this.#text !== text) this.#beatAt = performance.now();
-    this.#server = server;
-    this.#text = text;
+    const rows = await this.link.rows(`SELECT server_id, ts FROM ${this.table} ORDER BY ts`).catch((error) => {
+      throw new UsageError(`--heartbeat ${this.#name}: ${error.message}`);
+    });
+    const beats = new Map<string, string>();
+    for (const row of rows) {
+      const [server, text] = [row.get("server_id"), row.get("ts")];
+      if (server && text) beats.set(server, text);
+    }
+    if (beats.size === 0) throw new UsageError(`--heartbeat ${this.#name}: the table is empty`);
+    // Former sources have left rows behind, and their clocks may have been ahead: the source's row is the one that changes.
+    const changed = [...beats.keys()].filter((server) => this.#beats.get(server) !== beats.get(server));
+    const isFirst = this.#beats.size === 0;
+    this.#beats = beats;
+    if (changed.length === 0) return;
+    if (!isFirst) this.#beatAt = performance.now();
+    if (!this.#server || !changed.includes(this.#server)) this.#server = changed.at(-1)!;
+    this.#text = beats.get(this.#server)!;
+    secondsOf(this.#text);
   }
 
   /** What is wrong with the heartbeat itself, if it is. */

@@ -1,11 +1,13 @@
 /** Walking a table by key, in ranges of so many rows. */
-import mysql, { type Connection } from "mysql2";
+import { inspect } from "node:util";
+import mysql, { type Connection, type ConnectionOptions } from "mysql2";
 import type { Connection as PromiseConnection } from "mysql2/promise";
-import { adopt, ask, connectionIn } from "../../mysql/connection.ts";
+import { connectionIn } from "../../mysql/connection.ts";
 import { literal } from "../../mysql/execute.ts";
 import { quoted, splitName } from "../../mysql/names.ts";
-import { currentReading } from "../../shared/reading.ts";
+import { type Connecting, currentReading } from "../../shared/reading.ts";
 import { RangeSize } from "./range-size.ts";
+import { Reconnecting } from "./reconnecting.ts";
 import { type Key, type KeyColumn, type Run, type UniqueKey, uniqueKeyOf } from "./unique-key.ts";
 
 /** A part of a table, for a query's WHERE. */
@@ -36,19 +38,21 @@ export interface RangesOptions {
  * In a generator that `doWork()` reads, a run with a job log keeps the ranges there: resumed, it has the same again, whatever
  * the data are by then, and goes on behind them. A ledger alone does not. Shards would each find ranges of their own.
  *
- * @param connection one of mysql2's, for nothing else as long as it walks; its `wait_timeout` is raised, as it is idle while the
- * queries run.
+ * @param db the server, such as `myglobals.config.db`: `ranges()` makes a connection of its own and closes it. Or a connection of
+ * mysql2, which must do nothing else as long as `ranges()` walks; its `wait_timeout` is raised. When the connection is lost, the
+ * walk goes on from its last key on a new one, within the connect timeout of the run. That has what the options and
+ * `--init-command` say, but not what a script has set on a connection that it gave.
  * @param table `table` or `database.table`; a name that has a dot or a backtick in it is quoted as in SQL.
  * @throws RangeError or TypeError for what cannot be; Error for a table without a unique index that does, and in a shard.
  * @example
  * ```ts
- * for await (const { where, values } of ranges(connection, "orders", { size: 1000 })) {
+ * for await (const { where, values } of ranges(myglobals.config.db, "orders", { size: 1000 })) {
  *   yield { sql: `UPDATE orders SET total = quantity * price WHERE ${where}`, values };
  * }
  * ```
  */
 export async function* ranges(
-  connection: Connection | PromiseConnection,
+  db: ConnectionOptions | Connection | PromiseConnection,
   table: string,
   options: RangesOptions = {},
 ): AsyncGenerator<Range> {
@@ -61,62 +65,79 @@ export async function* ranges(
       "Cannot walk a table in a shard: each shard would find ranges of its own. Give each a part in `where`",
     );
   }
-  const walk = await startWalk(connection, table, options);
-  const rangeSize = reading && seconds > 0 ? new RangeSize(size, seconds, reading) : undefined;
-  const notes = reading?.notes;
-  const name = reading?.nameFor(table) ?? "";
-  let last: Key | undefined; // its note is the first one
-  let past: Key | undefined;
-  for await (const note of notes?.read(name) ?? []) {
-    const [first, end] = note as [Key, Key];
-    if (last) yield walk.range(first, end);
-    if (last) past = end;
-    else last = end;
-  }
+  const connection = new Reconnecting(checkDatabase(db, table), reading?.connecting ?? withoutRun);
+  try {
+    const walk = await startWalk(connection, table, options);
+    const rangeSize = reading && seconds > 0 ? new RangeSize(size, seconds, reading) : undefined;
+    const notes = reading?.notes;
+    const name = reading?.nameFor(table) ?? "";
+    let last: Key | undefined; // its note is the first one
+    let past: Key | undefined;
+    for await (const note of notes?.read(name) ?? []) {
+      const [first, end] = note as [Key, Key];
+      if (last) yield walk.range(first, end);
+      if (last) past = end;
+      else last = end;
+    }
 
-  if (!last) {
-    last = await walk.findLast();
-    if (!last) return;
-    notes?.write(name, [[], last]);
-  }
-  let first = await walk.findFirst(past, last);
-  while (first) {
-    const rows = (await rangeSize?.next()) ?? size;
-    if (reading?.isOver) return;
-    const [end, next] = await walk.findEnd(first, last, rows);
-    if (!end) return; // all that was left has gone meanwhile
-    notes?.write(name, [first, end]);
-    rangeSize?.given(rows);
-    yield walk.range(first, end);
-    first = next;
+    if (!last) {
+      last = await walk.findLast();
+      if (!last) return;
+      notes?.write(name, [[], last]);
+    }
+    let first = await walk.findFirst(past, last);
+    while (first) {
+      const rows = (await rangeSize?.next()) ?? size;
+      if (reading?.isOver) return;
+      const [end, next] = await walk.findEnd(first, last, rows);
+      if (!end) return; // all that was left has gone meanwhile
+      notes?.write(name, [first, end]);
+      rangeSize?.given(rows);
+      yield walk.range(first, end);
+      first = next;
+    }
+  } finally {
+    await connection.close();
   }
 }
 
-/** @throws TypeError for what is no connection and no name; what `uniqueKeyOf()` throws. */
-async function startWalk(given: Connection | PromiseConnection, name: string, { where, index }: RangesOptions) {
-  const connection = connectionIn(given);
+/** How to connect where no run says it. */
+const withoutRun: Connecting = { hosts: [], connectTimeoutSeconds: 60, retries: 10, initCommands: [], log() {} };
+
+/** @throws TypeError for what names no server. */
+function checkDatabase(db: unknown, table: string): Connection | ConnectionOptions {
+  const connection = connectionIn(db);
+  if (connection) return connection;
+  const { getConnection, then } = Object(db) as { getConnection?: unknown; then?: unknown };
+  const isOptions = typeof db === "object" && !getConnection && !then && Object.keys(Object(db)).length > 0;
+  if (isOptions) return db as ConnectionOptions;
+  const what = getConnection
+    ? "a pool"
+    : then
+      ? "a promise: await it"
+      : typeof db === "string"
+        ? "a text"
+        : inspect(db);
+  throw new TypeError(
+    `Cannot walk ${table}: ranges() takes connection options, or a connection of mysql2, not ${what}`,
+  );
+}
+
+/** @throws TypeError for what is no name; what `uniqueKeyOf()` throws. */
+async function startWalk(connection: Reconnecting, name: string, { where, index }: RangesOptions) {
   const names = splitName(name);
-  if (!connection) throw new TypeError(`Cannot walk ${name}: ranges() takes a connection of mysql2, not a pool`);
   if (!names) throw new TypeError(`Cannot walk ${JSON.stringify(name)}: it must be TABLE or DATABASE.TABLE`);
-  adopt(connection);
   const run: Run = async (text) => {
     try {
-      return await ask(connection, text, answerMs);
+      return await connection.ask(text);
     } catch (error) {
       Error.captureStackTrace(error as Error); // with the script's place, which is not known where an answer is read
       throw error;
     }
   };
   const table = `${names.database === undefined ? "" : `${quoted(names.database)}.`}${quoted(names.table)}`;
-  const key = await uniqueKeyOf(run, table, index);
-  await run(`SET SESSION wait_timeout = ${idleSeconds}`);
-  return new Walk(run, table, key, where);
+  return new Walk(run, table, await uniqueKeyOf(run, table, index), where);
 }
-
-/** An answer may be long in coming: of a large table, few rows may meet `where`. */
-const answerMs = 3_600_000;
-/** The most that a server takes on any system. */
-const idleSeconds = 2_147_483;
 
 /** A table, and the index that it is walked by. */
 class Walk {
@@ -130,7 +151,7 @@ class Walk {
     this.#run = run;
     this.#table = table;
     this.#key = key;
-    this.#and = where === undefined ? "" : ` AND (${where})`;
+    this.#and = where === undefined ? "" : ` AND (${where}${/--|#/.test(where) ? "\n" : ""})`; // it may end in a comment
   }
 
   /** From one key to another, both included. */
@@ -187,8 +208,10 @@ function compare(columns: readonly KeyColumn[], key: Key, operator: ">" | "<", a
   };
 }
 
+/** Puts the values into the text. A name, such as `a?`, has no placeholders. */
 function inText({ where, values }: Range): string {
-  return mysql.format(where, values.map(literal) as string[]);
+  const left = values.map((value) => mysql.escape(literal(value) as string));
+  return where.replace(/`[^`]*`|\?/g, (part) => (part === "?" && left.shift()) || part);
 }
 
 function checkNumber(name: string, value: number, isRight: boolean, wanted: string): void {

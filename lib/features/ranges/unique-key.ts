@@ -72,8 +72,12 @@ function objectionTo({ column, type, nonUnique, prefix, isNullable, kind }: Inde
 const integer = /^(?:tiny|small|medium|big)?int\b/;
 const decimal = /^decimal\(\d+,\d+\)/;
 const binary = /^(?:var)?binary\b/;
-const text = /^(?:(?:var)?char|date|datetime|time|uuid|inet[46])\b/;
-const walkable = new RegExp([integer, decimal, binary, text].map(({ source }) => source).join("|"));
+const date = /^date(?:time)?\b/;
+const text = /^(?:(?:var)?char|time|uuid|inet[46])\b/;
+const walkable = new RegExp([integer, decimal, binary, date, text].map(({ source }) => source).join("|"));
+
+/** MySQL's NO_ZERO_DATE, which is in its default `sql_mode`, refuses this text in a comparison, and takes 0 for it. */
+const zeroDate = /^0000-00-00(?: 00:00:00(?:\.0+)?)?$/;
 
 function columnOf({ column, type }: IndexPart): KeyColumn {
   const name = quoted(column!);
@@ -82,6 +86,7 @@ function columnOf({ column, type }: IndexPart): KeyColumn {
   // A DECIMAL and a text would be compared as doubles.
   if (decimal.test(type)) return { ...asItIs, placeholder: `CAST(? AS ${decimal.exec(type)})` };
   if (binary.test(type)) return { ...asItIs, read: `HEX(${name})`, placeholder: "UNHEX(?)" };
+  if (date.test(type)) return { ...asItIs, valueOf: (value) => (zeroDate.test(value) ? 0 : value) };
   return asItIs;
 }
 
