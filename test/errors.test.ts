@@ -6,6 +6,7 @@ import { connect } from "../lib/mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient, verdictOf } from "../lib/mysql/errors.ts";
 import { execute } from "../lib/mysql/execute.ts";
 import { useDatabase } from "./database.ts";
+import { startProxy } from "./proxy.ts";
 import { numbers } from "./target.ts";
 
 const { sql, db } = await useDatabase();
@@ -58,6 +59,17 @@ test("verdictOf() a connection lost under a query is unknown, and a query on a c
   const next = await errorOf(connection, "DO 0");
   assert.equal(verdictOf(next), "reconnect");
   assert.ok(isLost(next));
+});
+
+test("verdictOf() an answer that is no answer is unknown, and mysql2 prints nothing", async (t) => {
+  const proxy = await startProxy(t, db.socketPath);
+  const connection = await connect({ ...db, socketPath: proxy.path });
+  const trace = t.mock.method(console, "trace", () => {});
+  proxy.arm(/DO 1/, new Uint8Array([0, 0, 0, 1]));
+  const error = await errorOf(connection, "DO 1");
+  assert.deepEqual([verdictOf(error), isLost(error)], ["unknown", true]);
+  assert.equal(error.message, "The server answered with an empty packet");
+  assert.equal(trace.mock.callCount(), 0);
 });
 
 test("connect() has one time limit for all of it", async () => {

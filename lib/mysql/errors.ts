@@ -18,6 +18,8 @@ export interface DatabaseError {
   fatal?: boolean | undefined;
   /** How many results of the query the server had given before it. */
   answered?: number | undefined;
+  /** The server had the whole query before this error, and may have applied it. */
+  mayHaveRun?: boolean | undefined;
 }
 
 /** Errors of a query after which the server has not applied it. */
@@ -70,6 +72,7 @@ const connectRetried = new Set<string | number | undefined>([
 
 /** What became of a query that met this error. */
 export function verdictOf(error: DatabaseError): Verdict {
+  if (error.mayHaveRun) return "unknown";
   if (error.errno !== undefined && error.errno > 0) {
     // A connection that is killed may have committed before the server noticed: the error alone does not tell.
     if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED

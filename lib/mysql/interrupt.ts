@@ -5,6 +5,7 @@ import type { Connection, ConnectionOptions } from "mysql2";
 import { connect, isBusy, sever, streamOf } from "./connection.ts";
 import { backoffMs, type DatabaseError, isTransient } from "./errors.ts";
 import { execute } from "./execute.ts";
+import { endUnread } from "./local-infile.ts";
 
 /**
  * Interrupts what these connections are running: `KILL QUERY` from a connection of its own to each server.
@@ -65,6 +66,7 @@ async function interruptAt(connections: [Connection, ...Connection[]], graceMs: 
       const killer = await connect(options);
       for (const connection of connections) interrupted.add(connection);
       for (const { threadId } of connections) await execute(killer, `KILL QUERY ${threadId}`).catch(() => {}); // it is gone
+      for (const connection of connections) endUnread(connection, interruption() as Error & DatabaseError);
       killer.destroy();
       obstacle = undefined;
       break;

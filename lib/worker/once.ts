@@ -133,7 +133,7 @@ export class Once {
   async #recover(error: DatabaseError): Promise<number> {
     const { state } = this;
     const { errno } = error;
-    if (isLost(error)) throw state.mayHaveCommitted ? undecided(error) : error;
+    if (isLost(error)) throw state.mayHaveCommitted ? this.#undecided(error) : error;
     const answering = this.#answering;
     const isLedgers = answering === this.#insert || (answering === this.#select && !state.mayHaveCommitted);
     // ER_LOCK_WAIT_TIMEOUT, or the time limit: it is another session's query that takes so long.
@@ -146,15 +146,15 @@ export class Once {
       known = asksLedger ? await this.#look(`${rollback};${this.#select}`) : void (await this.#session.ask(rollback));
     } catch (failure) {
       this.#connection.destroy(); // the server rolls back what was open
-      if (asksLedger) throw undecided(failure as DatabaseError);
+      if (asksLedger) throw this.#undecided(failure as DatabaseError);
     }
     if (known === this.#hash && answering === commit) return this.#rows;
     if (known !== undefined) return this.#doneBefore(known);
     if (isLedgers && !state.mayHaveCommitted && !state.heldByAnother && !asksLedger && verdictOf(error) === "failed") {
       throw new LedgerError(`Cannot go on: the ledger cannot be used any more: ${error.message}`);
     }
-    if (state.mayHaveCommitted && this.#hasRun) throw undecided(error, "It ran, but is not in the ledger: ");
-    if (isPartlyDone) throw undecided(error, "It may have committed a part: ");
+    if (state.mayHaveCommitted && this.#hasRun) throw this.#undecided(error, "It ran, but is not in the ledger: ");
+    if (isPartlyDone) throw this.#undecided(error, "It may have committed a part: ");
     if (state.heldByAnother)
       throw Object.assign(new Error(error.message), { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 });
     throw error;
@@ -220,6 +220,11 @@ export class Once {
     }
   }
 
+  /** An error after which nothing but the ledger, if anything, can tell what became of the query. */
+  #undecided({ message, code = "CONNECTION_LOST", mayHaveRun = false }: DatabaseError, what = ""): DatabaseError {
+    return Object.assign(new Error(what + message), { code, fatal: true, mayHaveRun: mayHaveRun || this.#hasRun });
+  }
+
   #doneBefore(known: string): number {
     if (known !== this.#hash) {
       const name = nameOfQuery(this.#job.seq, this.#job.unit);
@@ -235,11 +240,6 @@ export class Once {
 export const separator = Buffer.from(";");
 export const duplicateKey = 1062; // ER_DUP_ENTRY
 const noSavepoint = 1305; // ER_SP_DOES_NOT_EXIST
-
-/** An error after which nothing but the ledger, if anything, can tell what became of the query. */
-function undecided({ message, code = "CONNECTION_LOST" }: DatabaseError, what = ""): Error {
-  return Object.assign(new Error(what + message), { code, fatal: true });
-}
 
 /** Waits for a transaction that is adding the row. */
 export function selectOf(table: string, seq: number): string {
