@@ -49,6 +49,13 @@ test("verdictOf() a commit that a Galera node could not end is unknown, and anot
   for (const errno of [3101, 8002, 8005, 8022, 8028, 9007]) assert.equal(verdictOf({ message: "", errno }), "retry");
 });
 
+test("verdictOf() an ERR packet with an error of clients is unknown, and its connection lost", () => {
+  for (const errno of [2000, 2006, 2013, 2999]) {
+    const error = { message: "", errno };
+    assert.deepEqual([verdictOf(error), isLost(error), isTransient(error)], ["unknown", true, true]);
+  }
+});
+
 test("verdictOf() a connection lost under a query is unknown, and a query on a closed one was not sent", async () => {
   const connection = await connect(db);
   const lost = errorOf(connection, "DO SLEEP(3600)");

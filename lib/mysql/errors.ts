@@ -75,7 +75,7 @@ export function verdictOf(error: DatabaseError): Verdict {
   if (error.mayHaveRun) return "unknown";
   if (error.errno !== undefined && error.errno > 0) {
     // A connection that is killed may have committed before the server noticed: the error alone does not tell.
-    if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED
+    if (error.errno === 1927 || isClients(error)) return "unknown"; // ER_CONNECTION_KILLED
     if (error.errno === 1317 && error.fatal) return "unknown"; // ER_QUERY_INTERRUPTED: the same on MySQL
     // A Galera node that lost the others while it was committing: they may have got it.
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
@@ -93,7 +93,12 @@ export function verdictOf(error: DatabaseError): Verdict {
 
 /** Whether the connection that met this error is of no more use. */
 export function isLost(error: DatabaseError): boolean {
-  return error.fatal === true || closing.has(error.errno) || isIdleTooLong(error);
+  return error.fatal === true || closing.has(error.errno) || isClients(error) || isIdleTooLong(error);
+}
+
+/** Whether a proxy has lost the server: no server sends the errors of its clients, such as 2013, but ProxySQL and vtgate do. */
+function isClients({ errno = 0 }: DatabaseError): boolean {
+  return errno >= 2000 && errno < 3000;
 }
 
 /** ER_CLIENT_INTERACTION_TIMEOUT: MySQL closed it while it was idle. MariaDB's error of this number is another one. */
@@ -113,7 +118,7 @@ export function isUnready({ errno }: DatabaseError): boolean {
 
 /** Whether an error of connecting is worth another try. */
 export function isTransient(error: DatabaseError): boolean {
-  return connectRetried.has(error.code) || connectRetried.has(error.errno);
+  return connectRetried.has(error.code) || connectRetried.has(error.errno) || isClients(error);
 }
 
 /** How long to wait before the next try: exponential backoff with full jitter, 5 s at the most. */

@@ -12,6 +12,8 @@ export class Job {
   rows = 0;
   /** It was sent, by this worker or an earlier one, and nobody knows whether it has run. */
   mayHaveRun: boolean;
+  /** It must not be one of several in a round trip. */
+  goesAlone = false;
   /** What its last try met. */
   error: unknown;
   readonly #segment: Segment;
@@ -51,7 +53,7 @@ export class Job {
    * @param withValues whether its values, if it has some, may be put into the text.
    */
   canBatch(withValues: boolean): boolean {
-    return this.tries === 0 && (withValues || this.#bytes !== undefined) && this.part !== undefined;
+    return this.tries === 0 && !this.goesAlone && (withValues || this.#bytes !== undefined) && this.part !== undefined;
   }
 
   /** What is sent of it when it is one of several. */
