@@ -102,8 +102,9 @@ export class Thread {
   }
 
   /** Interrupts on the server what these connections are running. */
-  interrupt(connections: readonly Connection[]): Promise<void> {
-    return this.rows.unstopped(connections, () => interrupt(connections, killGraceMs));
+  async interrupt(connections: readonly Connection[]): Promise<void> {
+    await interrupt(connections, killGraceMs, (connection) => this.rows.unstop(connection));
+    for (const connection of connections) this.rows.mayStop(connection);
   }
 
   /** Ends the run, and lets nothing more begin here before the parent has heard of it. */
