@@ -10,7 +10,7 @@ import type { Executor } from "./executor.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
 
-/** Does one unit of work; the signal is aborted when the time is up. Returns how many rows it concerned, if it likes. */
+/** Does one unit of work; the signal is aborted when the time is up, or the run is to end at once. Returns how many rows it concerned, if it likes. */
 export type WorkerDo = (unit: unknown, connection: unknown, options: { readonly signal: AbortSignal }) => unknown;
 
 /** Has a script do each unit of work. It may have sent something before the error of its last statement. */
@@ -20,14 +20,22 @@ export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
     maxBatch: 1,
     canBatch: () => false,
     commits: true,
-    async attempt([job], session, done, signal = never) {
+    async attempt([job], session, done, limit) {
       const { mysql } = session;
       const bytesBefore = mysql && bytesSent(mysql);
+      const controller = new AbortController();
+      const { signal } = controller;
+      limit?.addEventListener("abort", () => controller.abort(limit.reason));
+      thread.aborting.add(controller);
       let rows: unknown;
       try {
         rows = await workerDo(job!.unit, session.connection, { signal });
       } catch (thrown) {
-        throw placed(toError(thrown, "workerDo() rejected with "));
+        throw signal.aborted && thrown === signal.reason
+          ? thrown
+          : placed(toError(thrown, "workerDo() rejected with "));
+      } finally {
+        thread.aborting.delete(controller);
       }
       if (mysql) await checkEnded(mysql, session, bytesBefore!, thread);
       done(typeof rows === "number" && Number.isFinite(rows) ? rows : 0);
@@ -54,8 +62,6 @@ function placed(error: ReturnType<typeof toError>): DatabaseError {
     return error; // it cannot be looked at
   }
 }
-
-const never = new AbortController().signal;
 
 /**
  * Looks whether everything that was sent has ended and is committed; a round trip, where something was sent.

@@ -1,4 +1,5 @@
 /** Its `workerDo()` does what the unit is called, and should not. */
+import { once } from "node:events";
 import mysql, { type Connection } from "mysql2";
 import { execute } from "../../lib/mysql/execute.ts";
 
@@ -57,6 +58,10 @@ const ways = {
       signal.addEventListener("abort", () => reject(signal.reason));
       void connection.promise().query("DO 0");
     }),
+  "an end with the signal's reason": async (_: Connection, signal: AbortSignal) => {
+    await once(signal, "abort");
+    throw signal.reason;
+  },
   "no end at all": () => new Promise(() => {}),
 };
 
