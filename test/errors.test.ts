@@ -7,7 +7,7 @@ import { backoffMs, type DatabaseError, isLost, isTransient, verdictOf } from ".
 import { execute } from "../lib/mysql/execute.ts";
 import { useDatabase } from "./database.ts";
 import { startProxy } from "./proxy.ts";
-import { numbers } from "./target.ts";
+import { lacks, numbers, target } from "./target.ts";
 
 const { sql, db } = await useDatabase();
 
@@ -42,6 +42,18 @@ test("verdictOf() the server's other errors, and what was never sent, is failed"
     errno: 4031,
   };
   assert.deepEqual([verdictOf(trigger), isLost(trigger)], ["failed", false], "MariaDB's 4031");
+});
+
+test("an error has the name that its own server has for it", { skip: lacks("CTEs") }, async () => {
+  await sql("CREATE TABLE checked (v INT CHECK (v > 0))");
+  const connection = await connect(db);
+  const name = target.isMariaDB ? "ER_CONSTRAINT_FAILED" : "ER_CHECK_CONSTRAINT_VIOLATED";
+  const text = "INSERT INTO checked VALUES (0)";
+  const prepared = await execute(connection, { sql: text, values: [] }).catch((error) => error);
+  assert.deepEqual([(await errorOf(connection, text)).code, prepared.code], [name, name]);
+  const { errno, code } = await errorOf(connection, "SELECT 1 FROM checked WHERE ROW_NUMBER() OVER () = 1");
+  assert.deepEqual([errno, code], target.isMariaDB ? [4015, undefined] : [3593, "ER_WINDOW_INVALID_WINDOW_FUNC_USE"]);
+  connection.destroy();
 });
 
 test("verdictOf() a commit that a Galera node could not end is unknown, and another server's conflict is to try again", () => {
@@ -90,6 +102,20 @@ test("connect() has one time limit for all of it", async () => {
   const { port } = silent.address() as net.AddressInfo;
   await assert.rejects(connect({ host: "127.0.0.1", port, user: db.user, connectTimeout: 500 }), { code: "ETIMEDOUT" });
   silent.close();
+});
+
+test("connect() names the authentication plugin that is not supported", async (t) => {
+  const proxy = await startProxy(t, db.socketPath);
+  for (const [sent, name] of [
+    ["client_ed25519\0", "ed25519"],
+    ["", "mysql_old_password"],
+  ]) {
+    const body = Buffer.concat([Buffer.from([0xfe]), Buffer.from(sent!)]);
+    proxy.arm(/somebody/, Buffer.concat([Buffer.from([body.length, 0, 0, 2]), body]));
+    await assert.rejects(connect({ ...db, socketPath: proxy.path, user: "somebody", password: "secret" }), {
+      message: `The account's authentication plugin, ${name}, is not supported: mysql_native_password and caching_sha2_password are`,
+    });
+  }
 });
 
 test("isTransient() tells a server that is away or full from one that refuses", async () => {

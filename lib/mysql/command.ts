@@ -6,7 +6,7 @@
  * takes no listeners and no options object per query, which cost more than the rest of mysql2 together.
  */
 import type { Connection } from "mysql2";
-import type { DatabaseError } from "./errors.ts";
+import { type DatabaseError, nameError } from "./errors.ts";
 import { contentOf, endFile, explainDisabled } from "./local-infile.ts";
 import { type InnerConnection, inner, type Ok, type Packet, Query, type State } from "./mysql2-query.ts";
 import { QueryPacket } from "./query-packet.ts";
@@ -134,6 +134,7 @@ class Answer {
   }
 
   fail(error: Error): void {
+    nameError(error, this.connection);
     explainDisabled(error);
     if (this.#index > 0) Object.assign(error, { answered: this.#index });
     this.#reject(error);

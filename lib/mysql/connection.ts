@@ -1,7 +1,7 @@
 /** Opening and closing a MySQL connection. */
 import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
-import { type DatabaseError, isLost } from "./errors.ts";
+import { type DatabaseError, isLost, nameError } from "./errors.ts";
 import { execute, textRows } from "./execute.ts";
 import { identityOf, noteCharacterSet, noteIdentity, notePacketLimit } from "./server-state.ts";
 
@@ -46,11 +46,21 @@ export async function connect(options: ConnectionOptions, signal?: AbortSignal):
   } catch (error) {
     connection.destroy();
     if (speaksX) throw new Error("this is for MySQL's X Protocol: name the classic one's port (3306) or socket");
+    explainPlugin(error as Error);
+    nameError(error as DatabaseError, connection);
     throw error;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", interrupt);
   }
+}
+
+/** Says which way of logging in mysql2 has not got. It gives a password of before MySQL 4.1 no name. */
+function explainPlugin(error: Error): void {
+  const [, plugin] = /using unknown plugin (\S*)\. /.exec(error.message) ?? [];
+  if (plugin === undefined) return;
+  const name = plugin.replace(/^client_/, "") || "mysql_old_password";
+  error.message = `The account's authentication plugin, ${name}, is not supported: mysql_native_password and caching_sha2_password are`;
 }
 
 /** Notes what is the server's and not the session's: which one it is, and how large a query it takes. */

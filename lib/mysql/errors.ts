@@ -12,7 +12,7 @@ export type Verdict = "retry" | "reconnect" | "failed" | "unknown";
 /** What mysql2 or the operating system puts on an error. */
 export interface DatabaseError {
   message: string;
-  readonly code?: string | undefined;
+  code?: string | undefined;
   readonly errno?: number | undefined;
   /** The connection is of no more use. */
   fatal?: boolean | undefined;
@@ -69,6 +69,29 @@ const connectRetried = new Set<string | number | undefined>([
   "EAGAIN", // the socket's backlog is full
   "PROTOCOL_CONNECTION_LOST", // the server accepted and went away
 ]);
+
+/** Names of errors that MariaDB alone has: mysql2 knows MySQL's, which gives most of these numbers to others. */
+const mariaDBs: Record<number, string> = {
+  1927: "ER_CONNECTION_KILLED",
+  1969: "ER_STATEMENT_TIMEOUT",
+  1977: "ER_CANNOT_CONVERT_CHARACTER",
+  4025: "ER_CONSTRAINT_FAILED", // a CHECK
+  4031: "ER_REFERENCED_TRG_DOES_NOT_EXIST",
+  4038: "ER_JSON_SYNTAX",
+  4078: "ER_ILLEGAL_PARAMETER_DATA_TYPES2_FOR_OPERATION",
+  4079: "ER_ILLEGAL_PARAMETER_DATA_TYPE_FOR_OPERATION",
+  4084: "ER_SEQUENCE_RUN_OUT",
+  4151: "ER_ACCOUNT_HAS_BEEN_LOCKED",
+  4161: "ER_UNKNOWN_DATA_TYPE",
+  4166: "ER_LOAD_INFILE_CAPABILITY_DISABLED",
+};
+
+/** Gives an error the name that its own server has for it, or none. */
+export function nameError(error: DatabaseError, connection: object): void {
+  const { errno = 0 } = error;
+  const isMariaDB = (connection as { _isMariaDB?: boolean })._isMariaDB === true;
+  if (isMariaDB && (errno in mariaDBs || errno >= 4000)) error.code = mariaDBs[errno];
+}
 
 /** What became of a query that met this error. */
 export function verdictOf(error: DatabaseError): Verdict {
