@@ -27,7 +27,7 @@ const tickMs = 100;
 const gateTickMs = 20;
 /** How long threads have to end by themselves, once all is done. */
 const endMs = 2000;
-/** How long the server has to answer queries that were interrupted, before their threads are ended. */
+/** How long the server and `workerDo()` have to end what was interrupted, before their threads are ended. */
 const killMs = 1500;
 
 /**
@@ -130,7 +130,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   function kill(): void {
     drain();
     pool.broadcast({ type: "kill" });
-    setTimeout(() => pool.terminate("the server did not answer when it was interrupted"), killMs).unref();
+    const who =
+      options.script === undefined ? "the server did not answer" : "neither workerDo() nor the server ended it";
+    setTimeout(() => pool.terminate(`${who} when it was interrupted`), killMs).unref();
   }
 }
 

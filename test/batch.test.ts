@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { doWork, type Ended } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
 import { useDatabase } from "./database.ts";
+import { errorPacket, type Fate, startProxy } from "./proxy.ts";
 import { numbers } from "./target.ts";
 
 const database = await useDatabase();
@@ -136,3 +138,40 @@ test("doWork() in batches gives no row of a query twice", async () => {
   }
   await sql("COMMIT");
 });
+
+for (const ledger of [undefined, "lost_ledger"]) {
+  const way = ledger ? "and a ledger" : "and no ledger";
+  test(`doWork() in batches takes an ERR packet with a client's error for a lost connection, ${way}`, async (t) => {
+    const proxy = await startProxy(t, database.db.socketPath);
+    const lost = errorPacket(2013, "Lost connection to server during query");
+    const options = { batch: 16, ...(ledger && { ledger }) };
+    const queries = Array.from({ length: 17 }, (_, n) => `INSERT INTO lost VALUES (${n + 1})`);
+    const ids = async () => (await sql<{ id: number }>("SELECT id FROM lost")).map(({ id }) => id);
+    const run = async (fate: Fate) => {
+      await sql("DROP TABLE IF EXISTS lost, lost_ledger; CREATE TABLE lost (id INT)");
+      myglobals.config = { db: { ...database.db, socketPath: proxy.path } };
+      const hits = proxy.arm(/INSERT INTO lost /, fate);
+      const { done, unknown, failed } = await doWork(queries, 1, options);
+      assert.deepEqual([hits(), failed], [1, 0]);
+      return [done, unknown, (await ids()).length];
+    };
+    const runs = async () => {
+      while ((await ids()).length < 16);
+      return lost;
+    };
+    assert.deepEqual(await run(runs), ledger ? [17, 0, 17] : [1, 16, 17]);
+    assert.deepEqual(await run(lost), ledger ? [17, 0, 17] : [1, 16, 1]);
+  });
+
+  test(`doWork() in batches runs each by itself where a server parses all of the text first, ${way}`, async (t) => {
+    const proxy = await startProxy(t, database.db.socketPath);
+    await sql("DROP TABLE IF EXISTS parsed, lost_ledger; CREATE TABLE parsed (id INT)");
+    myglobals.config = { db: { ...database.db, socketPath: proxy.path } };
+    const refused = proxy.arm(/;\n|SAVEPOINT/, errorPacket(1064, "You have an error in your SQL syntax"), "always");
+    const queries = Array.from({ length: 20 }, (_, n) => `INSERT INTO parsed VALUES (${n})`);
+    queries[7] = "SELECT FROM WHERE";
+    const { done, failures } = await doWork(queries, 1, { batch: 32, ...(ledger && { ledger }) });
+    assert.deepEqual([done, failures.map(({ seq }) => seq), refused()], [19, [8], 1]);
+    assert.equal((await sql("SELECT * FROM parsed")).length, 19);
+  });
+}

@@ -6,7 +6,8 @@ import { connect } from "../lib/mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient, verdictOf } from "../lib/mysql/errors.ts";
 import { execute } from "../lib/mysql/execute.ts";
 import { useDatabase } from "./database.ts";
-import { numbers } from "./target.ts";
+import { startProxy } from "./proxy.ts";
+import { lacks, numbers, target } from "./target.ts";
 
 const { sql, db } = await useDatabase();
 
@@ -43,9 +44,28 @@ test("verdictOf() the server's other errors, and what was never sent, is failed"
   assert.deepEqual([verdictOf(trigger), isLost(trigger)], ["failed", false], "MariaDB's 4031");
 });
 
+test("an error has the name that its own server has for it", { skip: lacks("CTEs") }, async () => {
+  await sql("CREATE TABLE checked (v INT CHECK (v > 0))");
+  const connection = await connect(db);
+  const name = target.isMariaDB ? "ER_CONSTRAINT_FAILED" : "ER_CHECK_CONSTRAINT_VIOLATED";
+  const text = "INSERT INTO checked VALUES (0)";
+  const prepared = await execute(connection, { sql: text, values: [] }).catch((error) => error);
+  assert.deepEqual([(await errorOf(connection, text)).code, prepared.code], [name, name]);
+  const { errno, code } = await errorOf(connection, "SELECT 1 FROM checked WHERE ROW_NUMBER() OVER () = 1");
+  assert.deepEqual([errno, code], target.isMariaDB ? [4015, undefined] : [3593, "ER_WINDOW_INVALID_WINDOW_FUNC_USE"]);
+  connection.destroy();
+});
+
 test("verdictOf() a commit that a Galera node could not end is unknown, and another server's conflict is to try again", () => {
   assert.equal(verdictOf({ message: "", errno: 1180 }), "unknown"); // seen in test/galera.test.ts, sometimes with the row there
   for (const errno of [3101, 8002, 8005, 8022, 8028, 9007]) assert.equal(verdictOf({ message: "", errno }), "retry");
+});
+
+test("verdictOf() an ERR packet with an error of clients is unknown, and its connection lost", () => {
+  for (const errno of [2000, 2006, 2013, 2999]) {
+    const error = { message: "", errno };
+    assert.deepEqual([verdictOf(error), isLost(error), isTransient(error)], ["unknown", true, true]);
+  }
 });
 
 test("verdictOf() a connection lost under a query is unknown, and a query on a closed one was not sent", async () => {
@@ -60,6 +80,17 @@ test("verdictOf() a connection lost under a query is unknown, and a query on a c
   assert.ok(isLost(next));
 });
 
+test("verdictOf() an answer that is no answer is unknown, and mysql2 prints nothing", async (t) => {
+  const proxy = await startProxy(t, db.socketPath);
+  const connection = await connect({ ...db, socketPath: proxy.path });
+  const trace = t.mock.method(console, "trace", () => {});
+  proxy.arm(/DO 1/, new Uint8Array([0, 0, 0, 1]));
+  const error = await errorOf(connection, "DO 1");
+  assert.deepEqual([verdictOf(error), isLost(error)], ["unknown", true]);
+  assert.equal(error.message, "The server answered with an empty packet");
+  assert.equal(trace.mock.callCount(), 0);
+});
+
 test("connect() has one time limit for all of it", async () => {
   const silent = net.createServer((client) => {
     const upstream = net.connect(db.socketPath);
@@ -71,6 +102,20 @@ test("connect() has one time limit for all of it", async () => {
   const { port } = silent.address() as net.AddressInfo;
   await assert.rejects(connect({ host: "127.0.0.1", port, user: db.user, connectTimeout: 500 }), { code: "ETIMEDOUT" });
   silent.close();
+});
+
+test("connect() names the authentication plugin that is not supported", async (t) => {
+  const proxy = await startProxy(t, db.socketPath);
+  for (const [sent, name] of [
+    ["client_ed25519\0", "ed25519"],
+    ["", "mysql_old_password"],
+  ]) {
+    const body = Buffer.concat([Buffer.from([0xfe]), Buffer.from(sent!)]);
+    proxy.arm(/somebody/, Buffer.concat([Buffer.from([body.length, 0, 0, 2]), body]));
+    await assert.rejects(connect({ ...db, socketPath: proxy.path, user: "somebody", password: "secret" }), {
+      message: `The account's authentication plugin, ${name}, is not supported: mysql_native_password and caching_sha2_password are`,
+    });
+  }
 });
 
 test("isTransient() tells a server that is away or full from one that refuses", async () => {

@@ -1,9 +1,18 @@
 /** What KILL QUERY makes of a query, and what is said where it cannot be sent: servers differ in both. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import { connect } from "../lib/mysql/connection.ts";
+import { type DatabaseError, verdictOf } from "../lib/mysql/errors.ts";
+import { execute } from "../lib/mysql/execute.ts";
+import { interrupt } from "../lib/mysql/interrupt.ts";
 import { runHere, startHere } from "./command.ts";
+import { startProxy } from "./proxy.ts";
 import { poll, start } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
 import { lacks } from "./target.ts";
@@ -89,7 +98,7 @@ test("where KILL QUERY gets no connection, the reason is said; it is sent as soo
     });
   const { status, stderr } = await sleeping(0.2);
   assert.equal(status, 3);
-  assert.match(stderr, /^query 1, stdin:1 unknown: .*No connection to be had for KILL QUERY within 5 s: .*one.*$/m);
+  assert.match(stderr, /^query 1, stdin:1 unknown: .*KILL QUERY was not possible within 5 s: .*one.*$/m);
   const running = sleeping(1);
   await poll(
     async () => (await rowsOf("SELECT id FROM information_schema.processlist WHERE user = 'one'")).length === 1,
@@ -99,6 +108,58 @@ test("where KILL QUERY gets no connection, the reason is said; it is sent as soo
     (await running).stderr,
     /^query 1, stdin:1 failed: ER_QUERY_INTERRUPTED 1317: .*\(time limit of 1 s\)$/m,
   );
+});
+
+test("KILL QUERY goes to the query's own server, whatever a balancer does, or the connection is closed", async (t) => {
+  const another = await startServer();
+  t.after(() => another.stop());
+  const path = join(tmpdir(), `myscript-balancer-${process.pid}`);
+  let turns: TestServer[] = [];
+  const balancer = net.createServer((client) => {
+    const to = turns.length > 1 ? turns.shift()! : turns[0]!;
+    client
+      .pipe(net.connect(to.socketPath))
+      .on("error", () => {})
+      .pipe(client)
+      .on("error", () => {});
+  });
+  await once(balancer.listen(path), "listening");
+  t.after(() => balancer.close());
+  const kills = async ({ root }: TestServer) =>
+    Number(((await root.query("SHOW GLOBAL STATUS LIKE 'Com_kill'"))[0] as { Value: string }[])[0]!.Value);
+  const before = await kills(another);
+  const errorOf = async (way: TestServer[]) => {
+    turns = way;
+    const connection = await connect({ socketPath: path, user: "root" });
+    const ended = execute(connection, "SELECT 1 FROM mysql.user WHERE SLEEP(3600)").catch((error) => error);
+    await interrupt([connection], 1000, () => {});
+    connection.destroy();
+    return (await ended) as DatabaseError;
+  };
+  assert.equal((await errorOf([server, another, another, server])).errno, 1317);
+  const elsewhere = await errorOf([server, another]);
+  assert.equal(elsewhere.message, "KILL QUERY was not possible within 1 s: a balancer leads to another server");
+  assert.equal(verdictOf(elsewhere), "unknown");
+  assert.equal(await kills(another), before);
+});
+
+test("a query is given up when the answer to KILL QUERY itself is swallowed", { timeout: 20_000 }, async (t) => {
+  const proxy = await startProxy(t, server.socketPath);
+  const connection = await connect({ socketPath: proxy.path, user: "root" });
+  const swallowed = proxy.arm(/KILL QUERY/, "swallow", "always");
+  const ended = execute(connection, "SELECT SLEEP(3600)").catch((error) => error);
+  await interrupt([connection], 300, () => {});
+  assert.equal((await ended).message, "No answer within 0.3 s of KILL QUERY");
+  assert.ok(swallowed() > 0);
+});
+
+test("KILL QUERY that a server refuses is told with its reason", async () => {
+  await server.root.query("CREATE USER two@localhost");
+  const connection = await connect({ socketPath: server.socketPath, user: "root" });
+  Object.assign(connection.config, { user: "two" }); // as where KILL is not allowed
+  const ended = execute(connection, "SELECT SLEEP(3600)").catch((error) => error);
+  await interrupt([connection], 300, () => {});
+  assert.match((await ended).message, /^KILL QUERY was not possible within 0\.3 s: You are not owner of thread/);
 });
 
 test("a server that is offline for a while is waited for, at the start and in a run", {

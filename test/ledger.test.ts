@@ -204,6 +204,15 @@ test("doWork() with a ledger says unknown of DDL whose connection was lost befor
   assert.deepEqual(await recorded(), [1, 2]);
 });
 
+test("doWork() with a ledger does not send a procedure again that has committed by itself, and whose row cannot be sent", async (t) => {
+  const proxy = await startProxy(t, db.socketPath);
+  myglobals.config = { db: { ...db, socketPath: proxy.path } };
+  proxy.arm(/CALL commits/, "leave"); // a write on a connection that the other side has closed meets EPIPE
+  const { unknown, retries } = await doWork(["CALL commits()"], 1, { ledger });
+  assert.deepEqual([unknown, retries], [1, 0]);
+  assert.deepEqual([await vOf(1), await recorded()], [1, []]);
+});
+
 test("doWork() with a ledger says unknown of a query that ran by itself and cannot be recorded", async () => {
   const queries = ["FLUSH TABLES t WITH READ LOCK", updateOne];
   const summary = await doWork(queries, 1, { ledger });

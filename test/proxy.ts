@@ -10,9 +10,18 @@ import { join } from "node:path";
  *
  * - `lose`: it is closed before the server gets it.
  * - `swallow`: from then on nothing arrives, on either side, and nobody is told.
- * - a function: the server gets it, no answer comes back, and when the function has resolved, the connection is closed.
+ * - `leave`: the server gets it, and the connection is closed together with its answer.
+ * - a function: the server gets it, no answer comes back, and when the function has resolved, the connection is closed; or the
+ *   client gets for an answer what it has resolved with, and the server's side is closed.
+ * - bytes: the client gets them for an answer, and the server gets nothing.
  */
-export type Fate = "lose" | "swallow" | (() => Promise<void>);
+export type Fate = "lose" | "swallow" | "leave" | Uint8Array | (() => Promise<unknown>);
+
+/** An ERR packet that answers a query. */
+export function errorPacket(errno: number, message: string): Uint8Array {
+  const body = Buffer.concat([Buffer.from([0xff, errno & 0xff, errno >> 8]), Buffer.from(`#HY000${message}`)]);
+  return Buffer.concat([Buffer.from([body.length, 0, 0, 1]), body]);
+}
 
 export interface Proxy {
   readonly path: string;
@@ -21,8 +30,8 @@ export interface Proxy {
   resume(): void;
   /** Lets half of the next chunk of some connection through, in either direction, and closes it. */
   cut(random: () => number): void;
-  /** Waits for what a client sends, once; returns how often it has come since. */
-  arm(pattern: Pick<RegExp, "test">, fate: Fate): () => number;
+  /** Waits for what a client sends, once or each time; returns how often it has come since. */
+  arm(pattern: Pick<RegExp, "test">, fate: Fate, times?: "once" | "always"): () => number;
 }
 
 type Pair = readonly [client: net.Socket, upstream: net.Socket];
@@ -31,7 +40,7 @@ export async function startProxy(t: { after(then: () => void): void }, socketPat
   const path = join(tmpdir(), `myscript-proxy-${process.pid}-${Math.random()}`);
   const pairs = new Set<Pair>();
   let isStalled = false;
-  let armed: { readonly pattern: Pick<RegExp, "test">; readonly fate: Fate } | undefined;
+  let armed: { readonly pattern: Pick<RegExp, "test">; readonly fate: Fate; readonly times: string } | undefined;
   let hits = 0;
   const server = net.createServer((client) => {
     const pair: Pair = [client, net.connect(socketPath)];
@@ -71,8 +80,8 @@ export async function startProxy(t: { after(then: () => void): void }, socketPat
       });
       from.resume();
     },
-    arm(pattern, fate) {
-      armed = { pattern, fate };
+    arm(pattern, fate, times = "once") {
+      armed = { pattern, fate, times };
       hits = 0;
       return () => hits;
     },
@@ -92,13 +101,20 @@ export async function startProxy(t: { after(then: () => void): void }, socketPat
     const [client, upstream] = pair;
     const fate = armed?.pattern.test(chunk.toString("latin1")) ? armed.fate : undefined;
     if (fate === undefined) return void upstream.write(chunk);
-    armed = undefined;
+    if (armed?.times === "once") armed = undefined;
     hits++;
+    if (typeof fate === "object") return void client.write(fate);
     if (fate === "lose") return void client.destroy();
     unlink(pair);
     if (fate === "swallow") return;
     upstream.write(chunk);
     upstream.resume();
-    void fate().then(() => client.destroy());
+    if (fate === "leave") return void upstream.once("data", (answer) => client.write(answer) && client.destroy());
+    void fate().then((answer) => {
+      if (!(answer instanceof Uint8Array)) return client.destroy();
+      upstream.removeAllListeners("close").destroy();
+      client.write(answer);
+      client.once("data", () => client.destroy()); // it must not go on with this connection
+    });
   }
 }

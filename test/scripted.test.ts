@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { nextSteps, reportLines } from "../lib/command/report.ts";
 import { doWork, type Summary } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import type { Snapshot } from "../lib/parent/progress.ts";
 import { useDatabase } from "./database.ts";
 import type { Way } from "./scripts/careless.ts";
 import { silent } from "./watch.ts";
@@ -115,6 +116,26 @@ test("a workerDo() hears of its time limit by its signal, and what takes no noti
       [2, "unknown"],
     ],
   );
-  assert.match(failures[0]!.message, /^Time limit of 0\.2 s/);
+  assert.equal(failures[0]!.message, "Time limit of 0.2 s");
   assert.match(failures[1]!.message, /workerDo\(\) did not end within 0\.2 s, nor when its signal was aborted/);
+});
+
+test("a workerDo() hears of a run's killing by its signal, and has failed with what it throws then", async () => {
+  const kill = new AbortController();
+  let isKilled = false;
+  const progress = {
+    ...silent,
+    update({ inFlight }: Snapshot) {
+      if (isKilled || inFlight().length < 2) return;
+      isKilled = true;
+      kill.abort();
+    },
+  };
+  const units: Way[] = ["an end with the signal's reason", "a query until the signal", "nothing wrong"];
+  const { failures, skipped } = await doWork<Way>(units, 2, { script, killSignal: kill.signal, progress });
+  assert.deepEqual(
+    failures.map(({ outcome, message }) => [outcome, message]),
+    [1, 2].map(() => ["failed", "The run was interrupted"]),
+  );
+  assert.equal(skipped, 1);
 });

@@ -2,9 +2,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
+import { MessageChannel } from "node:worker_threads";
 import { releaseAhead } from "../lib/features/joblog/hook.ts";
 import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import { connect } from "../lib/mysql/connection.ts";
+import { execute } from "../lib/mysql/execute.ts";
+import type { Settings } from "../lib/shared/messages.ts";
+import type { Job } from "../lib/worker/job.ts";
+import { Thread } from "../lib/worker/thread.ts";
 import { status, useDatabase } from "./database.ts";
 import { lacks, numbers, target } from "./target.ts";
 import { silent } from "./watch.ts";
@@ -262,22 +268,18 @@ test("doWork() with a time limit interrupts a query whose rows nobody takes", as
   );
 });
 
-test("doWork() by its kill signal interrupts a query whose rows nobody takes", async () => {
-  let take = () => {};
-  const taken = new Promise<void>((resolve) => {
-    take = resolve;
-  });
-  const kill = new AbortController();
-  const onRows = () => {
-    kill.abort();
-    return taken;
-  };
+test("a thread that is told to kill interrupts a query whose rows nobody takes", async (t) => {
+  const { port1: parent, port2 } = new MessageChannel();
+  t.after(() => parent.close());
+  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), prologue: [], rows: true };
+  const thread = new Thread(port2, settings as Settings);
+  const connection = await connect(database.db);
+  thread.running[1] = connection;
+  parent.once("message", () => parent.postMessage({ type: "kill" })); // the first rows
+  const listener = thread.rows.listener([{ seq: 1, rows: 0, noteRows() {} } as unknown as Job], connection);
   const query = `SELECT seq, REPEAT('x', 1000) FROM ${numbers(10_000_000)}`;
-  const { failures } = await doWork([query], 1, { killSignal: kill.signal, onRows, onEnded: take });
-  assert.deepEqual(
-    failures.map(({ outcome, code }) => [outcome, code]),
-    [["failed", "ER_QUERY_INTERRUPTED"]],
-  );
+  await assert.rejects(execute(connection, query, listener), { code: "ER_QUERY_INTERRUPTED" });
+  connection.destroy();
 });
 
 test("doWork() draws no bar after its end, whatever the source yields then", async () => {

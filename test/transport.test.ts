@@ -1,14 +1,23 @@
 /** What goes over the wire with TLS and compression, what a server may read here, and how an account proves who it is. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Duplex } from "node:stream";
 import { after, test } from "node:test";
+import type { ConnectionOptions } from "mysql2";
 import { doWork, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import { connect, streamOf } from "../lib/mysql/connection.ts";
+import { verdictOf } from "../lib/mysql/errors.ts";
+import { execute } from "../lib/mysql/execute.ts";
 import { fileIn } from "../lib/mysql/local-infile.ts";
-import { runHere } from "./command.ts";
+import { runHere, startHere } from "./command.ts";
+import { startProxy } from "./proxy.ts";
+import { poll } from "./run.ts";
 import { startServer } from "./server.ts";
 
 const server = await startServer({ tls: true, args: ["--local-infile=1"] });
@@ -112,6 +121,84 @@ test("a server that asks for another file than the statement names does not get 
   assert.equal(status, 1);
   const [rows] = await server.root.query("SELECT * FROM myscript.loaded WHERE id > 90000");
   assert.deepEqual(rows, []);
+});
+
+const loading = (name: string) => ({ input: `${load(name)};` });
+const local = ["-S", server.socketPath, "-u", "root", "-D", "myscript", "--local-infile", "-j1", "--json", "-"];
+const ofLoaded = async (table = "loaded") =>
+  ((await server.root.query(`SELECT COUNT(*) AS n FROM myscript.${table}`))[0] as { n: number }[])[0]!.n;
+
+test("LOAD DATA LOCAL whose connection breaks while the file is sent is unknown, and not sent again", async (t) => {
+  await server.root.query("CREATE TABLE myscript.twice (id INT, v VARCHAR(20)) ENGINE = MyISAM");
+  writeFileSync(file("twice.csv"), Array.from({ length: 200_000 }, (_, n) => `${n},marked\n`).join(""));
+  const text = load("twice.csv").replace("loaded", "myscript.twice");
+  const proxy = await startProxy(t, server.socketPath);
+  for (const options of [{}, { ledger: "load_ledger" }]) {
+    await server.root.query("TRUNCATE myscript.twice");
+    const breaks = proxy.arm(/,marked\n/, async () => {});
+    myglobals.config.db = { socketPath: proxy.path, user: "root", database: "myscript", flags: ["LOCAL_FILES"] };
+    const { unknown, retries } = await doWork([text], 1, options);
+    assert.deepEqual([breaks(), unknown, retries], [1, 1, 0]);
+    assert.ok((await ofLoaded("twice")) < 200_000);
+  }
+  // What of it the client meets is the operating system's choice; this is what it meets at times.
+  const upstream = net.connect(server.socketPath);
+  const stream = new Duplex({
+    read() {},
+    write(chunk: Buffer, _, then) {
+      const error = Object.assign(new Error("write EPIPE"), { code: "EPIPE" });
+      if (chunk.includes(",marked")) then(error);
+      else upstream.write(chunk, then);
+    },
+  });
+  upstream.on("data", (chunk) => stream.push(chunk));
+  const connection = await connect({ stream: () => stream, user: "root", flags: ["LOCAL_FILES"] } as ConnectionOptions);
+  const error = await execute(connection, text).catch((error) => error);
+  assert.deepEqual([error.code, verdictOf(error)], ["EPIPE", "unknown"]);
+  upstream.destroy();
+});
+
+test("LOAD DATA LOCAL from a pipe that nobody writes to ends at its time limit and at the second Ctrl-C", async () => {
+  await server.root.query("TRUNCATE myscript.loaded");
+  execFileSync("mkfifo", [file("pipe.csv")]);
+  const limited = await runHere([...local, "--timeout", "0.3"], loading("pipe.csv"));
+  assert.deepEqual([limited.status, JSON.parse(limited.stdout).failed], [1, 1], limited.stderr);
+  const running = startHere(local, loading("pipe.csv"));
+  await poll(async () => {
+    const [rows] = await server.root.query("SELECT 1 FROM information_schema.processlist WHERE info LIKE 'LOAD DATA%'");
+    return (rows as unknown[]).length === 1;
+  });
+  running.kill("SIGINT");
+  const again = setInterval(() => running.kill("SIGINT"), 250); // what comes right after the first is taken for the same
+  const { status, stdout } = await running.ended;
+  clearInterval(again);
+  const { failed, unknown } = JSON.parse(stdout); // the second where its thread was ended, as on a busy machine
+  assert.deepEqual([status, failed + unknown], [130, 1], stdout);
+  assert.equal(await ofLoaded(), 0);
+});
+
+test("LOAD DATA LOCAL from a pipe waits for its writer", async () => {
+  const running = startHere(local, loading("pipe.csv"));
+  const writer = createWriteStream(file("pipe.csv")); // it opens once there is a reader
+  await once(writer, "open");
+  writer.write("1,a\n2,b\n", () => writer.end("3,c\n"));
+  const { status, stdout } = await running.ended;
+  assert.deepEqual([status, JSON.parse(stdout).rows, await ofLoaded()], [0, 3, 3], stdout);
+});
+
+test("LOAD DATA LOCAL says which file it cannot read, and leaves no listeners on the connection", async () => {
+  const { stdout } = await runHere(local, loading("."));
+  assert.match(JSON.parse(stdout).failures[0].message, /^EISDIR: .* '.*'$/);
+  const connection = await connect({ socketPath: server.socketPath, user: "root", flags: ["LOCAL_FILES"] });
+  writeFileSync(file("empty.csv"), "");
+  const listeners = () => ["pause", "drain"].map((event) => streamOf(connection).listenerCount(event));
+  const before = listeners();
+  const into = (table: string) => load("empty.csv").replace("loaded", `myscript.${table}`);
+  await execute(connection, into("loaded"));
+  await assert.rejects(execute(connection, `${into("loaded")} (no_such_column)`));
+  await assert.rejects(execute(connection, into("loaded").replace("empty", "missing")), /ENOENT/);
+  assert.deepEqual(listeners(), before);
+  connection.destroy();
 });
 
 test("fileIn() is the name in a LOAD statement, and nothing in any other", () => {

@@ -5,9 +5,10 @@
  * own states read all but the rows: those that nobody wants are only counted, and the others are handed on as they came. That
  * takes no listeners and no options object per query, which cost more than the rest of mysql2 together.
  */
-import type { Readable } from "node:stream";
-import mysql, { type Connection } from "mysql2";
-import { contentOf, explainDisabled } from "./local-infile.ts";
+import type { Connection } from "mysql2";
+import { type DatabaseError, nameError } from "./errors.ts";
+import { contentOf, endFile, explainDisabled } from "./local-infile.ts";
+import { type InnerConnection, inner, type Ok, type Packet, Query, type State } from "./mysql2-query.ts";
 import { QueryPacket } from "./query-packet.ts";
 import { noteCharacterSet, noteTransaction } from "./server-state.ts";
 
@@ -133,53 +134,11 @@ class Answer {
   }
 
   fail(error: Error): void {
+    nameError(error, this.connection);
     explainDisabled(error);
     if (this.#index > 0) Object.assign(error, { answered: this.#index });
     this.#reject(error);
   }
-}
-
-// What of mysql2 is taken over here. It exports the class by its function alone, and its types do not have it.
-interface Packet extends RowPacket {
-  isEOF(): boolean;
-  eofStatusFlags(): number;
-}
-/** The server's answer to what returns no rows. */
-interface Ok {
-  readonly affectedRows: number;
-  readonly serverStatus: number;
-  readonly stateChanges?: { readonly systemVariables: { readonly character_set_results?: string } } | null;
-}
-interface InnerConnection {
-  readonly config: { readonly clientFlags: number };
-  readonly serverCapabilityFlags: number;
-  addCommand(command: object): void;
-  writePacket(packet: QueryPacket): void;
-}
-/** Reads the next packet, and returns what reads the one after it; null after the last. */
-type State = (packet: Packet, connection: InnerConnection) => State | null;
-declare class MysqlQuery {
-  constructor(options: { readonly sql: string });
-  options: object;
-  onResult: (error: Error) => void;
-  readonly _fieldCount: number;
-  readonly _localStreamError?: Error;
-  _streamFactory: () => Readable;
-  _streamLocalInfile(connection: InnerConnection, path: string): State;
-  _fields: unknown[];
-  _rows: unknown[];
-  readonly resultsetHeader: State;
-  readField(packet: Packet, connection: InnerConnection): State | null;
-  fieldsEOF(packet: Packet, connection: InnerConnection): State | null;
-  emit(event: string, value: unknown): boolean;
-}
-const { createQuery } = mysql as unknown as {
-  createQuery(sql: string, config: object, callback: undefined, options: object): object;
-};
-const Query = createQuery("", [], undefined, {}).constructor as typeof MysqlQuery;
-
-function inner(connection: Connection): InnerConnection {
-  return connection as unknown as InnerConnection;
 }
 
 /** Reads the answer. mysql2's prepared statements take over its methods, too: the packets of both are alike. */
@@ -201,6 +160,11 @@ class AnsweredQuery extends Query {
     return false;
   }
 
+  override resultsetHeader(packet: Packet, connection: InnerConnection): State | null {
+    if (packet.length() === headerBytes) throw new Error("The server answered with an empty packet"); // mysql2 prints a stack
+    return super.resultsetHeader(packet, connection);
+  }
+
   row(packet: Packet): State | null {
     if (packet.isEOF()) return this.answer.end(0, packet.eofStatusFlags()) ? this.anotherResult() : null;
     this.answer.row(packet);
@@ -208,7 +172,7 @@ class AnsweredQuery extends Query {
   }
 
   doneInsert({ affectedRows, serverStatus, stateChanges }: Ok): State | null {
-    this.answer.failure ??= this._localStreamError;
+    if (this._localStream) this.answer.failure ??= endFile(this);
     const characterSet = stateChanges?.systemVariables.character_set_results;
     if (characterSet !== undefined) noteCharacterSet(this.answer.connection, characterSet);
     return this.answer.end(affectedRows, serverStatus) ? this.anotherResult() : null;
@@ -239,12 +203,14 @@ class TextQuery extends AnsweredQuery {
   }
 
   override _streamLocalInfile(connection: InnerConnection, path: string): State {
-    this._streamFactory = () => contentOf(path, Buffer.concat(this.#pieces).toString());
+    this._streamFactory = () => contentOf(connection, path, this.#pieces[0]!);
     return super._streamLocalInfile(connection, path);
   }
 }
-function failed(this: AnsweredQuery, error: Error): void {
+function failed(this: AnsweredQuery, error: DatabaseError & Error): void {
+  if (this._localStream) endFile(this, error);
   this.answer.fail(error);
 }
 const noText = { sql: "" };
 const unusedParser = { disableEval: true }; // mysql2 makes one for each result; this one costs nothing
+const headerBytes = 4;

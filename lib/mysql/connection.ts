@@ -1,8 +1,9 @@
 /** Opening and closing a MySQL connection. */
 import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
+import { type DatabaseError, isLost, nameError } from "./errors.ts";
 import { execute, textRows } from "./execute.ts";
-import { noteCharacterSet, notePacketLimit } from "./server-state.ts";
+import { identityOf, noteCharacterSet, noteIdentity, notePacketLimit } from "./server-state.ts";
 
 /** Where a server listens. */
 export interface Host {
@@ -40,18 +41,43 @@ export async function connect(options: ConnectionOptions, signal?: AbortSignal):
     // NAMES without a collation: the server's default one, which the client has too, and not mysql2's.
     await execute(connection, "SET AUTOCOMMIT=1, NAMES utf8mb4");
     await execute(connection, "DO 0"); // a Galera node that is not part of its cluster takes SET and SELECT 1, but not this
-    const [row] = await textRows(connection, "SELECT @@max_allowed_packet");
-    notePacketLimit(connection, Number(row?.[0]));
+    await lookAtServer(connection);
     return connection;
   } catch (error) {
     connection.destroy();
     if (speaksX) throw new Error("this is for MySQL's X Protocol: name the classic one's port (3306) or socket");
+    explainPlugin(error as Error);
+    nameError(error as DatabaseError, connection);
     throw error;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", interrupt);
   }
 }
+
+/** Says which way of logging in mysql2 has not got. It gives a password of before MySQL 4.1 no name. */
+function explainPlugin(error: Error): void {
+  const [, plugin] = /using unknown plugin (\S*)\. /.exec(error.message) ?? [];
+  if (plugin === undefined) return;
+  const name = plugin.replace(/^client_/, "") || "mysql_old_password";
+  error.message = `The account's authentication plugin, ${name}, is not supported: mysql_native_password and caching_sha2_password are`;
+}
+
+/** Notes what is the server's and not the session's: which one it is, and how large a query it takes. */
+async function lookAtServer(connection: Connection): Promise<void> {
+  const limit = "SELECT @@max_allowed_packet";
+  const [row] = await textRows(connection, `${limit}, ${identity}`).catch((error: DatabaseError) => {
+    if (error.errno !== unknownVariable) throw error;
+    return textRows(connection, limit);
+  });
+  const [bytes, ...names] = row!;
+  notePacketLimit(connection, Number(bytes));
+  if (names.length > 0) noteIdentity(connection, names.join(" "));
+}
+
+/** MariaDB skips the comment: it has no UUID of its own. */
+const identity = "@@hostname, @@port, @@datadir, @@server_id /*!50700 , @@server_uuid */";
+const unknownVariable = 1193; // ER_UNKNOWN_SYSTEM_VARIABLE, as from what only speaks the protocol
 
 /** mysql2 asks for both, and the client for neither: changed rows, not matched ones. */
 const clientFlags = ["-FOUND_ROWS", "-IGNORE_SPACE"];
@@ -74,6 +100,15 @@ export function adopt(connection: Connection): void {
   Object.defineProperty(connection.config, "charsetNumber", { get: () => charsetNumber, set: () => {} });
   if (charsetNumber !== utf8mb4) noteCharacterSet(connection, "another");
   if ((connection.config as ConnectionOptions).compress) acceptAnyOrder(connection as unknown as PacketReader);
+}
+
+/** Does for a script's own connection what `connect()` does. What does not understand the question is no MySQL, and is used as it is. */
+export async function takeOver(connection: Connection, timeoutMs: number): Promise<void> {
+  adopt(connection);
+  if (identityOf(connection) !== undefined) return;
+  await within(connection, timeoutMs, () => lookAtServer(connection)).catch((error) => {
+    if (isLost(error)) throw error;
+  });
 }
 
 interface PacketReader {

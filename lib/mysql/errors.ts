@@ -12,12 +12,14 @@ export type Verdict = "retry" | "reconnect" | "failed" | "unknown";
 /** What mysql2 or the operating system puts on an error. */
 export interface DatabaseError {
   message: string;
-  readonly code?: string | undefined;
+  code?: string | undefined;
   readonly errno?: number | undefined;
   /** The connection is of no more use. */
   fatal?: boolean | undefined;
   /** How many results of the query the server had given before it. */
   answered?: number | undefined;
+  /** The server had the whole query before this error, and may have applied it. */
+  mayHaveRun?: boolean | undefined;
 }
 
 /** Errors of a query after which the server has not applied it. */
@@ -68,11 +70,35 @@ const connectRetried = new Set<string | number | undefined>([
   "PROTOCOL_CONNECTION_LOST", // the server accepted and went away
 ]);
 
+/** Names of errors that MariaDB alone has: mysql2 knows MySQL's, which gives most of these numbers to others. */
+const mariaDBs: Record<number, string> = {
+  1927: "ER_CONNECTION_KILLED",
+  1969: "ER_STATEMENT_TIMEOUT",
+  1977: "ER_CANNOT_CONVERT_CHARACTER",
+  4025: "ER_CONSTRAINT_FAILED", // a CHECK
+  4031: "ER_REFERENCED_TRG_DOES_NOT_EXIST",
+  4038: "ER_JSON_SYNTAX",
+  4078: "ER_ILLEGAL_PARAMETER_DATA_TYPES2_FOR_OPERATION",
+  4079: "ER_ILLEGAL_PARAMETER_DATA_TYPE_FOR_OPERATION",
+  4084: "ER_SEQUENCE_RUN_OUT",
+  4151: "ER_ACCOUNT_HAS_BEEN_LOCKED",
+  4161: "ER_UNKNOWN_DATA_TYPE",
+  4166: "ER_LOAD_INFILE_CAPABILITY_DISABLED",
+};
+
+/** Gives an error the name that its own server has for it, or none. */
+export function nameError(error: DatabaseError, connection: object): void {
+  const { errno = 0 } = error;
+  const isMariaDB = (connection as { _isMariaDB?: boolean })._isMariaDB === true;
+  if (isMariaDB && (errno in mariaDBs || errno >= 4000)) error.code = mariaDBs[errno];
+}
+
 /** What became of a query that met this error. */
 export function verdictOf(error: DatabaseError): Verdict {
+  if (error.mayHaveRun) return "unknown";
   if (error.errno !== undefined && error.errno > 0) {
     // A connection that is killed may have committed before the server noticed: the error alone does not tell.
-    if (error.errno === 1927) return "unknown"; // ER_CONNECTION_KILLED
+    if (error.errno === 1927 || isClients(error)) return "unknown"; // ER_CONNECTION_KILLED
     if (error.errno === 1317 && error.fatal) return "unknown"; // ER_QUERY_INTERRUPTED: the same on MySQL
     // A Galera node that lost the others while it was committing: they may have got it.
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
@@ -90,7 +116,12 @@ export function verdictOf(error: DatabaseError): Verdict {
 
 /** Whether the connection that met this error is of no more use. */
 export function isLost(error: DatabaseError): boolean {
-  return error.fatal === true || closing.has(error.errno) || isIdleTooLong(error);
+  return error.fatal === true || closing.has(error.errno) || isClients(error) || isIdleTooLong(error);
+}
+
+/** Whether a proxy has lost the server: no server sends the errors of its clients, such as 2013, but ProxySQL and vtgate do. */
+function isClients({ errno = 0 }: DatabaseError): boolean {
+  return errno >= 2000 && errno < 3000;
 }
 
 /** ER_CLIENT_INTERACTION_TIMEOUT: MySQL closed it while it was idle. MariaDB's error of this number is another one. */
@@ -110,7 +141,7 @@ export function isUnready({ errno }: DatabaseError): boolean {
 
 /** Whether an error of connecting is worth another try. */
 export function isTransient(error: DatabaseError): boolean {
-  return connectRetried.has(error.code) || connectRetried.has(error.errno);
+  return connectRetried.has(error.code) || connectRetried.has(error.errno) || isClients(error);
 }
 
 /** How long to wait before the next try: exponential backoff with full jitter, 5 s at the most. */

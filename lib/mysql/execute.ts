@@ -2,6 +2,7 @@
 import mysql, { type Connection } from "mysql2";
 import type { Query } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
+import { nameError } from "./errors.ts";
 import { bytesBefore, type Capabilities } from "./query-packet.ts";
 import { needsUtf8, packetLimitOf } from "./server-state.ts";
 
@@ -51,6 +52,7 @@ async function placeholdersIn(connection: Connection, sql: string, isOptional: b
   if (known.has(sql)) return known.get(sql);
   const count = await new Promise<number | undefined>((resolve, reject) => {
     connection.prepare(sql, (error, statement) => {
+      if (error) nameError(error, connection);
       if (!error) resolve((statement as unknown as { readonly parameters: unknown[] }).parameters.length);
       else if (isOptional && !error.fatal) resolve(undefined);
       else reject(error);

@@ -37,3 +37,14 @@ export function packetLimitOf(connection: Connection): number {
 export function notePacketLimit(connection: Connection, bytes: number): void {
   packetLimits.set(connection, bytes);
 }
+
+const identities = new WeakMap<Connection, string>();
+
+/** Returns what tells the connection's server from all others; undefined if that is not known. */
+export function identityOf(connection: Connection): string | undefined {
+  return identities.get(connection);
+}
+
+export function noteIdentity(connection: Connection, identity: string): void {
+  identities.set(connection, identity);
+}

@@ -90,26 +90,38 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
 
 /** Several in one round trip, as one text of several statements. */
 function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
-  let areTogether = false;
+  let together: readonly Job[] = [];
+  let answered = 0;
   return {
     ...single,
     maxBatch,
     canBatch: (job, { mysql }) => job.canBatch(!thread.settings.rows && takesLiterals(mysql)),
     async attempt(jobs, session, done) {
-      areTogether = jobs.length > 1;
-      if (!areTogether) return single.attempt(jobs, session, done);
+      together = jobs.length > 1 ? jobs : [];
+      answered = 0;
+      if (jobs.length === 1) return single.attempt(jobs, session, done);
       const pieces = jobs.flatMap(({ part }, index) => (index === 0 ? [part!] : [separator, part!]));
       const listener = thread.rows.listener(jobs, session.mysql);
       try {
-        await executeText(session.mysql, pieces, { ...listener, onDone: (_, rows) => done(rows) });
+        await executeText(session.mysql, pieces, {
+          ...listener,
+          onDone(_, rows) {
+            answered++;
+            done(rows);
+          },
+        });
       } catch (error) {
         (error as DatabaseError).answered = undefined; // these were of other jobs
         throw error;
       }
     },
     judge(job, error, session) {
-      // With values in its text, it may have failed where the prepared statement does not.
-      if (areTogether && job.bytes === undefined && verdictOf(error) === "failed") return { retry: "free" };
+      if (together.length > 0 && verdictOf(error) === "failed") {
+        // TiDB parses the whole text before it runs any of it: the mistake may stand in another one, and none has run.
+        if (error.errno === 1064 && answered === 0) for (const each of together) each.goesAlone = true;
+        // With values in its text, it may have failed where the prepared statement does not.
+        if (job.goesAlone || job.bytes === undefined) return { retry: "free" };
+      }
       return single.judge(job, error, session);
     },
   };
@@ -130,7 +142,9 @@ function limited(single: Executor, limitMs: number, thread: Thread): Executor {
       try {
         await single.attempt(jobs, session, done, controller.signal);
       } catch (error) {
-        if (interrupting && error instanceof Error) error.message += ` (time limit of ${limitMs / 1000} s)`;
+        const isReason = error === controller.signal.reason; // as a workerDo() throws it
+        if (interrupting && error instanceof Error && !isReason)
+          error.message += ` (time limit of ${limitMs / 1000} s)`;
         throw error;
       } finally {
         clearTimeout(timer);

@@ -14,6 +14,8 @@ export class Job {
   mayHaveRun: boolean;
   /** True if its row in a ledger may be of this run: a `COMMIT` of it was sent and not answered. */
   mayBeRecorded: boolean;
+  /** It must not be one of several in a round trip. */
+  goesAlone = false;
   /** What its last try met. */
   error: unknown;
   readonly #segment: Segment;
@@ -54,7 +56,7 @@ export class Job {
    * @param withValues whether its values, if it has some, may be put into the text.
    */
   canBatch(withValues: boolean): boolean {
-    return this.tries === 0 && (withValues || this.#bytes !== undefined) && this.part !== undefined;
+    return this.tries === 0 && !this.goesAlone && (withValues || this.#bytes !== undefined) && this.part !== undefined;
   }
 
   /** What is sent of it when it is one of several. */

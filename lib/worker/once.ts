@@ -134,8 +134,9 @@ export class Once {
 
   /** Undoes a try that has failed; returns the rows when the ledger has it all the same. */
   async #recover(error: DatabaseError): Promise<number> {
-    const [{ state }, { errno }] = [this, error];
-    if (isLost(error)) throw state.mayHaveCommitted ? undecided(error) : error;
+    const { state } = this;
+    const { errno } = error;
+    if (isLost(error)) throw state.mayHaveCommitted ? this.#undecided(error) : error;
     const answering = this.#answering;
     state.mayBeRecorded &&= answering === commit; // else the server has stopped before it
     const isLedgers = answering === this.#insert || (answering === this.#select && !state.mayHaveCommitted);
@@ -149,18 +150,18 @@ export class Once {
       known = asksLedger ? await this.#look(`${rollback};${this.#select}`) : void (await this.#session.ask(rollback));
     } catch (failure) {
       this.#connection.destroy(); // the server rolls back what was open
-      if (asksLedger) throw undecided(failure as DatabaseError);
+      if (asksLedger) throw this.#undecided(failure as DatabaseError);
     }
     if (known === this.#hash && answering === commit) return this.#rows;
     if (known !== undefined) return this.#doneBefore(known);
     if (isLedgers && !state.mayHaveCommitted && !state.heldByAnother && !asksLedger && verdictOf(error) === "failed") {
       throw new LedgerError(`Cannot go on: the ledger cannot be used any more: ${error.message}`);
     }
-    if (state.mayHaveCommitted && this.#hasRun) throw undecided(error, "It ran, but is not in the ledger: ");
-    if (isPartlyDone) throw undecided(error, "It may have committed a part: ");
-    throw state.heldByAnother
-      ? Object.assign(new Error(error.message), { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 })
-      : error;
+    if (state.mayHaveCommitted && this.#hasRun) throw this.#undecided(error, "It ran, but is not in the ledger: ");
+    if (isPartlyDone) throw this.#undecided(error, "It may have committed a part: ");
+    if (state.heldByAnother)
+      throw Object.assign(new Error(error.message), { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 });
+    throw error;
   }
 
   /** Whether the transaction that was begun for the query is still open. */
@@ -223,6 +224,11 @@ export class Once {
     }
   }
 
+  /** An error after which nothing but the ledger, if anything, can tell what became of the query. */
+  #undecided({ message, code = "CONNECTION_LOST", mayHaveRun = false }: DatabaseError, what = ""): DatabaseError {
+    return Object.assign(new Error(what + message), { code, fatal: true, mayHaveRun: mayHaveRun || this.#hasRun });
+  }
+
   #doneBefore(known: string): number {
     if (known !== this.#hash) {
       const name = nameOfQuery(this.#job.seq, this.#job.unit);
@@ -238,11 +244,6 @@ export class Once {
 export const separator = Buffer.from(";");
 export const duplicateKey = 1062; // ER_DUP_ENTRY
 const noSavepoint = 1305; // ER_SP_DOES_NOT_EXIST
-
-/** An error after which nothing but the ledger, if anything, can tell what became of the query. */
-function undecided({ message, code = "CONNECTION_LOST" }: DatabaseError, what = ""): Error {
-  return Object.assign(new Error(what + message), { code, fatal: true });
-}
 
 /** Waits for a transaction that is adding the row. */
 export function selectOf(table: string, seq: number): string {

@@ -66,14 +66,14 @@ export class RowsOut {
     for (const connection of resuming) connection.resume();
   }
 
-  /** Runs `then` while none of the connections waits: a paused one would not hear the server's answer. */
-  async unstopped(connections: readonly Connection[], then: () => Promise<void>): Promise<void> {
-    for (const connection of connections) {
-      this.#unstoppable.add(connection);
-      this.#paused.delete(connection);
-      connection.resume();
-    }
-    await then();
-    for (const connection of connections) this.#unstoppable.delete(connection);
+  /** Lets a connection wait no more, whatever is full: else it would not hear the server's answer to KILL QUERY. */
+  unstop(connection: Connection): void {
+    this.#unstoppable.add(connection);
+    this.#paused.delete(connection);
+    connection.resume();
+  }
+
+  mayStop(connection: Connection): void {
+    this.#unstoppable.delete(connection);
   }
 }

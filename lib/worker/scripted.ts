@@ -13,7 +13,7 @@ import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
 
 /**
- * Does one unit of work; the signal is aborted when the time is up.
+ * Does one unit of work; the signal is aborted when the time is up, or the run is to end at once.
  *
  * What it throws decides: a deadlock and the like, or a `RetryError`, is tried again, `--retries` times at most. A lost connection
  * makes the unit `unknown`, with `--idempotent` it is tried again. Whatever else it throws, the unit has failed.
@@ -37,14 +37,22 @@ export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
     maxBatch: 1,
     canBatch: () => false,
     commits: true,
-    async attempt([job], session, done, signal = never) {
+    async attempt([job], session, done, limit) {
       const { mysql } = session;
       const bytesBefore = mysql && bytesSent(mysql);
+      const controller = new AbortController();
+      const { signal } = controller;
+      limit?.addEventListener("abort", () => controller.abort(limit.reason));
+      thread.aborting.add(controller);
       let returned: unknown;
       try {
         returned = await workerDo(job!.unit, session.connection, { signal });
       } catch (thrown) {
-        throw placed(toError(thrown, "workerDo() rejected with "));
+        throw signal.aborted && thrown === signal.reason
+          ? thrown
+          : placed(toError(thrown, "workerDo() rejected with "));
+      } finally {
+        thread.aborting.delete(controller);
       }
       if (mysql) await checkEnded(mysql, session, bytesBefore!, thread);
       done(rowsOf(returned, job!.seq));
@@ -73,8 +81,6 @@ function placed(error: ReturnType<typeof toError>): DatabaseError {
     return error; // it cannot be looked at
   }
 }
-
-const never = new AbortController().signal;
 
 /**
  * Looks whether everything that was sent has ended and is committed; a round trip, where something was sent.

@@ -1,6 +1,6 @@
 /** A worker's connection: to which host, what is set on it, again when it is lost, and home again when its host is back. */
 import type { Connection, ConnectionOptions } from "mysql2";
-import { adopt, ask, close, connectionIn, type Host, isClosed, nameOf } from "../mysql/connection.ts";
+import { ask, close, connectionIn, type Host, isClosed, nameOf, takeOver } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isReadOnly, isTransient, isUnready } from "../mysql/errors.ts";
 import { isInTransaction } from "../mysql/server-state.ts";
 import { isLasting, sessionStatement } from "../mysql/statement.ts";
@@ -184,7 +184,7 @@ export class Session {
     const host = this.#route[at % this.#route.length];
     const connection = await this.#init(host, { connectTimeout });
     const mysql = connectionIn(connection);
-    if (mysql) adopt(mysql);
+    if (mysql) await takeOver(mysql, this.#thread.settings.connectTimeoutMs);
     this.#thread.post({ type: "connected", worker: this.worker, host: host && nameOf(host) });
     this.#opened = { connection };
     this.#away = (at - this.#home) % this.#route.length === 0 ? undefined : nextHomeTry(0);

@@ -17,6 +17,8 @@ export class Thread {
   readonly rows: RowsOut;
   /** By worker, the connection that is running something. Not a Map: V8 chains what it leaves behind when it is written to often. */
   readonly running: (Connection | undefined)[] = [];
+  /** The controllers of the signals that a script's units in flight have. */
+  readonly aborting = new Set<AbortController>();
   /** What is run on every connection before its first query. */
   readonly prologue: PrologueStatement[];
   /** Units of a script that have returned before their queries ended: a promise that rejects meanwhile is theirs. */
@@ -102,8 +104,9 @@ export class Thread {
   }
 
   /** Interrupts on the server what these connections are running. */
-  interrupt(connections: readonly Connection[]): Promise<void> {
-    return this.rows.unstopped(connections, () => interrupt(connections, killGraceMs));
+  async interrupt(connections: readonly Connection[]): Promise<void> {
+    await interrupt(connections, killGraceMs, (connection) => this.rows.unstop(connection));
+    for (const connection of connections) this.rows.mayStop(connection);
   }
 
   /** Ends the run, and lets nothing more begin here before the parent has heard of it. */
@@ -128,9 +131,10 @@ export class Thread {
       this.#segments.sort((a, b) => a.id - b.id); // one that comes again is before those that are not admitted yet
     } else if (message.type === "prologue") this.prologue.push(message.statement);
     else if (message.type === "taken") this.rows.taken(message.bytes);
-    else if (message.type === "kill")
+    else if (message.type === "kill") {
+      for (const controller of this.aborting) controller.abort(new Error("The run was interrupted"));
       void this.interrupt(this.running.filter((connection) => connection !== undefined));
-    else if (message.type !== "admitted") {
+    } else if (message.type !== "admitted") {
       this.#isOver ||= message.type === "end"; // what drains the run may come after its end
       this.#drain();
     }

@@ -1,4 +1,5 @@
 /** Its `workerDo()` does what the unit is called, and should not. */
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type Connection } from "mysql2";
 import { RetryError } from "../../lib/mp.ts";
@@ -73,6 +74,10 @@ const ways = {
     return 1;
   },
   "another try, always": () => Promise.reject(new RetryError("not yet", { cause: new Error("HTTP 429") })),
+  "an end with the signal's reason": async (_: Connection, signal: AbortSignal) => {
+    await once(signal, "abort");
+    throw signal.reason;
+  },
   "no end before it is told": async () => {
     const told = new Int32Array(myglobals.told as SharedArrayBuffer);
     while (Atomics.load(told, 0) === 0) await sleep(5);
