@@ -42,7 +42,7 @@ test("toSqlFile() refuses what no file can hold", () => {
     assert.throws(() => toSqlFile(7, unit), { constructor: UsageError, message: /^Cannot print query 7, as SQL: / });
   }
   const unset = { sql: "DO ?", values: [undefined] };
-  assert.throws(() => toSqlFile(7, unset), { message: /^Cannot print query 7, as SQL: A value must not be undefined/ });
+  assert.throws(() => toSqlFile(7, unset), { message: /^Cannot print query 7, as SQL: Value 1 of 1 is undefined/ });
 });
 
 test("toSqlFile() is read back as the same queries, whatever is in them", () => {

@@ -1,6 +1,5 @@
 /** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file. */
 import { inspect } from "node:util";
-import mysql from "mysql2";
 import { printable } from "../parent/progress.ts";
 import type { Flags } from "./flags.ts";
 import type { Hook } from "./hook.ts";
@@ -8,7 +7,7 @@ import { journalOptions, readJournal } from "./journal.ts";
 import { escapeField } from "./journal-lines.ts";
 import { writeOrEnd } from "./output.ts";
 import type { Surroundings } from "./setup.ts";
-import { toSqlFile } from "./sql-file.ts";
+import { filledIn, toSqlFile } from "./sql-file.ts";
 
 /** @throws UsageError for a job log that cannot be read. */
 export async function showQueries(flags: Flags, { io, output, drain }: Surroundings): Promise<Hook> {
@@ -30,16 +29,17 @@ export async function showQueries(flags: Flags, { io, output, drain }: Surroundi
   };
 }
 
-/** A query's SQL, or whatever unit of work it is, in one line. */
+/** A query's SQL, or whatever unit of work it is, in one line; with the reason if its values keep it from being sent. */
 function lineOf(unit: unknown): string {
-  const { sql, values } = (typeof unit === "string" ? { sql: unit } : Object(unit)) as {
-    sql?: unknown;
-    values?: string[];
-  };
+  const { sql, values } = (typeof unit === "string" ? { sql: unit } : Object(unit)) as Record<string, unknown>;
   if (typeof sql !== "string" && !(sql instanceof Uint8Array))
     return inspect(unit, { breakLength: Number.POSITIVE_INFINITY });
-  const plain = typeof sql === "string" ? sql : Buffer.from(sql).toString();
-  return escapeField(values ? mysql.format(plain, values) : plain);
+  const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
+  try {
+    return escapeField(filledIn({ sql: text, values }));
+  } catch (error) {
+    return `${escapeField(text)} -- fails: ${(error as Error).message}`;
+  }
 }
 
 /** Without what a terminal obeys, except line ends and tabs. */

@@ -1,6 +1,7 @@
 /** Queries as the text of an SQL file, which this script and the clients read back as they are. */
-import { withValues } from "../mysql/execute.ts";
-import { describeUnit, nameOfQuery } from "../shared/query.ts";
+import { myglobals } from "../myglobals.ts";
+import { withValues } from "../mysql/literal.ts";
+import { describeUnit, nameOfQuery, valuesOf } from "../shared/query.ts";
 import { UsageError } from "./errors.ts";
 import { type FileQuery, Splitter } from "./splitter.ts";
 
@@ -30,10 +31,16 @@ function toBytes(sql: unknown, values: unknown, name: string): Buffer {
   }
   const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
   try {
-    return Buffer.from(Array.isArray(values) ? withValues(text, values) : text);
+    return Buffer.from(filledIn({ sql: text, values }));
   } catch (error) {
     throw new UsageError(`Cannot print ${name}, as SQL: ${(error as Error).message}`);
   }
+}
+
+/** The text of a query with its values in it. @throws TypeError for values without a meaning in SQL. */
+export function filledIn({ sql, values }: { sql: string; values?: unknown }): string {
+  if (values === undefined) return sql;
+  return withValues(sql, valuesOf({ sql, values: values as unknown[] }), { timezone: myglobals.config?.db?.timezone });
 }
 
 /** What may stand before and after a text, the simplest first: a comment at its end hides what is on the same line. */

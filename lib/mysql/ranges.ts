@@ -1,9 +1,9 @@
 /** Walking a table by key, in ranges of so many rows. */
-import mysql, { type Connection } from "mysql2";
+import type { Connection } from "mysql2";
 import type { Connection as PromiseConnection } from "mysql2/promise";
 import { currentReading } from "../shared/reading.ts";
 import { adopt, ask, connectionIn } from "./connection.ts";
-import { literal } from "./execute.ts";
+import { withValues } from "./literal.ts";
 import { quoted, splitName } from "./names.ts";
 import { RangeSize } from "./range-size.ts";
 import { type Key, type KeyColumn, type Run, type UniqueKey, uniqueKeyOf } from "./unique-key.ts";
@@ -188,7 +188,7 @@ function compare(columns: readonly KeyColumn[], key: Key, operator: ">" | "<", a
 }
 
 function inText({ where, values }: Range): string {
-  return mysql.format(where, values.map(literal) as string[]);
+  return withValues(where, values);
 }
 
 function checkNumber(name: string, value: number, isRight: boolean, wanted: string): void {

@@ -6,6 +6,7 @@ import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { isInTransaction } from "../mysql/server-state.ts";
 import { toError } from "../shared/messages.ts";
 import { placeOf } from "../shared/place.ts";
+import { checkWhole } from "../shared/query.ts";
 import type { Executor } from "./executor.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
@@ -23,9 +24,11 @@ export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
     async attempt([job], session, done, signal = never) {
       const { mysql } = session;
       const bytesBefore = mysql && bytesSent(mysql);
+      const { unit } = job!;
+      checkWhole(unit);
       let rows: unknown;
       try {
-        rows = await workerDo(job!.unit, session.connection, { signal });
+        rows = await workerDo(unit, session.connection, { signal });
       } catch (thrown) {
         throw placed(toError(thrown, "workerDo() rejected with "));
       }
