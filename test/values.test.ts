@@ -219,6 +219,29 @@ test("a value without a meaning in SQL fails its own query in every way of sendi
   assert.equal(failures[0]?.message, "The values must be an array, not a string");
 });
 
+test("two statements with values fail with the words that say why, in every way of sending them", async () => {
+  const queries: Query[] = [
+    { sql: "INSERT INTO v (n) VALUES (?); INSERT INTO v (n) VALUES (?)", values: [1, 2] },
+    {
+      sql: "DO ?;\n-- the second\nDO 'it''s', ?, 'a text of more than the eighty characters that the server gives of it'",
+      values: [1, 2],
+    },
+    { sql: "DO ';', WRONG ?", values: [1] },
+    { sql: "DO ? ; ", values: [1] },
+  ];
+  const isTold = [true, true, false];
+  for (const [way, options] of ways) {
+    const messages: string[] = [];
+    await outcomeOf(queries, {
+      ...options,
+      onEnded: ({ failure }) => void (failure && messages.push(failure.message)),
+    });
+    const told = messages.map((message) => message.startsWith("With values it is one statement: You have an error"));
+    assert.deepEqual(told, isTold, `${way}: ${messages}`);
+    assert.deepEqual(await database.sql("SELECT * FROM v"), []);
+  }
+});
+
 test("a script's workerDo() gets what structuredClone takes, and fails a unit with a value that it does not take", async () => {
   const script = join(directory, "script.mjs");
   writeFileSync(

@@ -2,6 +2,7 @@
 import type { Connection } from "mysql2";
 import { type Query, valuesOf } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
+import type { DatabaseError } from "./errors.ts";
 import { withValues } from "./literal.ts";
 import { checkCount, losesValues, prepare, prepareFor, takesInteger, typesParameters } from "./prepared.ts";
 import { bytesBefore, type Capabilities } from "./query-packet.ts";
@@ -107,12 +108,14 @@ export async function textRows(connection: Connection, text: string | Uint8Array
  *
  * @throws mysql2's QueryError when the connection is lost.
  */
-export function isOneStatement(connection: Connection, sql: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    connection.prepare(sql, (error, statement) => {
-      statement?.close();
-      if (error?.fatal) reject(error);
-      else resolve(!error || error.errno === notPreparable);
-    });
-  });
+export async function isOneStatement(connection: Connection, sql: string): Promise<boolean> {
+  try {
+    await prepare(connection, sql);
+    connection.unprepare(sql); // not `close()`: mysql2 would execute the closed one
+    return true;
+  } catch (error) {
+    const { fatal, errno } = error as DatabaseError;
+    if (fatal) throw error;
+    return errno === notPreparable;
+  }
 }

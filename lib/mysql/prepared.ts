@@ -19,7 +19,7 @@ export interface Prepared {
 export function prepare(connection: Connection, sql: string): Promise<Prepared> {
   return new Promise((resolve, reject) => {
     connection.prepare(sql, (error, statement) => {
-      if (error) reject(error);
+      if (error) reject(error.errno === 1064 ? explainSecond(error, sql) : error);
       else resolve(statement as unknown as Prepared);
     });
   });
@@ -95,4 +95,14 @@ function parameterOf(value: SqlValue, asInteger: boolean) {
   }
   if (Buffer.isBuffer(value)) return TypedParameter.BLOB(value);
   return TypedParameter.DATETIME(value);
+}
+
+/** Says so if a text is two statements. The server quotes the beginning of the second one. */
+function explainSecond(error: Error, sql: string): Error {
+  const quoted = /'(.*?)(?:\.\.\.)?'[^']*$/s.exec(error.message)?.[1];
+  const before = quoted ? sql.slice(0, sql.lastIndexOf(quoted)).slice(-1000) : "";
+  if (/;(?:\s|--[^\n]*\n|#[^\n]*\n|\/\*.*?\*\/)*$/s.test(before)) {
+    error.message = `With values it is one statement: ${error.message}`;
+  }
+  return error;
 }

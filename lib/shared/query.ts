@@ -8,7 +8,8 @@ import { hashOf, noteHash } from "./hash.ts";
 /**
  * SQL text, or SQL with values for its placeholders. `at` says where it came from, such as `dump.sql:12`.
  *
- * A string is sent as UTF-8; bytes are sent as they are. `../mysql/values.ts` says what each value means.
+ * A string is sent as UTF-8; bytes are sent as they are. With values it is one statement; `../mysql/values.ts` says what
+ * each of them means.
  */
 export type Query = string | { sql: string | Uint8Array; values?: readonly unknown[]; at?: string };
 
