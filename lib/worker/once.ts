@@ -23,7 +23,7 @@ import { execute, executeText, isOneStatement, toBytes } from "../mysql/execute.
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
 import { canShare, isAtomic, keepsTransaction } from "../mysql/statement.ts";
 import { hashOf } from "../shared/hash.ts";
-import { checkValues, nameOfQuery } from "../shared/query.ts";
+import { nameOfQuery } from "../shared/query.ts";
 import type { Job } from "./job.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
@@ -97,7 +97,6 @@ export class Once {
   /** Returns the number of rows that the query returned or changed, 0 when the ledger had it. */
   async run(probablyDone: boolean): Promise<number> {
     const { text, bytes } = this.#job;
-    if (bytes === undefined) checkValues(this.#job.query); // before anything is sent
     // With rows to be passed on, the commit waits until all of them have come.
     const isPlain = bytes !== undefined && canShare(text) && !this.#thread.settings.rows;
     const keeps =
