@@ -3,7 +3,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import mysql from "mysql2/promise";
 import { doWork, type Query } from "../lib/mp.ts";
+import { connectionIn } from "../lib/mysql/connection.ts";
+import { execute } from "../lib/mysql/execute.ts";
 import { filled } from "../lib/mysql/filled.ts";
+import type { SqlValue } from "../lib/mysql/values.ts";
 import { status, useDatabase } from "./database.ts";
 import { seed } from "./random.ts";
 import { scaled } from "./soak.ts";
@@ -12,21 +15,20 @@ import { numbers, target } from "./target.ts";
 const database = await useDatabase();
 
 test("filled() gives no text where a literal could be anything else than the parameter", () => {
-  const texts: [sql: string, values: unknown[], text: string | undefined][] = [
+  const texts: [sql: string, values: SqlValue[], text: string | undefined][] = [
     [
       "DELETE FROM t WHERE a = ? AND b IN (?,?)",
       [7, "it's", null],
-      "DELETE FROM t WHERE a =  7e0  AND b IN ( 'it''s' , NULL )",
+      "DELETE FROM t WHERE a = 7e0 AND b IN ('it''s',NULL)",
     ],
-    ["SELECT '(?)', `a ( ? )`, ?", [1.5], "SELECT '(?)', `a ( ? )`,  1.5e0 "],
+    ["SELECT '(?)', `a ( ? )`, ?", [1.5], "SELECT '(?)', `a ( ? )`, 1.5e0"],
     ["SELECT '?', ?", [1], undefined],
-    ["SELECT v-?", [-1], "SELECT v- -1e0 "],
+    ["SELECT v-?", [-1], "SELECT v- -1e0"],
+    ["SELECT a FROM t WHERE b = ? LIMIT 1, ?", [1, 7], "SELECT a FROM t WHERE b = 1e0 LIMIT 1, 7"],
+    ["SELECT ?=?", [12345678901234567890n, true], "SELECT 12345678901234567890.=1"],
     ["SELECT ?", ["a\\b"], undefined],
     ["SELECT ?", [new Date()], undefined],
     ["SELECT ?", [-0], undefined],
-    ["SELECT ?", [Number.NaN], undefined],
-    ["SELECT ?", [undefined], undefined],
-    ["SELECT ?", [{ a: 1 }], undefined],
     ["SELECT ?", [], undefined],
     ["SELECT ?", [1, 2], undefined],
     ["SELECT ? /* ? */", [1], undefined],
@@ -101,7 +103,7 @@ test("filled() means to the server what the prepared statement means, whatever t
     fc.double({ noNaN: true, noDefaultInfinity: true }),
     fc.integer(),
     fc.maxSafeInteger(),
-    fc.constantFrom<unknown>(
+    fc.constantFrom<SqlValue>(
       0,
       1,
       2,
@@ -130,10 +132,10 @@ test("filled() means to the server what the prepared statement means, whatever t
     "SET NAMES utf8mb4 COLLATE utf8mb4_bin, sql_mode = ''",
   );
   let compared = 0;
-  const after = async (run: () => Promise<unknown>) => {
+  const after = async (query: Query) => {
     await connection.query("START TRANSACTION");
     try {
-      const [{ affectedRows }] = (await run()) as [mysql.ResultSetHeader];
+      const affectedRows = await execute(connectionIn(connection)!, query);
       const [rows] = await connection.query("SELECT *, HEX(vc), HEX(vb), HEX(bl), bi + 0 FROM p ORDER BY id");
       return { affectedRows, rows };
     } catch (error) {
@@ -147,10 +149,10 @@ test("filled() means to the server what the prepared statement means, whatever t
     const text = filled(sql, values);
     fc.pre(text !== undefined);
     await connection.query(init);
-    const asText = await after(() => connection.query(text!));
+    const asText = await after(text!);
     if (asText.errno !== undefined) return; // it is tried again
     compared++;
-    assert.deepEqual(asText, await after(() => connection.execute(sql, values as string[])));
+    assert.deepEqual(asText, await after({ sql, values }));
   });
   await fc.assert(property, { seed, numRuns: scaled(4000, 200) }).finally(() => connection.destroy());
   assert.ok(compared > scaled(1000, 50), `${compared}`);
@@ -186,7 +188,7 @@ test("doWork() in batches sends queries with values along, and what fails with t
         ],
       ],
     );
-    assert.equal((await status(database, "Com_stmt_execute")) - prepared, 2);
+    assert.equal((await status(database, "Com_stmt_execute")) - prepared, 1);
     assert.deepEqual(
       await database.sql("SELECT COUNT(*) AS n FROM v WHERE v <> '' AND v IN (CONCAT('v', id - 1), 'x71')"),
       [{ n: 198 }],

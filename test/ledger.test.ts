@@ -600,3 +600,32 @@ function onTry(count: number, then: () => Promise<unknown>) {
   };
   return { progress: { ...silent, update }, done: () => doing };
 }
+
+test("doWork() with a ledger refuses a query that would read the ledger's ROW_COUNT() for that of the query before", async () => {
+  const refused: Query[] = [
+    "INSERT INTO t SELECT 100, ROW_COUNT()",
+    { sql: "INSERT INTO t VALUES (?, row_count ())", values: [101] },
+    "/* how many */ INSERT INTO t VALUES (102, 1 + ROW_COUNT())",
+    "DO @@warning_count",
+    "SELECT FOUND_ROWS()",
+    "SHOW COUNT(*) WARNINGS",
+    "show errors",
+    "GET DIAGNOSTICS @n = NUMBER",
+  ];
+  const taken: Query[] = [
+    "DO 'ROW_COUNT()', 1 /* ROW_COUNT() */ -- ROW_COUNT()",
+    { sql: "UPDATE t SET v = v + 1; INSERT INTO t VALUES (103, ROW_COUNT())" },
+    "CREATE PROCEDURE counts() BEGIN UPDATE t SET v = v + 1; INSERT INTO t VALUES (104, ROW_COUNT()); END",
+    "CALL counts()",
+  ];
+  for (const batch of [1, 16]) {
+    await sql("DROP TABLE IF EXISTS ledger; DROP PROCEDURE IF EXISTS counts; DELETE FROM t WHERE id > 100");
+    const { done, failures } = await doWork([...refused, ...taken], 1, { ledger, batch });
+    assert.deepEqual([done, failures.map(({ seq }) => seq)], [taken.length, refused.map((_, index) => index + 1)]);
+    assert.match(failures[2]!.message, /^With a ledger ROW_COUNT\(\) would tell of the ledger's statements/);
+    assert.deepEqual(await sql("SELECT id, v FROM t WHERE id > 100"), [
+      { id: 103, v: 21 }, // 20, and one more by counts()
+      { id: 104, v: 21 },
+    ]);
+  }
+});

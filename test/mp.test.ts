@@ -74,7 +74,7 @@ test("doWork() counts a query that fails, names it by seq, and runs the others",
       sql: "DO ?",
       values: "[ undefined ]",
       code: "TypeError",
-      message: "Bind parameters must not contain undefined. To pass SQL NULL specify JS null",
+      message: "Value 1 of 1 is undefined: give null",
     },
   ]);
 });
@@ -221,8 +221,8 @@ test("doWork() ends what was claimed and rejects when the source throws", async 
 });
 
 test("doWork() rejects a unit that cannot be copied, with its seq", async () => {
-  const error = await doWork(["DO 0", { sql: "DO ?", values: [() => 1] } as never]).catch((error) => error);
-  assert.equal(error.message, "Cannot send query 2 to a worker: query.values[0] is a function");
+  const error = await doWork(["DO 0", { sql: "DO 1", tasks: [() => 1] } as never]).catch((error) => error);
+  assert.equal(error.message, "Cannot send query 2 to a worker: query.tasks[0] is a function");
 });
 
 test("doWork() rejects a script that cannot be one, and one that starts runs in its own worker threads", async () => {

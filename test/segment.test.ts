@@ -26,7 +26,7 @@ test("Packer and Segment carry text, placeholders' values and any cloneable valu
 
 test("Packer.add() refuses what cannot be cloned and stays usable", () => {
   const packer = new Packer();
-  assert.throws(() => packer.add({ sql: "SELECT ?", values: [() => 1] }, 1), /not be cloned/);
+  assert.throws(() => packer.add({ unit: () => 1 }, 1), /not be cloned/);
   packer.add("SELECT 1", 1);
   assert.equal(packer.seal().unit(0), "SELECT 1");
 });

@@ -46,7 +46,7 @@ test("toSqlFile() refuses what no file can hold", () => {
     });
   }
   const unset = { sql: "DO ?", values: [undefined] };
-  assert.throws(() => toSqlFile(7, unset), { message: /^Cannot print query 7, as SQL: A value must not be undefined/ });
+  assert.throws(() => toSqlFile(7, unset), { message: /^Cannot print query 7, as SQL: Value 1 of 1 is undefined/ });
 });
 
 test("toSqlFile() is read back as the same queries, whatever is in them", () => {

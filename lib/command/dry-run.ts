@@ -1,6 +1,7 @@
 /** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file, or as NDJSON. */
 import { inspect } from "node:util";
-import mysql from "mysql2";
+import { myglobals } from "../myglobals.ts";
+import { filledIn } from "../mysql/literal.ts";
 import { printable } from "../parent/progress.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import type { Hook, Surroundings } from "./feature.ts";
@@ -21,16 +22,17 @@ export async function showQueries({ given }: CoreFlags, { io, output, drain }: S
   return { options: { dryRun: (seq, unit, isUnit) => print(toText(seq, unit, isUnit)) } };
 }
 
-/** A query's SQL, or whatever unit of work it is, in one line. */
+/** A query's SQL, or whatever unit of work it is, in one line; with the reason if its values keep it from being sent. */
 function lineOf(unit: unknown): string {
-  const { sql, values } = (typeof unit === "string" ? { sql: unit } : Object(unit)) as {
-    sql?: unknown;
-    values?: string[];
-  };
+  const { sql, values } = (typeof unit === "string" ? { sql: unit } : Object(unit)) as Record<string, unknown>;
   if (typeof sql !== "string" && !(sql instanceof Uint8Array))
     return inspect(unit, { breakLength: Number.POSITIVE_INFINITY });
-  const plain = typeof sql === "string" ? sql : Buffer.from(sql).toString();
-  return escapeField(values ? mysql.format(plain, values) : plain);
+  const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
+  try {
+    return escapeField(filledIn({ sql: text, values }, myglobals.config?.db?.timezone));
+  } catch (error) {
+    return `${escapeField(text)} -- fails: ${(error as Error).message}`;
+  }
 }
 
 /** Without what a terminal obeys, except line ends and tabs. */

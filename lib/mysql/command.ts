@@ -9,6 +9,7 @@ import type { Connection } from "mysql2";
 import { type DatabaseError, nameError } from "./errors.ts";
 import { contentOf, endFile, explainDisabled } from "./local-infile.ts";
 import { type InnerConnection, inner, type Ok, type Packet, Query, type State } from "./mysql2-query.ts";
+import type { Prepared } from "./prepared.ts";
 import { QueryPacket } from "./query-packet.ts";
 import { noteCharacterSet, noteTransaction } from "./server-state.ts";
 
@@ -49,25 +50,20 @@ export function sendText(connection: Connection, pieces: readonly Uint8Array[], 
   });
 }
 
-/** Sends a prepared statement, preparing it first if need be; throws for values such as `undefined`. */
+/** Sends a prepared statement. */
 export function sendPrepared(
   connection: Connection,
-  sql: string,
-  values: readonly unknown[],
+  statement: Prepared,
+  parameters: readonly unknown[],
   onDone: ResultListener["onDone"],
 ) {
   return new Promise<number>((resolve, reject) => {
     const answer = new Answer(connection, onDone ? { onDone } : {}, resolve, reject);
-    const command = connection.execute(
-      sql,
-      values as string[],
-      ((error: Error | null) => {
-        if (error) answer.fail(error);
-      }) as () => void,
-    ) as unknown as AnsweredQuery;
-    command.answer = answer;
+    const command = statement.execute(parameters, (error) => {
+      if (error) answer.fail(error);
+    });
     const { readField, fieldsEOF, row, doneInsert, emit } = AnsweredQuery.prototype;
-    Object.assign(command, { readField, fieldsEOF, row, doneInsert, emit });
+    Object.assign(command, { answer, readField, fieldsEOF, row, doneInsert, emit });
   });
 }
 

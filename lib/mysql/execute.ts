@@ -1,10 +1,13 @@
 /** Running one query on a connection. */
-import mysql, { type Connection } from "mysql2";
-import type { Query } from "../shared/query.ts";
+import type { Connection } from "mysql2";
+import { type Query, valuesOf } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
-import { nameError } from "./errors.ts";
+import type { DatabaseError } from "./errors.ts";
+import { withValues } from "./literal.ts";
+import { checkCount, losesValues, prepare, prepareFor, takesInteger, typesParameters } from "./prepared.ts";
 import { bytesBefore, type Capabilities } from "./query-packet.ts";
 import { needsUtf8, packetLimitOf } from "./server-state.ts";
+import type { SqlValue } from "./values.ts";
 
 /**
  * Runs one query: SQL text as text, `{ sql, values }` as a prepared statement.
@@ -12,60 +15,44 @@ import { needsUtf8, packetLimitOf } from "./server-state.ts";
  * With `onResult`, values go into the text, too: in the text protocol alone they come back as the server prints them.
  *
  * @returns the number of rows: returned by a SELECT, changed by an UPDATE, inserted, deleted.
- * @throws mysql2's QueryError, and TypeError for a value that it cannot send.
+ * @throws mysql2's QueryError, and TypeError for a value without a meaning in SQL.
  */
 export function execute(connection: Connection, query: Query, listener: ResultListener = {}): Promise<number> {
-  const { sql, values } = typeof query === "string" ? { sql: query, values: undefined } : query;
-  if (values === undefined) return executeText(connection, [toBytes(sql)], listener);
-  return executeFilled(connection, sql, values, listener);
+  if (typeof query === "string") return executeText(connection, [toBytes(query)], listener);
+  if (query.values === undefined) return executeText(connection, [toBytes(query.sql)], listener);
+  return executeFilled(connection, query, listener);
 }
 
 async function executeFilled(
   connection: Connection,
-  sql: string | Uint8Array,
-  values: readonly unknown[],
+  query: Exclude<Query, string>,
   listener: ResultListener,
 ): Promise<number> {
-  const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
-  const count = await placeholdersIn(connection, text, listener.onResult !== undefined);
-  if (count !== undefined && count !== values.length) {
-    // mysql2 sends them all the same, and the server takes for the columns what it likes.
-    throw new RangeError(`There are ${count} placeholders and ${values.length} values: it takes one for each`);
+  const values = valuesOf(query);
+  const sql = typeof query.sql === "string" ? query.sql : Buffer.from(query.sql).toString();
+  if (listener.onResult || losesValues(connection, values)) {
+    return executeText(connection, [await textFor(connection, sql, values)], listener);
   }
-  if (!listener.onResult) {
-    const refusal = refuseSize(connection, values);
-    if (refusal) throw refusal;
-    return sendPrepared(connection, text, values, listener.onDone);
-  }
-  const format: Format = (sql, literals) => connection.format(sql, literals);
-  return executeText(connection, [Buffer.from(withValues(text, values, format))], listener);
+  const { statement, parameters } = await prepareFor(connection, sql, values);
+  const refusal = refuseSize(connection, values);
+  if (refusal) throw refusal;
+  return sendPrepared(connection, statement, parameters, listener.onDone);
 }
 
-/**
- * How many placeholders a text has; undefined for one that cannot be prepared, where that is not needed.
- *
- * @throws mysql2's QueryError when it cannot be prepared, or the connection is lost.
- */
-async function placeholdersIn(connection: Connection, sql: string, isOptional: boolean): Promise<number | undefined> {
-  const known = placeholders.get(connection) ?? new Map<string, number | undefined>();
-  placeholders.set(connection, known);
-  if (known.has(sql)) return known.get(sql);
-  const count = await new Promise<number | undefined>((resolve, reject) => {
-    connection.prepare(sql, (error, statement) => {
-      if (error) nameError(error, connection);
-      if (!error) resolve((statement as unknown as { readonly parameters: unknown[] }).parameters.length);
-      else if (isOptional && !error.fatal) resolve(undefined);
-      else reject(error);
-    });
+/** Makes the text of a query with values. The server counts its placeholders, unless it is of a kind that cannot be prepared. */
+async function textFor(connection: Connection, sql: string, values: readonly SqlValue[]): Promise<Buffer> {
+  const { timezone } = connection.config as { timezone?: string };
+  const statement = await prepare(connection, sql).catch((error) => {
+    if (error.errno === notPreparable) return undefined;
+    throw error;
   });
-  if (known.size >= textsKnown) known.clear();
-  known.set(sql, count);
-  return count;
+  if (!statement) return Buffer.from(withValues(sql, values, { timezone }));
+  checkCount(statement, values);
+  const takesDigits = (index: number) => typesParameters(connection) && takesInteger(statement, index);
+  return Buffer.from(withValues(sql, values, { timezone, takesDigits }));
 }
 
-/** By text. */
-const placeholders = new WeakMap<Connection, Map<string, number | undefined>>();
-const textsKnown = 1000;
+const notPreparable = 1295; // ER_UNSUPPORTED_PS
 
 /** Runs one text, which is given in pieces. */
 export function executeText(
@@ -116,62 +103,19 @@ export async function textRows(connection: Connection, text: string | Uint8Array
   return rows;
 }
 
-/** Puts literals in the place of placeholders. */
-type Format = (text: string, literals: unknown[]) => string;
-
-const formatPlain: Format = (text, literals) => mysql.format(text, literals as string[]);
-
-/**
- * The text with its values in it, which mean the same in every `sql_mode` and the same as in a prepared statement.
- *
- * @throws TypeError for `undefined`.
- */
-export function withValues(text: string, values: readonly unknown[], format = formatPlain): string {
-  const literals = values.map(literal);
-  if (!/\b(?:LIMIT|OFFSET)\b/i.test(text)) return format(text, literals);
-  // LIMIT takes a string of digits where it is prepared, but not quoted. No text has a NUL: it marks where such a string goes.
-  const marked = literals.map((value, index) => (isDigits(value) ? mysql.raw(`\0${index}\0`) : value));
-  return format(text, marked).replace(/\0(\d+)\0/g, (_, index, at: number, all: string) => {
-    const digits = literals[index] as string;
-    return /\b(?:LIMIT|OFFSET)\s+(?:\S+\s*,\s*)?$/i.test(all.slice(Math.max(0, at - 100), at)) ? digits : `'${digits}'`;
-  });
-}
-
-function isDigits(value: unknown): boolean {
-  return typeof value === "string" && /^\d+$/.test(value);
-}
-
-/** A value for `format()` that means the same in every `sql_mode` and the same as in a prepared statement. */
-export function literal(value: unknown): unknown {
-  if (value === undefined) throw new TypeError("A value must not be undefined: give null");
-  if (typeof value === "bigint") return mysql.raw(String(value));
-  if (typeof value === "number") return Number.isInteger(value) && !Object.is(value, -0) ? value : double(value);
-  if (typeof value === "object" && value !== null && !(value instanceof Date) && !Buffer.isBuffer(value)) {
-    return literal(JSON.stringify(value));
-  }
-  if (typeof value !== "string" || !/[\\'"\0-\x1f]/.test(value)) return value;
-  // Whether a backslash escapes depends on NO_BACKSLASH_ESCAPES; two quotes are one in every mode.
-  if (!/[\\\0-\x08\x0b-\x1f]/.test(value)) return mysql.raw(`'${value.replaceAll("'", "''")}'`);
-  return mysql.raw(`_utf8mb4 X'${Buffer.from(value).toString("hex")}'`);
-}
-
-/** A number with an exponent: without, SQL takes it for a DECIMAL, and for 0 what is -0. */
-function double(value: number): unknown {
-  const text = Object.is(value, -0) ? "-0" : String(value);
-  return Number.isFinite(value) && !text.includes("e") ? mysql.raw(`${text}e0`) : value;
-}
-
 /**
  * Whether a text is one statement: preparing takes no more. 1295 says that it is one, of a kind that cannot be prepared.
  *
  * @throws mysql2's QueryError when the connection is lost.
  */
-export function isOneStatement(connection: Connection, sql: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    connection.prepare(sql, (error, statement) => {
-      statement?.close();
-      if (error?.fatal) reject(error);
-      else resolve(!error || error.errno === 1295);
-    });
-  });
+export async function isOneStatement(connection: Connection, sql: string): Promise<boolean> {
+  try {
+    await prepare(connection, sql);
+    connection.unprepare(sql); // not `close()`: mysql2 would execute the closed one
+    return true;
+  } catch (error) {
+    const { fatal, errno } = error as DatabaseError;
+    if (fatal) throw error;
+    return errno === notPreparable;
+  }
 }

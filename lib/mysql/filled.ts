@@ -2,12 +2,14 @@
  * The text of `{ sql, values }` with the values in it, where that means the same to a MariaDB as the prepared statement.
  *
  * Tried out on MariaDB 10.11: values as they are here have the type, the collation and the coercibility of a parameter, be they
- * stored, compared, or put into an expression. A date differs in its microseconds. MySQL from 8.0.22 on gives a parameter the
- * type of what stands around it, which no literal has: https://dev.mysql.com/doc/refman/8.4/en/prepare.html.
+ * stored, compared, or put into an expression. MySQL from 8.0.22 on gives a parameter the type of what stands around it, which no
+ * literal has: https://dev.mysql.com/doc/refman/8.4/en/prepare.html.
  */
 import type { Connection } from "mysql2";
+import { withValues } from "./literal.ts";
 import { needsUtf8 } from "./server-state.ts";
 import { canShare, longest } from "./statement.ts";
+import type { SqlValue } from "./values.ts";
 
 /** Whether the server takes a parameter for what its value is, as it takes a literal, and both for UTF-8. */
 export function takesLiterals(connection: Connection): boolean {
@@ -16,15 +18,14 @@ export function takesLiterals(connection: Connection): boolean {
 
 /**
  * The text with the values, which can share a round trip; undefined where that may mean anything else, or is not known to mean
- * the same. What such a text succeeds with is what the prepared statement does; its error tells nothing: `LIMIT` takes no 1e0.
+ * the same. What such a text succeeds with is what the prepared statement does; its error tells nothing.
  */
-export function filled(sql: string, values: readonly unknown[]): string | undefined {
-  if (!canShare(sql) || strange.test(sql)) return undefined;
-  const literals = values.map(literalOf);
-  if (literals.includes(undefined)) return undefined;
-  let count = 0;
-  const text = sql.replace(tokens, (token) => (token === "?" ? ` ${literals[count++]} ` : token));
-  return count === values.length && text.length <= longest ? text : undefined;
+export function filled(sql: string, values: readonly SqlValue[]): string | undefined {
+  if (!canShare(sql) || strange.test(sql) || !values.every(isAlike)) return undefined;
+  const count = (sql.match(tokens) ?? []).filter((token) => token === "?").length;
+  if (count !== values.length) return undefined;
+  const text = withValues(sql, values, { takesDigits: () => false });
+  return text.length <= longest ? text : undefined;
 }
 
 const quoted = "'[^']*'|\"[^\"]*\"|`[^`]*`";
@@ -38,19 +39,8 @@ const strange = new RegExp(
   "i",
 );
 
-function literalOf(value: unknown): string | undefined {
-  if (value === null) return "NULL";
-  if (typeof value === "boolean") return value ? "1" : "0";
-  if (typeof value === "bigint") return `'${value}'`; // mysql2 sends its digits as a string
-  if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0) ? real(value) : undefined;
-  if (Buffer.isBuffer(value)) return `_binary X'${value.toString("hex")}'`; // X'31' alone may be a number
-  // What a backslash means depends on NO_BACKSLASH_ESCAPES.
-  if (typeof value === "string" && !value.includes("\\")) return `'${value.replaceAll("'", "''")}'`;
-  return undefined;
-}
-
-/** mysql2 sends a number as a DOUBLE, which a literal is by its exponent. */
-function real(value: number): string {
-  const digits = String(value);
-  return digits.includes("e") ? digits : `${digits}e0`;
+/** Whether the literal is all that the parameter is: with a backslash it has another collation, and a Date needs a time zone. */
+function isAlike(value: SqlValue): boolean {
+  if (typeof value === "string") return !/[\\\0-\x08\x0b-\x1f]/.test(value);
+  return !(typeof value === "object" && value !== null && !Buffer.isBuffer(value)) && !Object.is(value, -0);
 }

@@ -1,5 +1,7 @@
 /** What a query is known by, in a job log and in a ledger. */
 import { createHash } from "node:crypto";
+import { types } from "node:util";
+import { bytesOf } from "../mysql/values.ts";
 
 /**
  * What a query is known by: 16 hex digits that are the same wherever the query comes from, and on both sides of a thread.
@@ -7,7 +9,14 @@ import { createHash } from "node:crypto";
  * Of values, `v8.serialize()` would not do: it tells apart what is equal, such as an integer before and after its way to a thread.
  */
 export function hashOf(unit: unknown): string {
-  return createHash("sha256").update(keyOf(unit)).digest("hex").slice(0, 16);
+  return noted.get(Object(unit)) ?? createHash("sha256").update(keyOf(unit)).digest("hex").slice(0, 16);
+}
+
+const noted = new WeakMap<object, string>();
+
+/** Notes the hash of a unit that has come to this thread without some of its values. */
+export function noteHash(unit: object, hash: string): void {
+  noted.set(unit, hash);
 }
 
 /** SQL is its text, without `at`: its file may have another name by now. */
@@ -23,9 +32,9 @@ function canonical(value: unknown, around: readonly unknown[] = []): string {
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value !== "object" || value === null) return String(value);
   if (value instanceof Date) return `Date ${value.getTime()}`;
-  if (ArrayBuffer.isView(value)) {
-    return `Bytes ${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64")}`;
-  }
+  const bytes = bytesOf(value);
+  if (bytes) return `Bytes ${bytes.toString("base64")}`;
+  if (types.isBoxedPrimitive(value) && typeof value.valueOf() !== "object") return canonical(value.valueOf());
   if (around.includes(value)) return `^${around.indexOf(value)}`;
   const inside = (part: unknown) => canonical(part, [...around, value]);
   if (Array.isArray(value) || value instanceof Set || value instanceof Map) return `[${[...value].map(inside)}]`;

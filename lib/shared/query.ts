@@ -2,16 +2,19 @@
 import { isUtf8 } from "node:buffer";
 import { inspect } from "node:util";
 import { deserialize, serialize } from "node:v8";
+import { bytesOf, refusalOf, type SqlValue, toSqlValues } from "../mysql/values.ts";
+import { hashOf, noteHash } from "./hash.ts";
 
 /**
  * SQL text, or SQL with values for its placeholders. `at` says where it came from, such as `dump.sql:12`.
  *
- * A string is sent as UTF-8; bytes are sent as they are.
+ * A string is sent as UTF-8; bytes are sent as they are. With values it is one statement; `../mysql/values.ts` says what
+ * each of them means.
  */
 export type Query = string | { sql: string | Uint8Array; values?: readonly unknown[]; at?: string };
 
 /** `located`: `at`, a newline, and the SQL text: what files are full of. */
-const encodings = { text: 0, located: 1, clone: 2 } as const;
+const encodings = { text: 0, located: 1, clone: 2, refused: 3 } as const;
 
 /**
  * Makes bytes of a unit, given in pieces that are to be put together.
@@ -24,13 +27,82 @@ export function encodeUnit(unit: unknown): { encoding: number; pieces: readonly 
     const { at, sql } = unit;
     return { encoding: encodings.located, pieces: typeof sql === "string" ? [`${at}\n${sql}`] : [`${at}\n`, sql] };
   }
-  return { encoding: encodings.clone, pieces: [serialize(unit)] };
+  const { sql, values } = Object(unit) as { sql?: unknown; values?: unknown };
+  if (!isSql(sql) || values === undefined) return { encoding: encodings.clone, pieces: [serialize(unit)] };
+  const why = refusalOf(values);
+  if (why !== undefined) return { encoding: encodings.refused, pieces: [encodeRefused(unit as object, values, why)] };
+  // V8 does not copy shared memory.
+  const isShared = (values as unknown[]).some((value) => value instanceof SharedArrayBuffer);
+  const unshared = isShared && { ...(unit as object), values: (values as unknown[]).map(withoutSharing) };
+  return { encoding: encodings.clone, pieces: [serialize(unshared || unit)] };
+}
+
+function withoutSharing(value: unknown): unknown {
+  return value instanceof SharedArrayBuffer ? bytesOf(value) : value;
+}
+
+/** Facts about a query with a value that has no meaning in SQL. Its copy hides them: there, an instance of a class is a plain object. */
+interface Refusal {
+  readonly why: string;
+  /** Some values are described as text, because `structuredClone` does not take them. */
+  readonly isDescribed: boolean;
+  readonly hash: string;
+}
+
+const refusals = new WeakMap<object, Refusal>();
+
+function encodeRefused(unit: object, values: unknown, why: string): Buffer {
+  const hash = hashOf(unit);
+  try {
+    return serialize([unit, { why, isDescribed: false, hash }]);
+  } catch {
+    const described = Array.isArray(values) ? Array.from(values, describeUncloneable) : inspect(values);
+    return serialize([
+      { ...unit, values: described },
+      { why, isDescribed: true, hash },
+    ]);
+  }
+}
+
+function describeUncloneable(value: unknown): unknown {
+  try {
+    serialize(value);
+    return value;
+  } catch {
+    return inspect(value, { depth: 0 });
+  }
+}
+
+function decodeRefused(bytes: Buffer): object {
+  const [unit, refusal] = deserialize(bytes) as [object, Refusal];
+  refusals.set(unit, refusal);
+  noteHash(unit, refusal.hash);
+  return unit;
+}
+
+/** The values of a query, to be sent. @throws TypeError that names the first one without a meaning in SQL. */
+export function valuesOf(query: Exclude<Query, string>): SqlValue[] {
+  const refusal = refusals.get(query);
+  if (refusal) throw new TypeError(refusal.why);
+  return toSqlValues(query.values);
+}
+
+/** @throws TypeError for a query with a value that has no meaning in SQL. */
+export function checkValues(query: Query): void {
+  if (typeof query !== "string" && query.values !== undefined) valuesOf(query);
+}
+
+/** @throws TypeError for a unit that has not come to this thread as it was. */
+export function checkWhole(unit: unknown): void {
+  const refusal = refusals.get(Object(unit));
+  if (refusal?.isDescribed) throw new TypeError(refusal.why);
 }
 
 /** Reads a unit from `bytes`: its encoding at `start`, and its content from there to `end`. */
 export function decodeUnit(bytes: Buffer, start: number, end: number): unknown {
-  if (bytes[start] === encodings.clone) {
-    return deserialize(Buffer.from(bytes.subarray(start + 1, end))); // a copy: what it holds outlives the segment
+  if (bytes[start]! >= encodings.clone) {
+    const copy = Buffer.from(bytes.subarray(start + 1, end)); // what it holds outlives the segment
+    return bytes[start] === encodings.refused ? decodeRefused(copy) : deserialize(copy);
   }
   if (bytes[start] === encodings.text) return bytes.toString("utf8", start + 1, end);
   const newline = bytes.indexOf("\n", start + 1);
@@ -40,7 +112,7 @@ export function decodeUnit(bytes: Buffer, start: number, end: number): unknown {
 
 /** The bytes of a unit that is a text without values, where they stand; undefined for any other. */
 export function textIn(bytes: Buffer, start: number, end: number): Buffer | undefined {
-  if (bytes[start] === encodings.clone) return undefined;
+  if (bytes[start]! >= encodings.clone) return undefined;
   return bytes.subarray(bytes[start] === encodings.text ? start + 1 : bytes.indexOf("\n", start + 1) + 1, end);
 }
 

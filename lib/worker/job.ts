@@ -1,7 +1,7 @@
 /** A claimed query, from its claim to its outcome. */
 import { filled } from "../mysql/filled.ts";
 import { canShare } from "../mysql/statement.ts";
-import { type Query, sqlOf } from "../shared/query.ts";
+import { type Query, sqlOf, valuesOf } from "../shared/query.ts";
 import type { Outcome, Segment } from "../shared/segment.ts";
 
 export class Job {
@@ -97,8 +97,14 @@ export class Job {
   }
 
   #filled(): Uint8Array | false {
-    const { sql, values = [] } = this.unit as Exclude<Query, string>;
-    const text = typeof sql === "string" && Array.isArray(values) ? filled(sql, values) : undefined;
-    return text !== undefined && Buffer.from(text);
+    const { unit } = this;
+    const { sql, values } = unit as Exclude<Query, string>;
+    if (typeof sql !== "string" || values === undefined) return false;
+    try {
+      const text = filled(sql, valuesOf(unit as Exclude<Query, string>));
+      return text !== undefined && Buffer.from(text);
+    } catch {
+      return false; // it goes alone, and is refused
+    }
   }
 }

@@ -1,8 +1,11 @@
 /** Queries with a ledger: what is sent of them is in once.ts and once-together.ts; here is what an error means. */
 import { verdictOf } from "../mysql/errors.ts";
 import { takesLiterals } from "../mysql/filled.ts";
+import { readsLastResult } from "../mysql/last-result.ts";
 import { hashOf } from "../shared/hash.ts";
+import { checkValues } from "../shared/query.ts";
 import type { Executor } from "./executor.ts";
+import type { Job } from "./job.ts";
 import { LedgerError, nothing, Once, selectOf } from "./once.ts";
 import { OnceTogether } from "./once-together.ts";
 import type { Thread } from "./thread.ts";
@@ -21,7 +24,8 @@ export function ledgered(thread: Thread, table: string, maxBatch: number): Execu
   return {
     maxBatch,
     // Rows that are given cannot be taken back.
-    canBatch: (job, { mysql }) => maxBatch > 1 && !rows && job.canBatch(takesLiterals(mysql)),
+    canBatch: (job, { mysql }) =>
+      maxBatch > 1 && !rows && job.canBatch(takesLiterals(mysql)) && readsLastResult(job.text) === undefined,
     commits: true,
     get commitMs() {
       return state.commitMs;
@@ -35,6 +39,7 @@ export function ledgered(thread: Thread, table: string, maxBatch: number): Execu
         return;
       }
       const [job] = jobs;
+      checkQuery(job!);
       const once = new Once(job!, session, thread, table);
       state = once.state;
       const rows = await once.run(probablyDone).catch((error) => {
@@ -65,4 +70,14 @@ export function ledgered(thread: Thread, table: string, maxBatch: number): Execu
       return rows && state.inserted && !state.mayHaveCommitted ? "failed" : "unknown";
     },
   };
+}
+
+/** Refuses a query before anything is sent. */
+function checkQuery({ text, bytes, query }: Job): void {
+  if (bytes === undefined) checkValues(query);
+  const last = readsLastResult(text);
+  if (last === undefined) return;
+  throw new Error(
+    `With a ledger ${last} would tell of the ledger's statements, not of the query before: run it without`,
+  );
 }

@@ -7,6 +7,7 @@ import { isInTransaction } from "../mysql/server-state.ts";
 import { withCauses } from "../shared/causes.ts";
 import { toError } from "../shared/messages.ts";
 import { placeOf } from "../shared/place.ts";
+import { checkWhole } from "../shared/query.ts";
 import { asksForRetry } from "../shared/retry-error.ts";
 import type { Executor } from "./executor.ts";
 import type { Session } from "./session.ts";
@@ -40,13 +41,15 @@ export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
     async attempt([job], session, done, limit) {
       const { mysql } = session;
       const bytesBefore = mysql && bytesSent(mysql);
+      const { unit } = job!;
+      checkWhole(unit);
       const controller = new AbortController();
       const { signal } = controller;
       limit?.addEventListener("abort", () => controller.abort(limit.reason));
       thread.aborting.add(controller);
       let returned: unknown;
       try {
-        returned = await workerDo(job!.unit, session.connection, { signal });
+        returned = await workerDo(unit, session.connection, { signal });
       } catch (thrown) {
         throw signal.aborted && thrown === signal.reason
           ? thrown

@@ -1,9 +1,9 @@
 /** Walking a table by key, in ranges of so many rows. */
 import { inspect } from "node:util";
-import mysql, { type Connection, type ConnectionOptions } from "mysql2";
+import type { Connection, ConnectionOptions } from "mysql2";
 import type { Connection as PromiseConnection } from "mysql2/promise";
 import { connectionIn } from "../../mysql/connection.ts";
-import { literal } from "../../mysql/execute.ts";
+import { withValues } from "../../mysql/literal.ts";
 import { quoted, splitName } from "../../mysql/names.ts";
 import { type Connecting, currentReading } from "../../shared/reading.ts";
 import { RangeSize } from "./range-size.ts";
@@ -210,8 +210,8 @@ function compare(columns: readonly KeyColumn[], key: Key, operator: ">" | "<", a
 
 /** Puts the values into the text. A name, such as `a?`, has no placeholders. */
 function inText({ where, values }: Range): string {
-  const left = values.map((value) => mysql.escape(literal(value) as string));
-  return where.replace(/`[^`]*`|\?/g, (part) => (part === "?" && left.shift()) || part);
+  const left = [...values];
+  return where.replace(/`[^`]*`|\?/g, (part) => (part === "?" ? withValues(part, left.splice(0, 1)) : part));
 }
 
 function checkNumber(name: string, value: number, isRight: boolean, wanted: string): void {

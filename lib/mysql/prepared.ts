@@ -1,0 +1,110 @@
+/**
+ * Prepared statements, and the types of their parameters.
+ *
+ * MySQL from 8.0.22 on gives each parameter a type when it prepares a statement. A value of another type changes it, and all later
+ * values are converted to the new one: after a number, the text "007" is stored in a VARCHAR as "7". So a statement is prepared
+ * again before it gets a value of another type. https://dev.mysql.com/doc/refman/8.4/en/prepare.html
+ */
+import mysql, { type Connection } from "mysql2";
+import { nameError } from "./errors.ts";
+import type { SqlValue } from "./values.ts";
+
+/** A statement as mysql2 keeps it, for the connection that prepared it. */
+export interface Prepared {
+  /** What the server says of its parameters. */
+  readonly parameters: readonly { readonly columnType: number }[];
+  execute(values: readonly unknown[], callback: (error: Error | null) => void): object;
+}
+
+/** Prepares a statement, or takes the one that mysql2 has. @throws mysql2's QueryError */
+export function prepare(connection: Connection, sql: string): Promise<Prepared> {
+  return new Promise((resolve, reject) => {
+    connection.prepare(sql, (error, statement) => {
+      if (error) nameError(error, connection);
+      if (error) reject(error.errno === 1064 ? explainSecond(error, sql) : error);
+      else resolve(statement as unknown as Prepared);
+    });
+  });
+}
+
+/** Prepares a statement for these values. @throws RangeError if there are more or fewer of them than placeholders. */
+export async function prepareFor(connection: Connection, sql: string, values: readonly SqlValue[]) {
+  let statement = await prepare(connection, sql);
+  checkCount(statement, values);
+  if (!typesParameters(connection)) return { statement, parameters: values.map((value) => parameterOf(value, false)) };
+  const parameters = values.map((value, index) => parameterOf(value, takesInteger(statement, index)));
+  let sent = typesSent.get(statement) ?? [];
+  if (parameters.some((parameter, index) => parameter && sent[index] !== undefined && parameter.type !== sent[index])) {
+    connection.unprepare(sql);
+    statement = await prepare(connection, sql);
+    sent = [];
+  }
+  typesSent.set(
+    statement,
+    parameters.map((parameter, index) => parameter?.type ?? sent[index]), // NULL has none
+  );
+  return { statement, parameters };
+}
+
+/** @throws RangeError */
+export function checkCount({ parameters: { length } }: Prepared, values: readonly SqlValue[]): void {
+  if (length === values.length) return;
+  // mysql2 sends them all the same, and the server takes for the columns what it likes.
+  throw new RangeError(`There are ${length} placeholders and ${values.length} values: it takes one for each`);
+}
+
+/** Whether an integer is sent to this parameter as one: for the others, a number is a DOUBLE. */
+export function takesInteger({ parameters }: Prepared, index: number): boolean {
+  return integers.has(parameters[index]?.columnType);
+}
+
+/** Whether the server gives parameters types of its own. */
+export function typesParameters(connection: Connection): boolean {
+  const { _isMariaDB, _handshakePacket } = connection as Inner;
+  return !_isMariaDB && Number.parseInt(_handshakePacket?.serverVersion ?? "", 10) >= 8;
+}
+
+/** Whether parameters would lose something: MySQL cuts the milliseconds of a Date where it stores text. */
+export function losesValues(connection: Connection, values: readonly SqlValue[]): boolean {
+  const hasMilliseconds = values.some((value) => value instanceof Date && value.getTime() % 1000 !== 0);
+  return hasMilliseconds && !(connection as Inner)._isMariaDB;
+}
+
+interface Inner {
+  readonly _isMariaDB?: boolean;
+  readonly _handshakePacket?: { readonly serverVersion: string };
+}
+
+const { Types, TypedParameter } = mysql;
+const integers = new Set<number | undefined>([Types.TINY, Types.SHORT, Types.INT24, Types.LONG, Types.LONGLONG]);
+
+/** The types of the values that a statement has got. */
+const typesSent = new WeakMap<Prepared, readonly (number | undefined)[]>();
+
+/** The value for mysql2, with the type that it is sent as. */
+function parameterOf(value: SqlValue, asInteger: boolean) {
+  if (value === null) return null;
+  if (typeof value === "string") return TypedParameter.VAR_STRING(value);
+  if (typeof value === "boolean") return TypedParameter.LONGLONG(value ? 1 : 0);
+  if (typeof value === "number") {
+    return asInteger && Number.isSafeInteger(value) ? TypedParameter.LONGLONG(value) : TypedParameter.DOUBLE(value);
+  }
+  if (typeof value === "bigint") {
+    if (value === BigInt.asIntN(64, value)) return TypedParameter.LONGLONG(value);
+    // Elsewhere MySQL 5.7 prints one that is unsigned as a negative number.
+    if (asInteger && value === BigInt.asUintN(64, value)) return TypedParameter.LONGLONG.unsigned(value);
+    return TypedParameter.NEWDECIMAL(String(value));
+  }
+  if (Buffer.isBuffer(value)) return TypedParameter.BLOB(value);
+  return TypedParameter.DATETIME(value);
+}
+
+/** Says so if a text is two statements. The server quotes the beginning of the second one. */
+function explainSecond(error: Error, sql: string): Error {
+  const quoted = /'(.*?)(?:\.\.\.)?'[^']*$/s.exec(error.message)?.[1];
+  const before = quoted ? sql.slice(0, sql.lastIndexOf(quoted)).slice(-1000) : "";
+  if (/;(?:\s|--[^\n]*\n|#[^\n]*\n|\/\*.*?\*\/)*$/s.test(before)) {
+    error.message = `With values it is one statement: ${error.message}`;
+  }
+  return error;
+}
