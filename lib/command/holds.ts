@@ -72,7 +72,7 @@ async function addKeys(steering: Steering, { io, hooks, drain }: Surroundings): 
 }
 
 async function addJournal(flags: Flags, { hooks }: Surroundings) {
-  const { joblog, workers } = flags;
+  const { joblog, ledger, workers } = flags;
   if (joblog === undefined) return undefined;
   const journal = await openJournal(joblog, journalOptions(flags));
   hooks.push({
@@ -84,6 +84,8 @@ async function addJournal(flags: Flags, { hooks }: Surroundings) {
       gates: [{ ...nearGate(workers), admitted: (seq) => journal.releaseTo(seq) }],
     },
     check: ({ reason }) => reason === undefined && journal.checkEnd(),
+    // A query in a ledger is not run again.
+    ...(ledger === undefined && { takeBack: (seqs: ReadonlySet<number>) => journal.takeBack(seqs) }),
     flush: () => journal.flush(),
     close: () => journal.close(),
     leftUnknown: journal.leftUnknown,

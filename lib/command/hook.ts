@@ -1,5 +1,5 @@
 /** What a feature of the command adds to a run: the job log, a gate, the signals. */
-import type { Summary, WorkOptions } from "../mp.ts";
+import type { Failure, Summary, WorkOptions } from "../mp.ts";
 
 /** Is set up before the run and closed after it, the last one first. */
 export interface Hook {
@@ -7,6 +7,10 @@ export interface Hook {
   readonly options?: WorkOptions;
   /** Looks at a run that has come to its end. @throws Error for what is wrong with it. */
   check?(summary: Summary): unknown;
+  /** Returns the seq of each query whose rows may not have been read, where these are not given again. */
+  lostRows?(): Promise<ReadonlySet<number>>;
+  /** Takes back that these queries are done, as far as they are. Returns those that are unknown now. */
+  takeBack?(seqs: ReadonlySet<number>): Promise<Failure[]>;
   /** Makes lasting what it knows of the run, before the summary is printed; returns why it cannot. */
   flush?(): Promise<Error | undefined>;
   close?(): unknown;

@@ -15,7 +15,7 @@ import { type Files, openFiles } from "./files.ts";
 import type { Flags } from "./flags.ts";
 import { type Hook, optionsOf } from "./hook.ts";
 import { type Io, scriptOf } from "./io.ts";
-import { type Output, writeOrEnd } from "./output.ts";
+import { type Output, UnreadRows, writeOrEnd } from "./output.ts";
 import { probeServer, reachServer } from "./probe.ts";
 
 /** What a set-up needs around it. */
@@ -59,7 +59,7 @@ export async function setUp(flags: Flags, around: Surroundings): Promise<Setup> 
     await addHolds(flags, { db, hosts, replicas: server?.replicas }, hasKeys, around);
   }
   if (line !== undefined) progress.log(line);
-  hooks.push(flags.dryRun ? await dryRun(flags, around) : { options: rowsOptions(flags, around) });
+  hooks.push(flags.dryRun ? await dryRun(flags, around) : rowsHook(flags, around));
   const added = optionsOf(hooks);
   const { threads, shard, timeoutSeconds, maxFailures, ledger, retries, batch, connectTimeoutSeconds } = flags;
   const { idempotent, initCommands } = flags;
@@ -152,8 +152,20 @@ async function dryRun(flags: Flags, around: Surroundings): Promise<Hook> {
   return showQueries(flags, around);
 }
 
-function rowsOptions({ rows }: Flags, { output, drain }: Surroundings): WorkOptions {
-  return rows ? { onRows: (lines) => writeOrEnd(lines, output, drain) } : {};
+/** Rows go to stdout. If a resumed run would not give them again, those that get lost are found. */
+function rowsHook({ rows, joblog, ledger }: Flags, { output, drain }: Surroundings): Hook {
+  if (!rows) return {};
+  if (joblog === undefined && ledger === undefined) {
+    return { options: { onRows: (lines) => writeOrEnd(lines, output, drain) } };
+  }
+  const unread = new UnreadRows(output);
+  return {
+    options: { onRows: (lines) => writeOrEnd(lines, output, drain, unread.add(lines)) },
+    async lostRows() {
+      await output.flush();
+      return unread.lost();
+    },
+  };
 }
 
 function plural(count: number, noun: string): string {
