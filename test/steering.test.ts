@@ -138,6 +138,43 @@ test("openControl() refuses what is no socket of a dead run, and answers line by
   assert.ok(!existsSync(path));
 });
 
+test("openControl() heeds each client while others ask without end or take no answer, and forgets who is gone", async (t) => {
+  const path = join(directory, "flooded");
+  const asked: string[] = [];
+  const stop = await openControl(path, async (line) => {
+    asked.push(line);
+    return "x".repeat(10_000);
+  });
+  t.after(stop);
+  const count = (line: string) => asked.filter((each) => each === line).length;
+  const flood = async (line: string) => {
+    const socket = createConnection(path).on("error", () => {});
+    t.after(() => socket.destroy());
+    await new Promise((resolve) => socket.write(`${line}\n`.repeat(10_000), resolve));
+    return socket;
+  };
+  const asksOn = await flood("reads");
+  asksOn.resume();
+  const takesNone = await flood("deaf");
+  const leaves = await flood("gone");
+  leaves.destroy();
+  await tell(path, "drain");
+  assert.ok(count("reads") < 10_000, "drain is not the last one");
+  /** Others have had three turns meanwhile. */
+  const isHeeded = async (line: string) => {
+    const before = count(line);
+    for (let times = 0; times < 3; times++) await tell(path, "status");
+    return count(line) > before;
+  };
+  for (const line of ["deaf", "gone"]) {
+    await poll(async () => !(await isHeeded(line)));
+    assert.ok(count(line) < 10_000, line);
+  }
+  await poll(() => isHeeded("reads"));
+  takesNone.resume();
+  await poll(() => isHeeded("deaf"));
+});
+
 test("obey() does what a line says, or says what would be right and changes nothing", async () => {
   const drain = new AbortController();
   const watchLoad: Steering["options"]["watchLoad"] = (limits) => loadGates([{ db, where: "db1" }], limits);
