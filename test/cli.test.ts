@@ -435,8 +435,10 @@ describe("myscript.ts with", () => {
     assert.equal(row, '{"seq":1,"row":{"a":"x"}}');
     assert.deepEqual(more, [""]);
     const { seconds, perSecond, latencyMs, workers, threads, ...counts } = JSON.parse(summary!);
-    const [{ message }] = counts.failures;
-    assert.deepEqual(counts, {
+    const { failureKinds, ...rest } = counts;
+    const [{ message }] = rest.failures;
+    assert.deepEqual(failureKinds, [{ count: 1, first: rest.failures[0], next: [] }]);
+    assert.deepEqual(rest, {
       total: 2,
       done: 1,
       failed: 1,

@@ -99,9 +99,14 @@ async function takeBackLost(summary: Summary, hooks: readonly Hook[]): Promise<{
   const takeBack = hooks.find((hook) => hook.takeBack)?.takeBack;
   if (lost.size === 0 || !takeBack) return { summary, lost: lost.size };
   const unknown = await takeBack(lost);
+  const [first, ...next] = unknown;
+  if (!first) return { summary, lost: 0 };
   const { length } = unknown;
   const failures = [...summary.failures, ...unknown].slice(0, 100);
-  return { summary: { ...summary, done: summary.done - length, unknown: summary.unknown + length, failures }, lost: 0 };
+  const kind = { count: length, first, next: next.slice(0, 4).map(({ seq }) => ({ seq })) };
+  const failureKinds = [kind, ...summary.failureKinds];
+  const changed = { done: summary.done - length, unknown: summary.unknown + length, failures, failureKinds };
+  return { summary: { ...summary, ...changed }, lost: 0 };
 }
 
 /** The exit status, which tells when not all could be written; a reader that wants no more, such as `head`, is normal. */
