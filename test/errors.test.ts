@@ -60,17 +60,17 @@ test("verdictOf() a connection lost under a query is unknown, and a query on a c
   assert.ok(isLost(next));
 });
 
-test("connect() has one time limit for all of it", async () => {
+test("connect() has one time limit for all of it", async (t) => {
   const silent = net.createServer((client) => {
     const upstream = net.connect(db.socketPath);
     upstream.on("error", () => {}).pipe(client);
     client.once("data", (login) => upstream.write(login)); // and nothing after that
     client.on("error", () => {}).on("close", () => upstream.destroy());
   });
+  t.after(() => silent.close());
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
   const { port } = silent.address() as net.AddressInfo;
   await assert.rejects(connect({ host: "127.0.0.1", port, user: db.user, connectTimeout: 500 }), { code: "ETIMEDOUT" });
-  silent.close();
 });
 
 test("isTransient() tells a server that is away or full from one that refuses", async () => {

@@ -114,7 +114,7 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM gated"), [{ n: total }]);
 });
 
-test("openControl() refuses what is no socket of a dead run, and answers line by line", async () => {
+test("openControl() refuses what is no socket of a dead run, and answers line by line", async (t) => {
   const file = join(directory, "file");
   writeFileSync(file, "mine");
   const obeyed = async (line: string) => ({ line });
@@ -130,6 +130,7 @@ test("openControl() refuses what is no socket of a dead run, and answers line by
 
   const path = join(directory, "echo");
   const stop = await openControl(path, obeyed);
+  t.after(stop);
   assert.deepEqual(await tell(path, "a", "", " b ", "ħ"), [{ line: "a" }, { line: " b " }, { line: "ħ" }]);
   const unanswered = await tell(path, "x".repeat(100_000)).catch(() => []);
   assert.deepEqual(unanswered, []);
