@@ -207,7 +207,7 @@ function suggest(unknown: string): string {
   const nearest = distances.reduce((best, other) => (other.distance < best.distance ? other : best));
   const begun = name === "" ? undefined : Object.keys(options).find((known) => known.startsWith(name));
   const typos = name.length < 5 ? 1 : name.length < 8 ? 2 : 3;
-  const meant = nearest.distance <= typos && nearest.distance < name.length ? nearest.known : begun;
+  const meant = begun ?? (nearest.distance <= typos && nearest.distance < name.length ? nearest.known : undefined);
   return meant === undefined ? "--help lists the options" : `did you mean --${meant}?`;
 }
 
