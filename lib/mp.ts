@@ -17,7 +17,7 @@ import type { Segment } from "./shared/segment.ts";
 export type { Host } from "./mysql/connection.ts";
 export { RefusedError, RunError } from "./parent/errors.ts";
 export type { Gate, Source, Summary, WorkOptions } from "./parent/options.ts";
-export type { Ended, Failure } from "./shared/counters.ts";
+export type { Ended, Failure, FailureKind } from "./shared/counters.ts";
 export type { Query } from "./shared/query.ts";
 export { RetryError } from "./shared/retry-error.ts";
 

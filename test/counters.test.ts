@@ -43,7 +43,7 @@ test("Tally.result() counts every outcome, and keeps the first 100 failures in i
 
   const result = tally.result();
   assert.deepEqual(
-    { ...result, latencyMs: 0, failures: result.failures.map(({ seq }) => seq) },
+    { ...result, latencyMs: 0, failures: result.failures.map(({ seq }) => seq), failureKinds: [] },
     {
       total: 200,
       done: 100,
@@ -55,6 +55,21 @@ test("Tally.result() counts every outcome, and keeps the first 100 failures in i
       rows: 600,
       latencyMs: 0,
       failures: Array.from({ length: 100 }, (_, n) => 2 * n + 1),
+      failureKinds: [],
     },
   );
+});
+
+test("Tally.result() counts failures by outcome, code and message, apart from the place in it", () => {
+  const tally = new Tally();
+  const messages = ["Data too long for column 'a' at row 1", "Data too long for column 'a' at row 7", "other"];
+  for (let seq = 600; seq > 0; seq--) {
+    const failure = { sql: `DO ${seq}`, code: "ER_X", message: messages[seq % 3]!, ...(seq % 2 && { at: `a:${seq}` }) };
+    tally.add({ seq, outcome: "failed", tries: 1, start: 0, durationMs: 1, rows: 0, failure });
+  }
+  const kinds = tally.result().failureKinds.map(({ count, first, next }) => [count, first.seq, next]);
+  assert.deepEqual(kinds, [
+    [200, 599, [{ seq: 596 }, { seq: 593, at: "a:593" }, { seq: 590 }, { seq: 587, at: "a:587" }]],
+    [400, 600, [{ seq: 598 }, { seq: 597, at: "a:597" }, { seq: 595, at: "a:595" }, { seq: 594 }]],
+  ]);
 });

@@ -91,17 +91,17 @@ test("verdictOf() an answer that is no answer is unknown, and mysql2 prints noth
   assert.equal(trace.mock.callCount(), 0);
 });
 
-test("connect() has one time limit for all of it", async () => {
+test("connect() has one time limit for all of it", async (t) => {
   const silent = net.createServer((client) => {
     const upstream = net.connect(db.socketPath);
     upstream.on("error", () => {}).pipe(client);
     client.once("data", (login) => upstream.write(login)); // and nothing after that
     client.on("error", () => {}).on("close", () => upstream.destroy());
   });
+  t.after(() => silent.close());
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
   const { port } = silent.address() as net.AddressInfo;
   await assert.rejects(connect({ host: "127.0.0.1", port, user: db.user, connectTimeout: 500 }), { code: "ETIMEDOUT" });
-  silent.close();
 });
 
 test("connect() names the authentication plugin that is not supported", async (t) => {

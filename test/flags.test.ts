@@ -56,6 +56,7 @@ test("parseFlags() says in one line what is wrong, and what would be right", () 
   const huge = "9".repeat(400);
   const cases: [args: string, message: string][] = [
     ["--wrokers=3", "Unknown option --wrokers: did you mean --workers?"],
+    ["--max-fail", "Unknown option --max-fail: did you mean --max-failures?"],
     ["--qiuet", "Unknown option --qiuet: did you mean --quiet?"],
     ["--dryrun", "Unknown option --dryrun: did you mean --dry-run?"],
     ["--ssl", "Unknown option --ssl: did you mean --ssl-mode?"],

@@ -157,10 +157,10 @@ test("doWork() leaves a host that is read-only to those that can do with it", as
     upstream.on("error", () => {}).on("close", () => client.destroy());
     client.pipe(upstream).pipe(client);
   });
+  t.after(() => name.close());
   await new Promise<void>((resolve) => name.listen(0, "127.0.0.1", resolve));
   Object.assign(myglobals.config.db, { host: "127.0.0.1", port: (name.address() as net.AddressInfo).port });
   const { done, retries } = await doWork(Array(10).fill("INSERT INTO t VALUES (1)"), 1, { retries: 1 });
-  name.close();
   assert.deepEqual([done, retries], [10, 1]);
 });
 

@@ -153,7 +153,12 @@ const refused: [behaviour: string, text: string | Buffer, error: string][] = [
   [
     "DELIMITER that opens a comment",
     "SELECT 1;\nDELIMITER --\n",
-    "Cannot read stdin:2: DELIMITER needs a line of its own, and one argument such as // or $$, without quotes",
+    "Cannot read stdin:2: DELIMITER -- looks like a comment: take another delimiter, such as // or $$",
+  ],
+  [
+    "DELIMITER # behind a query with one",
+    "DELIMITER //\nSELECT 1//\ndelimiter #x\nSELECT 2#x",
+    "Cannot read stdin:3: delimiter #x looks like a comment: take another delimiter, such as // or $$",
   ],
   [
     "text after DELIMITER's argument",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
@@ -17,7 +17,11 @@ import { noLimits, withFilesUpTo } from "./full-disk.ts";
 import { scaled } from "./soak.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "myscript-journal-"));
-after(() => rm(directory, { recursive: true }));
+const children = new Set<ChildProcess>();
+after(() => {
+  for (const child of children) child.kill("SIGKILL"); // of a test that has failed meanwhile
+  return rm(directory, { recursive: true });
+});
 
 const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
 const journalUrl = new URL("../lib/features/joblog/journal.ts", import.meta.url).href;
@@ -430,5 +434,7 @@ function scriptArguments(script: string, ...flags: string[]): string[] {
 
 function spawnScript(script: string, ...flags: string[]) {
   const [command, ...rest] = scriptArguments(script, ...flags);
-  return spawn(command!, rest, { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(command!, rest, { stdio: ["pipe", "pipe", "inherit"] });
+  children.add(child);
+  return child;
 }

@@ -95,7 +95,7 @@ test("lagGate() pauses while the replica is behind, stopped or dead, and says wh
   await poll(async () => (await onReplica("SELECT COUNT(*) AS n FROM myscript.t"))[0]!.n === total);
 });
 
-test("lagGate() with a heartbeat tells the lag from its rows", async () => {
+test("lagGate() with a heartbeat tells the lag from its rows", async (t) => {
   await sql("CREATE DATABASE IF NOT EXISTS `for``beats`");
   await sql(`CREATE TABLE \`for\`\`beats\`.heartbeat (
     ts VARCHAR(26) NOT NULL, server_id INT UNSIGNED NOT NULL PRIMARY KEY, file VARCHAR(255), position BIGINT UNSIGNED)`);
@@ -124,6 +124,10 @@ test("lagGate() with a heartbeat tells the lag from its rows", async () => {
   );
   assert.equal(gate.reason, "paused: nobody has written into heartbeat yet");
   const beats = setInterval(beat, 200);
+  t.after(() => {
+    clearInterval(beats);
+    stop();
+  });
   const rows = insertRows("h", gate, 2);
   await rows.goesOn();
   await onReplica("STOP REPLICA SQL_THREAD");
@@ -132,8 +136,6 @@ test("lagGate() with a heartbeat tells the lag from its rows", async () => {
   await rows.goesOn();
   rows.enough();
   const { total, done } = await rows.summary;
-  stop();
-  clearInterval(beats);
   assert.equal(done, total);
 });
 

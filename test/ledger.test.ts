@@ -29,6 +29,9 @@ after(async () => {
 const ledger = "ledger";
 
 beforeEach(async () => {
+  // A test that has failed may have left a lock, and a server that waits long for it.
+  await holder.query("ROLLBACK");
+  await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
   myglobals.config = { db };
   await sql(`DROP TABLE IF EXISTS ledger; DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT)
     SELECT seq AS id, 0 AS v FROM ${numbers(20)}`);
@@ -131,8 +134,6 @@ for (const [way, query] of Object.entries(ways)) {
     await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 1");
     const options = { ledger, timeoutSeconds: 0.3 };
     const summary = await doWork([query, "UPDATE t SET v = 1 WHERE id = 3"], 1, options);
-    await holder.query("ROLLBACK");
-    await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
     assert.deepEqual([summary.done, summary.failed], [1, 1]);
     assert.match(summary.failures[0]!.message, /interrupted.*time limit of 0\.3 s/);
     assert.deepEqual([await vOf(1), await vOf(3), await recorded()], [0, 1, [2]]);
@@ -145,7 +146,6 @@ for (const [way, query] of Object.entries(ways)) {
     const death = dieWaiting(threads);
     const summary = await doWork([query], 1, { ledger, progress: death.progress });
     await death.done();
-    await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
     if (way === "CALL") assert.equal(summary.unknown, 1);
     else assert.deepEqual([summary.done, await vOf(1), await recorded()], [1, 1, [1]]);
   });
@@ -440,7 +440,6 @@ test("doWork() in batches with a ledger runs each once when their thread dies", 
   const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
   const summary = await doWork(queries, 1, { ledger, batch: 20, progress: death.progress });
   await death.done();
-  await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
   assert.deepEqual([summary.done, (await recorded()).length], [20, 20]);
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
 });

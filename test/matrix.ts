@@ -15,7 +15,8 @@ const names = wanted.filter((name) => !isServer(name));
 const files = readdirSync(join(root, "test"))
   .filter((file) => file.endsWith(".test.ts"))
   .filter((file) => names.length === 0 || names.includes(file.replace(".test.ts", "")));
-const command = [join(root, "node_modules/.bin/tsx"), "--test", "--test-concurrency=3", "--test-reporter=tap"];
+const tsx = join(root, "node_modules/.bin/tsx");
+const command = [tsx, "--test", "--test-concurrency=3", "--test-timeout=1800000", "--test-reporter=tap"];
 
 console.log("server         passed  failed  skipped");
 for (const server of servers) {

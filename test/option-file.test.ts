@@ -139,6 +139,7 @@ test("readOptionFile() ends, with options or one clear line, on any bytes", () =
 
 test("readOptionFile() rejects what is no option file, in one line that quotes nothing of it", () => {
   const cases: [content: string, message: RegExp][] = [
+    ["\uFEFF[client]\npassword=secret\n", /: a BOM, which no client takes, in line 1$/],
     ["password=secret\n", /: an option before the first \[group\] in line 1$/],
     ["[client]\n[secret\n", /: no "\]" in line 2$/],
     ["[client]\n\n!include\npassword=secret\n", /: !include without a path in line 3$/],

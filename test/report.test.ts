@@ -1,6 +1,6 @@
 /** The summary as a person reads it, and what of the queries and the server's words reaches the terminal. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -32,6 +32,7 @@ const nothing: Summary = {
   workers: 4,
   threads: 2,
   failures: [],
+  failureKinds: [],
   earlier: { done: 0, failed: 0, unknown: 0 },
 };
 
@@ -136,7 +137,8 @@ test("reportLines() shows seq, place, code, number, message and the query of a f
       message: "read ECONNRESET",
     },
   ];
-  assert.deepEqual(reportLines({ ...nothing, failed: 1, unknown: 2, failures }).slice(3), [
+  const failureKinds = failures.map((first) => ({ count: 1, first, next: [] }));
+  assert.deepEqual(reportLines({ ...nothing, failed: 1, unknown: 2, failureKinds }).slice(3), [
     "query 7, a.sql:3 failed: ER_X 1146: it is not there",
     "    SELECT 1",
     "query 8 unknown: PROTOCOL_CONNECTION_LOST: it went away",
@@ -162,6 +164,59 @@ test("of 250 failures, 10 are shown, 100 are in the JSON, and all are counted", 
   assert.equal(shown.length, 10);
   assert.match(stderr, /\nand 240 more\b.*\n$/);
   assert.equal(status, 1);
+});
+
+test("failures that are alike are told once, with how many they are and the first places, however many they are", async () => {
+  const lines = Array.from({ length: 250 }, (_, n) => `INSERT INTO nowhere VALUES (${n + 1});\n`);
+  lines.splice(120, 0, "SELECT no;\n");
+  const { stdout, stderr } = await runHere([...server, "--json", "-"], { input: lines.join("") });
+  assert.match(
+    stderr,
+    /\nquery 1, stdin:1 failed: ER_NO_SUCH_TABLE 1146: .*\n {4}INSERT INTO nowhere VALUES \(1\)\n {4}249 more like it: query 2, stdin:2; query 3, stdin:3; query 4, stdin:4; query 5, stdin:5; \.\.\.\nquery 121, stdin:121 failed: ER_BAD_FIELD_ERROR 1054: .*\n {4}SELECT no\n$/,
+  );
+  const { failureKinds } = JSON.parse(stdout) as Summary;
+  assert.deepEqual(
+    failureKinds.map(({ count, first, next }) => [count, first.code, next.length]),
+    [
+      [250, "ER_NO_SUCH_TABLE", 4],
+      [1, "ER_BAD_FIELD_ERROR", 0],
+    ],
+  );
+});
+
+test("the README's command lists every failure of a job log by its last line", async () => {
+  const log = join(directory, "all.log");
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  const command = /`(awk [^`]+) backfill\.log`/.exec(readme)![1]!;
+  const input = Array.from({ length: 150 }, (_, n) => `REPLACE INTO later VALUES (${n + 1});\n`).join("");
+  await runHere([...server, "--joblog", log, "-"], { input });
+  const list = async () => {
+    const { stdout } = await run(["-c", `${command} ${log}`], { command: ["sh"] });
+    return stdout
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => line.split("\t"));
+  };
+  const failed = await list();
+  assert.equal(failed.length, 150);
+  assert.deepEqual(
+    [...new Set(failed.map(([, , outcome, , , , , code]) => `${outcome} ${code}`))],
+    ["failed ER_NO_SUCH_TABLE"],
+  );
+  await runHere(
+    [
+      ...server,
+      "--init-command",
+      "CREATE TABLE IF NOT EXISTS later (id INT)",
+      "--joblog",
+      log,
+      "--resume",
+      "--retry-failed",
+      "-",
+    ],
+    { input },
+  );
+  assert.deepEqual(await list(), []);
 });
 
 test("a long query is shown by its beginning, in one line", async () => {

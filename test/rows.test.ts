@@ -360,6 +360,58 @@ test("--rows and --json on a full disk is not a success", async () => {
   }
 });
 
+test("--rows with a job log gives the rows again that its reader may not have read, and no others", async () => {
+  const file = join(directory, "lost.sql");
+  const rowsOf = 1500; // of 1 kB
+  writeFileSync(file, `SELECT seq, REPEAT('x', 1000) FROM ${numbers(rowsOf)};\n`.repeat(6));
+  const joblog = join(directory, "lost.log");
+  const args = ["-S", server.socketPath, "-u", "root", "-D", "myscript", "-j1", "--joblog", joblog, "--rows", file];
+  const piped = (reader: string) => ["sh", "-c", `{ "$@"; echo "status $?" >&2; } | ${reader}`, "sh", ...viaNode];
+
+  // The reader goes in the third query: by then the first is beyond all that a pipe can hold, and the second is not.
+  const first = await run(args, { command: piped("head -c 3900000 | wc -l") });
+  assert.match(first.stderr, /^1 of (at least )?6 queries done, [23] unknown, [23] skipped/m);
+  assert.match(first.stderr, /^query 2 unknown: ROWS_LOST: [^\n]*\n {4}SELECT seq, REPEAT/m);
+  assert.match(first.stderr, /^what is unknown may have run: look first; .* --resume --retry-unknown/m);
+  assert.match(first.stderr, /^status 3$/m);
+  const again = await run([...args, "--resume", "--retry-unknown"]);
+  assert.deepEqual(countOf(again.stdout), { 2: rowsOf, 3: rowsOf, 4: rowsOf, 5: rowsOf, 6: rowsOf });
+  assert.equal(again.status, 0);
+
+  // Without a job log, a reader that wants no more is as it was; on a full disk, what was written stays done.
+  const last = join(directory, "last.sql");
+  writeFileSync(last, `SELECT 1 AS n; SELECT seq, REPEAT('x', 1000) FROM ${numbers(rowsOf)};`);
+  const withoutLog = args
+    .map((arg) => (arg === file ? last : arg))
+    .filter((arg) => arg !== "--joblog" && arg !== joblog);
+  const enough = await run(withoutLog, { command: piped("head -n 1") });
+  assert.match(enough.stderr, /^2 of 2 queries done[\s\S]*^status 0$/m);
+  const [log, out] = [join(directory, "full.log"), join(directory, "full.ndjson")];
+  const full = ["sh", "-c", `ulimit -f 1000; trap "" XFSZ; exec "$@" >${out}`, "sh", ...viaNode];
+  const cut = await run([...withoutLog, "--joblog", log], { command: full });
+  assert.match(cut.stderr, /^myscript: Cannot write to stdout: /m);
+  assert.equal(cut.status, 3);
+  assert.deepEqual(outcomesIn(log), { 1: "done", 2: "unknown" });
+
+  // A query that has its row in a ledger is not run again.
+  const ledger = await run([...withoutLog, "--ledger", "lost_rows"], { command: piped("head -n 1") });
+  assert.match(ledger.stderr, /^myscript: The rows of 2 queries may not have been read, and are not given again$/m);
+  assert.match(ledger.stderr, /^2 of 2 queries done[\s\S]*^status 1$/m);
+});
+
+/** How many rows of each query there are. */
+function countOf(lines: string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const [, seq] of lines.matchAll(/^\{"seq":(\d+)/gm)) counts[seq!] = (counts[seq!] ?? 0) + 1;
+  return counts;
+}
+
+/** The last word of a job log about each query. */
+function outcomesIn(path: string): Record<string, string> {
+  const lines = readFileSync(path, "utf8").matchAll(/^(\d+)\t\w+\t(\w+)/gm);
+  return Object.fromEntries([...lines].map(([, seq, outcome]) => [seq, outcome]));
+}
+
 interface Collect {
   workers?: number;
   threads?: number;

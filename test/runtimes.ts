@@ -14,13 +14,14 @@ interface Way {
   readonly test: string;
 }
 
-const tsx: Way = { how: "tsx", script: "tsx myscript.ts", test: "tsx --test --test-concurrency=2 --test-reporter=tap" };
-/** Older than that option. */
-const oldest: Way = { ...tsx, test: tsx.test.replace("--test-concurrency=2 ", "") };
+const limits = "--test-concurrency=2 --test-timeout=600000";
+const tsx: Way = { how: "tsx", script: "tsx myscript.ts", test: `tsx --test ${limits} --test-reporter=tap` };
+/** Older than these options. */
+const oldest: Way = { ...tsx, test: tsx.test.replace(`${limits} `, "") };
 const node: Way = {
   how: "natively",
   script: "node myscript.ts",
-  test: "node --test --test-concurrency=2 --test-reporter=tap",
+  test: `node --test ${limits} --test-reporter=tap`,
 };
 const deno: Way = { how: "natively", script: "deno run -A myscript.ts", test: "deno check && deno test -A --no-check" };
 const bun: Way = { how: "natively", script: "bun myscript.ts", test: "bun test --timeout=60000" };

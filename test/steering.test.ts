@@ -115,7 +115,7 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM gated"), [{ n: total }]);
 });
 
-test("openControl() refuses what is no socket of a dead run, and answers line by line", async () => {
+test("openControl() refuses what is no socket of a dead run, and answers line by line", async (t) => {
   const file = join(directory, "file");
   writeFileSync(file, "mine");
   const obeyed = async (line: string) => ({ line });
@@ -131,12 +131,50 @@ test("openControl() refuses what is no socket of a dead run, and answers line by
 
   const path = join(directory, "echo");
   const stop = await openControl(path, obeyed);
+  t.after(stop);
   assert.deepEqual(await tell(path, "a", "", " b ", "ħ"), [{ line: "a" }, { line: " b " }, { line: "ħ" }]);
   const unanswered = await tell(path, "x".repeat(100_000)).catch(() => []);
   assert.deepEqual(unanswered, []);
   assert.deepEqual(await tell(path, "c"), [{ line: "c" }]);
   stop();
   assert.ok(!existsSync(path));
+});
+
+test("openControl() heeds each client while others ask without end or take no answer, and forgets who is gone", async (t) => {
+  const path = join(directory, "flooded");
+  const asked: string[] = [];
+  const stop = await openControl(path, async (line) => {
+    asked.push(line);
+    return "x".repeat(10_000);
+  });
+  t.after(stop);
+  const count = (line: string) => asked.filter((each) => each === line).length;
+  const flood = async (line: string) => {
+    const socket = createConnection(path).on("error", () => {});
+    t.after(() => socket.destroy());
+    await new Promise((resolve) => socket.write(`${line}\n`.repeat(10_000), resolve));
+    return socket;
+  };
+  const asksOn = await flood("reads");
+  asksOn.resume();
+  const takesNone = await flood("deaf");
+  const leaves = await flood("gone");
+  leaves.destroy();
+  await tell(path, "drain");
+  assert.ok(count("reads") < 10_000, "drain is not the last one");
+  /** Others have had three turns meanwhile. */
+  const isHeeded = async (line: string) => {
+    const before = count(line);
+    for (let times = 0; times < 3; times++) await tell(path, "status");
+    return count(line) > before;
+  };
+  for (const line of ["deaf", "gone"]) {
+    await poll(async () => !(await isHeeded(line)));
+    assert.ok(count(line) < 10_000, line);
+  }
+  await poll(() => isHeeded("reads"));
+  takesNone.resume();
+  await poll(() => isHeeded("deaf"));
 });
 
 test("obey() does what a line says, or says what would be right and changes nothing", async () => {

@@ -16,11 +16,17 @@ export function why(error: unknown): string {
   return (error as Error).message.replace(/^E[A-Z0-9]+: /, "").split(", ")[0]!;
 }
 
+/** The table that the unedited script updates. Only the sandbox has it. */
+const exampleTable = "myscript_orders";
+
 /** What an error says, where in the script it was thrown, and, if it is the script's own, what has caused it. */
 export function explain(error: unknown): string {
   const isRun = error instanceof RunError;
   const thrown = isRun ? error.cause : error;
   const place = thrown instanceof Error && !(thrown instanceof UsageError) ? placeOf(thrown) : undefined;
   const message = error instanceof Error ? (isRun || !place ? error.message : withCauses(error)) : error;
-  return `${message}${place === undefined ? "" : ` (${place})`}`;
+  const text = `${message}${place === undefined ? "" : ` (${place})`}`;
+  return text.includes(exampleTable)
+    ? `${text}: buildQueries() is still the example: edit it, or name SQL files`
+    : text;
 }

@@ -1,6 +1,6 @@
 /** What a feature is to the command: a folder of `lib/features` that a copy may leave out. */
 import type { ConnectionOptions } from "mysql2";
-import type { Query, Summary, WorkOptions } from "../mp.ts";
+import type { Failure, Query, Summary, WorkOptions } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { Server } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
@@ -52,6 +52,10 @@ export interface Hook {
   note?(change: string): void;
   /** Looks at a run that has come to its end. @throws Error for what is wrong with it. */
   check?(summary: Summary): unknown;
+  /** Returns the seq of each query whose rows may not have been read, where these are not given again. */
+  lostRows?(): Promise<ReadonlySet<number>>;
+  /** Takes back that these queries are done, as far as they are. Returns those that are unknown now. */
+  takeBack?(seqs: ReadonlySet<number>): Promise<Failure[]>;
   /** Makes lasting what it knows of the run, before the summary is printed; returns why it cannot. */
   flush?(): Promise<Error | undefined>;
   close?(): unknown;

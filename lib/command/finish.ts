@@ -56,7 +56,7 @@ export interface Facts extends CoreFlags {
 
 /** Prints what became of the run; returns the exit status. */
 export async function finish(
-  { summary, error }: EndedRun,
+  { summary: ended, error }: EndedRun,
   facts: Facts,
   hooks: readonly Hook[],
   progress: Progress,
@@ -64,11 +64,17 @@ export async function finish(
 ): Promise<number> {
   const isRefused = isRefusal(error);
   let unwritten: Error | undefined;
+  const { summary, lost } = await takeBackLost(ended, hooks);
   for (const hook of hooks) unwritten ??= await hook.flush?.();
   for (const { message } of [error, unwritten].filter((what) => what !== undefined)) {
     if (!summary.reason?.includes(message)) facts.complain(message);
   }
-  const status = summary.unknown > 0 ? 3 : error || unwritten || summary.done < summary.total ? 1 : 0;
+  if (lost > 0) {
+    facts.complain(
+      `The rows of ${lost === 1 ? "a query" : `${lost} queries`} may not have been read, and are not given again`,
+    );
+  }
+  const status = summary.unknown > 0 ? 3 : error || unwritten || lost > 0 || summary.done < summary.total ? 1 : 0;
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
   if (!facts.quiet || error || unwritten || hasFailed) {
     const leftUnknown = hooks.flatMap((hook) => hook.leftUnknown ?? []);
@@ -76,12 +82,31 @@ export async function finish(
   }
   if (facts.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
   await output.flush();
-  // A changed input is refused again, rows and what a connection had set do not come again, and the sandbox is gone.
+  // A changed input is refused again, what a connection had set does not come again, nor do rows without a job log, and the
+  // sandbox is gone.
   const isOrdered = facts.workers === 1 && facts.fileQueries?.orderedFrom !== undefined;
-  if (!isRefused && !output.failure && !isOrdered && !facts.isOnSandbox) {
+  const mayGoOn = !output.failure || facts.given.joblog !== undefined;
+  if (!isRefused && mayGoOn && !isOrdered && !facts.isOnSandbox) {
     for (const line of nextSteps(summary, facts.given, unwritten === undefined)) progress.log(line);
   }
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);
+}
+
+/** Has the job log give the rows again that may not have been read. `lost` counts the queries whose rows nothing gives again. */
+async function takeBackLost(summary: Summary, hooks: readonly Hook[]): Promise<{ summary: Summary; lost: number }> {
+  const lost = new Set<number>();
+  for (const hook of hooks) for (const seq of (await hook.lostRows?.()) ?? []) lost.add(seq);
+  const takeBack = hooks.find((hook) => hook.takeBack)?.takeBack;
+  if (lost.size === 0 || !takeBack) return { summary, lost: lost.size };
+  const unknown = await takeBack(lost);
+  const [first, ...next] = unknown;
+  if (!first) return { summary, lost: 0 };
+  const { length } = unknown;
+  const failures = [...summary.failures, ...unknown].slice(0, 100);
+  const kind = { count: length, first, next: next.slice(0, 4).map(({ seq }) => ({ seq })) };
+  const failureKinds = [kind, ...summary.failureKinds];
+  const changed = { done: summary.done - length, unknown: summary.unknown + length, failures, failureKinds };
+  return { summary: { ...summary, ...changed }, lost: 0 };
 }
 
 /** The exit status, which tells when not all could be written; a reader that wants no more, such as `head`, is normal. */

@@ -39,7 +39,7 @@ export function readOptionFile(path: string, groups: readonly string[], depth = 
       if (end < 0) throw fail('no "]"');
       group = trim(line.slice(0, end)).slice(1).toLowerCase(); // "[ client]" is another group
     } else if (group === undefined) {
-      throw fail("an option before the first [group]");
+      throw fail(line.startsWith("\uFEFF") ? "a BOM, which no client takes," : "an option before the first [group]");
     } else if (groups.includes(group)) {
       options.push(parseOption(line));
     }

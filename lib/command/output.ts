@@ -18,9 +18,13 @@ export class Output {
     return (this.failure as NodeJS.ErrnoException | undefined)?.code === "EPIPE";
   }
 
-  /** Writes, and waits while the reader is slow; after a failure does nothing. */
-  write(data: string | Uint8Array): Promise<void> {
-    return this.#write(data, true);
+  /**
+   * Writes, and waits while the reader is slow. After a failure it does nothing.
+   *
+   * @param onWritten is called once the operating system has all of the data.
+   */
+  write(data: string | Uint8Array, onWritten = () => {}): Promise<void> {
+    return this.#write(data, true, onWritten);
   }
 
   /** Waits until all is written, or cannot be. */
@@ -34,7 +38,7 @@ export class Output {
     for (const go of this.#waiting) go();
   }
 
-  #write(data: string | Uint8Array, mayHaveRoom: boolean): Promise<void> {
+  #write(data: string | Uint8Array, mayHaveRoom: boolean, onWritten = () => {}): Promise<void> {
     return new Promise((resolve) => {
       const go = () => {
         this.#waiting.delete(go);
@@ -42,7 +46,11 @@ export class Output {
       };
       if (this.failure) return resolve();
       this.#waiting.add(go);
-      const hasRoom = this.#stream.write(data, (error) => (error ? this.#fail(error) : go()));
+      const hasRoom = this.#stream.write(data, (error) => {
+        if (error) return this.#fail(error);
+        onWritten();
+        go();
+      });
       if ((hasRoom && mayHaveRoom) || this.#abandoned) go();
     });
   }
@@ -54,8 +62,13 @@ export class Output {
 }
 
 /** Writes to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
-export async function writeOrEnd(lines: string | Uint8Array, output: Output, drain: AbortController): Promise<void> {
-  await output.write(lines);
+export async function writeOrEnd(
+  lines: string | Uint8Array,
+  output: Output,
+  drain: AbortController,
+  onWritten?: () => void,
+): Promise<void> {
+  await output.write(lines, onWritten);
   if (output.failure) drain.abort(output.closed ? "the reader of stdout wants no more" : "cannot write to stdout");
 }
 

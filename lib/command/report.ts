@@ -1,14 +1,14 @@
 /** The summary as a person reads it. */
-import type { Summary } from "../mp.ts";
+import type { FailureKind, Summary } from "../mp.ts";
 import { count } from "../parent/progress.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
 
-const failuresShown = 10;
+const kindsShown = 10;
 const outcomes = ["done", "failed", "unknown"] as const;
 
 /** The lines of the summary: counts, rate, durations, the first failures, the first that an earlier run has left unknown. */
 export function reportLines(summary: Summary, leftUnknown: readonly { seq: number; unit: unknown }[] = []): string[] {
-  const { total, done, earlier, retries, rows, seconds, perSecond, latencyMs, failures } = summary;
+  const { total, done, earlier, retries, rows, seconds, perSecond, latencyMs, failureKinds } = summary;
   const earlierCounts = outcomes.filter((outcome) => earlier[outcome] > 0);
   const others = (["failed", "unknown", "skipped"] as const).filter((outcome) => summary[outcome] > 0);
   const counts = others.map((outcome) => `, ${count(summary[outcome])} ${outcome}`).join("");
@@ -40,16 +40,23 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
   if (selfCommitted > 0) {
     lines.push(`${count(selfCommitted)} committed by themselves, and were recorded in the ledger after they ran`);
   }
-  for (const failure of failures.slice(0, failuresShown)) {
-    const { seq, outcome, code, errno, message, sql, values } = failure;
-    const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
-    const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
-    lines.push(`${nameOfQuery(seq, failure, noun)} ${outcome}: ${what}`, ...queryLines(sql, values));
-  }
+  const shown = failureKinds.slice(0, kindsShown);
+  lines.push(...shown.flatMap((kind) => kindLines(kind, noun)));
   const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
-  const more = failed - Math.min(failures.length, failuresShown);
+  const more = failed - shown.reduce((sum, kind) => sum + kind.count, 0);
   if (more > 0) lines.push(`and ${count(more)} more: --json has the first 100, --joblog F all of them`);
   return lines;
+}
+
+/** The first failure in full, and where those are that are like it. */
+function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "unit" | undefined): string[] {
+  const { seq, outcome, code, errno, message, sql, values } = first;
+  const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
+  const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
+  const lines = [`${nameOfQuery(seq, first, noun)} ${outcome}: ${what}`, ...queryLines(sql, values)];
+  if (all === 1) return lines;
+  const places = next.map((other) => nameOfQuery(other.seq, other, noun)).join("; ");
+  return [...lines, `    ${count(all - 1)} more like it: ${places}${all - 1 > next.length ? "; ..." : ""}`];
 }
 
 /** How to go on, in the words of the command line. */

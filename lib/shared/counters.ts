@@ -73,6 +73,16 @@ export interface Result {
   latencyMs: { p50: number; p95: number; p99: number; max: number };
   /** The first 100 queries that failed or are unknown. */
   failures: Failure[];
+  /** How many failures are alike: all of them, for the first 100 kinds. */
+  failureKinds: FailureKind[];
+}
+
+/** Failures with the same outcome, code and message. */
+export interface FailureKind {
+  count: number;
+  first: Failure;
+  /** The next ones, four at most. */
+  next: { seq: number; at?: string }[];
 }
 
 export interface Failure {
@@ -107,6 +117,7 @@ export class Tally {
   readonly #counts = { done: 0, failed: 0, unknown: 0, skipped: 0 };
   readonly #latency = new Histogram();
   readonly #failures: Failure[] = [];
+  readonly #kinds = new Map<string, FailureKind>();
   readonly #earlier = { done: 0, failed: 0, unknown: 0 };
   #retries = 0;
   #rows = 0;
@@ -117,9 +128,21 @@ export class Tally {
     this.#latency.add(durationMs);
     this.#retries += Math.max(0, tries - 1);
     this.#rows += rows;
-    if (outcome !== "done" && failure && this.#failures.length < failuresKept) {
-      this.#failures.push({ seq, outcome, ...failure });
+    if (outcome !== "done" && failure) this.#addFailure({ seq, outcome, ...failure });
+  }
+
+  #addFailure(failure: Failure): void {
+    const { outcome, code, message, seq, at } = failure;
+    if (this.#failures.length < failuresKept) this.#failures.push(failure);
+    // Where in the query, or in its rows, the server met it tells no kind from another.
+    const key = `${outcome} ${code} ${message.replace(/ at (?:row|line) \d+/g, "")}`;
+    const kind = this.#kinds.get(key);
+    if (!kind) {
+      if (this.#kinds.size < failuresKept) this.#kinds.set(key, { count: 1, first: failure, next: [] });
+      return;
     }
+    kind.count++;
+    if (kind.next.length < nextKept) kind.next.push({ seq, ...(at !== undefined && { at }) });
   }
 
   /** Counts a query that an earlier run has ended. */
@@ -162,6 +185,7 @@ export class Tally {
       rows: this.#rows,
       latencyMs: this.latencyMs,
       failures: this.#failures.toSorted((a, b) => a.seq - b.seq),
+      failureKinds: [...this.#kinds.values()].toSorted((a, b) => a.first.seq - b.first.seq),
     };
   }
 }
@@ -171,6 +195,7 @@ function sum({ done, failed, unknown, skipped = 0 }: Result["earlier"] & { skipp
 }
 
 const failuresKept = 100;
+const nextKept = 4;
 
 /** Each bucket of the histogram is this much wider than the one below: a percentile is up to 5 % more than the true one. */
 const growth = 1.05;

@@ -1,5 +1,5 @@
 /** A file that is only ever appended to, on disk within a time. */
-import type { FileHandle } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { why } from "../../command/errors.ts";
 
 /** Leaves time for the disk: what `writeSoon()` gets is to be there within 200 ms. */
@@ -84,4 +84,11 @@ export class AppendFile {
     this.#isTold = true;
     throw this.#failure;
   }
+}
+
+/** So that a new file is still there after a power cut; not every file system can, or needs it. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path).catch(() => undefined);
+  await directory?.sync().catch(() => {});
+  await directory?.close();
 }

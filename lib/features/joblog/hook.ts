@@ -10,10 +10,11 @@ type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryU
 /** @throws UsageError for a job log that cannot be used. */
 export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: Context): Promise<Hook> {
   const { resume, retryFailed, retryUnknown, idempotent, shard, dryRun, workers } = flags;
+  const isDecided = hooks.some(({ decidesUnknown }) => decidesUnknown);
   const options: JournalOptions = {
     resume,
     retryFailed,
-    retryUnknown: retryUnknown || idempotent || hooks.some(({ decidesUnknown }) => decidesUnknown),
+    retryUnknown: retryUnknown || idempotent || isDecided,
     ...(shard && { shard: `${shard.index}/${shard.count}` }),
   };
   const journal = await (dryRun ? readJournal : openJournal)(path, options);
@@ -30,6 +31,8 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
       gates: [{ ...releaseAhead(workers), admitted: (seq) => journal.releaseTo(seq) }],
     },
     check: ({ reason }) => reason === undefined && journal.checkEnd(),
+    // A query that the ledger has is not run again.
+    ...(!isDecided && { takeBack: (seqs: ReadonlySet<number>) => journal.takeBack(seqs) }),
     flush: () => journal.flush(),
     leftUnknown: journal.leftUnknown,
     note: (change) => journal.comment(change),

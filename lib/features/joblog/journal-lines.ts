@@ -19,6 +19,7 @@
  * JSON, a name and a value, is what a generator of queries has noted, before the queries that it has made of it are released.
  */
 import type { FileHandle } from "node:fs/promises";
+import { createInterface } from "node:readline";
 import { UsageError } from "../../command/errors.ts";
 import { escapeField } from "../../command/output.ts";
 import type { Ended } from "../../shared/counters.ts";
@@ -100,6 +101,19 @@ export async function readLog(handle: FileHandle, path: string): Promise<Past> {
       throw new UsageError(`Cannot use ${path}: line ${lines} is not one of a job log`);
     }
   }
+}
+
+/** Returns those of the queries whose last line says `done`, with the beginning of their text. */
+export async function linesDone(handle: FileHandle, seqs: ReadonlySet<number>) {
+  const last = new Map<number, string[]>();
+  for await (const line of createInterface(handle.createReadStream({ autoClose: false, start: 0 }))) {
+    const fields = line.split("\t");
+    if (fields[1] && seqs.has(Number(fields[0]))) last.set(Number(fields[0]), fields);
+  }
+  return [...last].flatMap(([seq, fields]) => {
+    const query = fields[9]?.replace(/\\\\/g, "\\") ?? ""; // on one line, a backslash is all that was escaped
+    return fields[2] === "done" ? [{ seq, hash: fields[1]!, query }] : [];
+  });
 }
 
 const noteStart = "#note\t";

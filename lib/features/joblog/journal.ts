@@ -2,13 +2,13 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { UsageError, why } from "../../command/errors.ts";
-import type { Ended } from "../../shared/counters.ts";
+import type { Ended, Failure } from "../../shared/counters.ts";
 import { hashOf } from "../../shared/hash.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../../shared/query.ts";
 import type { Notes } from "../../shared/reading.ts";
 import type { Outcome } from "../../shared/segment.ts";
-import { AppendFile } from "./append-file.ts";
-import { commentOf, header, lineOf, noteOf, type Past, readLog, readNotes } from "./journal-lines.ts";
+import { AppendFile, syncDirectory } from "./append-file.ts";
+import { commentOf, header, lineOf, linesDone, noteOf, type Past, readLog, readNotes } from "./journal-lines.ts";
 import { openLocked } from "./lock.ts";
 
 /** How many of the queries that are left unknown are kept, to be shown. */
@@ -185,6 +185,19 @@ export class Journal implements Notes {
     throw new UsageError(`The input has changed: it ends with query ${this.#last}, and ${log}`);
   }
 
+  /** Notes that queries which are done are unknown, as their rows may not have been read. Returns these queries. */
+  async takeBack(seqs: ReadonlySet<number>): Promise<Failure[]> {
+    await this.flush();
+    const failures: Failure[] = [];
+    let lines = "";
+    for (const { seq, hash, query } of await linesDone(this.#handle, seqs)) {
+      failures.push({ seq, outcome: "unknown", sql: query, ...rowsLost });
+      lines += lineOf({ seq, outcome: "unknown", failure: { sql: "", ...rowsLost } }, hash, query);
+    }
+    await this.#file?.write(lines).catch(() => {}); // flush() says why
+    return failures;
+  }
+
   /** Writes what is left; resolves to the reason why the log does not have all that has ended, if there is one. */
   async flush(): Promise<Error | undefined> {
     return this.#file?.flush();
@@ -218,9 +231,4 @@ const runDied = {
   failure: { code: "RUN_DIED", message: "Its run ended before it could say", sql: "" },
 } as const;
 
-/** So that a new file is still there after a power cut; not every file system can, or needs it. */
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path).catch(() => undefined);
-  await directory?.sync().catch(() => {});
-  await directory?.close();
-}
+const rowsLost = { code: "ROWS_LOST", message: "It is done, but not all of its rows are sure to have been read" };

@@ -1,7 +1,6 @@
 /** `--rows`: the rows of the queries on stdout. */
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
-import { writeOrEnd } from "../../command/output.ts";
 
 export const feature = defineFeature({
   name: "rows",
@@ -11,5 +10,5 @@ export const feature = defineFeature({
   },
   writesData: ({ rows }) => rows,
   isAsked: ({ rows }) => rows,
-  setUp: async (_, { output, drain }) => ({ options: { onRows: (lines) => writeOrEnd(lines, output, drain) } }),
+  setUp: async (_, context) => (await import("./hook.ts")).writeRows(context),
 });

@@ -199,7 +199,7 @@ export class Splitter {
         this.#open(found, this.#lineAt(position));
         return -1;
       }
-      if (found !== "\\N") throw this.#refusalAt(this.#lineAt(this.#position), notSql(found));
+      if (found !== "\\N") throw this.#refusalAt(this.#lineAt(this.#position), notSql(found, true));
       position++;
     }
     this.#position = piece.length;

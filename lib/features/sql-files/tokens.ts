@@ -12,7 +12,7 @@ export const lineCommands =
 
 /** There, too: the client's other commands. No SQL that makes sense in a file begins with one of these words. */
 export const otherCommands =
-  /(?:delimiter|charset|clear|connect|edit|ego|exit|go|help|nopager|notee|nowarning|pager|print|prompt|quit|rehash|resetconnection|sandbox|source|status|system|tee|warnings|\?)(?![\w$])/iy;
+  /(?:delimiter[\t ]+(?:[-#]|\/\*)[!-~]*|delimiter|charset|clear|connect|edit|ego|exit|go|help|nopager|notee|nowarning|pager|print|prompt|quit|rehash|resetconnection|sandbox|source|status|system|tee|warnings|\?)(?![\w$])/iy;
 
 /** Tells soon that most queries are no command of either kind: by the first two letters, of `?` by itself. */
 export function beginsLikeCommand(piece: Uint8Array, at: number): boolean {
@@ -84,9 +84,10 @@ export function find(pattern: RegExp, text: string, position: number): RegExpExe
 }
 
 /** Why a token that is no SQL is refused. */
-export function notSql(found: string): string {
+export function notSql(found: string, isInQuery = false): string {
+  if (isInQuery && /delimiter/i.test(found)) return "DELIMITER inside a query: the delimiter before it is missing";
+  if (/^delimiter[\t ]/i.test(found)) return `${found} looks like a comment: take another delimiter, such as // or $$`;
   if (/^delimiter$/i.test(found))
     return "DELIMITER needs a line of its own, and one argument such as // or $$, without quotes";
-  if (/delimiter/i.test(found)) return "DELIMITER inside a query: the delimiter before it is missing";
   return `"${found}" is a command of the mariadb client, not SQL`;
 }

@@ -3,7 +3,7 @@ import { chmodSync, lstatSync, statSync } from "node:fs";
 import { unlink } from "node:fs/promises";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
-import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { UsageError, why } from "../../command/errors.ts";
 
 /** Longer lines are nobody's command, in bytes. */
@@ -12,6 +12,8 @@ const longest = 4096;
 const longestPath = process.platform === "linux" ? 107 : 103;
 /** Who says nothing for so long is hung up on. */
 const idleMs = 600_000;
+/** Pause before the next line of one client. Otherwise a client that asks without end takes this thread from the run. */
+const turnMs = 5;
 /** How long another run has to say that it is there. */
 const answerMs = 1000;
 
@@ -48,18 +50,38 @@ async function serve(socket: Socket, obey: (line: string) => Promise<unknown>): 
   socket.unref();
   socket.on("error", () => socket.destroy());
   socket.setTimeout(idleMs, () => socket.destroy());
-  let unread = 0;
-  socket.on("data", (chunk) => {
-    const end = chunk.lastIndexOf(10);
-    unread = end < 0 ? unread + chunk.length : chunk.length - end;
-    if (unread > longest) socket.destroy();
-  });
-  for await (const line of createInterface({ input: socket })) {
-    if (line.trim() === "") continue;
-    const answer = await obey(line).catch((error: Error) => ({ error: error.message.replace(/^--/, "") }));
-    socket.write(`${JSON.stringify(answer)}\n`);
+  for await (const line of linesOf(socket)) {
+    if (line.trim() !== "") {
+      const answer = await obey(line).catch((error: Error) => ({ error: error.message.replace(/^--/, "") }));
+      await write(socket, `${JSON.stringify(answer)}\n`);
+    }
+    await sleep(turnMs, undefined, { ref: false });
   }
   socket.end();
+}
+
+/** Reads no further while a line is being answered. @throws Error for a line that is too long, and when the client is gone. */
+async function* linesOf(socket: Socket): AsyncGenerator<string> {
+  let text = Buffer.alloc(0);
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+    text = Buffer.concat([text, chunk]);
+    let start = 0;
+    for (let end = text.indexOf(10); end >= 0; end = text.indexOf(10, start)) {
+      if (end - start > longest) throw new Error("The line is too long");
+      yield text.toString("utf8", start, end);
+      start = end + 1;
+    }
+    text = text.subarray(start);
+    if (text.length > longest) throw new Error("The line is too long");
+  }
+  if (text.length > 0) yield text.toString();
+}
+
+/** Resolves when the client has room for more. @throws Error when it is gone. */
+function write(socket: Socket, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.write(text, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
 /** Removes the socket of a run that is dead. */
