@@ -36,6 +36,28 @@ test("plain().judge() says what an error means for the query, and whether it is 
   }
 });
 
+test("plain().attempt() sends no query that is too large to be looked at afterwards", async () => {
+  const executor = plain({ settings: {}, rows: { listener: () => ({}) } } as never as Thread);
+  const job = {
+    query: "DO 1",
+    get text(): string {
+      throw new Error("Cannot create a string longer than 0x1fffffe8 characters");
+    },
+  };
+  let isSent = false;
+  const session = {
+    get mysql() {
+      isSent = true;
+      return undefined;
+    },
+  };
+  await assert.rejects(
+    executor.attempt([job as never as Job], session as never as Session, () => {}),
+    /Cannot create a string/,
+  );
+  assert.equal(isSent, false);
+});
+
 test("Thread.wait() gives nothing more after the end, also when a drain comes behind it", {
   timeout: 10_000,
 }, async () => {

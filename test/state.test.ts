@@ -4,10 +4,11 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { MessageChannel } from "node:worker_threads";
 import { releaseAhead } from "../lib/features/joblog/hook.ts";
-import { doWork, type Ended, RunError } from "../lib/mp.ts";
+import { doWork, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
+import type { Snapshot } from "../lib/parent/progress.ts";
 import type { Settings } from "../lib/shared/messages.ts";
 import type { Job } from "../lib/worker/job.ts";
 import { Thread } from "../lib/worker/thread.ts";
@@ -176,8 +177,10 @@ test("doWork() does not go on without what a thread had set that died", async ()
     ["BEGIN", "BEGIN"],
   ] as const) {
     const queries = ["DO 1", first, "DO SLEEP(60)", "CREATE TABLE landed (id INT)"];
-    const onEnded = ({ seq }: Ended) => Atomics.store(mortal, 0, seq === 2 || first === "BEGIN" ? 1 : 0);
-    await assert.rejects(doWork(queries, 1, { script, onEnded }), {
+    const update = ({ inFlight }: Snapshot) => {
+      if (inFlight().some(({ seq }) => seq === 3)) Atomics.store(mortal, 0, 1); // what is before it is answered
+    };
+    await assert.rejects(doWork(queries, 1, { script, progress: { ...silent, update } }), {
       message: `Cannot go on: a thread died, and with it what ${what} has set`,
     });
   }

@@ -68,8 +68,9 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
     canBatch: () => false,
     commits: false,
     async attempt([job], session, done) {
+      const { text } = job!; // of half a gigabyte and more there is none: better now than when the query has run
       const rows = await workerDo(job!.query, session.mysql, thread.rows.listener([job!], session.mysql));
-      if (isInterrupted(session.mysql) && onlyReads(job!.text)) throw interruption();
+      if (isInterrupted(session.mysql) && onlyReads(text)) throw interruption();
       done(rows);
     },
     async judge({ text }, error, session) {
