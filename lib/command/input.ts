@@ -28,7 +28,7 @@ export interface ReadOptions {
  * fails later; for a NUL byte, which the client takes in no text; for a query that no string can hold; for a quote or comment
  * without an end (the file was cut short, and the client would send what there is, such as a DELETE without its WHERE) or
  * without a clear one; for DELIMITER without its argument, or inside a query; for the client's other commands, such as
- * `source` and `\c`. What `dollarQuotes` throws.
+ * `source` and `\c`. What `dollarQuotes` throws. The queries before such a place are yielded first, and are run.
  */
 export async function* readQueries(files: readonly string[], options?: ReadOptions): AsyncGenerator<FileQuery> {
   for await (const batch of readBatches(files, options)) yield* batch;
