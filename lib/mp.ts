@@ -43,7 +43,7 @@ const killMs = 1500;
  * ```
  * @throws RangeError or TypeError for a bad argument, before anything is started.
  * @throws RunError when no worker got a connection, when the queue's source or a callback throws, or when threads do nothing
- * but die. A run that `signal` has ended returns its summary.
+ * but die. The queries that the source gave before it threw are run first. A run that `signal` has ended returns its summary.
  */
 export function doWork(queue: Source<Query>, workers?: number, options?: WorkOptions): Promise<Summary>;
 /** With a `script`, a unit of work is what its `workerDo()` takes: any value that `structuredClone` takes. */
@@ -73,7 +73,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   run.onStop = () => pool.drain(); // at once: nothing more is claimed when others hear that the run ends
   run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, run.reading, records, run.select, release);
-  feed.ended.then(bell.ring, (error) => run.stop(messageOf(error), error));
+  feed.ended.then(sourceEnded, (error) => run.stop(messageOf(error), error));
   for (const gate of options.gates) gate.attach?.(askGates);
   const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];
 
@@ -88,10 +88,11 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     askGates();
     run.watchUnits(pool);
     run.showProgress(feed, pool);
-    if ((feed.isRead || run.stopped) && records.isAnswered) break;
+    if ((feed.isOver || run.stopped) && records.isAnswered) break;
     const { failed, unknown } = records.tally;
     if (failed + unknown >= maxFailures) run.stop(`too many failures: ${failed} failed, ${unknown} unknown`);
   }
+  if (feed.failure) run.stop(messageOf(feed.failure.error), feed.failure.error);
   for (const stop of unlisten) stop();
   await pool.end(endMs);
   records.collect(); // a connection that was closed with an open transaction has changed outcomes
@@ -101,6 +102,11 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const summary = run.summary(pool.connected, feed);
   if (run.stopped?.error) throw new RunError(run.stopped.reason, summary, run.stopped.error);
   return summary;
+
+  function sourceEnded(): void {
+    if (feed.failure && !records.isAnswered) run.log(`${messageOf(feed.failure.error)}: running what was read before`);
+    bell.ring();
+  }
 
   function release(segment: Segment): void {
     gatekeeper.release(segment);

@@ -5,6 +5,7 @@ import { Worker } from "node:worker_threads";
 import { doWork, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { status, useDatabase } from "./database.ts";
+import { poll } from "./run.ts";
 import type { Unit } from "./scripts/files.ts";
 
 const database = await useDatabase(["--max-allowed-packet=64M"]);
@@ -205,19 +206,33 @@ test("doWork() rejects a number of workers or threads that makes no sense", asyn
   });
 });
 
-test("doWork() ends what was claimed and rejects when the source throws", async () => {
-  await sql("CREATE TABLE halfway (id INT)");
-  function* queries() {
-    for (let id = 1; id <= 5000; id++) yield `INSERT INTO halfway VALUES (${id})`;
-    throw new Error("the list is torn");
+test("doWork() runs what the source gave before it threw, and rejects with its error", async () => {
+  for (const [count, delay] of [
+    [5000, false],
+    [1000, true],
+    [1, false],
+  ] as const) {
+    await sql("DROP TABLE IF EXISTS halfway; CREATE TABLE halfway (id INT)");
+    async function* queries() {
+      for (let id = 1; id <= count; id++) yield `INSERT INTO halfway VALUES (${id})`;
+      if (delay)
+        await poll(async () => (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM halfway"))[0]!.n === count);
+      throw new Error("the list is torn");
+    }
+    const error = await doWork(queries()).catch((error) => error);
+    assert.ok(error instanceof RunError);
+    assert.equal(error.message, "the list is torn");
+    const { total, done, reason } = error.summary;
+    assert.deepEqual([total, done, reason], [count, count, "the list is torn; not all queries were read"]);
+    assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM halfway"), [{ n: count }]);
   }
-  const error = await doWork(queries()).catch((error) => error);
-  assert.ok(error instanceof RunError);
-  assert.equal(error.message, "the list is torn");
-  const { total, done, skipped } = error.summary;
-  assert.equal(total, 5000);
-  assert.equal(done + skipped, 5000);
-  assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM halfway"), [{ n: done }]);
+  const none = {
+    [Symbol.iterator](): Iterator<string> {
+      throw new Error("there is no list");
+    },
+  };
+  const error = await doWork(none).catch((error) => error);
+  assert.deepEqual([error.message, error.summary.total], ["there is no list", 0]);
 });
 
 test("doWork() rejects a unit that cannot be copied, with its seq", async () => {

@@ -22,7 +22,7 @@ export function isOurs(seq: number, shard: WorkOptions["shard"]): boolean {
 }
 
 export class Feed {
-  /** Resolves when the source has come to its end; rejects with what it throws. */
+  /** Resolves when the source has come to its end, or has thrown; rejects if a query cannot be run. */
   readonly ended: Promise<void>;
   readonly #source: Source<unknown>;
   readonly #reading: Reading;
@@ -32,6 +32,8 @@ export class Feed {
   readonly #packer = new Packer();
   #turnAt = performance.now();
   #isRead = false;
+  #failure: { readonly error: unknown } | undefined;
+  #isRefused = false;
   #isStopped = false;
   #wake = () => {};
 
@@ -56,9 +58,14 @@ export class Feed {
     this.ended = this.#read().finally(() => reading.end());
   }
 
-  /** Whether all queries were read. */
-  get isRead(): boolean {
-    return this.#isRead;
+  /** True if no more queries will come. */
+  get isOver(): boolean {
+    return this.#isRead || this.#failure !== undefined;
+  }
+
+  /** The error that the source has thrown. The queries that it gave before are run all the same. */
+  get failure(): { readonly error: unknown } | undefined {
+    return this.#failure;
   }
 
   /** How many queries there are to run, those of an earlier run counted; unknown while a stream has not ended. */
@@ -83,6 +90,17 @@ export class Feed {
   }
 
   async #read(): Promise<void> {
+    try {
+      await this.#readAll();
+      if (!this.#isStopped) this.#isRead = true;
+    } catch (error) {
+      if (this.#isRefused) throw error;
+      this.#failure = { error };
+    }
+    this.#flush();
+  }
+
+  async #readAll(): Promise<void> {
     const batches = batchesOf(this.#source);
     if (batches) {
       for await (const batch of batches) {
@@ -101,14 +119,15 @@ export class Feed {
         if (this.#isBusy) await this.#nextTurn();
       }
     }
-    this.#flush();
-    if (!this.#isStopped) this.#isRead = true;
   }
 
   #add(unit: unknown): void {
     const seq = ++this.#reading.seq;
-    if (!this.#select(seq, unit)) return;
-    this.#pack(unit, seq);
+    this.#isRefused = true; // should one of these throw
+    const isSelected = this.#select(seq, unit);
+    if (isSelected) this.#pack(unit, seq);
+    this.#isRefused = false;
+    if (!isSelected) return;
     // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
     if (this.#packer.size === 1) setImmediate(() => this.#records.open.length === 0 && this.#flush());
   }

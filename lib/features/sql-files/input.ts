@@ -27,8 +27,9 @@ export interface ReadOptions {
  * @throws UsageError before the first query, naming the file, when one cannot be read. Naming file and line: when reading
  * fails later; for a NUL byte, which the client takes in no text; for a query that no string can hold; for a quote or comment
  * without an end (the file was cut short, and the client would send what there is, such as a DELETE without its WHERE) or
- * without a clear one; for DELIMITER without its argument, with one like a comment, or inside a query; for the client's other commands, such as
- * `source` and `\c`. What `dollarQuotes` throws.
+ * without a clear one; for DELIMITER without its argument, with one like a comment, or inside a query; for the client's other
+ * commands, such as `source` and `\c`. What `dollarQuotes` throws. The queries before such a place are yielded first, and are
+ * run.
  */
 export async function* readQueries(files: readonly string[], options?: ReadOptions): AsyncGenerator<FileQuery> {
   for await (const batch of readBatches(files, options)) yield* batch;
