@@ -561,8 +561,14 @@ test("myscript.ts, unedited, computes every row of a server that is named", asyn
 });
 
 test("myscript.ts, unedited, says so in one line where the table is missing, and ends", async () => {
-  const missing = /^Table 'myscript\.myscript_orders' doesn't exist \(myscript\.ts:\d+:\d+\)$/;
+  const missing =
+    /^Table 'myscript\.myscript_orders' doesn't exist \(myscript\.ts:\d+:\d+\): buildQueries\(\) is still the example: edit it, or name SQL files$/;
   assertRefused(await run(at, { env }), missing);
+});
+
+test("standard input that is a directory is refused, and not taken for no queries", async () => {
+  const ended = await run([...at, "-"], { env, command: ["sh", "-c", 'exec "$@" </', "sh", ...viaNode] });
+  assertRefused(ended, /^Cannot read stdin: it is a directory$/);
 });
 
 test("a script's own error is told with its place, and its name; before the first query it is exit status 2, then 1", async () => {

@@ -15,9 +15,15 @@ export function why(error: unknown): string {
   return (error as Error).message.replace(/^E[A-Z0-9]+: /, "").split(", ")[0]!;
 }
 
+/** The table that the unedited script updates. Only the sandbox has it. */
+const exampleTable = "myscript_orders";
+
 /** What an error says, and where in the script it was thrown. */
 export function explain(error: unknown): string {
   const cause = error instanceof RunError ? error.cause : error;
   const place = cause instanceof Error && !(cause instanceof UsageError) ? placeOf(cause) : undefined;
-  return `${error instanceof Error ? error.message : error}${place === undefined ? "" : ` (${place})`}`;
+  const text = `${error instanceof Error ? error.message : error}${place === undefined ? "" : ` (${place})`}`;
+  return text.includes(exampleTable)
+    ? `${text}: buildQueries() is still the example: edit it, or name SQL files`
+    : text;
 }

@@ -1,6 +1,6 @@
 /** SQL files and standard input -> queries, one after the other, in constant memory. */
 import { constants as limits } from "node:buffer";
-import { createReadStream } from "node:fs";
+import { createReadStream, fstatSync } from "node:fs";
 import { access, constants, stat } from "node:fs/promises";
 import { UsageError, why } from "./errors.ts";
 import { type FileQuery, Splitter, tooLong } from "./splitter.ts";
@@ -27,8 +27,8 @@ export interface ReadOptions {
  * @throws UsageError before the first query, naming the file, when one cannot be read. Naming file and line: when reading
  * fails later; for a NUL byte, which the client takes in no text; for a query that no string can hold; for a quote or comment
  * without an end (the file was cut short, and the client would send what there is, such as a DELETE without its WHERE) or
- * without a clear one; for DELIMITER without its argument, or inside a query; for the client's other commands, such as
- * `source` and `\c`. What `dollarQuotes` throws.
+ * without a clear one; for DELIMITER without its argument, with one like a comment, or inside a query; for the client's other
+ * commands, such as `source` and `\c`. What `dollarQuotes` throws.
  */
 export async function* readQueries(files: readonly string[], options?: ReadOptions): AsyncGenerator<FileQuery> {
   for await (const batch of readBatches(files, options)) yield* batch;
@@ -39,7 +39,7 @@ export async function* readBatches(
   files: readonly string[],
   { stdin = process.stdin, dollarQuotes = () => false }: ReadOptions = {},
 ): AsyncGenerator<FileQuery[]> {
-  for (const file of files) if (file !== "-") await checkReadable(file);
+  for (const file of files) if (file !== "-" || stdin === process.stdin) await checkReadable(file);
   let hasDollarQuotes: boolean | undefined;
   for (const file of files) {
     const [chunks, name] = file === "-" ? [stdin, "stdin"] : [createReadStream(file), file];
@@ -67,10 +67,11 @@ function* batchOf(read: (queries: FileQuery[]) => void): Generator<FileQuery[]> 
 
 async function checkReadable(file: string): Promise<void> {
   try {
-    await access(file, constants.R_OK);
-    if ((await stat(file)).isDirectory()) throw new Error("it is a directory");
+    if (file !== "-") await access(file, constants.R_OK);
+    // Node gives an empty stdin then.
+    if ((file === "-" ? fstatSync(0) : await stat(file)).isDirectory()) throw new Error("it is a directory");
   } catch (error) {
-    throw new UsageError(`Cannot read ${file}: ${why(error)}`, { cause: error });
+    throw new UsageError(`Cannot read ${file === "-" ? "stdin" : file}: ${why(error)}`, { cause: error });
   }
 }
 
