@@ -7,7 +7,7 @@ import { PassThrough } from "node:stream";
 import { after, beforeEach, test } from "node:test";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/command/sandbox.ts";
-import { createProgress, type Snapshot } from "../lib/parent/progress.ts";
+import { createProgress, printable, type Snapshot } from "../lib/parent/progress.ts";
 import { poll, run, runtime } from "./run.ts";
 import { frameEnd, moments, noTerminal, type OnTerminal, Screen, startOnTerminal } from "./terminal.ts";
 
@@ -26,6 +26,7 @@ beforeEach(() => {
 });
 
 const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
+const hint = "p pauses and goes on, + and - change the rate, ? shows the workers, q ends the run";
 const talk = [...runtime, "test/scripts/talk.ts"];
 const snapshot: Snapshot = {
   ended: 0,
@@ -89,6 +90,36 @@ test("createProgress() shows nothing of a stream before its first query, its cou
   progress.update({ ...snapshot, ended: 20_000, total: 20_000 });
   progress.stop();
   assert.match((await screen()).rows[0]!, /^100 % █+ {2}20,000\/20,000$/);
+});
+
+test("createProgress() shows that a stream is waited for which is slow to yield its first query", async (t) => {
+  let seconds = 0;
+  t.mock.method(performance, "now", () => seconds * 1000);
+  const { stream, screen } = terminal(80);
+  const progress = createProgress(stream);
+  progress.update(snapshot);
+  seconds = 2;
+  progress.update(snapshot);
+  seconds = 5;
+  progress.update(snapshot);
+  progress.log("said");
+  assert.deepEqual((await screen()).rows, ["said", "0  0:03"]);
+  progress.stop();
+});
+
+test("createProgress().log() breaks a hint between words, at any width", async () => {
+  for (const columns of [120, 60, 40, 25]) {
+    const { stream, screen } = terminal(columns);
+    createProgress(stream).log(hint, true);
+    const { rows, lines } = await screen();
+    assert.deepEqual(lines, rows, "none is broken by the terminal");
+    assert.equal(rows.join(" "), hint);
+  }
+});
+
+test("printable() keeps the joiners of scripts and emoji, and no other invisible character", () => {
+  const joined = "\u{1F469}\u200D\u{1F4BB} \u0645\u06CC\u200C\u062E\u0648\u0627\u0647\u0645";
+  assert.equal(printable(`${joined}\u202E\u200B\u2066\uFEFF`), `${joined}${"\uFFFD".repeat(4)}`);
 });
 
 test("createProgress() says why no query is run just now, at the cost of the bar if need be", async () => {
@@ -242,7 +273,7 @@ test("a terminal that becomes narrower and wider keeps one bar, and nothing is l
   });
   await screen.show(stdout.slice(shown));
   assert.equal(screen.lines.filter((line) => / %|[█░]/.test(line)).length, 1, screen.lines.join("\n"));
-  const [said, bar, ...summary] = screen.lines.filter((line) => !line.startsWith("p pauses and goes on"));
+  const [said, bar, ...summary] = screen.lines.filter((line) => !hint.includes(line));
   assert.match(said!, /^root@.*, 16 workers on \d threads?, server \S+.*$/);
   assert.match(bar!, /^100 % █+ {2}400\/400$/);
   assert.deepEqual([summary.length, status], [3, 0]);
@@ -279,6 +310,18 @@ test("what main() and the workers print goes to stdout and stderr as it is, and 
   assert.match(plain!.stderr, /^\x1b\[31munit\x1b\[0m\t5\nhas\x07 failed$/m);
   assert.equal(JSON.parse(data!.stdout).done, 40);
   for (const line of ["main begins", ...units, "main ends"]) assert.ok(data!.stderr.split("\n").includes(line), line);
+});
+
+test("keys that are pressed before the run are not seen on the terminal", { skip: noTerminal }, async () => {
+  const file = join(directory, "early.sql");
+  writeFileSync(file, "DO SLEEP(0.2);\n".repeat(4));
+  const running = startOnTerminal([...server, "-j", "1", file], 80);
+  running.child.stdin.write("xyz");
+  const { stdout } = await running.ended;
+  const screen = new Screen(80);
+  await screen.show(stdout);
+  assert.match(screen.lines[0]!, /^root@/, screen.lines.join("\n"));
+  assert.doesNotMatch(screen.lines.join("\n"), /xyz/);
 });
 
 test("rows that run over the terminal do not run over a bar", { skip: noTerminal }, async () => {

@@ -45,11 +45,15 @@ export interface Progress {
   stop(): void;
 }
 
+/** A stream without a query is shown after so long. */
+const awaitedMs = 1000;
+
 /** Makes a bar on `stream`; nothing is drawn before the first update, and no bar when `quiet`. */
 export function createProgress(stream: NodeJS.WriteStream = process.stderr, quiet = false): Progress {
   // A dumb terminal cannot draw a line anew, and the one of a CI service is a log file.
   const redraws = stream.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
   let start: number | undefined;
+  let awaitedAt: number | undefined;
   const now = () => (performance.now() - (start ?? performance.now())) / 1000;
   const pace = new Pace();
   let latest: Snapshot | undefined;
@@ -62,8 +66,11 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
       latest = snapshot;
       if (quiet) return;
       const { ended, earlier, total, inFlight } = snapshot;
-      // While the workers are being started, a stream has nothing to show; a short one soon has its total.
-      if (start === undefined && total === undefined && ended - earlier + inFlight().length === 0) return;
+      // While the workers are being started, a stream has nothing to show. A short one soon has its total, and one that is slow
+      // to yield its first query is shown to be waited for.
+      awaitedAt ??= performance.now();
+      const isAwaited = total === undefined && ended - earlier + inFlight().length === 0;
+      if (start === undefined && isAwaited && performance.now() - awaitedAt < awaitedMs) return;
       start ??= performance.now();
       pace.look(now(), () => ({
         ended: ended - earlier,
@@ -99,8 +106,9 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
   };
 
   function log(text: string, isDim = false): void {
-    const line = isDim && redraws ? `\x1b[2m${printable(text)}\x1b[22m` : printable(text);
-    if (!bar) return void stream.write(`${line}\n`);
+    const line = isDim && redraws ? `\x1b[2m${wrapped(printable(text), stream.columns)}\x1b[22m` : printable(text);
+    // Before the keys are taken, the terminal shows those that are pressed.
+    if (!bar) return void stream.write(`${redraws && !quiet && !stopped ? "\r\x1b[K" : ""}${line}\n`);
     stream.write(`\r\x1b[J${line}\n`);
     bar.render();
   }
@@ -127,9 +135,17 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
   }
 }
 
-/** Text of any origin on one line and without what a terminal would obey: such characters become `�`, line ends and tabs blanks. */
+/**
+ * Text of any origin on one line and without what a terminal would obey: such characters become `�`, line ends and tabs blanks. The
+ * joiners U+200C and U+200D stay. Emoji and several scripts are written with them.
+ */
 export function printable(text: string): string {
-  return text.replace(/[\r\n\t]+/g, " ").replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
+  return text.replace(/[\r\n\t]+/g, " ").replace(/(?![\u200C\u200D])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
+}
+
+/** Breaks a text between words. */
+function wrapped(text: string, columns = 80): string {
+  return text.replace(new RegExp(`(?=.{${columns}})(.{0,${columns - 1}}) `, "g"), "$1\n");
 }
 
 /** A number with commas; `toLocaleString()` would load all of ICU for it, some 25 ms. */
