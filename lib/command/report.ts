@@ -1,4 +1,5 @@
 /** The summary as a person reads it. */
+import { inspect } from "node:util";
 import type { Summary } from "../mp.ts";
 import { count } from "../parent/progress.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
@@ -44,7 +45,7 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
     const { seq, outcome, code, errno, message, sql, values } = failure;
     const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
     const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
-    lines.push(`${nameOfQuery(seq, failure)} ${outcome}: ${what}`, ...queryLines(sql, values));
+    lines.push(`${nameOfQuery(seq, failure)} ${outcome}: ${what}`, ...queryLines(sql, values && oneLine(values)));
   }
   const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
   const more = failed - Math.min(failures.length, failuresShown);
@@ -80,6 +81,10 @@ export function nextSteps(
 
 function queryLines(sql: string, values: string | undefined): string[] {
   return values === undefined ? [`    ${sql}`] : [`    ${sql}`, `    values: ${values}`];
+}
+
+function oneLine(values: unknown[]): string {
+  return inspect(values, { depth: 1, breakLength: Number.POSITIVE_INFINITY }).slice(0, 400);
 }
 
 /** Three significant digits. */
