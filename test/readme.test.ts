@@ -129,10 +129,7 @@ test("a failed row of the README's CSV file is told with its place and values, a
   writeFileSync(join(copyFolder(), words), ["id,name,email", ...rows].join("\n"));
   const first = await runOwn("people.ts", words, "--joblog", "people.log", "--json");
   assert.ok(first.stderr.includes(`\n${told}`), first.stderr);
-  assert.deepEqual(
-    [first.status, JSON.parse(first.stdout).failures[0].values],
-    [1, `[ '${id}', "${name}", '${email}' ]`],
-  );
+  assert.deepEqual([first.status, JSON.parse(first.stdout).failures[0].values], [1, [id, name, email]]);
   const log = readFileSync(join(directory, "copy/people.log"), "utf8");
   assert.match(log, /^888\t.*\tfailed\t.* -- people\.csv:889: \[ '888', "Zoë O'Hara-Zweibrücken", /m);
   const [left, corrected] = blocks("sh")

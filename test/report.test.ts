@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import { nextSteps, reportLines } from "../lib/command/report.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import type { Failure, Summary } from "../lib/mp.ts";
+import { describeFailure } from "../lib/parent/failure.ts";
 import { runHere } from "./command.ts";
 import { run, viaTsx } from "./run.ts";
 
@@ -130,7 +131,7 @@ test("reportLines() shows seq, place, code, number, message and the query of a f
     {
       seq: 9,
       sql: "SELECT ?",
-      values: "[ 'x' ]",
+      values: ["x"],
       outcome: "unknown",
       code: "ECONNRESET",
       errno: -104,
@@ -147,6 +148,30 @@ test("reportLines() shows seq, place, code, number, message and the query of a f
     "    SELECT ?",
     "    values: [ 'x' ]",
   ]);
+});
+
+test("--json has the values of a failure, and other units of work, as JSON", async () => {
+  const values = [
+    "it's",
+    1.5,
+    null,
+    true,
+    7n,
+    new Date(0),
+    Buffer.of(1, 255),
+    { a: [1] },
+    "x".repeat(1000),
+    Number.NaN,
+  ];
+  const { stdout } = await runHere([...server, "--json"], { queries: [{ sql: "DO ?", values }] });
+  const [failure] = JSON.parse(stdout).failures;
+  const text = `${"x".repeat(200)}… 800 more characters`;
+  const json = ["it's", 1.5, null, true, "7", "1970-01-01T00:00:00.000Z", "0x01ff", { a: [1] }, text, "NaN"];
+  assert.deepEqual([failure.sql, failure.values, failure.unit], ["DO ?", json, undefined]);
+  const unit = { file: "a.txt", ids: new Set([1]) };
+  const { sql, ...rest } = describeFailure(unit, { code: "Error", message: "no luck" })!;
+  assert.deepEqual(rest, { unit: { file: "a.txt", ids: "Set(1) { 1 }" }, code: "Error", message: "no luck" });
+  assert.equal(sql, "{ file: 'a.txt', ids: Set(1) { 1 } }");
 });
 
 test("of 250 failures, 10 are shown, 100 are in the JSON, and all are counted", async () => {

@@ -1,5 +1,7 @@
 /** The summary as a person reads it. */
+import { inspect } from "node:util";
 import type { FailureKind, Summary } from "../mp.ts";
+
 import { count } from "../parent/progress.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
 
@@ -53,7 +55,7 @@ function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "un
   const { seq, outcome, code, errno, message, sql, values } = first;
   const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
   const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
-  const lines = [`${nameOfQuery(seq, first, noun)} ${outcome}: ${what}`, ...queryLines(sql, values)];
+  const lines = [`${nameOfQuery(seq, first, noun)} ${outcome}: ${what}`, ...queryLines(sql, values && oneLine(values))];
   if (all === 1) return lines;
   const places = next.map((other) => nameOfQuery(other.seq, other, noun)).join("; ");
   return [...lines, `    ${count(all - 1)} more like it: ${places}${all - 1 > next.length ? "; ..." : ""}`];
@@ -87,6 +89,10 @@ export function nextSteps(
 
 function queryLines(sql: string, values: string | undefined): string[] {
   return values === undefined ? [`    ${sql}`] : [`    ${sql}`, `    values: ${values}`];
+}
+
+function oneLine(values: unknown[]): string {
+  return inspect(values, { depth: 1, breakLength: Number.POSITIVE_INFINITY }).slice(0, 400);
 }
 
 /** Three significant digits. */

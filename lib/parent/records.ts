@@ -2,8 +2,8 @@
 
 import { type Counters, type Ended, Tally } from "../shared/counters.ts";
 import type { PlainError } from "../shared/messages.ts";
-import { describeUnit, describeValues } from "../shared/query.ts";
 import { claimerOf, type Outcome, outcomeOf, type Segment } from "../shared/segment.ts";
+import { describeFailure } from "./failure.ts";
 import type { Thread } from "./pool.ts";
 
 interface Live {
@@ -240,10 +240,4 @@ export class Records {
 /** Whether a message tells why. */
 function hasCause(outcome: Outcome): boolean {
   return outcome === "failed" || outcome === "unknown";
-}
-
-function describeFailure(unit: unknown, error: PlainError): Ended["failure"] {
-  const at = (unit as { at?: unknown } | null)?.at;
-  const values = describeValues(unit);
-  return { ...(typeof at === "string" && { at }), sql: describeUnit(unit), ...(values && { values }), ...error };
 }

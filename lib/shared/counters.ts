@@ -89,10 +89,12 @@ export interface Failure {
   seq: number;
   /** `file:line`, where the query came from a file. */
   at?: string;
-  /** The beginning of the query. */
+  /** The beginning of the query, or the description of another unit of work. */
   sql: string;
-  /** The beginning of its values, as text, where it has some. */
-  values?: string;
+  /** The query's values as JSON, long ones cut. Missing if it has none. */
+  values?: unknown[];
+  /** A unit of work that is no SQL, as JSON, long parts cut. */
+  unit?: unknown;
   outcome: "failed" | "unknown";
   /** Such as `ER_NO_SUCH_TABLE`. */
   code: string;

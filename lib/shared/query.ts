@@ -164,9 +164,13 @@ export function describeValues(unit: unknown, length = 400): string | undefined 
   return inspect(values, shortened).slice(0, length);
 }
 
+export function isQuery(unit: unknown): unit is Query {
+  return typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql);
+}
+
 /** @throws TypeError for what is no query. */
 export function checkQuery(seq: number, unit: unknown): asserts unit is Query {
-  if (typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql)) return;
+  if (isQuery(unit)) return;
   throw new TypeError(
     `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}`,
   );
