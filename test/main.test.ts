@@ -17,7 +17,7 @@ const counters = new Counters(2);
 const settings: Settings = {
   ...{ myglobals, workers: [1, 2], script: undefined, bundle: undefined, counters: counters.shared, hosts: [] },
   ...{ retries: 10, connectTimeoutMs: 10_000, timeoutMs: undefined, idempotent: false, rows: false, batch: 1 },
-  ...{ maxFailures: Number.POSITIVE_INFINITY, ledger: undefined, prologue: [] },
+  ...{ maxFailures: Number.POSITIVE_INFINITY, ledger: undefined, prologue: [], isOnlyWorker: false, isRenewed: false },
 };
 
 test("main() runs what its segments have, in two workers, says what failed, and ends when it is told", async () => {

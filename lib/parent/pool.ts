@@ -35,7 +35,7 @@ const tellMs = 200;
 export class Pool {
   readonly #workers: number;
   readonly #slots: number;
-  readonly #data: Omit<Settings, "workers">;
+  readonly #data: Omit<Settings, "workers" | "isRenewed">;
   readonly #listener: PoolListener;
   readonly #finished: () => number;
   readonly #threads = new Map<Thread, Promise<unknown>>();
@@ -58,7 +58,7 @@ export class Pool {
   constructor(
     workers: number,
     threads: number,
-    data: Omit<Settings, "workers">,
+    data: Omit<Settings, "workers" | "isRenewed">,
     finished: () => number,
     listener: PoolListener,
   ) {
@@ -122,8 +122,8 @@ export class Pool {
     clearTimeout(timer);
   }
 
-  #start(workers: readonly number[]): void {
-    const worker = construct({ ...this.#data, workers });
+  #start(workers: readonly number[], isRenewed = false): void {
+    const worker = construct({ ...this.#data, workers, isRenewed: isRenewed && this.#data.isOnlyWorker });
     let cause: string | undefined;
     const thread: Thread = {
       workers,
@@ -219,7 +219,7 @@ export class Pool {
     let reason: string | undefined;
     if (statement !== undefined) reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
     else if (this.#deaths >= deathsInARow) reason = `Threads die before they finish a query: ${cause}`;
-    if (reason === undefined) this.#start(thread.workers);
+    if (reason === undefined) this.#start(thread.workers, true);
     else this.#listener.runFailed(reason, new Error(reason));
   }
 }

@@ -11,6 +11,10 @@ export interface Settings {
   readonly script: string | undefined;
   /** Path of a JavaScript file with all that the thread loads, the script too; without it, there are the TypeScript files. */
   readonly bundle: string | undefined;
+  /** There is one worker in all: queries may read what earlier ones have set. */
+  readonly isOnlyWorker: boolean;
+  /** A thread with these workers has died: what was set on their connections is lost. */
+  readonly isRenewed: boolean;
   readonly counters: SharedArrayBuffer;
   /** Where to connect to; empty when the configuration alone says it. */
   readonly hosts: readonly Host[];
