@@ -1,22 +1,24 @@
 /** `LOAD DATA LOCAL INFILE`: the server asks for a file, and gets no other than the one that the statement names. */
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
+import { Lexer } from "./lexer.ts";
 
-/** What a statement says before the name; MySQL's client is asked for files by other statements, too, where a server is not honest. */
-const naming =
-  /^(?:\s|\/\*[^!*][^*]*\*\/|--\s[^\n]*\n)*LOAD\s+(?:DATA|XML)\s+(?:(?:LOW_PRIORITY|CONCURRENT)\s+)?LOCAL\s+INFILE\s*(?:'((?:[^'\\]|''|\\.)*)'|"((?:[^"\\]|""|\\.)*)")/is;
-
-/** How much of a text is looked at, in characters. */
-const most = 100_000;
-
-/** The file that a statement names; undefined for any other statement. */
+/**
+ * The file that a statement names; undefined for any other statement. MySQL's client is asked for files by other statements, too,
+ * where a server is not honest.
+ */
 export function fileIn(text: string): string | undefined {
-  const [, single, double] = naming.exec(text.slice(0, most)) ?? [];
-  const quoted = single?.replaceAll("''", "'") ?? double?.replaceAll('""', '"');
-  return quoted?.replace(/\\(.)/gs, (_, character: string) => escapes[character] ?? character);
+  const lexer = new Lexer(text);
+  const words: string[] = [];
+  for (let token = lexer.next(); token && words.length < 6; token = lexer.next()) {
+    if (token.kind === "string" && naming.test(words.join(" "))) return token.text;
+    words.push(token.kind === "word" ? token.text : "?");
+  }
+  return undefined;
 }
 
-const escapes: Record<string, string> = { 0: "\0", b: "\b", n: "\n", r: "\r", t: "\t", Z: "\x1a" };
+/** What such a statement says before the name. */
+const naming = /^LOAD (?:DATA|XML) (?:(?:LOW_PRIORITY|CONCURRENT) )?LOCAL INFILE$/;
 
 /** What the server gets when it asks for a file, while it runs a statement: its error is the statement's. */
 export function contentOf(wanted: string, text: string): Readable {
