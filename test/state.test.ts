@@ -197,6 +197,10 @@ test("doWork() does not go on without what a thread had set that died", async ()
     });
   }
   assert.deepEqual(await sql("SHOW TABLES LIKE 'landed'"), []);
+  const onEnded = ({ seq }: Ended) => Atomics.store(mortal, 0, seq === 2 ? 1 : 0);
+  await assert.rejects(doWork(["DO 1", "SELECT 5 INTO @x", "DO SLEEP(60)", "SELECT @x"], 1, { script, onEnded }), {
+    message: "Cannot go on: query 4 reads @x, which was set on a connection that is lost",
+  });
 });
 
 test("doWork() gives the query of a worker that cannot connect again to another worker", async () => {

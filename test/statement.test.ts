@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Effect, keepsTransaction, sessionStatement, statementIn } from "../lib/mysql/statement.ts";
+import { type Effect, keepsTransaction, onlyReads, sessionStatement, statementIn } from "../lib/mysql/statement.ts";
 
 test("keepsTransaction() is true of what can never commit, and of nothing else", () => {
   const keep = [
@@ -173,4 +173,24 @@ test("a text of several statements can be repeated if each of them can, and is f
   assert.equal(sessionStatement("USE a; INSERT INTO t VALUES (1)")?.session, "lasting");
   assert.equal(sessionStatement("SET @a = 1, @b = 2; INSERT INTO t VALUES (@a)"), undefined);
   assert.equal(sessionStatement("SET @a = 1, b = 2; INSERT INTO t VALUES (@a)")?.session, "lasting");
+});
+
+test("onlyReads() is true of one statement that changes nothing", () => {
+  for (const sql of [
+    "SELECT ';'",
+    "(SELECT 1) UNION (SELECT 2);",
+    "/*!50001 SHOW TABLES */",
+    "WITH a AS (SELECT 1) SELECT 2",
+  ]) {
+    assert.equal(onlyReads(sql), true, sql);
+  }
+  for (const sql of [
+    "SELECT 1; DELETE FROM t",
+    "WITH a AS (SELECT 1) DELETE FROM t",
+    "DELETE FROM t",
+    "CALL p()",
+    "",
+  ]) {
+    assert.equal(onlyReads(sql), false, sql);
+  }
 });

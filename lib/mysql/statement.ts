@@ -80,15 +80,23 @@ const table: readonly Row[] = [
 
 /** What the first words of a text tell of it: of several statements, of the first one and of what all of them may do. */
 export function statementIn(text: string): Statement {
-  const [first = [], ...others] = statementsIn(text);
-  const statement = statementOf(first);
-  if (others.length === 0) return statement;
-  const isRepeatable = [first, ...others].every((tokens) => statementOf(tokens).session === "repeatable");
-  // A variable that is set for the rest of its own text means nothing to other queries: `reads.ts` looks for those that do.
-  const isForItself = statement.name === "SET" && assignmentsIn(first).every(({ name }) => /^@(?!@)/.test(name));
-  const session = statement.session === "repeatable" ? (isForItself ? undefined : "lasting") : statement.session;
-  const stay = [first, ...others].every((tokens) => statementOf(tokens).transaction === "stays");
-  return { ...statement, transaction: stay ? "stays" : "unsure", session: isRepeatable ? "repeatable" : session };
+  let first: Statement | undefined;
+  let [stay, areRepeatable, isForItself] = [true, true, false];
+  for (const tokens of statementsIn(text)) {
+    const statement = statementOf(tokens);
+    stay &&= statement.transaction === "stays";
+    areRepeatable &&= statement.session === "repeatable";
+    if (first === undefined) {
+      if (!hasSeveral(text) || routine.test(headOf(tokens))) return statement;
+      first = statement;
+      // A variable that is set for the rest of its own text means nothing to others: those that read it see `variables.ts`.
+      isForItself = statement.name === "SET" && assignmentsIn(tokens).every(({ name }) => /^@(?!@)/.test(name));
+    } else if (!stay && !areRepeatable) break;
+  }
+  if (first === undefined) return statementOf([]);
+  const { session } = first;
+  const lasting = session === "repeatable" ? (isForItself ? undefined : "lasting") : session;
+  return { ...first, transaction: stay ? "stays" : "unsure", session: areRepeatable ? session : lasting };
 }
 
 /** Whether a statement certainly leaves the transaction open that it runs in. Of others, such as DDL and CALL, some commit it. */
@@ -103,6 +111,7 @@ export function onlyReads(text: string): boolean {
   return (
     transaction === "stays" &&
     /^(?:\( )*(?:SELECT|VALUES|TABLE|WITH|DO|SHOW)$/.test(name) &&
+    !hasSeveral(text) &&
     !(name.endsWith("WITH") && /\b(?:UPDATE|DELETE)\b/i.test(text))
   );
 }
@@ -143,8 +152,7 @@ const routine =
   /^CREATE (?:OR REPLACE )?(?:DEFINER = .* )?(?:AGGREGATE )?(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|PACKAGE)\b/;
 
 /** The first tokens of each statement in a text. */
-function statementsIn(text: string): (readonly Token[])[] {
-  const statements: (readonly Token[])[] = [];
+function* statementsIn(text: string): Generator<readonly Token[]> {
   let tokens: Token[] = [];
   const lexer = new Lexer(text);
   const isOne = !hasSeveral(text);
@@ -153,12 +161,10 @@ function statementsIn(text: string): (readonly Token[])[] {
       if (tokens.length < most) tokens.push(token);
       continue;
     }
-    if (tokens.length > 0) statements.push(tokens);
-    if (statements.length === 1 && routine.test(headOf(tokens))) return statements;
+    if (tokens.length > 0) yield tokens;
     tokens = [];
   }
-  if (tokens.length > 0) statements.push(tokens);
-  return statements;
+  if (tokens.length > 0) yield tokens;
 }
 
 function headOf(tokens: readonly Token[]): string {
@@ -200,14 +206,9 @@ function conditional(effect: Effect, tokens: readonly Token[]): Effect {
   return (isAll && effect !== "commits") || effect === "mayCommit" ? effect : "unsure";
 }
 
-interface Assignment {
-  readonly name: string;
-  readonly isGlobal: boolean;
-}
-
 /** What a SET sets. A word such as GLOBAL is for what comes after it, too. */
-function assignmentsIn(tokens: readonly Token[]): readonly Assignment[] {
-  const assignments: Assignment[] = [];
+function assignmentsIn(tokens: readonly Token[]) {
+  const assignments: { readonly name: string; readonly isGlobal: boolean }[] = [];
   let [isScopeGlobal, isNext, depth] = [false, true, 0];
   for (const { kind, text } of tokens.slice(1)) {
     if (isNext && kind === "word" && /^(?:GLOBAL|PERSIST|PERSIST_ONLY|SESSION|LOCAL)$/.test(text)) {

@@ -1,6 +1,6 @@
 /** The user's own transaction on a worker's connection: what it takes back is not done. */
 import { type DatabaseError, verdictOf } from "../mysql/errors.ts";
-import { statementIn } from "../mysql/statement.ts";
+import { keepsTransaction, statementIn } from "../mysql/statement.ts";
 import type { Job } from "./job.ts";
 import type { Thread } from "./thread.ts";
 
@@ -86,6 +86,7 @@ export class Transaction {
 
   /** Ends what a statement has committed or rolled back. */
   #settle(job: Job, isOpen: boolean): void {
+    if (isOpen && keepsTransaction(job.text)) return; // nearly always
     const { transaction, target = "" } = statementIn(job.text);
     if (transaction === "prepares") this.#prepared.set(target, this.#held.splice(0));
     else if (transaction === "rollsBackTo") {
