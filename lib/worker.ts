@@ -11,7 +11,6 @@ import { connect, type Host } from "./mysql/connection.ts";
 import { backoffMs, type DatabaseError } from "./mysql/errors.ts";
 import { execute } from "./mysql/execute.ts";
 import { isInterrupted } from "./mysql/interrupt.ts";
-import { sessionStatement } from "./mysql/statement.ts";
 import type { Query } from "./shared/query.ts";
 import type { Executor } from "./worker/executor.ts";
 import type { Job } from "./worker/job.ts";
@@ -59,13 +58,14 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
     if (jobs.length === 0) return;
     const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));
     const sent = jobs.slice(0, firstAlone < 0 ? jobs.length : Math.max(1, firstAlone));
+    if (!session.canSend(sent)) break;
     const { answered, error } = await sendOnce(sent, session, executor, thread);
     jobs = jobs.slice(answered);
     const [job] = jobs;
     if (!job || !error) continue; // of an error behind the last answer, only a lost connection matters, and is noticed
     await session.detectLoss(error);
     const { mayHaveRun, neverRan, retry, waits } = await executor.judge(job, error, session);
-    await session.afterError(error, job.seq, executor.commits ? undefined : sessionStatement(job.text));
+    await session.afterError(error, job);
     if (neverRan) job.mayHaveRun = false; // nor had it in earlier tries
     const unanswered = mayHaveRun ? sent.slice(answered) : [job];
     if (mayHaveRun) for (const each of unanswered) each.mayHaveRun = true;
@@ -75,6 +75,7 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
       if (waits) await thread.pause(backoffMs(job.tries));
       continue;
     }
+    if (!executor.commits) await session.afterFailure(job);
     const givenUp = retry === "no" ? unanswered : [job]; // those behind a job without tries have some of their own
     for (const each of givenUp) {
       const isAsked = each.mayHaveRun && executor.askLedger && (await session.ready());

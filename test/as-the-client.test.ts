@@ -18,6 +18,71 @@ after(() => {
   return server.stop();
 });
 
+/** What `mysqldump --no-autocommit --triggers --routines --events` of every server writes; MariaDB's began autocommit earlier. */
+const saved = ["character_set_client", "character_set_results", "collation_connection", "sql_mode"];
+const save = (version: string) => saved.map((name) => `/*!${version} SET @saved_${name} = @@${name} */ ;\n`).join("");
+const restore = (version: string) => saved.map((name) => `/*!${version} SET ${name} = @saved_${name} */ ;\n`).join("");
+const dumpedRows = (table: string, rows: string, isEarly: boolean) => `
+${isEarly ? "set autocommit=0;" : ""}
+LOCK TABLES \`${table}\` WRITE;
+/*!40000 ALTER TABLE \`${table}\` DISABLE KEYS */;
+${isEarly ? "" : "set autocommit=0;"}
+${rows}
+/*!40000 ALTER TABLE \`${table}\` ENABLE KEYS */;
+UNLOCK TABLES;
+commit;
+`;
+const dump = `${target.isMariaDB ? "/*M!999999\\- enable the sandbox mode */ \n" : ""}-- MySQL dump
+/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;
+/*!50503 SET NAMES utf8mb4 */;
+/*!40014 SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0 */;
+/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;
+${target.isMariaDB ? "/*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY, NOTE_VERBOSITY=0 */;" : "SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ '';"}
+DROP TABLE IF EXISTS \`l\`;
+/*!40101 SET @saved_cs_client     = @@character_set_client */;
+/*!50503 SET character_set_client = utf8mb4 */;
+CREATE TABLE \`l\` (\`n\` int DEFAULT NULL) ENGINE=MyISAM;
+/*!40101 SET character_set_client = @saved_cs_client */;
+${dumpedRows("l", "", false)}
+CREATE TABLE \`t\` (\`id\` int NOT NULL AUTO_INCREMENT, \`s\` varchar(20), PRIMARY KEY (\`id\`)) ENGINE=InnoDB;
+${dumpedRows("t", "INSERT INTO `t` VALUES (1,'a;b'),(2,'it\\'s');\nINSERT INTO `t` VALUES (3,'x@y.z');", false)}
+CREATE TABLE \`u\` (\`id\` int NOT NULL, PRIMARY KEY (\`id\`)) ENGINE=InnoDB;
+${dumpedRows("u", "INSERT INTO `u` VALUES (1),(2);", true)}
+${save("50003")}
+DELIMITER ;;
+/*!50003 CREATE*/ /*!50017 DEFINER=\`root\`@\`localhost\`*/ /*!50003 TRIGGER \`g\` AFTER INSERT ON \`t\` FOR EACH ROW BEGIN
+  SET @n = NEW.id; INSERT INTO l VALUES (@n); END */;;
+DELIMITER ;
+${restore("50003")}
+/*!50001 DROP VIEW IF EXISTS \`w\`*/;
+/*!50001 CREATE VIEW \`w\` AS SELECT
+ 1 AS \`id\`*/;
+${
+  target.isMariaDB
+    ? ""
+    : `/*!50106 SET @save_time_zone= @@TIME_ZONE */ ;
+DELIMITER ;;
+/*!50106 CREATE*/ /*!50117 DEFINER=\`root\`@\`localhost\`*/ /*!50106 EVENT \`e\` ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1 */ ;;
+DELIMITER ;
+/*!50106 SET TIME_ZONE= @save_time_zone */ ;`
+}
+/*!50003 DROP PROCEDURE IF EXISTS \`p\` */;
+${save("50003")}
+DELIMITER ;;
+CREATE DEFINER=\`root\`@\`localhost\` PROCEDURE \`p\`()
+BEGIN SELECT 1; SELECT 2; END ;;
+DELIMITER ;
+${restore("50003")}
+/*!50001 DROP VIEW IF EXISTS \`w\`*/;
+/*!50001 CREATE ALGORITHM=UNDEFINED */
+/*!50013 DEFINER=\`root\`@\`localhost\` SQL SECURITY DEFINER */
+/*!50001 VIEW \`w\` AS select \`t\`.\`id\` AS \`id\` from \`t\` */;
+/*!40101 SET SQL_MODE=@OLD_SQL_MODE */;
+/*!40014 SET UNIQUE_CHECKS=@OLD_UNIQUE_CHECKS */;
+/*!40101 SET CHARACTER_SET_CLIENT=@OLD_CHARACTER_SET_CLIENT */;
+-- Dump completed
+`;
+
 const latin1 = (text: string) => Buffer.from(text, "latin1");
 const cases: [what: string, sql: string | Uint8Array][] = [
   [
@@ -133,6 +198,54 @@ DELIMITER ;
     INSERT INTO "q" VALUES ('a\b'), ('\\');`,
   ],
 ];
+
+cases.push(["a dump with --no-autocommit, triggers, views, routines and events", dump]);
+
+/** Files in which a query fails: it is the last one that either runs. */
+const failing: typeof cases = [
+  [
+    "a query that fails in a transaction",
+    `
+    CREATE TABLE h (id INT PRIMARY KEY);
+    START TRANSACTION; INSERT INTO h VALUES (1); INSERT INTO h VALUES (1); COMMIT;
+    INSERT INTO h VALUES (2);`,
+  ],
+  [
+    "the same without autocommit, where it is the first one",
+    `
+    CREATE TABLE h (id INT PRIMARY KEY); INSERT INTO h VALUES (1); SET autocommit = 0;
+    INSERT INTO h VALUES (1); INSERT INTO h VALUES (2); COMMIT;`,
+  ],
+  [
+    "an import that is run again",
+    `
+    SET SQL_MODE = "NO_AUTO_VALUE_ON_ZERO"; START TRANSACTION; SET time_zone = "+00:00";
+    CREATE TABLE pm (id INT NOT NULL, n INT); INSERT INTO pm VALUES (1, 10), (2, 20);
+    ALTER TABLE pm ADD PRIMARY KEY (id); START TRANSACTION; INSERT INTO pm VALUES (3, 30);
+    ALTER TABLE pm ADD PRIMARY KEY (id); INSERT INTO pm VALUES (4, 40); COMMIT;`,
+  ],
+  [
+    "a failing statement in a comment that is executed, under autocommit = 0",
+    `
+    CREATE TABLE h (id INT PRIMARY KEY); SET autocommit = 0; INSERT INTO h VALUES (1);
+    /*!50001 DROP VIEW missing */; INSERT INTO h VALUES (2); COMMIT;`,
+  ],
+];
+
+for (const [index, [what, file]] of failing.entries()) {
+  test(`a file ends where it ends for the client, and leaves the same: ${what}`, async () => {
+    const path = join(directory, `failing-${index}.sql`);
+    writeFileSync(path, file);
+    for (const name of ["ours", "theirs"]) await sql(`CREATE DATABASE ${name}_failing_${index}`);
+    const options = ["--json", "-S", socketPath, "-u", "root", "-D", `ours_failing_${index}`, "-j1", path];
+    const { status, stdout } = await runHere(options);
+    const { done, failed, unknown } = JSON.parse(stdout);
+    assert.deepEqual([status, unknown], [1, 0], stdout);
+    assert.ok(done > 0 && failed > 0);
+    await assert.rejects(runClient(["-D", `theirs_failing_${index}`], file));
+    assert.deepEqual(await contentOf(`ours_failing_${index}`), await contentOf(`theirs_failing_${index}`));
+  });
+}
 
 for (const [index, [what, file]] of cases.entries()) {
   test(`a file means what it means to the client: ${what}`, async () => {

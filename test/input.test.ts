@@ -464,7 +464,7 @@ test("sessionStatement() names statements that only make sense on one connection
     BEGIN: ["begin", "BEGIN WORK"],
     "START TRANSACTION": ["start\n transaction READ ONLY"],
     COMMIT: ["COMMIT"],
-    ROLLBACK: ["ROLLBACK TO a"],
+    "ROLLBACK TO": ["ROLLBACK TO a"],
     SAVEPOINT: ["SAVEPOINT a"],
     "RELEASE SAVEPOINT": ["RELEASE SAVEPOINT a"],
     XA: ["XA START 'a'"],
@@ -480,7 +480,7 @@ test("sessionStatement() names statements that only make sense on one connection
     "FLUSH TABLES WITH READ LOCK": ["FLUSH TABLES WITH READ LOCK"],
   };
   for (const [words, statements] of Object.entries(named)) {
-    for (const sql of statements) assert.equal(sessionStatement(sql), words, sql);
+    for (const sql of statements) assert.equal(sessionStatement(sql)?.name, words, sql);
   }
   const other = [
     ...[

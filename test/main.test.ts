@@ -25,7 +25,7 @@ const settings: Settings = {
     hosts: [],
   },
   ...{ retries: 10, connectTimeoutMs: 10_000, timeoutMs: undefined, idempotent: false, rows: false, batch: 1 },
-  ...{ maxFailures: Number.POSITIVE_INFINITY, ledger: undefined, prologue: [] },
+  ...{ maxFailures: Number.POSITIVE_INFINITY, ledger: undefined, prologue: [], isOnlyWorker: false, isRenewed: false },
 };
 
 test("main() runs what its segments have, in two workers, says what failed, and ends when it is told", async () => {

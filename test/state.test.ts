@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { MessageChannel } from "node:worker_threads";
 import { releaseAhead } from "../lib/features/joblog/hook.ts";
-import { doWork, RunError } from "../lib/mp.ts";
+import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
@@ -168,6 +168,27 @@ test("doWork() does not go on without what the lost connection had set", async (
   assert.deepEqual(await sql("SHOW TABLES LIKE 'landed'"), []);
 });
 
+test("doWork() runs the prologue on a new connection, too", async () => {
+  await sql("CREATE DATABASE other; CREATE TABLE other.landed (id INT); CREATE TABLE landed (id INT)");
+  const insert = "INSERT INTO landed VALUES (1)";
+  const { done, unknown } = await doWork(["USE other", insert, "KILL CONNECTION_ID()", insert], 1);
+  assert.deepEqual([done, unknown], [3, 1]);
+  assert.equal((await sql("SELECT * FROM other.landed")).length, 2);
+  assert.deepEqual(await sql("SELECT * FROM landed"), []);
+  await sql("DROP TABLE landed; DROP DATABASE other");
+});
+
+test("doWork() takes the same statements for the prologue where it runs them and where it shows them", async () => {
+  const top = ["SET @a = 1", { sql: "SET NAMES utf8mb4" }];
+  const queries = [...top, { sql: "SET @a = ?", values: [1] }, "SET @b = 2"];
+  const shown: number[] = [];
+  const dryRun = (seq: number) => void shown.push(seq);
+  await doWork(queries, 1, { dryRun, resumed: true, earlier: () => "done" });
+  assert.deepEqual(shown, [1, 2]);
+  await assert.rejects(doWork(queries, 2), /^RunError: Cannot go on at query 3: SET means something to one connection/);
+  await assert.rejects(doWork(["SET @a = 1; DO 2", "USE elsewhere"], 2), /Cannot go on at query 2: USE/);
+});
+
 test("doWork() does not go on without what a thread had set that died", async () => {
   const script = new URL("./scripts/mortal.ts", import.meta.url);
   const mortal = new Int32Array(new SharedArrayBuffer(4));
@@ -185,6 +206,10 @@ test("doWork() does not go on without what a thread had set that died", async ()
     });
   }
   assert.deepEqual(await sql("SHOW TABLES LIKE 'landed'"), []);
+  const onEnded = ({ seq }: Ended) => Atomics.store(mortal, 0, seq === 2 ? 1 : 0);
+  await assert.rejects(doWork(["DO 1", "SELECT 5 INTO @x", "DO SLEEP(60)", "SELECT @x"], 1, { script, onEnded }), {
+    message: "Cannot go on: query 4 reads @x, which was set on a connection that is lost",
+  });
 });
 
 test("doWork() gives the query of a worker that cannot connect again to another worker", async () => {

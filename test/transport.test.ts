@@ -203,6 +203,14 @@ test("LOAD DATA LOCAL says which file it cannot read, and leaves no listeners on
 
 test("fileIn() is the name in a LOAD statement, and nothing in any other", () => {
   assert.equal(fileIn("/* all */ load data low_priority local infile 'a\\'b.csv' into table t"), "a'b.csv");
+  for (const text of [
+    "LOAD DATA /* c */ LOCAL INFILE 'a.csv' INTO TABLE t",
+    "LOAD DATA LOCAL -- c\n INFILE # 'b.csv'\n'a.csv' INTO TABLE t",
+    "/*!50001 LOAD DATA LOCAL INFILE 'a.csv' INTO TABLE t */",
+    "LOAD DATA /*!40000 CONCURRENT LOCAL */ INFILE/**/'a.csv' INTO TABLE t",
+  ]) {
+    assert.equal(fileIn(text), "a.csv", text);
+  }
   assert.equal(fileIn("LOAD XML LOCAL INFILE \"it''s\" INTO TABLE t"), "it''s");
   for (const text of ["LOAD DATA INFILE 'a' INTO TABLE t", "SELECT 'LOAD DATA LOCAL INFILE ''a'''", "DO 1"]) {
     assert.equal(fileIn(text), undefined, text);

@@ -11,7 +11,7 @@ import { contentOf, endFile, explainDisabled } from "./local-infile.ts";
 import { type InnerConnection, inner, type Ok, type Packet, Query, type State } from "./mysql2-query.ts";
 import type { Prepared } from "./prepared.ts";
 import { QueryPacket } from "./query-packet.ts";
-import { noteCharacterSet, noteTransaction } from "./server-state.ts";
+import { noteCharacterSet, noteStatus } from "./server-state.ts";
 
 /** A column as mysql2 describes it. */
 export interface Column {
@@ -67,8 +67,8 @@ export function sendPrepared(
   });
 }
 
-/** The protocol's SERVER_STATUS_IN_TRANS and SERVER_MORE_RESULTS_EXISTS: they come with each answer. */
-const flags = { inTransaction: 1, moreResults: 8 };
+/** The protocol's SERVER_MORE_RESULTS_EXISTS, of the status that comes with each answer. */
+const moreResults = 8;
 
 /** What the server has answered to one query so far. */
 class Answer {
@@ -116,14 +116,14 @@ class Answer {
 
   /** Ends one result; returns whether another one follows. */
   end(changedRows: number, status: number): boolean {
-    noteTransaction(this.connection, (status & flags.inTransaction) !== 0);
+    noteStatus(this.connection, status);
     this.#rows += changedRows;
     if (!this.failure) this.listener.onDone?.(this.#index, this.#rows - this.#rowsBefore);
     this.#index++;
     this.#rowsBefore = this.#rows;
     this.#sink = undefined;
     this.columns = 0;
-    if (status & flags.moreResults) return true;
+    if (status & moreResults) return true;
     if (this.failure) this.#reject(this.failure);
     else this.#resolve(this.#rows);
     return false;

@@ -3,22 +3,27 @@ import { constants, createReadStream, openSync, statSync } from "node:fs";
 import { Socket } from "node:net";
 import { Readable } from "node:stream";
 import type { DatabaseError } from "./errors.ts";
+import { Lexer } from "./lexer.ts";
 
-/** What a statement says before the name; MySQL's client is asked for files by other statements, too, where a server is not honest. */
-const naming =
-  /^(?:\s|\/\*[^!*][^*]*\*\/|--\s[^\n]*\n)*LOAD\s+(?:DATA|XML)\s+(?:(?:LOW_PRIORITY|CONCURRENT)\s+)?LOCAL\s+INFILE\s*(?:'((?:[^'\\]|''|\\.)*)'|"((?:[^"\\]|""|\\.)*)")/is;
-
-/** How much of a text is looked at, in characters. */
-const most = 100_000;
-
-/** The file that a statement names; undefined for any other statement. */
+/**
+ * The file that a statement names; undefined for any other statement. MySQL's client is asked for files by other statements, too,
+ * where a server is not honest.
+ */
 export function fileIn(text: string): string | undefined {
-  const [, single, double] = naming.exec(text.slice(0, most)) ?? [];
-  const quoted = single?.replaceAll("''", "'") ?? double?.replaceAll('""', '"');
-  return quoted?.replace(/\\(.)/gs, (_, character: string) => escapes[character] ?? character);
+  const lexer = new Lexer(text);
+  const words: string[] = [];
+  for (let token = lexer.next(); token && words.length < 6; token = lexer.next()) {
+    if (token.kind === "string" && naming.test(words.join(" "))) return token.text;
+    words.push(token.kind === "word" ? token.text : "?");
+  }
+  return undefined;
 }
 
-const escapes: Record<string, string> = { 0: "\0", b: "\b", n: "\n", r: "\r", t: "\t", Z: "\x1a" };
+/** How much of a text is looked at, in bytes. */
+const mostBytes = 400_000;
+
+/** What such a statement says before the name. */
+const naming = /^LOAD (?:DATA|XML) (?:(?:LOW_PRIORITY|CONCURRENT) )?LOCAL INFILE$/;
 
 /** By connection, the file that its server has asked for last. */
 const files = new WeakMap<object, Readable>();
@@ -28,7 +33,7 @@ const files = new WeakMap<object, Readable>();
  * the statement fails with it.
  */
 export function contentOf(connection: object, wanted: string, text: Uint8Array): Readable {
-  const file = open(wanted, Buffer.from(text.subarray(0, 4 * most)).toString());
+  const file = open(wanted, Buffer.from(text.subarray(0, mostBytes)).toString());
   files.set(connection, file);
   return file;
 }

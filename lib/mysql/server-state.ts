@@ -1,16 +1,30 @@
 /** What a server has last said of its session with a connection. */
 import type { Connection } from "mysql2";
 
-const openTransactions = new WeakSet<Connection>();
+/** The protocol's SERVER_STATUS_IN_TRANS and SERVER_STATUS_AUTOCOMMIT, and whether the second was ever set: not all proxies do. */
+const flags = { inTransaction: 1, autocommit: 2, tellsAutocommit: 4 };
+const statuses = new WeakMap<Connection, number>();
 
 /** Whether a transaction was open at the server's last answer without an error. */
 export function isInTransaction(connection: Connection): boolean {
-  return openTransactions.has(connection);
+  return (statusOf(connection) & flags.inTransaction) !== 0;
 }
 
-export function noteTransaction(connection: Connection, isOpen: boolean): void {
-  if (isOpen) openTransactions.add(connection);
-  else openTransactions.delete(connection);
+/** Whether autocommit was off at that answer: the next query begins a transaction. */
+export function isAutocommitOff(connection: Connection): boolean {
+  return (statusOf(connection) & (flags.autocommit | flags.tellsAutocommit)) === flags.tellsAutocommit;
+}
+
+/** Notes the status that comes with each answer. */
+export function noteStatus(connection: Connection, status: number): void {
+  const before = statusOf(connection);
+  const told = (before & flags.tellsAutocommit) | (status & flags.autocommit ? flags.tellsAutocommit : 0);
+  const now = (status & (flags.inTransaction | flags.autocommit)) | told;
+  if (now !== before) statuses.set(connection, now);
+}
+
+function statusOf(connection: Connection): number {
+  return statuses.get(connection) ?? 0;
 }
 
 const otherCharacterSets = new WeakSet<Connection>();

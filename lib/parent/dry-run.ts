@@ -1,9 +1,8 @@
 /** Showing the queries of a queue instead of running them. */
-import { isRepeatable, sessionStatement } from "../mysql/statement.ts";
-import { sqlOf } from "../shared/query.ts";
 import type { Reading } from "../shared/reading.ts";
 import { isOurs } from "./feed.ts";
 import type { Source, WorkOptions } from "./options.ts";
+import { canBePrologue } from "./prologue.ts";
 
 type Options = Pick<WorkOptions, "shard" | "signal" | "earlier" | "resumed" | "script">;
 
@@ -24,16 +23,11 @@ export async function showAll(
     for await (const unit of queue) {
       if (signal?.aborted) break;
       const seq = ++reading.seq;
-      isTop &&= isPrologue(unit);
+      isTop &&= canBePrologue(unit);
       const isLeft = isOurs(seq, shard) && earlier?.(seq, unit) === undefined;
       if (isLeft || (resumed && isTop)) await show(seq, unit, areUnits);
     }
   } finally {
     reading.end();
   }
-}
-
-function isPrologue(unit: unknown): boolean {
-  const statement = sessionStatement(sqlOf(unit));
-  return statement !== undefined && isRepeatable(statement);
 }

@@ -36,7 +36,7 @@ const tellMs = 200;
 export class Pool {
   readonly #workers: number;
   readonly #slots: number;
-  readonly #data: Omit<Settings, "workers">;
+  readonly #data: Omit<Settings, "workers" | "isRenewed">;
   readonly #listener: PoolListener;
   readonly #finished: () => number;
   readonly #threads = new Map<Thread, Promise<unknown>>();
@@ -59,7 +59,7 @@ export class Pool {
   constructor(
     workers: number,
     threads: number,
-    data: Omit<Settings, "workers">,
+    data: Omit<Settings, "workers" | "isRenewed">,
     finished: () => number,
     listener: PoolListener,
   ) {
@@ -123,9 +123,10 @@ export class Pool {
     clearTimeout(timer);
   }
 
-  #start(workers: readonly number[]): void {
+  #start(workers: readonly number[], isRenewed = false): void {
     const { port1: port, port2 } = new MessageChannel(); // what a unit posts to its parentPort is not for us
-    const worker = construct({ ...this.#data, workers }, port2);
+    const settings = { ...this.#data, workers, isRenewed: isRenewed && this.#data.isOnlyWorker };
+    const worker = construct(settings, port2);
     let cause: string | undefined;
     const thread: Thread = {
       workers,
@@ -224,7 +225,7 @@ export class Pool {
     let reason: string | undefined;
     if (statement !== undefined) reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
     else if (this.#deaths >= deathsInARow) reason = `Threads die before they finish a query: ${cause}`;
-    if (reason === undefined) this.#start(thread.workers);
+    if (reason === undefined) this.#start(thread.workers, true);
     else this.#listener.runFailed(reason, new Error(reason));
   }
 }

@@ -3,7 +3,7 @@ import { myglobals } from "../myglobals.ts";
 import { keepsTransaction } from "../mysql/statement.ts";
 import { Counters } from "../shared/counters.ts";
 import type { FromThread, PrologueStatement, Settings } from "../shared/messages.ts";
-import { checkQuery, sqlOf } from "../shared/query.ts";
+import { checkQuery, type Query, sqlOf } from "../shared/query.ts";
 import { Reading } from "../shared/reading.ts";
 import { Bell } from "./bell.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
@@ -28,6 +28,7 @@ export class Run implements PoolListener {
   /** Why it ends early; with an error when that is what `doWork()` rejects with. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
   readonly #options: ReturnType<typeof withDefaults>;
+  readonly #workers: number;
   readonly #total: number | undefined; // where the source says it
   readonly #startedAt = performance.now();
   /** What a person calls what is done: units, once a thread has found a `workerDo()` in the script. */
@@ -39,6 +40,7 @@ export class Run implements PoolListener {
   #ledger: string | undefined;
 
   constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
+    this.#workers = workers;
     this.#total = total;
     this.#options = options;
     this.counters = new Counters(workers);
@@ -69,11 +71,12 @@ export class Run implements PoolListener {
   }
 
   /** What each thread is told at its start. */
-  get settings(): Omit<Settings, "workers" | "bundle" | "compileCache"> {
+  get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
     const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
     const { retries, idempotent, maxFailures, batch, onRows } = this.#options;
     return {
       myglobals,
+      isOnlyWorker: this.#workers === 1,
       script: script === undefined ? undefined : String(script),
       counters: this.counters.shared,
       hosts: hosts.map(({ host, port }) => ({ host, port })),
@@ -87,15 +90,14 @@ export class Run implements PoolListener {
   /** Looks at each query of the queue, in order, and says whether it is to be run. */
   select = (seq: number, unit: unknown): boolean => {
     const { script, shard, earlier } = this.#options;
-    if (script === undefined) {
-      checkQuery(seq, unit);
-      const statement = this.prologue.take(seq, unit);
-      if (statement) this.onPrologue(statement);
-    }
-    if (!isOurs(seq, shard)) return false;
-    const outcome = earlier?.(seq, unit);
+    if (script === undefined) checkQuery(seq, unit);
+    const isMine = isOurs(seq, shard);
+    const outcome = isMine ? earlier?.(seq, unit) : undefined;
+    const isRun = isMine && outcome === undefined;
+    const statement = script === undefined ? this.prologue.take(seq, unit as Query, isRun) : undefined;
+    if (statement) this.onPrologue(statement);
     if (outcome !== undefined) this.records.addEarlier(outcome);
-    return outcome === undefined;
+    return isRun;
   };
 
   /** Ends the run early: what is in flight ends, the rest is skipped. */

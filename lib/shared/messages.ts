@@ -14,6 +14,10 @@ export interface Settings {
   readonly bundle: string | undefined;
   /** Folder for what V8 compiles of the files; without it, nothing is kept. */
   readonly compileCache: string | undefined;
+  /** There is one worker in all: queries may read what earlier ones have set. */
+  readonly isOnlyWorker: boolean;
+  /** A thread with these workers has died: what was set on their connections is lost. */
+  readonly isRenewed: boolean;
   readonly counters: SharedArrayBuffer;
   /** Where to connect to; empty when the configuration alone says it. */
   readonly hosts: readonly Host[];

@@ -3,7 +3,7 @@ import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { executeText } from "../mysql/execute.ts";
 import { takesLiterals } from "../mysql/filled.ts";
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
-import { isAtomic, onlyReads } from "../mysql/statement.ts";
+import { onlyReads, statementIn } from "../mysql/statement.ts";
 import { workerDo } from "../worker.ts";
 import type { Job } from "./job.ts";
 import { ledgered } from "./ledger.ts";
@@ -75,7 +75,7 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
     },
     async judge({ text }, error, session) {
       const { answered = 0 } = error;
-      if (answered > 0 && isAtomic(text)) {
+      if (answered > 0 && statementIn(text).isAtomic) {
         error.message += ` (statement ${answered + 1} of the query; those before it are done)`;
       }
       const verdict = verdictOf(error);
@@ -83,7 +83,7 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
       if (verdict === "unknown") return { mayHaveRun: true, retry: idempotent ? "counted" : "no" };
       if (verdict === "reconnect" || idempotent) return { retry: "counted", waits: verdict === "retry" };
       // The server has not applied the statement that failed; of a compound one it may have applied others.
-      const stays = (await hasLeftChanges(error, session)) || answered > 0 || !isAtomic(text);
+      const stays = (await hasLeftChanges(error, session)) || answered > 0 || !statementIn(text).isAtomic;
       return { retry: stays ? "no" : "counted", waits: true };
     },
   };

@@ -21,7 +21,7 @@ import type { Connection } from "mysql2";
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { execute, executeText, isOneStatement, toBytes } from "../mysql/execute.ts";
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
-import { canShare, isAtomic, keepsTransaction } from "../mysql/statement.ts";
+import { canShare, keepsTransaction, statementIn } from "../mysql/statement.ts";
 import { hashOf } from "../shared/hash.ts";
 import { nameOfQuery } from "../shared/query.ts";
 import type { Job } from "./job.ts";
@@ -146,7 +146,7 @@ export class Once {
     let known: string | undefined;
     let isPartlyDone = false;
     try {
-      if (state.mayHaveCommitted && !isAtomic(this.#job.text)) isPartlyDone = !(await this.#isInside());
+      if (state.mayHaveCommitted && !statementIn(this.#job.text).isAtomic) isPartlyDone = !(await this.#isInside());
       known = asksLedger ? await this.#look(`${rollback};${this.#select}`) : void (await this.#session.ask(rollback));
     } catch (failure) {
       this.#connection.destroy(); // the server rolls back what was open

@@ -2,22 +2,17 @@
 import type { Connection, ConnectionOptions } from "mysql2";
 import { ask, close, connectionIn, type Host, isClosed, nameOf, takeOver } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isReadOnly, isTransient, isUnready } from "../mysql/errors.ts";
-import { isInTransaction } from "../mysql/server-state.ts";
-import { isLasting, sessionStatement } from "../mysql/statement.ts";
+import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
+import { sessionStatement } from "../mysql/statement.ts";
 import { type PlainError, toPlain } from "../shared/messages.ts";
 import type { Job } from "./job.ts";
+import { Kept } from "./kept.ts";
+import { type HomeTry, homeTryMs, nextHomeTry, type Route, routeOf, tryMs } from "./route.ts";
 import type { Thread } from "./thread.ts";
 import { Transaction } from "./transaction.ts";
 
 /** Makes a worker's connection; `options` has what the run needs of it, and how many milliseconds there are for it. */
 export type WorkerInit = (host: Host | undefined, options: ConnectionOptions) => unknown;
-
-/** How long one host may take to let a worker in while there are others, or another try. */
-const tryMs = 10_000;
-/** The same for a host that has been away, while the worker has a connection that works. */
-const homeTryMs = 3000;
-/** The longest that a host which has been away is left alone. */
-const homeBackoffMs = 60_000;
 
 export class Session {
   readonly worker: number;
@@ -25,16 +20,18 @@ export class Session {
   readonly #thread: Thread;
   readonly #init: WorkerInit;
   /** The hosts in the worker's own order, and the positions of its home and of the one that it tries next. */
-  readonly #route: readonly (Host | undefined)[];
+  readonly #route: Route;
   #home = 0;
   #next = 0;
   #opened: { readonly connection: unknown } | undefined;
   /** It is not to the worker's own host: when to try that one, and how often this was done. */
-  #away: { readonly until: number; readonly tries: number } | undefined;
+  #away: HomeTry | undefined;
   /** How much of the prologue was run on this connection. */
   #prologueRun = 0;
   /** A statement such as `USE`, whose effect would be lost with the connection. */
   #lasting: string | undefined;
+  readonly #kept: Kept;
+  #isBroken = false;
 
   constructor(worker: number, thread: Thread, init: WorkerInit) {
     this.worker = worker;
@@ -42,6 +39,7 @@ export class Session {
     this.#thread = thread;
     this.#init = init;
     this.#route = routeOf(worker, thread.settings.hosts);
+    this.#kept = new Kept(thread);
   }
 
   /** What `workerInit()` returned. */
@@ -60,9 +58,7 @@ export class Session {
     return isOpen && !this.#away && this.#prologueRun === this.#thread.prologue.length;
   }
 
-  /**
-   * Sees to it that there is a connection on which the prologue was run; false when none is to be had, or the run ends.
-   */
+  /** Sees to a connection on which the prologue was run; returns false when none is to be had, or the run ends. */
   async ready(): Promise<boolean> {
     if (this.#opened && isClosed(this.connection)) this.#abandon(new Error("Connection lost"));
     if (this.#away) await this.#goHome();
@@ -82,8 +78,8 @@ export class Session {
   answered(job: Job, rows: number): void {
     const statement = sessionStatement(job.text);
     if (statement) {
-      this.#thread.post({ type: "sessionChanged", statement });
-      if (isLasting(statement)) this.#lasting ??= statement;
+      this.#thread.post({ type: "sessionChanged", statement: statement.name });
+      if (statement.session !== "passing") this.#lasting ??= statement.name;
     }
     this.transaction.answered(job, rows, isInTransaction(this.mysql));
   }
@@ -95,37 +91,51 @@ export class Session {
     if (isClosed(this.connection)) error.fatal = true;
   }
 
-  /** After an error of a query: gives the connection up where it is lost, or where another host is better. */
-  async afterError(error: DatabaseError, seq: number, statement: string | undefined): Promise<void> {
+  /** After an error of a query: gives up a connection that is lost, or a host that is worse than another; ends what is gone. */
+  async afterError(error: DatabaseError, job: Job): Promise<void> {
     const { isOpen } = this.transaction;
     // After a failover, the one name of a cluster stands for another server.
     const isBetterElsewhere =
       this.#route.length > 1 ? isUnready(error) || isReadOnly(error) : isReadOnly(error) && !this.#lasting && !isOpen;
     if (isLost(error) || isBetterElsewhere) {
-      this.#abandon(error, statement === "COMMIT");
+      this.#abandon(error, job);
       if (isReadOnly(error)) this.#home = this.#next; // a replica may stay one: no use in coming back
       return;
     }
-    if (isOpen) {
-      await this.ask("DO 0").catch(() => {}); // its answer tells whether a transaction is open
-      if (!isInTransaction(this.mysql)) {
-        this.transaction.lost(`Rolled back: ${error.message}`);
-        this.#thread.endRun("broken", `Cannot go on: a transaction that was open is rolled back: ${error.message}`);
-        return;
-      }
+    if (!isOpen) return;
+    await this.ask("DO 0").catch(() => {}); // its answer tells whether a transaction is open
+    if (!isInTransaction(this.mysql)) this.#cannotGoOn(this.transaction.endedBy(error, job));
+  }
+
+  /** After a query that has not been done: what follows may depend on it, and the COMMIT further down would commit a half. */
+  async afterFailure({ seq, text, error }: Job): Promise<void> {
+    if (!this.#opened || isClosed(this.connection)) return;
+    const { message } = error as Error;
+    const isAutocommit = !isAutocommitOff(this.mysql);
+    if (!this.transaction.isOpen && isAutocommit) {
+      const statement = sessionStatement(text);
+      if (statement) this.#cannotGoOn(`${statement.name} in query ${seq} has failed: ${message}`);
+      return;
     }
-    // What follows depends on it.
-    if (statement) {
-      this.#thread.endRun("broken", `Cannot go on: ${statement} in query ${seq} has failed: ${error.message}`);
-    }
+    await this.ask("ROLLBACK").catch(() => this.mysql.destroy()); // the server rolls back what was open
+    this.transaction.rolledBackAfter(error as DatabaseError, { seq, text }, isAutocommit);
+    this.#cannotGoOn(`query ${seq} has failed in a transaction, which is rolled back: ${message}`);
+  }
+
+  /** Whether queries can be sent; false when the run ends, as one of them reads what was lost with an earlier connection. */
+  canSend(jobs: readonly Job[]): boolean {
+    const missing = this.#kept.missing(jobs);
+    if (missing !== undefined) this.#cannotGoOn(missing);
+    return missing === undefined;
   }
 
   async close(): Promise<void> {
     if (this.#opened && this.transaction.isOpen) {
       const reason = `A transaction was left open: what worker ${this.worker} has run in it is rolled back`;
-      this.transaction.lost("Rolled back: its transaction was left open");
+      this.transaction.end("failed", "Rolled back: its transaction was left open");
       this.#thread.post({ type: "broken", reason });
     }
+    this.transaction.leavePrepared();
     const connection = connectionIn(this.connection);
     if (connection) await close(connection);
   }
@@ -167,7 +177,7 @@ export class Session {
   /** Tries from time to time, between two queries, whether the host of a worker that is away from it is back. */
   async #goHome(): Promise<void> {
     const old = connectionIn(this.connection);
-    if (!this.#away || !old || this.#lasting || this.transaction.isOpen) return;
+    if (!this.#away || !old || this.#lasting || this.#kept.isAny || this.transaction.isOpen) return;
     if (this.#thread.isDraining || performance.now() < this.#away.until) return;
     const { tries } = this.#away;
     try {
@@ -190,6 +200,7 @@ export class Session {
     this.#away = (at - this.#home) % this.#route.length === 0 ? undefined : nextHomeTry(0);
     this.#lasting = undefined;
     this.#prologueRun = 0;
+    this.#kept.renew();
   }
 
   /** Runs what is left of the prologue on this connection; returns false when the run ends, as a statement of it has failed. */
@@ -211,15 +222,20 @@ export class Session {
     return true;
   }
 
-  /** Gives the connection up; what was open on it is gone, unless it was lost while it was being committed. */
-  #abandon(cause: unknown, isCommitting = false): void {
+  /** Gives the connection up, perhaps while it was running a query; what was open on it is gone. */
+  #abandon(cause: unknown, running?: Job): void {
     const { isOpen } = this.transaction;
     const lost = this.#lasting ? `what ${this.#lasting} has set` : isOpen && "a transaction that was open";
-    if (lost) this.#thread.endRun("broken", `Cannot go on: a connection was lost, and with it ${lost}`);
-    if (isOpen) this.transaction.lost("Its connection was lost before its transaction was committed", isCommitting);
+    if (lost) this.#cannotGoOn(`a connection was lost, and with it ${lost}`);
+    this.transaction.lost(running);
     this.#reportHost(this.#next - 1, cause);
     connectionIn(this.connection)?.destroy();
     this.#opened = undefined;
+  }
+
+  #cannotGoOn(reason: string): void {
+    if (!this.#isBroken) this.#thread.endRun("broken", `Cannot go on: ${reason}`);
+    this.#isBroken = true;
   }
 
   /** Tells the parent which host it was; returns what it told. */
@@ -231,17 +247,4 @@ export class Session {
     if (this.#route.length > 1) this.#thread.post({ type: "away", host: nameOf(host), error: named });
     return named;
   }
-}
-
-/** Worker 1 is at home at the first host, worker 2 at the second; the workers of one host go on at different others. */
-function routeOf(worker: number, hosts: readonly Host[]): readonly (Host | undefined)[] {
-  const at = (worker - 1) % hosts.length;
-  const others = [...hosts.slice(at + 1), ...hosts.slice(0, at)];
-  const turn = Math.floor((worker - 1) / hosts.length) % others.length;
-  return [hosts[at], ...others.slice(turn), ...others.slice(0, turn)];
-}
-
-/** When a worker looks again whether its own host is back: from some seconds on, ever more seldom. */
-function nextHomeTry(tries: number): { until: number; tries: number } {
-  return { until: performance.now() + backoffMs(6 + tries, homeBackoffMs), tries };
 }

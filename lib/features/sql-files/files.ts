@@ -1,7 +1,8 @@
 /** The queries of the files on the command line. */
 import type { Files } from "../../command/feature.ts";
-import { isRepeatable, sessionStatement } from "../../mysql/statement.ts";
+import { sessionStatement } from "../../mysql/statement.ts";
 import { inBatches } from "../../parent/batches.ts";
+import { canBePrologue } from "../../parent/prologue.ts";
 import { sqlOf } from "../../shared/query.ts";
 import { type ReadOptions, readBatches } from "./input.ts";
 import type { FileQuery } from "./splitter.ts";
@@ -46,11 +47,11 @@ export async function openFiles(
 
   function look(query: FileQuery): void {
     const { at } = query;
-    const statement = sessionStatement(sqlOf(query));
-    if (isTop && statement && isRepeatable(statement)) return;
+    if (isTop && canBePrologue(query)) return;
     isTop = false;
+    const statement = sessionStatement(sqlOf(query));
     if (!statement) return;
     orderedFrom = at;
-    onOrdered(at, statement);
+    onOrdered(at, statement.name);
   }
 }
