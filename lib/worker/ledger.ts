@@ -1,7 +1,6 @@
 /** Queries with a ledger: what is sent of them is in once.ts and once-together.ts; here is what an error means. */
 import { verdictOf } from "../mysql/errors.ts";
 import { takesLiterals } from "../mysql/filled.ts";
-import { readsLastResult } from "../mysql/last-result.ts";
 import { hashOf } from "../shared/hash.ts";
 import { checkValues } from "../shared/query.ts";
 import type { Executor } from "./executor.ts";
@@ -24,8 +23,7 @@ export function ledgered(thread: Thread, table: string, maxBatch: number): Execu
   return {
     maxBatch,
     // Rows that are given cannot be taken back.
-    canBatch: (job, { mysql }) =>
-      maxBatch > 1 && !rows && job.canBatch(takesLiterals(mysql)) && readsLastResult(job.text) === undefined,
+    canBatch: (job, { mysql }) => maxBatch > 1 && !rows && job.canBatch(takesLiterals(mysql)),
     commits: true,
     get commitMs() {
       return state.commitMs;
@@ -39,7 +37,7 @@ export function ledgered(thread: Thread, table: string, maxBatch: number): Execu
         return;
       }
       const [job] = jobs;
-      checkQuery(job!);
+      if (job!.bytes === undefined) checkValues(job!.query); // before anything is sent
       const once = new Once(job!, session, thread, table);
       state = once.state;
       const rows = await once.run(probablyDone).catch((error) => {
@@ -70,14 +68,4 @@ export function ledgered(thread: Thread, table: string, maxBatch: number): Execu
       return rows && state.inserted && !state.mayHaveCommitted ? "failed" : "unknown";
     },
   };
-}
-
-/** Refuses a query before anything is sent. */
-function checkQuery({ text, bytes, query }: Job): void {
-  if (bytes === undefined) checkValues(query);
-  const last = readsLastResult(text);
-  if (last === undefined) return;
-  throw new Error(
-    `With a ledger ${last} would tell of the ledger's statements, not of the query before: run it without`,
-  );
 }
