@@ -4,7 +4,6 @@ import { takesLiterals } from "../mysql/filled.ts";
 import { hashOf } from "../shared/hash.ts";
 import { checkValues } from "../shared/query.ts";
 import type { Executor } from "./executor.ts";
-import type { Job } from "./job.ts";
 import { LedgerError, nothing, Once, selectOf } from "./once.ts";
 import { OnceTogether } from "./once-together.ts";
 import type { Thread } from "./thread.ts";
