@@ -41,6 +41,8 @@ test("variablesIn() tells what a query reads and sets, behind and inside comment
     ["INSERT INTO t (v) VALUES (1); SET @a = LAST_INSERT_ID(); INSERT INTO t (v) VALUES (@a)", [], ["@a"]],
     ["GRANT SELECT ON t TO root@localhost, 'a'@'b'; SELECT 1", [], []],
     ["CREATE PROCEDURE p() BEGIN SET @a = 1; SELECT LAST_INSERT_ID(); END", [], []],
+    ["CREATE DEFINER = CURRENT_USER() FUNCTION f() RETURNS INT BEGIN SET @a = 1; RETURN @b; END", [], []],
+    ["CREATE TABLE event AS SELECT @x", ["@x"], []],
     ["INSERT INTO t VALUES ('@x := 1', \"@y\", `@z`) -- @u", [], []],
   ];
   const wraps: ((sql: string) => string)[] = [

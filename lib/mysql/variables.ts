@@ -117,9 +117,11 @@ class Reader implements Variables {
   }
 
   #head({ kind, text }: Token): void {
-    this.#isHead = (kind === "word" || kind === "name" || /^[.=@]$/.test(text)) && this.#words.length < 20;
+    const isOfAccount = /^[()]$/.test(text) && this.#words.at(-1) === "CURRENT_USER";
+    this.#isHead = (kind !== "symbol" || /^[.=@]$/.test(text) || isOfAccount) && this.#words.length < 20;
+    const isTable = /^(?:TABLE|EXISTS|VIEW)$/.test(this.#words.at(-1) ?? "");
     if (kind === "word" || kind === "name") this.#words.push(text.toUpperCase());
-    this.#isRoutine = kind === "word" && routines.test(text) && /^(?:CREATE|ALTER)$/.test(this.#words[0]!);
+    this.#isRoutine = kind === "word" && !isTable && routines.test(text) && /^(?:CREATE|ALTER)$/.test(this.#words[0]!);
   }
 
   #word(text: string, last: Token | undefined): void {
