@@ -3,13 +3,14 @@
  *
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
-import { bundle, compileCache } from "./features/bundle/bundle.ts";
+import { features } from "./features/index.ts";
 import { whyNoServer } from "./myglobals.ts";
 import { messageOf, RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, totalOf } from "./parent/feed.ts";
-import { type Source, type Summary, type WorkOptions, whyNoLedger, withDefaults } from "./parent/options.ts";
+import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
 import { Run } from "./parent/run.ts";
+import type { StartFiles } from "./shared/feature-entry.ts";
 import { refuseInWorkerThread } from "./shared/own-thread.ts";
 import type { Query } from "./shared/query.ts";
 import type { Segment } from "./shared/segment.ts";
@@ -65,11 +66,10 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     await showAll(queue, options.dryRun, run.reading, options);
     return run.summary(0);
   }
-  const missing = options.script === undefined ? whyNoServer() : whyNoLedger(options); // a script may have its own workerInit()
+  const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
-  const [file] = await Promise.all([bundle(options.script), run.openLedger()]);
-  const settings = { ...run.settings, bundle: file, compileCache: compileCache() };
-  const pool = new Pool(workers, options.threads, settings, run.finished, run);
+  const [startFiles] = await Promise.all([prepareStart(options.script), run.begin()]);
+  const pool = new Pool(workers, options.threads, { ...run.settings, ...startFiles }, run.finished, run);
   run.onStop = () => pool.drain(); // at once: nothing more is claimed when others hear that the run ends
   run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, run.reading, records, run.select, release);
@@ -96,7 +96,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   for (const stop of unlisten) stop();
   await pool.end(endMs);
   records.collect(); // a connection that was closed with an open transaction has changed outcomes
-  await run.waitForRows();
+  await run.endFeatures();
   run.showProgress(feed, pool);
   progress?.stop();
   const summary = run.summary(pool.connected, feed);
@@ -140,6 +140,12 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
       options.script === undefined ? "the server did not answer" : "neither workerDo() nor the server ended it";
     setTimeout(() => pool.terminate(`${who} when it was interrupted`), killMs).unref();
   }
+}
+
+/** Has what the threads start from made ready, where this copy has the feature. */
+async function prepareStart(script: WorkOptions["script"]): Promise<StartFiles> {
+  const startup = features.find((feature) => feature.startup)?.startup;
+  return startup ? (await startup()).feature.prepare(script) : {};
 }
 
 function onAbort(signal: AbortSignal | undefined, then: () => void): () => void {

@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import mysql from "mysql2/promise";
-import { help, table } from "../lib/command/flag-table.ts";
-import type { FlagTable } from "../lib/command/flags.ts";
+import { loadFeatures } from "../lib/command/features.ts";
+import { help, tableOfFlags } from "../lib/command/flag-table.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { runHere, startHere } from "./command.ts";
 import { noLimits, withFilesUpTo } from "./full-disk.ts";
@@ -18,6 +18,7 @@ import { inSoak } from "./soak.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-cli-"));
 const env = { MYSQL_PWD: "s3cr3t" };
+await loadFeatures();
 const used = new Set<string>(); // options
 let server: TestServer;
 let at: string[]; // how to reach it
@@ -538,7 +539,7 @@ test("every option of the help is used by a test of this file, or of one of its 
   const own = ["lag", "steering", "transport"].map((name) => readFileSync(join(root, `test/${name}.test.ts`), "utf8"));
   const isUsed = (name: string) => used.has(name) || own.join("").includes(`"--${name}"`);
   assert.deepEqual(
-    Object.keys(table).filter((name) => !isUsed(name)),
+    Object.keys(tableOfFlags()).filter((name) => !isUsed(name)),
     [],
   );
 });
@@ -712,7 +713,7 @@ INSERT INTO parent (id) VALUES (2);
 });
 
 function cli(args: readonly string[], input = "", environment: NodeJS.ProcessEnv = env): Promise<Ended> {
-  for (const [name, { letter }] of Object.entries(table as FlagTable)) {
+  for (const [name, { letter }] of Object.entries(tableOfFlags())) {
     if (args.includes(`--${name}`) || (letter && args.includes(`-${letter}`))) used.add(name);
   }
   return runHere(args, { input, env: environment });

@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
-import { help, parseFlags, table } from "../lib/command/flag-table.ts";
-import type { FlagTable } from "../lib/command/flags.ts";
+import { loadFeatures } from "../lib/command/features.ts";
+import { help, parseFlags, tableOfFlags } from "../lib/command/flag-table.ts";
 import { scaled } from "./soak.ts";
 
+await loadFeatures();
+const table = tableOfFlags();
 const names = Object.keys(table);
-const shorts = Object.entries(table as FlagTable).flatMap(([name, { letter }]) => (letter ? [{ name, letter }] : []));
+const shorts = Object.entries(table).flatMap(([name, { letter }]) => (letter ? [{ name, letter }] : []));
 
 test("the help fits a screen of 100 columns and 50 lines", () => {
   const lines = help().split("\n");

@@ -24,8 +24,8 @@ const settings: Settings = {
     counters: counters.shared,
     hosts: [],
   },
-  ...{ retries: 10, connectTimeoutMs: 10_000, timeoutMs: undefined, idempotent: false, rows: false, batch: 1 },
-  ...{ maxFailures: Number.POSITIVE_INFINITY, ledger: undefined, prologue: [], isOnlyWorker: false, isRenewed: false },
+  ...{ retries: 10, connectTimeoutMs: 10_000, timeoutMs: undefined, idempotent: false, features: {} },
+  ...{ maxFailures: Number.POSITIVE_INFINITY, prologue: [], isOnlyWorker: false, isRenewed: false },
 };
 
 test("main() runs what its segments have, in two workers, says what failed, and ends when it is told", async () => {

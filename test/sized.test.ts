@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { largestBatch, sized } from "../lib/features/batch/sized.ts";
 import type { Executor } from "../lib/worker/executor.ts";
 import type { Job } from "../lib/worker/job.ts";
 import type { Session } from "../lib/worker/session.ts";
-import { largestBatch, sized } from "../lib/worker/sized.ts";
 
 test("sized() takes ever more small queries together, and slow ones alone", async () => {
   let waitMs = 0;

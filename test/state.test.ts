@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { MessageChannel } from "node:worker_threads";
 import { releaseAhead } from "../lib/features/joblog/hook.ts";
+import { feature as rows } from "../lib/features/rows/worker.ts";
 import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { connect } from "../lib/mysql/connection.ts";
@@ -299,8 +300,9 @@ test("doWork() with a time limit interrupts a query whose rows nobody takes", as
 test("a thread that is told to kill interrupts a query whose rows nobody takes", async (t) => {
   const { port1: parent, port2 } = new MessageChannel();
   t.after(() => parent.close());
-  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), prologue: [], rows: true };
+  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), prologue: [], features: {} };
   const thread = new Thread(port2, settings as Settings);
+  rows.extend?.(thread, true);
   const connection = await connect(database.db);
   thread.running[1] = connection;
   parent.once("message", () => parent.postMessage({ type: "kill" })); // the first rows

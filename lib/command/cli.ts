@@ -7,7 +7,7 @@ import { refuseInWorkerThread } from "../shared/own-thread.ts";
 import { takeConsole } from "./console.ts";
 import { explain, UsageError } from "./errors.ts";
 import type { Hook } from "./feature.ts";
-import { features } from "./features.ts";
+import { features, loadFeatures } from "./features.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
 import { help, parseFlags } from "./flag-table.ts";
 import { type Io, scriptOf } from "./io.ts";
@@ -43,6 +43,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
   const hooks: Hook[] = [];
   try {
     checkRuntime();
+    await loadFeatures();
     const flags = parseFlags(io.argv.slice(2));
     const writesData = features.some((feature) => feature.writesData?.(flags));
     if (flags.help) return print(help().replace("myscript.ts", script), output);

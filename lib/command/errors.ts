@@ -1,5 +1,5 @@
 /** What is wrong, in one line for the person who runs the command. */
-import { RunError } from "../mp.ts";
+import { RunError } from "../parent/errors.ts";
 import { printable } from "../parent/progress.ts";
 import { withCauses } from "../shared/causes.ts";
 import { placeOf } from "../shared/place.ts";

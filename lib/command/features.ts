@@ -2,6 +2,10 @@
 import { features as entries } from "../features/index.ts";
 import type { Feature } from "./feature.ts";
 
-const modules = await Promise.all(entries.map(({ command }) => command?.()));
+/** Empty until `loadFeatures()`: worker threads import the command, too, and need none. */
+export const features: Feature[] = [];
 
-export const features = modules.flatMap((module) => (module ? [module.feature as Feature] : []));
+export async function loadFeatures(): Promise<void> {
+  const modules = await Promise.all(entries.map(({ command }) => command?.()));
+  features.splice(0, features.length, ...modules.flatMap((module) => (module ? [module.feature as Feature] : [])));
+}

@@ -17,11 +17,13 @@ MYSQL_PWD, MYSQL_DATABASE or the [client] group of ~/.my.cnf`,
 };
 
 /** All flags of this copy. */
-export const table: FlagTable = Object.assign({}, core, ...features.map(({ flags }) => flags), last);
+export function tableOfFlags(): FlagTable {
+  return Object.assign({}, core, ...features.map(({ flags }) => flags), last);
+}
 
 /** @throws UsageError that says in one line what is wrong and what would be right. */
 export function parseFlags(args: readonly string[]): CoreFlags {
-  const flags = readFlags(table, args) as unknown as CoreFlags;
+  const flags = readFlags(tableOfFlags(), args) as unknown as CoreFlags;
   const { threads, workers, dryRun, json, files } = flags;
   if (threads !== undefined && threads > workers) {
     throw new UsageError(`--threads ${threads} contradicts --workers ${workers}: at most one thread a worker`);
@@ -35,6 +37,7 @@ export function parseFlags(args: readonly string[]): CoreFlags {
 
 /** What `--help` prints. */
 export function help(): string {
+  const table = tableOfFlags();
   const parts = Object.entries(groups).map(([group, title]) => `${title}\n${helpOf(table, group)}`);
   return `Usage: myscript.ts [options] [file.sql ...]     "-" is standard input; without files: buildQueries()
 

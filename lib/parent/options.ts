@@ -37,11 +37,6 @@ export interface WorkOptions {
   shard?: { index: number; count: number } | undefined;
   /** What may hold the queries back: the one that admits the fewest decides. */
   gates?: readonly Gate[] | undefined;
-  /**
-   * Is called with the rows of SELECT, SHOW, CALL and RETURNING: whole lines of NDJSON, `{"seq":12,"row":{…}}`.
-   * While the promise that it returns is pending, the queries wait. A script's own `workerDo()` has no such rows.
-   */
-  onRows?: ((lines: Uint8Array) => void | Promise<void>) | undefined;
   /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */
   retries?: number | undefined;
   /** How long to try to get a connection, at the start and after one was lost. @default 60 */
@@ -50,16 +45,6 @@ export interface WorkOptions {
   timeoutSeconds?: number | undefined;
   /** Starts nothing more after so many queries of this run have failed or are unknown. @default no limit */
   maxFailures?: number | undefined;
-  /**
-   * Sends so many queries in one round trip, at the most; each has the outcome that it would have alone. `auto`: as many as
-   * take some 5 ms, from 1 to 64. @default 1
-   */
-  batch?: number | "auto" | undefined;
-  /**
-   * Runs each query exactly once: in one transaction with the insert of its seq into this table, `table` or `database.table`,
-   * which is created when missing. A query that it has is done; one batch, one table.
-   */
-  ledger?: string | undefined;
   /** Says that running a query twice is harmless: one that may have run is sent again. @default false */
   idempotent?: boolean | undefined;
   /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
@@ -104,7 +89,6 @@ export interface Summary extends Result {
 export const limits = {
   workers: 100_000, // the most connections that a server can be told to take, `max_connections`
   threads: 1000, // each takes some 10 MB
-  batch: 100, // so many of the longest texts that go together are 1 MB: every server takes that in one packet
   retries: 1_000_000, // a query's record counts its tries up to 16 million
   seconds: 2_000_000, // the range of a timer is 2,147,483
 } as const;
@@ -124,6 +108,9 @@ function isOnThisMachine({ socketPath, uri, host = "localhost" }: ConnectionOpti
   return socketPath !== undefined || (uri === undefined && /^(?:localhost|127\.[\d.]+|::1)$/.test(host));
 }
 
+/** The options, with a value for each that has one by default. */
+export type CompleteOptions = ReturnType<typeof withDefaults>;
+
 /**
  * The options, with a value for each that has one by default.
  *
@@ -134,7 +121,6 @@ export function withDefaults(workers: number, options: WorkOptions) {
   const complete = {
     ...options,
     threads: options.threads ?? defaultThreads(workers, options),
-    batch: options.batch ?? 1,
     retries: options.retries ?? 10,
     maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
     connectTimeoutSeconds: options.connectTimeoutSeconds ?? 60,
@@ -143,9 +129,8 @@ export function withDefaults(workers: number, options: WorkOptions) {
     hosts: options.hosts ?? [],
     initCommands: options.initCommands ?? [],
   };
-  const { threads, batch, timeoutSeconds } = complete;
+  const { threads, timeoutSeconds } = complete;
   checkCount("threads", threads, limits.threads);
-  if (batch !== "auto") checkCount("queries in a batch", batch, limits.batch);
   checkNumber("retries", complete.retries, 0, limits.retries);
   checkNumber("maxFailures", complete.maxFailures, 1, Number.POSITIVE_INFINITY);
   checkNumber("connectTimeoutSeconds", complete.connectTimeoutSeconds, 0.001, limits.seconds);
@@ -156,13 +141,8 @@ export function withDefaults(workers: number, options: WorkOptions) {
   return complete;
 }
 
-/** Why a script's run can have no ledger: that takes queries which the default `workerDo()` runs on `myglobals.config.db`. */
-export function whyNoLedger({ ledger }: WorkOptions): string | undefined {
-  if (ledger === undefined) return undefined;
-  return "Cannot use a ledger with a workerDo() or workerInit() of the script's own: it takes SQL queries, on myglobals.config.db";
-}
-
-function checkCount(name: string, value: number, most: number): void {
+/** @throws RangeError */
+export function checkCount(name: string, value: number, most: number): void {
   if (Number.isInteger(value) && value > 0 && value <= most) return;
   throw new RangeError(`Cannot start ${value} ${name}: the number of ${name} must be an integer from 1 to ${most}`);
 }

@@ -11,7 +11,7 @@ import { describeUnit, type Query, sqlOf } from "../shared/query.ts";
 import { RefusedError } from "./errors.ts";
 import type { WorkOptions } from "./options.ts";
 
-interface PrologueOptions extends Pick<WorkOptions, "initCommands" | "shard" | "ledger" | "resumed"> {
+interface PrologueOptions extends Pick<WorkOptions, "initCommands" | "shard" | "resumed"> {
   readonly workers: number;
 }
 
@@ -31,33 +31,36 @@ export function canBePrologue(unit: unknown): boolean {
 export class Prologue {
   readonly statements: PrologueStatement[] = [];
   /** Why what means something to one connection cannot be run, and what to do about a statement, and about a query that reads. */
-  readonly #cannotStand: readonly [why: string, forStatement: string, forReader?: string] | undefined;
+  #cannotStand: readonly [why: string, forStatement: string, forReader?: string] | undefined;
   /** The queries that are run here, are run in their order on one connection. */
-  readonly #isInOrder: boolean;
+  #isInOrder: boolean;
+  /** One worker runs all queries. */
+  readonly #isOneQueue: boolean;
   /** By what they have set, the last queries of those so far. */
   readonly #setters = new Map<string, Setter>();
   #last: Setter | undefined;
   #lastOfId: Setter | undefined;
   #isOver = false;
 
-  constructor({ initCommands = [], shard, ledger, resumed, workers }: PrologueOptions) {
+  constructor({ initCommands = [], shard, resumed, workers }: PrologueOptions) {
     for (const sql of initCommands)
       this.statements.push({ seq: 0, sql, from: `the init command "${describeUnit(sql)}"` });
-    this.#isInOrder = workers === 1 && ledger === undefined;
+    this.#isInOrder = workers === 1;
+    this.#isOneQueue = workers === 1 && shard === undefined;
     this.#cannotStand =
       workers > 1
         ? [`there are ${workers}`, "put it before all other queries, or use one worker", "use one worker"]
         : shard
           ? ["a shard has only some of the queries", "put it before all others"]
-          : ledger !== undefined
-            ? ["with a ledger each query must stand by itself", "put it before all others"]
-            : resumed
-              ? [
-                  "that of the earlier run is gone",
-                  "begin anew, without the job log",
-                  "begin anew, without the job log",
-                ]
-              : undefined;
+          : resumed
+            ? ["that of the earlier run is gone", "begin anew, without the job log", "begin anew, without the job log"]
+            : undefined;
+  }
+
+  /** Says that each query must stand by itself, and why. */
+  standAlone(why: string): void {
+    this.#isInOrder = false;
+    if (this.#isOneQueue) this.#cannotStand = [why, "put it before all others"];
   }
 
   /**

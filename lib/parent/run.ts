@@ -1,12 +1,13 @@
 /** A run as the parent knows it: what its threads say, why it ends early, and what came of it. */
+import { features } from "../features/index.ts";
 import { myglobals } from "../myglobals.ts";
-import { keepsTransaction } from "../mysql/statement.ts";
 import { Counters } from "../shared/counters.ts";
 import type { FromThread, PrologueStatement, Settings } from "../shared/messages.ts";
-import { checkQuery, type Query, sqlOf } from "../shared/query.ts";
+import { checkQuery, type Query } from "../shared/query.ts";
 import { Reading } from "../shared/reading.ts";
 import { Bell } from "./bell.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
+import type { ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
 import { type Feed, isOurs } from "./feed.ts";
 import { Gatekeeper } from "./gate.ts";
 import type { Summary, withDefaults } from "./options.ts";
@@ -16,7 +17,7 @@ import { Prologue } from "./prologue.ts";
 import { type Claimed, Records } from "./records.ts";
 import { unitsWatch } from "./units.ts";
 
-export class Run implements PoolListener {
+export class Run implements PoolListener, RunOfFeature {
   readonly bell = new Bell();
   readonly counters: Counters;
   readonly records: Records;
@@ -35,9 +36,8 @@ export class Run implements PoolListener {
   #noun: "query" | "unit" = "query";
   #hasToldOfRows = false;
   readonly #watchUnits: (pool: Pool) => void;
-  readonly #rowsOnTheWay = new Set<Promise<void>>();
-  /** The ledger's table, as SQL. */
-  #ledger: string | undefined;
+  /** The features in this run, by name. */
+  readonly #parts = new Map<string, ParentPart>();
 
   constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
     this.#workers = workers;
@@ -58,22 +58,25 @@ export class Run implements PoolListener {
     this.gatekeeper = new Gatekeeper(options.gates, this.records);
   }
 
-  /** @throws RunError when there is to be a ledger and it cannot be used. */
-  async openLedger(): Promise<void> {
-    const { ledger, batch, hosts, connectTimeoutSeconds, signal } = this.#options;
-    if (ledger === undefined) return;
-    const { openLedger } = await import("./ledger-table.ts"); // it brings mysql2
-    const { log } = this;
-    const options = { hosts, connectTimeoutMs: connectTimeoutSeconds * 1000, deletes: batch !== 1, signal, log };
-    this.#ledger = await openLedger(ledger, myglobals.config.db, options).catch((error) => {
-      throw new RunError(messageOf(error), this.summary(0), error);
-    });
+  /**
+   * Prepares the features that the options ask for.
+   *
+   * @throws what one of them has against it.
+   */
+  async begin(): Promise<void> {
+    const options: Readonly<Record<string, unknown>> = this.#options;
+    for (const { name, option, parent } of features) {
+      if (parent === undefined || option === undefined || options[option] === undefined) continue;
+      const feature = (await parent()).feature as ParentFeature;
+      this.#parts.set(name, await feature.begin(this.#options, this));
+    }
+    for (const { standsAlone } of this.#parts.values()) if (standsAlone) this.prologue.standAlone(standsAlone);
   }
 
   /** What each thread is told at its start. */
   get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
     const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
-    const { retries, idempotent, maxFailures, batch, onRows } = this.#options;
+    const { retries, idempotent, maxFailures } = this.#options;
     return {
       myglobals,
       isOnlyWorker: this.#workers === 1,
@@ -82,7 +85,8 @@ export class Run implements PoolListener {
       hosts: hosts.map(({ host, port }) => ({ host, port })),
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
-      ...{ retries, idempotent, maxFailures, batch, ledger: this.#ledger, rows: onRows !== undefined },
+      ...{ retries, idempotent, maxFailures },
+      features: Object.fromEntries([...this.#parts].map(([name, { settings }]) => [name, settings])),
       prologue: this.prologue.statements,
     };
   }
@@ -109,17 +113,19 @@ export class Run implements PoolListener {
   }
 
   /** Runs what the caller of `doWork()` has given; what it throws ends the run. */
-  async guard(action: () => unknown, what = ""): Promise<void> {
+  guard = async (action: () => unknown, what = ""): Promise<void> => {
     try {
       await action();
     } catch (error) {
       this.stop(what + messageOf(error), error);
     }
-  }
+  };
 
-  /** Resolves when the caller has taken all rows. */
-  async waitForRows(): Promise<void> {
-    await Promise.all(this.#rowsOnTheWay);
+  failure = (error: unknown): RunError => new RunError(messageOf(error), this.summary(0), error);
+
+  /** Resolves when nothing of the features is under way. */
+  async endFeatures(): Promise<void> {
+    await Promise.all([...this.#parts.values()].map((part) => part.end?.()));
   }
 
   // What the pool tells:
@@ -135,8 +141,10 @@ export class Run implements PoolListener {
     else if (type === "error") {
       this.records.explain(message.seq, message.error);
       this.bell.ringSoon();
-    } else if (type === "rows") this.#takeRows(thread, message.lines);
-    else if (type === "units") this.#noun = "unit";
+    } else if (type === "feature") {
+      const { name, data } = message;
+      this.#parts.get(name)?.message?.(data, (answer) => thread.send({ type: "feature", name, data: answer }));
+    } else if (type === "units") this.#noun = "unit";
     else if (type === "late") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
@@ -155,7 +163,7 @@ export class Run implements PoolListener {
   }
 
   died(thread: Thread, cause: string): void {
-    const isDecided = (unit: unknown) => this.#ledger !== undefined && keepsTransaction(sqlOf(unit)); // by the ledger
+    const isDecided = (unit: unknown) => [...this.#parts.values()].some((part) => part.decides?.(unit));
     this.records.bury(thread, cause, (unit) => !this.stopped && (this.#options.idempotent || isDecided(unit)));
     this.bell.ring();
   }
@@ -210,7 +218,7 @@ export class Run implements PoolListener {
   summary(connected: number, feed?: Feed): Summary {
     const { tally } = this.records;
     const { total: known, ...result } = tally.result();
-    const { selfCommitted, doneBefore } = this.counters.read();
+    const counts = this.counters.read();
     const total = Math.max(known, feed?.total ?? this.#total ?? 0); // some were never taken from the queue
     const seconds = (performance.now() - this.#startedAt) / 1000;
     const allRead = feed?.total !== undefined;
@@ -222,23 +230,14 @@ export class Run implements PoolListener {
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
       threads: this.#options.threads,
-      earlier: { ...result.earlier, done: result.earlier.done + doneBefore }, // the ledger knows of some, too
-      ...(this.#options.ledger !== undefined && { selfCommitted }),
+      earlier: { ...result.earlier, done: result.earlier.done + counts.doneBefore }, // a ledger knows of some, too
+      ...Object.assign({}, ...[...this.#parts.values()].map((part) => part.summary?.(counts))),
       ...(this.#noun === "unit" && { units: true }),
       ...(this.stopped && {
         reason:
           this.stopped.reason + (allRead ? "" : `; not all ${this.#noun === "unit" ? "units" : "queries"} were read`),
       }),
     };
-  }
-
-  #takeRows(thread: Thread, lines: Uint8Array): void {
-    const { length: bytes } = lines; // it may be transferred away
-    const taking = this.guard(() => this.#options.onRows?.(lines), "Cannot take the rows: ").then(() => {
-      thread.send({ type: "taken", bytes });
-      this.#rowsOnTheWay.delete(taking);
-    });
-    this.#rowsOnTheWay.add(taking);
   }
 }
 

@@ -1,7 +1,31 @@
-/** A line of `lib/features/index.ts`: a feature's name, and where its parts are. Each part is loaded only when it is asked for. */
+/**
+ * A line of `lib/features/index.ts`: a feature's name, and where its parts are. Each part is loaded only when it is asked for.
+ *
+ * The types of the parts are `Feature` of `command/feature.ts`, `ParentFeature` of `parent/feature.ts` and `WorkerFeature` of
+ * `worker/feature.ts`: nothing here depends on these.
+ */
 export interface FeatureEntry {
   /** The name of its folder. */
   readonly name: string;
-  /** What it is to the command: a `Feature`, as `command/feature.ts` has it. */
-  readonly command?: () => Promise<{ readonly feature: unknown }>;
+  /** The option of `doWork()` that asks for its parts in the parent and in the threads. */
+  readonly option?: string;
+  readonly command?: Part;
+  readonly parent?: Part;
+  readonly worker?: Part;
+  /** Makes the threads start faster. */
+  readonly startup?: () => Promise<{ readonly feature: Startup }>;
+}
+
+type Part = () => Promise<{ readonly feature: unknown }>;
+
+export interface Startup {
+  /** @param script the module whose `workerInit()` and `workerDo()` replace the default ones. */
+  prepare(script: string | URL | undefined): Promise<StartFiles>;
+}
+
+export interface StartFiles {
+  /** Path of a JavaScript file with all that a thread loads, the script too; without it, there are the TypeScript files. */
+  readonly bundle?: string | undefined;
+  /** Folder for what V8 compiles of the files; without it, nothing is kept. */
+  readonly compileCache?: string | undefined;
 }

@@ -2,18 +2,15 @@
 import { inspect } from "node:util";
 import type { Host } from "../mysql/connection.ts";
 import { withCauses } from "./causes.ts";
+import type { StartFiles } from "./feature-entry.ts";
 
 /** What a thread gets at its start, as `workerData`. */
-export interface Settings {
+export interface Settings extends StartFiles {
   readonly myglobals: unknown;
   /** The numbers of the workers that this thread carries, counted from 1. */
   readonly workers: readonly number[];
   /** URL of the module whose `workerInit` and `workerDo` replace the default ones. */
   readonly script: string | undefined;
-  /** Path of a JavaScript file with all that the thread loads, the script too; without it, there are the TypeScript files. */
-  readonly bundle: string | undefined;
-  /** Folder for what V8 compiles of the files; without it, nothing is kept. */
-  readonly compileCache: string | undefined;
   /** There is one worker in all: queries may read what earlier ones have set. */
   readonly isOnlyWorker: boolean;
   /** A thread with these workers has died: what was set on their connections is lost. */
@@ -26,12 +23,8 @@ export interface Settings {
   readonly timeoutMs: number | undefined;
   readonly idempotent: boolean;
   readonly maxFailures: number;
-  /** Whether the parent wants the rows. */
-  readonly rows: boolean;
-  /** Queries in one round trip, at the most. */
-  readonly batch: number | "auto";
-  /** The ledger's table, as SQL. */
-  readonly ledger: string | undefined;
+  /** What each feature's part in the parent has for its part in the threads, by name. */
+  readonly features: Readonly<Record<string, unknown>>;
   /** The prologue as far as it is known. */
   readonly prologue: readonly PrologueStatement[];
 }
@@ -49,8 +42,8 @@ export type ToThread =
   | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
   /** The prologue has one more statement; comes before the segments with what follows it. */
   | { readonly type: "prologue"; readonly statement: PrologueStatement }
-  /** The parent has taken so many bytes of the thread's rows. */
-  | { readonly type: "taken"; readonly bytes: number }
+  /** For a feature's part in the thread. */
+  | { readonly type: "feature"; readonly name: string; readonly data: unknown }
   /** More queries can be claimed. */
   | { readonly type: "admitted" }
   /** `drain`: start nothing more. `kill`: interrupt what is in flight. `end`: all is done, close the connections. */
@@ -76,8 +69,8 @@ export type FromThread =
   | { readonly type: "late"; readonly seq: number }
   /** A `workerDo()` has returned a number that no number of rows can be. A thread says so once. */
   | { readonly type: "oddRows"; readonly seq: number; readonly returned: number }
-  /** Whole lines of NDJSON. */
-  | { readonly type: "rows"; readonly lines: Uint8Array }
+  /** For a feature's part in the parent. */
+  | { readonly type: "feature"; readonly name: string; readonly data: unknown }
   | { readonly type: "error"; readonly seq: number; readonly error: PlainError };
 
 /** An Error loses its class and its `code` on the way between threads: this travels instead. */

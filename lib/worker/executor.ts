@@ -1,20 +1,21 @@
 /** The ways of sending queries to the server, and what an error means in each of them. */
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
-import { executeText } from "../mysql/execute.ts";
-import { takesLiterals } from "../mysql/filled.ts";
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
 import { onlyReads, statementIn } from "../mysql/statement.ts";
 import { workerDo } from "../worker.ts";
+import type { LoadedFeature } from "./feature.ts";
 import type { Job } from "./job.ts";
-import { ledgered } from "./ledger.ts";
 import { scripted, type WorkerDo } from "./scripted.ts";
 import type { Session } from "./session.ts";
-import { largestBatch, sized } from "./sized.ts";
 import type { Thread } from "./thread.ts";
 
 export interface Executor {
   /** How many jobs go together in a round trip, at the most. */
   readonly maxBatch: number;
+  /** Its jobs never go together. */
+  readonly isAlone?: true;
+  /** Returns the same with up to `maxBatch` jobs a round trip, where it has a way of its own for that. */
+  together?(maxBatch: number): Executor;
   /** Whether a job can be one of several. */
   canBatch(job: Job, session: Session): boolean;
   /** Whether it sees to each job's commit itself: a transaction of the user's own cannot be open. */
@@ -46,18 +47,11 @@ export interface Setback {
 }
 
 /** The one place that knows which options make which way of sending. */
-export function executorFor(thread: Thread, own: WorkerDo | undefined): Executor {
-  const { ledger, batch, timeoutMs } = thread.settings;
-  const goAlone = own !== undefined || timeoutMs !== undefined; // a time limit could interrupt the next one
-  const maxBatch = goAlone ? 1 : batch === "auto" ? largestBatch : batch;
-  const single = own
-    ? scripted(thread, own)
-    : ledger !== undefined
-      ? ledgered(thread, ledger, maxBatch)
-      : plain(thread);
-  if (timeoutMs !== undefined) return limited(single, timeoutMs, thread);
-  const executor = maxBatch > single.maxBatch ? batched(single, maxBatch, thread) : single;
-  return batch === "auto" && !goAlone ? sized(executor) : executor;
+export function executorFor(thread: Thread, own: WorkerDo | undefined, features: readonly LoadedFeature[]): Executor {
+  let executor = own ? scripted(thread, own) : plain(thread);
+  for (const { part, settings } of features) executor = part.executor?.(executor, thread, settings) ?? executor;
+  const { timeoutMs } = thread.settings;
+  return timeoutMs === undefined ? executor : limited(executor, timeoutMs, thread);
 }
 
 /** Each query by itself, as text or as a prepared statement. */
@@ -88,46 +82,6 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
     },
   };
 }
-
-/** Several in one round trip, as one text of several statements. */
-function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
-  let together: readonly Job[] = [];
-  let answered = 0;
-  return {
-    ...single,
-    maxBatch,
-    canBatch: (job, { mysql }) => job.canBatch(!thread.settings.rows && takesLiterals(mysql)),
-    async attempt(jobs, session, done) {
-      together = jobs.length > 1 ? jobs : [];
-      answered = 0;
-      if (jobs.length === 1) return single.attempt(jobs, session, done);
-      const pieces = jobs.flatMap(({ part }, index) => (index === 0 ? [part!] : [separator, part!]));
-      const listener = thread.rows.listener(jobs, session.mysql);
-      try {
-        await executeText(session.mysql, pieces, {
-          ...listener,
-          onDone(_, rows) {
-            answered++;
-            done(rows);
-          },
-        });
-      } catch (error) {
-        (error as DatabaseError).answered = undefined; // these were of other jobs
-        throw error;
-      }
-    },
-    judge(job, error, session) {
-      if (together.length > 0 && verdictOf(error) === "failed") {
-        // TiDB parses the whole text before it runs any of it: the mistake may stand in another one, and none has run.
-        if (error.errno === 1064 && answered === 0) for (const each of together) each.goesAlone = true;
-        // With values in its text, it may have failed where the prepared statement does not.
-        if (job.goesAlone || job.bytes === undefined) return { retry: "free" };
-      }
-      return single.judge(job, error, session);
-    },
-  };
-}
-const separator = Buffer.from(";\n");
 
 /** Interrupts on the server what takes longer. */
 function limited(single: Executor, limitMs: number, thread: Thread): Executor {

@@ -1,12 +1,14 @@
 /** Starts the workers of this thread. */
 import { basename } from "node:path";
 import type { MessagePort } from "node:worker_threads";
+import { features } from "../features/index.ts";
 import { whyNoServer } from "../myglobals.ts";
 import { withCauses } from "../shared/causes.ts";
 import { type Settings, toError } from "../shared/messages.ts";
 import { refusalOfCall } from "../shared/own-thread.ts";
 import { work, workerInit } from "../worker.ts";
 import { executorFor } from "./executor.ts";
+import type { LoadedFeature, WorkerFeature } from "./feature.ts";
 import type { WorkerDo } from "./scripted.ts";
 import { Session, type WorkerInit } from "./session.ts";
 import { Thread } from "./thread.ts";
@@ -42,7 +44,9 @@ export async function main(
         if (thread.unitsAwaited === 0) throw reason; // as without this listener: the thread dies
       });
     }
-    await Promise.all(settings.workers.map((worker) => start(worker, own, thread)));
+    const parts = await loadFeatures(settings);
+    for (const { part, settings } of parts) part.extend?.(thread, settings);
+    await Promise.all(settings.workers.map((worker) => start(worker, own, thread, parts)));
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     thread.endRun("refused", error.message);
@@ -50,8 +54,23 @@ export async function main(
   thread.unref();
 }
 
-function start(worker: number, { workerInit: init = workerInit, workerDo }: Script, thread: Thread): Promise<void> {
-  return work(new Session(worker, thread, init), executorFor(thread, workerDo), thread);
+function start(
+  worker: number,
+  { workerInit: init = workerInit, workerDo }: Script,
+  thread: Thread,
+  parts: readonly LoadedFeature[],
+): Promise<void> {
+  return work(new Session(worker, thread, init), executorFor(thread, workerDo, parts), thread);
+}
+
+async function loadFeatures({ features: settings }: Settings): Promise<LoadedFeature[]> {
+  const asked = features.filter(({ name, worker }) => worker && Object.hasOwn(settings, name));
+  return Promise.all(
+    asked.map(async ({ name, worker }) => ({
+      part: (await worker!()).feature as WorkerFeature,
+      settings: settings[name],
+    })),
+  );
 }
 
 /** Nothing can be run: what a person has to put right, in one line. */

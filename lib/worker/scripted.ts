@@ -36,6 +36,7 @@ export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
   };
   return {
     maxBatch: 1,
+    isAlone: true,
     canBatch: () => false,
     commits: true,
     async attempt([job], session, done, limit) {

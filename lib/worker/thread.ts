@@ -6,7 +6,7 @@ import { Counters } from "../shared/counters.ts";
 import { type FromThread, type PrologueStatement, type Settings, type ToThread, toPlain } from "../shared/messages.ts";
 import { type Outcome, Segment } from "../shared/segment.ts";
 import { Job } from "./job.ts";
-import { RowsOut } from "./rows-out.ts";
+import { noRows, type RowsTaker } from "./rows-taker.ts";
 
 /** How long a server may take to answer `KILL QUERY`, before the connection is given up. */
 const killGraceMs = 5000;
@@ -14,7 +14,9 @@ const killGraceMs = 5000;
 export class Thread {
   readonly settings: Settings;
   readonly counters: Counters;
-  readonly rows: RowsOut;
+  rows: RowsTaker = noRows;
+  /** What takes a message for a feature, by its name. */
+  readonly onFeature = new Map<string, (data: unknown) => void>();
   /** By worker, the connection that is running something. Not a Map: V8 chains what it leaves behind when it is written to often. */
   readonly running: (Connection | undefined)[] = [];
   /** The controllers of the signals that a script's units in flight have. */
@@ -35,9 +37,6 @@ export class Thread {
     this.settings = settings;
     this.prologue = [...settings.prologue];
     this.counters = new Counters(settings.counters);
-    this.rows = new RowsOut(settings.rows, (lines) =>
-      port.postMessage({ type: "rows", lines } satisfies FromThread, [lines.buffer as ArrayBuffer]),
-    );
     port.on("message", (message: ToThread) => this.#receive(message));
   }
 
@@ -115,6 +114,11 @@ export class Thread {
     this.#drain();
   }
 
+  /** Posts something to a feature's part in the parent. */
+  postFeature(name: string, data: unknown, transfer?: ArrayBuffer[]): void {
+    this.#port.postMessage({ type: "feature", name, data } satisfies FromThread, transfer);
+  }
+
   post(message: FromThread): void {
     this.#port.postMessage(message);
   }
@@ -130,7 +134,7 @@ export class Thread {
       this.#segments.push(new Segment(message.shared));
       this.#segments.sort((a, b) => a.id - b.id); // one that comes again is before those that are not admitted yet
     } else if (message.type === "prologue") this.prologue.push(message.statement);
-    else if (message.type === "taken") this.rows.taken(message.bytes);
+    else if (message.type === "feature") this.onFeature.get(message.name)?.(message.data);
     else if (message.type === "kill") {
       for (const controller of this.aborting) controller.abort(new Error("The run was interrupted"));
       void this.interrupt(this.running.filter((connection) => connection !== undefined));

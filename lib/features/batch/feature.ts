@@ -3,15 +3,13 @@
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
 import type { Reader } from "../../command/flag-values.ts";
-import { limits } from "../../parent/options.ts";
+import { largest } from "./parent.ts";
 
 const read: Reader<number | "auto"> = (text, name) => {
   if (text === "auto") return text;
   const value = Number(text);
-  if (/^\d+$/.test(text) && value >= 1 && value <= limits.batch) return value;
-  throw new UsageError(
-    `${name} must be a whole number from 1 to ${limits.batch}, or "auto", not ${JSON.stringify(text)}`,
-  );
+  if (/^\d+$/.test(text) && value >= 1 && value <= largest) return value;
+  throw new UsageError(`${name} must be a whole number from 1 to ${largest}, or "auto", not ${JSON.stringify(text)}`);
 };
 
 export const feature = defineFeature({

@@ -10,6 +10,7 @@ import { tmpdir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { debuglog } from "node:util";
+import type { Startup } from "../../shared/feature-entry.ts";
 
 /** What a bundle was built from. */
 interface Sources {
@@ -30,7 +31,12 @@ interface Manifest extends Sources {
 /** A bundle that was built so long ago is removed. */
 const keptMs = 30 * 24 * 3600 * 1000;
 const main = fileURLToPath(new URL("../../worker/main.ts", import.meta.url));
+const builder = fileURLToPath(new URL("esbuild.ts", import.meta.url));
 const debug = debuglog("myscript");
+
+export const feature: Startup = {
+  prepare: async (script) => ({ bundle: await bundle(script), compileCache: compileCache() }),
+};
 
 /**
  * @param script the module whose `workerInit()` and `workerDo()` replace the default ones: it is part of the bundle.
@@ -44,7 +50,12 @@ export async function bundle(script?: string | URL): Promise<string | undefined>
     if (process.env.TSX_TSCONFIG_PATH) throw new Error("there is a tsconfig.json that only tsx knows");
     const folder = privateFolder();
     const entry = entryOf(script);
-    const name = createHash("sha256").update(entry.source).update(process.version).digest("hex").slice(0, 32);
+    const name = createHash("sha256")
+      .update(entry.source)
+      .update(process.version)
+      .update(contentOf(builder))
+      .digest("hex")
+      .slice(0, 32);
     return find(folder, name) ?? (await make(folder, name, entry));
   } catch (error) {
     debug("no bundle: %s", error);
@@ -53,7 +64,7 @@ export async function bundle(script?: string | URL): Promise<string | undefined>
 }
 
 /** Where a thread that loads files may keep what V8 compiles of them; `undefined` where others could write to it. */
-export function compileCache(): string | undefined {
+function compileCache(): string | undefined {
   try {
     return join(privateFolder(), "compile-cache");
   } catch (error) {

@@ -15,6 +15,7 @@ export interface Built {
 }
 
 const lib = fileURLToPath(new URL("../..", import.meta.url));
+const listOfFeatures = fileURLToPath(new URL("../index.ts", import.meta.url));
 const require = createRequire(import.meta.url);
 
 /**
@@ -64,6 +65,10 @@ function likeFiles(files: Map<string, Uint8Array>, packaged: string[]): Plugin {
   return {
     name: "like-files",
     setup(build) {
+      // Of features, threads have what their workers do.
+      build.onResolve({ filter: /^\.\/[\w-]+\/[\w-]+\.ts$/ }, ({ path, importer }) =>
+        importer === listOfFeatures && !path.endsWith("/worker.ts") ? { path, external: true } : undefined,
+      );
       build.onResolve({ filter: /^[^.]/ }, ({ path, importer, kind, resolveDir, pluginData }) =>
         pluginData === asked || isAbsolute(path) || isBuiltin(path) || isInPackage(importer)
           ? undefined

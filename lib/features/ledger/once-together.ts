@@ -11,13 +11,13 @@
  * Whatever else goes wrong, such as a deadlock, a lost connection or a COMMIT that fails, decides all of them together: the
  * ledger has all of their rows or none. Then each is tried again by itself.
  */
-import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
-import { executeText, toBytes } from "../mysql/execute.ts";
-import { hashOf } from "../shared/hash.ts";
-import type { Job } from "./job.ts";
+import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
+import { executeText, toBytes } from "../../mysql/execute.ts";
+import { hashOf } from "../../shared/hash.ts";
+import type { Job } from "../../worker/job.ts";
+import type { Session } from "../../worker/session.ts";
+import type { Thread } from "../../worker/thread.ts";
 import { commit, duplicateKey, nothing, release, rollback, savepoint, separator, start } from "./once.ts";
-import type { Session } from "./session.ts";
-import type { Thread } from "./thread.ts";
 
 interface Entry {
   readonly job: Job;

@@ -1,12 +1,17 @@
 /** Queries with a ledger: what is sent of them is in once.ts and once-together.ts; here is what an error means. */
-import { verdictOf } from "../mysql/errors.ts";
-import { takesLiterals } from "../mysql/filled.ts";
-import { hashOf } from "../shared/hash.ts";
-import { checkValues } from "../shared/query.ts";
-import type { Executor } from "./executor.ts";
+import { verdictOf } from "../../mysql/errors.ts";
+import { takesLiterals } from "../../mysql/filled.ts";
+import { hashOf } from "../../shared/hash.ts";
+import { checkValues } from "../../shared/query.ts";
+import type { Executor } from "../../worker/executor.ts";
+import type { WorkerFeature } from "../../worker/feature.ts";
+import type { Thread } from "../../worker/thread.ts";
 import { LedgerError, nothing, Once, selectOf } from "./once.ts";
 import { OnceTogether } from "./once-together.ts";
-import type { Thread } from "./thread.ts";
+
+export const feature: WorkerFeature<string> = {
+  executor: (_, thread, table) => ledgered(thread, table),
+};
 
 /**
  * Runs each query and inserts its row, both or neither; a query that the ledger has is not run.
@@ -14,15 +19,16 @@ import type { Thread } from "./thread.ts";
  * @param table its name as SQL.
  * @param maxBatch how many queries go together in one transaction, at the most.
  */
-export function ledgered(thread: Thread, table: string, maxBatch: number): Executor {
-  const { idempotent, rows } = thread.settings;
+function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
+  const { idempotent } = thread.settings;
   let state = nothing;
   /** The last query was done before: the next one is probably, too, and asking for that costs the least. */
   let probablyDone = false;
   return {
     maxBatch,
+    together: (most) => ledgered(thread, table, most),
     // Rows that are given cannot be taken back.
-    canBatch: (job, { mysql }) => maxBatch > 1 && !rows && job.canBatch(takesLiterals(mysql)),
+    canBatch: (job, { mysql }) => maxBatch > 1 && !thread.rows.isWanted && job.canBatch(takesLiterals(mysql)),
     commits: true,
     get commitMs() {
       return state.commitMs;

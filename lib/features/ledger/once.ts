@@ -18,15 +18,15 @@
  *                       RELEASE SAVEPOINT; INSERT; COMMIT      without the savepoint, the query has committed by itself
  */
 import type { Connection } from "mysql2";
-import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
-import { execute, executeText, isOneStatement, toBytes } from "../mysql/execute.ts";
-import { interruption, isInterrupted } from "../mysql/interrupt.ts";
-import { canShare, keepsTransaction, statementIn } from "../mysql/statement.ts";
-import { hashOf } from "../shared/hash.ts";
-import { nameOfQuery } from "../shared/query.ts";
-import type { Job } from "./job.ts";
-import type { Session } from "./session.ts";
-import type { Thread } from "./thread.ts";
+import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
+import { execute, executeText, isOneStatement, toBytes } from "../../mysql/execute.ts";
+import { interruption, isInterrupted } from "../../mysql/interrupt.ts";
+import { canShare, keepsTransaction, statementIn } from "../../mysql/statement.ts";
+import { hashOf } from "../../shared/hash.ts";
+import { nameOfQuery } from "../../shared/query.ts";
+import type { Job } from "../../worker/job.ts";
+import type { Session } from "../../worker/session.ts";
+import type { Thread } from "../../worker/thread.ts";
 
 /** What is known of a try, should its connection be lost. */
 export interface LedgerState {
@@ -101,7 +101,7 @@ export class Once {
   async run(probablyDone: boolean): Promise<number> {
     const { text, bytes } = this.#job;
     // With rows to be passed on, the commit waits until all of them have come.
-    const isPlain = bytes !== undefined && canShare(text) && !this.#thread.settings.rows;
+    const isPlain = bytes !== undefined && canShare(text) && !this.#thread.rows.isWanted;
     const keeps =
       isPlain || (keepsTransaction(text) && (!text.includes(";") || (await isOneStatement(this.#connection, text))));
     try {

@@ -1,7 +1,7 @@
 /** How many queries go together, by how long they take: `batch: "auto"`. */
 import type { Connection } from "mysql2";
-import type { Executor } from "./executor.ts";
-import type { Session } from "./session.ts";
+import type { Executor } from "../../worker/executor.ts";
+import type { Session } from "../../worker/session.ts";
 
 /** The most that are tried. Measured: more than 64 of the smallest queries in one round trip gain next to nothing. */
 export const largestBatch = 64;

@@ -1,35 +1,32 @@
 /** The rows on their way to the parent, and the connections that wait while it is slow. */
 import type { Connection } from "mysql2";
-import type { Column, ResultListener, RowSink } from "../mysql/command.ts";
-import { rowEncoder } from "../mysql/rows.ts";
-import type { Job } from "./job.ts";
+import type { Column, ResultListener, RowSink } from "../../mysql/command.ts";
+import type { Job } from "../../worker/job.ts";
+import type { RowsTaker } from "../../worker/rows-taker.ts";
+import { rowEncoder } from "./rows.ts";
 
 /** Rows are sent in pieces of about so many characters, and at the end of each query. */
 const pieceLength = 1 << 16;
 /** Bytes that may be on their way; then the queries wait. */
 const mostUntaken = 1 << 20;
 
-export class RowsOut {
-  readonly #isWanted: boolean;
+export class RowsOut implements RowsTaker {
+  readonly isWanted = true;
   readonly #send: (lines: Uint8Array) => void;
   readonly #paused = new Set<Connection>();
   readonly #unstoppable = new Set<Connection>();
   #lines = "";
   #untaken = 0;
 
-  constructor(isWanted: boolean, send: (lines: Uint8Array) => void) {
-    this.#isWanted = isWanted;
+  constructor(send: (lines: Uint8Array) => void) {
     this.#send = send;
   }
 
-  /** Whether the parent has so much to take that no further query is to be started. */
   get isFull(): boolean {
     return this.#untaken >= mostUntaken;
   }
 
-  /** Listens to the results of jobs that are sent together, one result each; of one alone, such as a CALL, to all it has. */
   listener(jobs: readonly Job[], connection: Connection): ResultListener {
-    if (!this.#isWanted) return {};
     const jobOf = (index: number) => (jobs.length === 1 ? jobs[0]! : jobs[index]!);
     return { onResult: (index, columns) => this.#taker(jobOf(index), connection, columns) };
   }
@@ -66,7 +63,6 @@ export class RowsOut {
     for (const connection of resuming) connection.resume();
   }
 
-  /** Lets a connection wait no more, whatever is full: else it would not hear the server's answer to KILL QUERY. */
   unstop(connection: Connection): void {
     this.#unstoppable.add(connection);
     this.#paused.delete(connection);

@@ -1,9 +1,9 @@
 /** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ConnectionOptions } from "mysql2";
-import { ask, connect, type Host, sever } from "../mysql/connection.ts";
-import { backoffMs, type DatabaseError, isTransient } from "../mysql/errors.ts";
-import { quoted, splitName } from "../mysql/names.ts";
+import { ask, connect, type Host, sever } from "../../mysql/connection.ts";
+import { backoffMs, type DatabaseError, isTransient } from "../../mysql/errors.ts";
+import { quoted, splitName } from "../../mysql/names.ts";
 
 export interface LedgerOptions {
   /** Where to connect to; empty when `db` alone says it. */

@@ -1,6 +1,6 @@
 /** Rows as NDJSON: `{"seq":12,"row":{"id":1,"name":"a"}}`, exact, encoded in the workers. */
 import mysql from "mysql2";
-import type { Column, RowPacket } from "./command.ts";
+import type { Column, RowPacket } from "../../mysql/command.ts";
 
 const { Types } = mysql;
 

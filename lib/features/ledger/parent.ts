@@ -1,0 +1,34 @@
+/** The ledger of a run, before its threads are started. */
+import { myglobals } from "../../myglobals.ts";
+import { keepsTransaction } from "../../mysql/statement.ts";
+import type { ParentFeature } from "../../parent/feature.ts";
+import { sqlOf } from "../../shared/query.ts";
+import { openLedger } from "./ledger-table.ts";
+
+declare module "../../parent/options.ts" {
+  interface WorkOptions {
+    /**
+     * Runs each query exactly once: in one transaction with the insert of its seq into this table, `table` or `database.table`,
+     * which is created when missing. A query that it has is done; one batch, one table.
+     */
+    ledger?: string | undefined;
+  }
+}
+
+export const feature: ParentFeature = {
+  async begin({ ledger, script, batch = 1, hosts, connectTimeoutSeconds, signal }, { log, failure }) {
+    if (script !== undefined)
+      throw new TypeError(
+        "Cannot use a ledger with a workerDo() or workerInit() of the script's own: it takes SQL queries, on myglobals.config.db",
+      );
+    const options = { hosts, connectTimeoutMs: connectTimeoutSeconds * 1000, deletes: batch !== 1, signal, log };
+    return {
+      settings: await openLedger(ledger!, myglobals.config.db, options).catch((error) => {
+        throw failure(error);
+      }),
+      standsAlone: "with a ledger each query must stand by itself",
+      decides: (unit) => keepsTransaction(sqlOf(unit)),
+      summary: ({ selfCommitted }) => ({ selfCommitted }),
+    };
+  },
+};

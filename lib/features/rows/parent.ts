@@ -1,0 +1,31 @@
+/** The rows on their way from the threads to the caller of `doWork()`. */
+import type { ParentFeature } from "../../parent/feature.ts";
+
+declare module "../../parent/options.ts" {
+  interface WorkOptions {
+    /**
+     * Is called with the rows of SELECT, SHOW, CALL and RETURNING: whole lines of NDJSON, `{"seq":12,"row":{…}}`.
+     * While the promise that it returns is pending, the queries wait. A script's own `workerDo()` has no such rows.
+     */
+    onRows?: ((lines: Uint8Array) => void | Promise<void>) | undefined;
+  }
+}
+
+export const feature: ParentFeature = {
+  begin({ onRows }, { guard }) {
+    const underWay = new Set<Promise<void>>();
+    return {
+      settings: true,
+      message(data, answer) {
+        const lines = data as Uint8Array;
+        const { length: bytes } = lines; // it may be transferred away
+        const taking = guard(() => onRows?.(lines), "Cannot take the rows: ").then(() => {
+          answer(bytes);
+          underWay.delete(taking);
+        });
+        underWay.add(taking);
+      },
+      end: () => Promise.all(underWay),
+    };
+  },
+};
