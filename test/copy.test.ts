@@ -1,11 +1,27 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { after, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { features } from "../lib/features/index.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
+import { copy } from "./copy/command.ts";
+import { writeCopy } from "./copy/folder.ts";
+import { type Files, filesOf } from "./copy/template.ts";
 import { root, run, runtime } from "./run.ts";
-import { inSoak } from "./soak.ts";
+import { inSoak, isSoak } from "./soak.ts";
+import { noTerminal, Screen, startOnTerminal } from "./terminal.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript copy "));
 const sandbox = await startSandbox({ orders: 250 });
@@ -14,21 +30,31 @@ after(async () => {
   rmSync(directory, { recursive: true });
 });
 
-const copy = [...runtime, "test/copy/copy.ts"];
+const copyScript = [...runtime, "test/copy/copy.ts"];
+const biome = [join(root, "node_modules/.bin/biome")];
+const names = features.map(({ name }) => name);
+const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
 
 test("npm run copy makes a copy with what is needed only, which has its types and runs from any folder", async () => {
   const target = join(directory, "My batch's");
-  const made = await run([target], { command: copy });
+  const made = await run([target, "--with", "all"], { command: ["npm", "run", "--silent", "copy", "--"] });
   const how = `cd '${target.replace("'", "'\\''")}' && npm install && ./myscript.ts`;
-  assert.deepEqual(made, { status: 0, stdout: `Copied. To run it: ${how}\n`, stderr: "" });
-  const names = [".gitignore", "README.md", "lib", "myscript.ts", "package.json", "tsconfig.json"];
-  assert.deepEqual(readdirSync(target).sort(), names);
-  const { name, dependencies, devDependencies } = JSON.parse(readFileSync(join(target, "package.json"), "utf8"));
+  assert.match(made.stdout, /^Copied, with their lines: the core \([\d,]{5}\)(?:, [a-z-]+ \(\d+\))+\nTo run it: /);
+  assert.deepEqual(made, { status: 0, stdout: `${made.stdout.split("\n")[0]}\nTo run it: ${how}\n`, stderr: "" });
+  const own = [".gitignore", "README.md", "biome.json", "lib", "myscript.ts", "package.json", "test", "tsconfig.json"];
+  assert.deepEqual(readdirSync(target).sort(), own);
+  for (const path of ["myscript.ts", "lib/features/index.ts"]) {
+    assert.equal(readFileSync(join(target, path), "utf8"), readFileSync(join(root, path), "utf8"));
+  }
+  const { name, dependencies, devDependencies } = readJson(join(target, "package.json"));
   assert.equal(name, "my-batch-s");
   mkdirSync(join(target, "node_modules"));
   const needed = [...Object.keys(dependencies), ...Object.keys(devDependencies), ".bin"];
   for (const scope of ["@types"]) mkdirSync(join(target, "node_modules", scope));
   for (const name of needed) symlinkSync(join(root, "node_modules", name), join(target, "node_modules", name));
+  for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies })) {
+    assert.equal(readJson(join(root, "node_modules", name, "package.json")).version, version, "exact versions");
+  }
   writeFileSync(join(target, "second.ts"), "const wrong: string = 7;\nexport { wrong };\n");
 
   const types = await run([target], { command: ["sh", "-c", 'cd "$0" && node_modules/.bin/tsc'] });
@@ -38,28 +64,200 @@ test("npm run copy makes a copy with what is needed only, which has its types an
     "all scripts are checked, and lib/ is right",
   );
   const inRoot = ["sh", "-c", 'cd /; exec "$0" "$@"', join(target, "myscript.ts")];
-  const ran = await run(["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"], { command: inRoot });
+  const ran = await run(server, { command: inRoot });
   assert.match(ran.stderr, /^3 of 3 queries done, .*\n250 rows/m);
   assert.equal(ran.status, 0);
+  rmSync(join(target, "second.ts"));
+  const checked = await run(["check", "--error-on-warnings"], { command: biome, folder: target });
+  assert.equal(checked.status, 0, checked.stderr);
+  if (!isSoak) return;
+  const tested = await run(["test"], { command: ["npm", "--silent"], folder: target });
+  assert.match(tested.stdout, /^# pass 1$/m);
+  assert.equal(tested.status, 0);
 });
 
-test("npm run copy refuses a folder that is not empty and whatever else makes no sense, in one line", {
-  skip: inSoak,
-}, async () => {
+test("a copy passes Biome's own rules", { skip: inSoak }, async () => {
+  const target = join(directory, "rules");
+  writeCopy(target, names);
+  writeFileSync(join(target, "biome.json"), "{}\n");
+  const linted = await run(["lint"], { command: biome, folder: target });
+  assert.equal(linted.status, 0, linted.stderr);
+});
+
+test("a copy without one of the features lacks no file, and its help has no flag that it does not have", async () => {
+  const folder = join(directory, "without");
+  for (const name of names) writeCopy(join(folder, name), allBut(name));
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  for (const { name, command } of features) {
+    const files = filesOf(allBut(name));
+    assert.deepEqual(missingIn(files), [], name);
+    assert.ok(![...files.keys()].some((path) => path.startsWith(`lib/features/${name}/`)));
+    const own = (path: string) => import(pathToFileURL(join(folder, name, "lib/command", path)).href);
+    await (await own("features.ts")).loadFeatures();
+    const { help, tableOfFlags } = await own("flag-table.ts");
+    const listed = new Set([...help().matchAll(/--([a-z][a-z-]*)/g)].map(([, flag]) => flag));
+    assert.deepEqual([...listed].sort(), Object.keys(tableOfFlags()).sort(), name);
+    const { flags } = ((await command?.())?.feature ?? { flags: {} }) as { flags: object };
+    for (const flag of Object.keys(flags)) assert.ok(!listed.has(flag), `--${flag} without ${name}`);
+  }
+});
+
+test("a copy without one of the features has its types", { skip: inSoak }, async () => {
+  const folder = join(directory, "types");
+  for (const name of names) writeCopy(join(folder, name), allBut(name));
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  const config = { ...readJson(join(folder, names[0]!, "tsconfig.json")), include: ["*/*.ts", "*/lib", "*/test"] };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+  await hasItsTypes(folder);
+});
+
+test("the copy of the core has its types, runs queries, and refuses to run them without a server", async () => {
+  const target = join(directory, "core");
+  const { text } = await copy([target], root);
+  assert.match(text, / && .\/myscript.ts -h HOST\nTo add features: npm run copy -- .* --with sql-files,.*,bundle$/);
+  assert.deepEqual(missingIn(filesOf([])), []);
+  symlinkSync(join(root, "node_modules"), join(target, "node_modules"));
+  const script = { command: [join(target, "myscript.ts")] };
+  const own = { command: [...runtime, "test/myscript.test.ts"], folder: target };
+  const [ran, refused, tested] = await Promise.all([run(server, script), run([], script), run([], own)]);
+  assert.match(ran.stderr, /^3 of 3 queries done, /m);
+  assert.equal(ran.status, 0);
+  const ways = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
+  assert.deepEqual(refused, { status: 2, stdout: "", stderr: `myscript: Name a server: ${ways}\n` });
+  assert.match(tested.stdout, /^# pass 1$/m);
+  assert.equal(tested.status, 0);
+  await hasItsTypes(target);
+});
+
+test("npm run copy adds features to a copy, and leaves what its owner has changed", async () => {
+  const target = join(directory, "grown");
+  const index = "lib/features/index.ts";
+  const textOf = (path: string) => readFileSync(join(target, path), "utf8");
+  const write = (path: string, text: string) => writeFileSync(join(target, path), text);
+  const grow = async (list: string) => {
+    const { status, text } = await copy([target, "--with", list], root);
+    return `${status} ${text}`;
+  };
+  writeCopy(target, ["ledger"]);
+  for (const path of ["lib/worker.ts", "myscript.ts"]) appendFileSync(join(target, path), "// mine\n");
+  write("package.json", textOf("package.json").replace('"0.1.0"', '"7.0.0"'));
+  write(index, textOf(index).replace("/**", "/** Mine."));
+  rmSync(join(target, "lib/mp.ts"));
+
+  const added = await grow("rows,sandbox,ledger");
+  assert.match(added, /^0 Added, with their lines: sandbox \(\d+\), rows \(\d+\)\n/);
+  assert.match(
+    added,
+    /\nIt has the core, sandbox, ledger, rows\nWritten again, because .*:\n {2}lib\/mp.ts\nLeft as they are, because /,
+  );
+  assert.match(added, /:\n {2}lib\/worker.ts\nTo check it: /);
+  const wanted = filesOf(["sandbox", "ledger", "rows"], "grown");
+  const own = ["lib/worker.ts", "myscript.ts", "package.json", index, "README.md"];
+  for (const [path, text] of wanted) if (!own.includes(path)) assert.equal(textOf(path), text, path);
+  for (const path of ["lib/worker.ts", "myscript.ts"]) assert.match(textOf(path), /\/\/ mine\n$/);
+  assert.equal(textOf(index), wanted.get(index)?.replace("/**", "/** Mine."));
+  assert.equal(textOf("package.json"), wanted.get("package.json")?.replace('"0.1.0"', '"7.0.0"'));
+  assert.deepEqual(
+    textOf("README.md").match(/^- `.*/gm),
+    wanted.get("README.md")?.match(/^- `.*/gm),
+    "the README says what it has",
+  );
+
+  write("README.md", "Mine\n");
+  assert.match(await grow("rows,lag"), /^0 Added, .*: lag .*\n.*\nLeft.*:\n {2}README.md\n {2}lib\/worker.ts\n/);
+  rmSync(join(target, "lib/mp.ts"));
+  assert.match(await grow("none"), /^0 Nothing was added\nIt has the core, sandbox, ledger, lag, rows\nLeft/);
+  assert.equal(textOf("README.md"), "Mine\n");
+  assert.ok(!existsSync(join(target, "lib/mp.ts")), "its owner does without");
+  write(
+    index,
+    textOf(index)
+      .replace(/,(\n\];)/, "$1")
+      .replace(/^ +\{\n {4}name: "lag"[^}]*\},\n/m, ""),
+  );
+  assert.match(
+    await grow("lag,joblog,ranges"),
+    /^0 Added, .*: lag .*, joblog .*, ranges .*\nIt has .* joblog, rows, ranges\n/,
+  );
+  const all = ["sandbox", "ledger", "lag", "joblog", "rows", "ranges"];
+  assert.equal(textOf(index), filesOf(all).get(index)?.replace("/**", "/** Mine."));
+  write(index, textOf(index).replace("FeatureEntry[]", "Mine"));
+  assert.equal(await grow("sql-files"), `2 Cannot copy to ${target}: ${index} has no list of features`);
+  assert.ok(!existsSync(join(target, "lib/features/sql-files")));
+});
+
+test("npm run copy asks on a terminal which features to add, one a line", { skip: noTerminal }, async () => {
+  const target = join(directory, "asked");
+  const asked = startOnTerminal([target], 80, { command: copyScript });
+  await asked.until("stdout", /confirm[\s\S]*└/);
+  const screen = new Screen(80);
+  await screen.show(asked.printed.stdout);
+  assert.deepEqual(
+    screen.rows.filter((row) => row.includes("◻")).map((row) => /◻ ([a-z-]+) +\d+ {2}(.*)$/.exec(row)?.slice(1)),
+    features.map(({ name, about }) => [name, about]),
+  );
+  asked.child.stdin.write(" "); // the first one
+  await asked.until("stdout", /◼/);
+  asked.child.stdin.write("\r");
+  const { status, stdout } = await asked.ended;
+  assert.match(stdout, new RegExp(`Copied, with their lines: the core \\([\\d,]+\\), ${names[0]} \\(\\d+\\)\r\n`));
+  assert.equal(status, 0);
+  assert.ok(existsSync(join(target, "lib/features", names[0]!)));
+
+  assert.deepEqual(await copy([join(directory, "no")], root, async () => undefined), {
+    status: 130,
+    text: "Nothing was copied",
+  });
+  assert.ok(!existsSync(join(directory, "no")));
+});
+
+test("npm run copy refuses a folder that is not empty and whatever else makes no sense, in one line", async () => {
   const file = join(directory, "file");
   writeFileSync(file, "kept");
+  const one = "Name one folder: npm run copy -- FOLDER [--with FEATURE,...]";
+  const none = `Cannot copy to ../mine: there is no feature "legder", but ${names.join(", ")}`;
   const cases: [args: string[], message: string][] = [
-    [[], "Name one folder: npm run copy -- FOLDER"],
-    [["a", "b"], "Name one folder: npm run copy -- FOLDER"],
+    [[], one],
+    [["a", "b"], one],
     [[file], `Cannot copy to ${file}: it is no folder`],
-    [[directory], `Cannot copy to ${directory}: it is not empty`],
+    [[directory], `Cannot copy to ${directory}: it is not empty, and no copy`],
     [["lib/mine"], "Cannot copy to lib/mine: it is in the folder that is copied"],
+    [["../mine", "--with", "rows,legder"], none],
+    [["../mine", "--with"], "Option '--with <value>' argument missing"],
   ];
-  for (const [args, message] of cases) {
-    assert.deepEqual(await run(args, { command: copy }), { status: 2, stdout: "", stderr: `${message}\n` });
-  }
+  for (const [args, text] of cases) assert.deepEqual(await copy(args, root), { status: 2, text });
   assert.deepEqual(readdirSync(directory).includes("myscript.ts"), false);
-  const { status, stdout } = await run(["--help"], { command: ["npm", "run", "--silent", "copy", "--"] });
-  assert.match(stdout, /^Usage: npm run copy -- FOLDER\n/);
+  const { status, text } = await copy(["--help"], root);
+  assert.match(text, /^Usage: npm run copy -- FOLDER \[--with FEATURE,...\]\n/);
+  for (const { name, about } of features)
+    assert.match(text, new RegExp(`^ {2}${name} +\\d+ {2}${escaped(about)}$`, "m"));
   assert.equal(status, 0);
 });
+
+/** What the code of a copy imports that is not there. */
+function missingIn(files: Files): string[] {
+  return [...files].flatMap(([path, text]) => {
+    const imports = /\.[jt]s$/.test(path)
+      ? text.matchAll(/(?:\bfrom |\bimport[ (]|\bURL\()"(\.\.?\/[^"]*\.\w+)"/g)
+      : [];
+    const paths = [...imports].map(([, name]) => posix.join(path, "..", name!));
+    return paths.filter((imported) => !files.has(imported)).map((imported) => `${path}: ${imported}`);
+  });
+}
+
+function allBut(name: string): string[] {
+  return names.filter((other) => other !== name);
+}
+
+async function hasItsTypes(folder: string): Promise<void> {
+  const ended = await run([], { command: ["node_modules/.bin/tsc"], folder });
+  assert.deepEqual(ended, { status: 0, stdout: "", stderr: "" });
+}
+
+function readJson(path: string) {
+  return JSON.parse(readFileSync(path, "utf8"));
+}
+
+function escaped(text: string): string {
+  return text.replace(/[()]/g, "\\$&");
+}

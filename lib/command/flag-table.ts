@@ -38,8 +38,11 @@ export function parseFlags(args: readonly string[]): CoreFlags {
 /** What `--help` prints. */
 export function help(): string {
   const table = tableOfFlags();
+  const files = features.some(({ openFiles }) => openFiles)
+    ? '[file.sql ...]     "-" is standard input; without files: buildQueries()'
+    : "";
   const parts = Object.entries(groups).map(([group, title]) => `${title}\n${helpOf(table, group)}`);
-  return `Usage: myscript.ts [options] [file.sql ...]     "-" is standard input; without files: buildQueries()
+  return `${`Usage: myscript.ts [options] ${files}`.trimEnd()}
 
 ${parts.join("\n\n")}
 

@@ -1,11 +1,20 @@
-/** The features of this copy, in the order of their set-up. Delete a line and its folder to do without. */
+/** The features of this copy, in the order of their set-up. Delete an entry and its folder to do without. */
 import type { FeatureEntry } from "../shared/feature-entry.ts";
 
 export const features: readonly FeatureEntry[] = [
-  { name: "sql-files", command: () => import("./sql-files/feature.ts") },
-  { name: "sandbox", command: () => import("./sandbox/feature.ts") },
+  {
+    name: "sql-files",
+    about: "queries from SQL files or standard input",
+    command: () => import("./sql-files/feature.ts"),
+  },
+  {
+    name: "sandbox",
+    about: "a private throwaway server if you name none",
+    command: () => import("./sandbox/feature.ts"),
+  },
   {
     name: "ledger",
+    about: "--ledger: each query exactly once, by a table",
     option: "ledger",
     command: () => import("./ledger/feature.ts"),
     parent: () => import("./ledger/parent.ts"),
@@ -13,21 +22,47 @@ export const features: readonly FeatureEntry[] = [
   },
   {
     name: "batch",
+    about: "--batch: small queries in one round trip",
     option: "batch",
     command: () => import("./batch/feature.ts"),
     parent: () => import("./batch/parent.ts"),
     worker: () => import("./batch/worker.ts"),
   },
-  { name: "throttle", command: () => import("./throttle/feature.ts") },
-  { name: "lag", command: () => import("./lag/feature.ts") },
-  { name: "steering", command: () => import("./steering/feature.ts") },
-  { name: "joblog", command: () => import("./joblog/feature.ts") },
+  {
+    name: "throttle",
+    about: "--rate, --max-load: room for other work",
+    command: () => import("./throttle/feature.ts"),
+  },
+  {
+    name: "lag",
+    about: "--max-lag: pauses while a replica is behind",
+    command: () => import("./lag/feature.ts"),
+  },
+  {
+    name: "steering",
+    about: "--control, keys: pause or change a run",
+    command: () => import("./steering/feature.ts"),
+  },
+  {
+    name: "joblog",
+    about: "--joblog: outcomes in a file, to resume from",
+    command: () => import("./joblog/feature.ts"),
+  },
   {
     name: "rows",
+    about: "--rows: rows of queries on stdout, as NDJSON",
     option: "onRows",
     command: () => import("./rows/feature.ts"),
     parent: () => import("./rows/parent.ts"),
     worker: () => import("./rows/worker.ts"),
   },
-  { name: "bundle", startup: () => import("./bundle/bundle.ts") },
+  {
+    name: "ranges",
+    about: "ranges(): a table in ranges of its key",
+  },
+  {
+    name: "bundle",
+    about: "threads that start fast on Node before 22.18",
+    startup: () => import("./bundle/bundle.ts"),
+  },
 ];

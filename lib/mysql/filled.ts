@@ -6,7 +6,7 @@
  * literal has: https://dev.mysql.com/doc/refman/8.4/en/prepare.html.
  */
 import type { Connection } from "mysql2";
-import { withValues } from "./literal.ts";
+import { hexCharacter, withValues } from "./literal.ts";
 import { needsUtf8 } from "./server-state.ts";
 import { canShare, longest } from "./statement.ts";
 import type { SqlValue } from "./values.ts";
@@ -41,6 +41,6 @@ const strange = new RegExp(
 
 /** Whether the literal is all that the parameter is: with a backslash it has another collation, and a Date needs a time zone. */
 function isAlike(value: SqlValue): boolean {
-  if (typeof value === "string") return !/[\\\0-\x08\x0b-\x1f]/.test(value);
+  if (typeof value === "string") return !hexCharacter.test(value);
   return !(typeof value === "object" && value !== null && !Buffer.isBuffer(value)) && !Object.is(value, -0);
 }

@@ -55,6 +55,10 @@ function isPrintedAlike(_: number, value: number): boolean {
   return Number.isInteger(value) && Math.abs(value) < 1e15 && !Object.is(value, -0);
 }
 
+/** Characters because of which a text is written as hexadecimal digits. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
+export const hexCharacter = /[\\\0-\x08\x0b-\x1f]/;
+
 function literalOf(value: SqlValue, asDigits: boolean, timezone?: string): string {
   if (value === null) return "NULL";
   if (typeof value === "boolean") return value ? "1" : "0"; // TRUE would be another JSON
@@ -64,7 +68,7 @@ function literalOf(value: SqlValue, asDigits: boolean, timezone?: string): strin
     return Buffer.isBuffer(value) ? `_binary X'${value.toString("hex")}'` : `TIMESTAMP'${dateText(value, timezone)}'`; // X'31' alone may be a number
   }
   // Whether a backslash escapes depends on NO_BACKSLASH_ESCAPES; two quotes are one in every mode.
-  if (!/[\\\0-\x08\x0b-\x1f]/.test(value)) return `'${value.replaceAll("'", "''")}'`;
+  if (!hexCharacter.test(value)) return `'${value.replaceAll("'", "''")}'`;
   return `_utf8mb4 X'${Buffer.from(value).toString("hex")}'`;
 }
 

@@ -7,6 +7,8 @@
 export interface FeatureEntry {
   /** The name of its folder. */
   readonly name: string;
+  /** What it is for, in at most 48 characters: a copy and the prompt of `npm run copy` say so. */
+  readonly about: string;
   /** The option of `doWork()` that asks for its parts in the parent and in the threads. */
   readonly option?: string;
   readonly command?: Part;

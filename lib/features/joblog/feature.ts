@@ -12,9 +12,9 @@ export const feature = defineFeature({
       group: "resume",
       help: "write down what was released to the workers and what became of it",
     },
-    resume: { group: "resume", help: "go on with the job log: what is done, failed or unknown is not run again" },
+    resume: { group: "resume", help: "go on with it; with --dry-run: only print what is left, as SQL or NDJSON" },
     "retry-failed": { group: "resume" },
-    "retry-unknown": { group: "resume", help: "with --resume: but these are" },
+    "retry-unknown": { group: "resume", help: "with --resume: run these again, not only what was not run" },
   },
   check({ joblog, resume, retryFailed, retryUnknown }) {
     if (resume && joblog === undefined) throw new UsageError("--resume needs a job log: --joblog FILE");

@@ -16,7 +16,9 @@ declare module "../../parent/options.ts" {
 }
 
 export const feature: ParentFeature = {
-  async begin({ ledger, script, batch = 1, hosts, connectTimeoutSeconds, signal }, { log, failure }) {
+  async begin(all, { log, failure }) {
+    const { ledger, script, hosts, connectTimeoutSeconds, signal } = all;
+    const { batch = 1 } = all as { readonly batch?: unknown }; // where this copy has batches
     if (script !== undefined)
       throw new TypeError(
         "Cannot use a ledger with a workerDo() or workerInit() of the script's own: it takes SQL queries, on myglobals.config.db",

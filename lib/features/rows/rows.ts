@@ -84,9 +84,12 @@ function encodeInteger(digits: string): string {
   return Number.isSafeInteger(number) ? String(number) : `"${digits}"`;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON escapes them
+const escapedCharacter = /["\\\0-\x1f\ud800-\udfff]/;
+
 function encodeText(value: string): string {
   // Most texts need no escapes: to look is faster than to let JSON.stringify() look.
-  return /["\\\0-\x1f\ud800-\udfff]/.test(value) ? JSON.stringify(value) : `"${value}"`;
+  return escapedCharacter.test(value) ? JSON.stringify(value) : `"${value}"`;
 }
 
 /** JSON in one line; MariaDB's may be looser, or anything at all where its check was switched off: then as a text. */

@@ -1,0 +1,110 @@
+/** What a copy is made of: all its files, for the features that were chosen. */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { features } from "../../lib/features/index.ts";
+import { addEntries, indexPath, withoutEntries } from "./lists.ts";
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** The texts of files, by their paths in the copy. */
+export type Files = ReadonlyMap<string, string>;
+
+/** The files of a copy with these features. */
+export function filesOf(chosen: readonly string[], name = "my-batch"): Files {
+  const files = new Map<string, string>();
+  const hasSandbox = chosen.includes("sandbox");
+  const isExample = hasSandbox && chosen.includes("ranges"); // it walks a table of the sandbox
+  const script = isExample ? read("myscript.ts") : read("test/copy/myscript.ts").replaceAll('"../../lib/', '"./lib/');
+  const test = read("test/copy/script.ts");
+  const readme = read("test/copy/README.md").replace("NAME", () => name);
+  files.set("myscript.ts", script);
+  files.set("test/myscript.test.ts", isExample ? test.replace(/\["--socket", "none"\]/, "[]") : test);
+  for (const path of libPaths(chosen)) files.set(path, read(path));
+  files.set(indexPath, addEntries(indexPath, withoutEntries(read(indexPath)), chosen));
+  files.set("lib/LICENSE", read("LICENSE")); // it asks for that
+  files.set(
+    "README.md",
+    addEntries("README.md", hasSandbox ? readme : readme.replace(/^.*throwaway.*\n/m, ""), chosen),
+  );
+  files.set(".gitignore", "node_modules/\n");
+  files.set("tsconfig.json", toJson({ ...readJson("tsconfig.json"), include: ["*.ts", "lib", "test"] }));
+  files.set("biome.json", toJson(biomeOf(readJson("biome.json"))));
+  files.set("package.json", toJson(packageOf(name, hasSandbox, files)));
+  return files;
+}
+
+/** The lines of code of a copy. */
+export function linesOf(files: Files): number {
+  return [...files].reduce((sum, [path, text]) => sum + (isCode(path) ? text.split("\n").length - 1 : 0), 0);
+}
+
+/** A folder of features that the list does not name belongs to the core. */
+function libPaths(chosen: readonly string[]): string[] {
+  const left = features.map(({ name }) => name).filter((name) => !chosen.includes(name));
+  return readdirSync(join(root, "lib"), { recursive: true, encoding: "utf8" })
+    .map((path) => `lib/${path.replaceAll("\\", "/")}`)
+    .filter((path) => path !== indexPath && !left.includes(/^lib\/features\/([^/]+)\//.exec(path)?.[1] ?? ""))
+    .filter((path) => statSync(join(root, path)).isFile())
+    .sort();
+}
+
+function isCode(path: string): boolean {
+  return /\.[jt]s$/.test(path);
+}
+
+/** Biome's own rules, except for a warning about what the compiler checks. */
+function biomeOf({ formatter }: Json): object {
+  return { formatter, linter: { rules: { style: { noNonNullAssertion: "off" } } } };
+}
+
+interface Json {
+  readonly [field: string]: unknown;
+}
+
+/** The sections of a `package.json` to which a feature may add something. */
+export const sections = ["scripts", "dependencies", "devDependencies"] as const;
+
+export interface Package extends Json, Record<(typeof sections)[number], Readonly<Record<string, string>>> {}
+
+/** Pins what was tested: of what the template depends on, the packages that the code names, and their types. */
+function packageOf(folder: string, hasSandbox: boolean, files: Files): Package {
+  const { type, engines, dependencies, devDependencies, scripts } = readJson("package.json") as Package;
+  const code = [...files].map(([path, text]) => (isCode(path) ? text : "")).join("\n");
+  const needed = Object.keys(dependencies).filter((name) => name === "tsx" || new RegExp(`"${name}["/]`).test(code));
+  const types = Object.keys(devDependencies).filter((name) => needed.some((one) => name === `@types/${one}`));
+  const { start = "", mariadb = "" } = scripts;
+  const test = "tsx --test test/*.test.ts";
+  return {
+    name:
+      folder
+        .toLowerCase()
+        .replace(/[^a-z0-9._-]+/g, "-")
+        .replace(/^[._-]+|-+$/g, "") || "my-batch",
+    ...{ version: "0.1.0", private: true, type, engines },
+    scripts: { start, check: "tsc", test, ...(hasSandbox && { mariadb }) },
+    dependencies: pinned(needed),
+    devDependencies: pinned([...types, "@types/node", "typescript"]),
+  };
+}
+
+function pinned(names: readonly string[]): Record<string, string> {
+  const { packages } = readJson("package-lock.json") as unknown as { packages: Record<string, { version: string }> };
+  return Object.fromEntries(names.map((name) => [name, packages[`node_modules/${name}`]!.version]));
+}
+
+function read(path: string): string {
+  return readFileSync(join(root, path), "utf8");
+}
+
+function readJson(path: string): Json {
+  return JSON.parse(read(path));
+}
+
+function toJson(value: unknown): string {
+  const text = JSON.stringify(value, null, 2).replace(
+    /\[\s+([^[\]{}]*?)\s+\]/g,
+    (_, items) => `[${items.replace(/\s+/g, " ")}]`,
+  );
+  return `${text}\n`;
+}
