@@ -183,10 +183,9 @@ test("the hashes of the README come from a worker's own work; files on the comma
   assert.deepEqual((await server.root.query("SELECT * FROM shop.hashes"))[0], []);
 });
 
-test("another project's code runs doWork() of the README without the command line, and has its types", async () => {
+test("another project's code runs doWork() of the README, and has its types", async () => {
   const project = join(directory, "project");
   cpSync(join(root, "lib"), join(project, "lib"), { recursive: true });
-  rmSync(join(project, "lib/command"), { recursive: true });
   mkdirSync(join(project, "node_modules/@types"), { recursive: true });
   for (const name of ["mysql2", "tsx", "esbuild", "@types/node", "@types/cli-progress"]) {
     symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name));
