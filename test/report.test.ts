@@ -96,21 +96,22 @@ test("reportLines() shows the first that an earlier run has left unknown", () =>
 });
 
 test("nextSteps() says how to go on, where that helps", () => {
-  const joblog = { joblog: "a.log", ledger: undefined };
-  const ledger = { joblog: undefined, ledger: "t" };
+  const log = { flags: "--resume", failed: "--retry-failed", file: "a.log" };
+  const joblog = [{ ...log, unknown: "--retry-unknown" }];
+  const ledger = [{ unless: " that the ledger does not have" }];
   const where = "what became of each query is in a.log";
   const look = "what is unknown may have run: look first; the same command";
   const skipped = { ...nothing, total: 1, skipped: 1 };
   const failed = { ...nothing, total: 2, failed: 1, skipped: 1 };
   const unknown = { ...nothing, total: 1, unknown: 1 };
   assert.deepEqual(nextSteps({ ...nothing, total: 1, done: 1 }, joblog), []);
-  assert.deepEqual(nextSteps(failed, { joblog: undefined, ledger: undefined }), []);
+  assert.deepEqual(nextSteps(failed, []), []);
   assert.deepEqual(nextSteps(skipped, joblog), ["to go on: the same command with --resume", where]);
   assert.deepEqual(nextSteps(failed, joblog), ["to go on: the same command with --resume --retry-failed", where]);
   assert.deepEqual(nextSteps(unknown, joblog), [`${look} with --resume --retry-unknown runs those again`, where]);
   assert.deepEqual(nextSteps(skipped, ledger), ["to go on: the same command"]);
   assert.deepEqual(nextSteps(unknown, ledger), [`${look} runs those again that the ledger does not have`]);
-  assert.deepEqual(nextSteps(unknown, { joblog: "a.log", ledger: "t" }), [
+  assert.deepEqual(nextSteps(unknown, [...ledger, log]), [
     `${look} with --resume runs those again that the ledger does not have`,
     where,
   ]);

@@ -93,10 +93,7 @@ test("a workerDo()'s units are called so, in the summary and wherever one is nam
   const report = reportLines(summary);
   assert.equal(report[1]!.replace(/, in .*/, ""), "0 of 3 units done, 1 failed, 2 skipped");
   assert.match(report.join("\n"), /^unit 1 failed: Error: workerDo\(\) rejected with no luck$/m);
-  assert.equal(
-    nextSteps(summary, { joblog: "a.log", ledger: undefined }).at(-1),
-    "what became of each unit is in a.log",
-  );
+  assert.equal(nextSteps(summary, [{ file: "a.log" }]).at(-1), "what became of each unit is in a.log");
   const error = await doWork<object>([{ f: () => {} }], 1, options).catch((error: Error) => error);
   assert.match((error as Error).message, /^Cannot send unit 1 to a worker: unit\.f is a function/);
 });

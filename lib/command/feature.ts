@@ -46,6 +46,8 @@ export interface Hook {
   readonly dials?: readonly Dial[];
   /** It finds out by itself what became of a query that may have run. */
   readonly decidesUnknown?: true;
+  /** How the same command goes on with a run that has not done all. */
+  readonly goingOn?: GoingOn;
   /** The first queries that an earlier run has left unknown. */
   readonly leftUnknown?: readonly { readonly seq: number; readonly unit: unknown }[];
   /** Keeps what a person has changed of the run. */
@@ -59,6 +61,19 @@ export interface Hook {
   /** Makes lasting what it knows of the run, before the summary is printed; returns why it cannot. */
   flush?(): Promise<Error | undefined>;
   close?(): unknown;
+}
+
+/** How a run goes on, in the words of the command line. */
+export interface GoingOn {
+  /** Flags that are added to the same command, such as `--resume`. */
+  readonly flags?: string;
+  /** Flags besides, for what has failed, and for what is unknown. */
+  readonly failed?: string | undefined;
+  readonly unknown?: string | undefined;
+  /** Which of the unknown queries are run again. */
+  readonly unless?: string;
+  /** The file that has what became of each query. */
+  readonly file?: string;
 }
 
 /** Something that can be changed while the run goes on, such as the rate. */

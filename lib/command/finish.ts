@@ -6,7 +6,7 @@ import type { CoreFlags } from "./core-flags.ts";
 import { explain, UsageError } from "./errors.ts";
 import type { Files, Hook } from "./feature.ts";
 import type { Output } from "./output.ts";
-import { nextSteps, reportLines } from "./report.ts";
+import { fileOf, nextSteps, reportLines } from "./report.ts";
 
 /** How far the queries came, and what was wrong with the run. */
 export interface EndedRun {
@@ -63,6 +63,7 @@ export async function finish(
   output: Output,
 ): Promise<number> {
   const isRefused = isRefusal(error);
+  const goingOn = hooks.flatMap((hook) => hook.goingOn ?? []);
   let unwritten: Error | undefined;
   const { summary, lost } = await takeBackLost(ended, hooks);
   for (const hook of hooks) unwritten ??= await hook.flush?.();
@@ -78,16 +79,16 @@ export async function finish(
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
   if (!facts.quiet || error || unwritten || hasFailed) {
     const leftUnknown = hooks.flatMap((hook) => hook.leftUnknown ?? []);
-    for (const line of reportLines(summary, leftUnknown)) progress.log(line);
+    for (const line of reportLines(summary, leftUnknown, fileOf(goingOn))) progress.log(line);
   }
   if (facts.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
   await output.flush();
   // A changed input is refused again, what a connection had set does not come again, nor do rows without a job log, and the
   // sandbox is gone.
   const isOrdered = facts.workers === 1 && facts.fileQueries?.orderedFrom !== undefined;
-  const mayGoOn = !output.failure || facts.given.joblog !== undefined;
+  const mayGoOn = !output.failure || fileOf(goingOn) !== undefined;
   if (!isRefused && mayGoOn && !isOrdered && !facts.isOnSandbox) {
-    for (const line of nextSteps(summary, facts.given, unwritten === undefined)) progress.log(line);
+    for (const line of nextSteps(summary, goingOn, unwritten === undefined)) progress.log(line);
   }
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);
 }

@@ -4,12 +4,17 @@ import type { FailureKind, Summary } from "../mp.ts";
 
 import { count } from "../parent/progress.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
+import type { GoingOn } from "./feature.ts";
 
 const kindsShown = 10;
 const outcomes = ["done", "failed", "unknown"] as const;
 
 /** The lines of the summary: counts, rate, durations, the first failures, the first that an earlier run has left unknown. */
-export function reportLines(summary: Summary, leftUnknown: readonly { seq: number; unit: unknown }[] = []): string[] {
+export function reportLines(
+  summary: Summary,
+  leftUnknown: readonly { seq: number; unit: unknown }[] = [],
+  file?: string,
+): string[] {
   const { total, done, earlier, retries, rows, seconds, perSecond, latencyMs, failureKinds } = summary;
   const earlierCounts = outcomes.filter((outcome) => earlier[outcome] > 0);
   const others = (["failed", "unknown", "skipped"] as const).filter((outcome) => summary[outcome] > 0);
@@ -46,7 +51,8 @@ export function reportLines(summary: Summary, leftUnknown: readonly { seq: numbe
   lines.push(...shown.flatMap((kind) => kindLines(kind, noun)));
   const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
   const more = failed - shown.reduce((sum, kind) => sum + kind.count, 0);
-  if (more > 0) lines.push(`and ${count(more)} more: --json has the first 100, --joblog F all of them`);
+  if (more > 0)
+    lines.push(`and ${count(more)} more: --json has the first 100${file === undefined ? "" : `, ${file} all of them`}`);
   return lines;
 }
 
@@ -61,30 +67,36 @@ function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "un
   return [...lines, `    ${count(all - 1)} more like it: ${places}${all - 1 > next.length ? "; ..." : ""}`];
 }
 
-/** How to go on, in the words of the command line. */
+/** How to go on, where a feature of the run says so. */
 export function nextSteps(
   { failed, unknown, skipped, units }: Summary,
-  { joblog, ledger }: { readonly joblog?: string | undefined; readonly ledger?: string | undefined },
+  goingOn: readonly GoingOn[],
   isComplete = true,
 ): string[] {
   const lines: string[] = [];
-  if (joblog === undefined && ledger === undefined) return lines;
+  if (goingOn.length === 0) return lines;
+  const same = (...more: ("failed" | "unknown")[]) => {
+    const flags = goingOn.flatMap((each) => [each.flags, ...more.map((kind) => each[kind])]).filter(Boolean);
+    return `the same command${flags.length > 0 ? ` with ${flags.join(" ")}` : ""}`;
+  };
   if (unknown > 0) {
-    const how = ledger === undefined ? " with --resume --retry-unknown" : joblog === undefined ? "" : " with --resume";
-    const unless = ledger === undefined ? "" : " that the ledger does not have";
-    lines.push(`what is unknown may have run: look first; the same command${how} runs those again${unless}`);
+    const unless = goingOn.map((each) => each.unless ?? "").join("");
+    lines.push(`what is unknown may have run: look first; ${same("unknown")} runs those again${unless}`);
   }
-  if (failed + skipped > 0) {
-    const how = joblog === undefined ? "" : ` with --resume${failed > 0 ? " --retry-failed" : ""}`;
-    lines.push(`to go on: the same command${how}`);
-  }
-  if (lines.length > 0 && joblog !== undefined) {
+  if (failed + skipped > 0) lines.push(`to go on: ${failed > 0 ? same("failed") : same()}`);
+  const file = fileOf(goingOn);
+  if (lines.length > 0 && file !== undefined) {
     const what = isComplete
-      ? `what became of each ${units ? "unit" : "query"} is in ${joblog}`
-      : `the last that ended are not in ${joblog}: they will be unknown`;
+      ? `what became of each ${units ? "unit" : "query"} is in ${file}`
+      : `the last that ended are not in ${file}: they will be unknown`;
     lines.push(what);
   }
   return lines;
+}
+
+/** The file that has what became of each query, if there is one. */
+export function fileOf(goingOn: readonly GoingOn[]): string | undefined {
+  return goingOn.find(({ file }) => file !== undefined)?.file;
 }
 
 function queryLines(sql: string, values: string | undefined): string[] {

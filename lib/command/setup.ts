@@ -10,7 +10,6 @@ import { nameOf } from "../mysql/connection.ts";
 import type { Command } from "./cli.ts";
 import { resolveServer, type Server, type ServerFlags, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
-import { showQueries } from "./dry-run.ts";
 import { UsageError } from "./errors.ts";
 import { type Context, type Files, optionsOf, type Surroundings } from "./feature.ts";
 import { features } from "./features.ts";
@@ -45,7 +44,7 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   const replicas = server?.replicas;
   await setUpFeatures(flags, { ...around, db, servers, replicas, hasKeys: takesKeys(flags, io), isSteered: false });
   if (line !== undefined) progress.log(line);
-  if (flags.dryRun) hooks.push(await showQueries(flags, around));
+  if (flags.dryRun) hooks.push(await (await import("./dry-run.ts")).showQueries(flags, around));
   const added = optionsOf(hooks);
   const { threads, shard, maxFailures, retries, idempotent } = flags;
   const options: WorkOptions = {

@@ -1,5 +1,4 @@
 /** The job log as a part of a run. */
-
 import type { CoreFlags } from "../../command/core-flags.ts";
 import type { Context, Hook } from "../../command/feature.ts";
 import type { Gate } from "../../mp.ts";
@@ -36,6 +35,12 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
     flush: () => journal.flush(),
     leftUnknown: journal.leftUnknown,
     note: (change) => journal.comment(change),
+    goingOn: {
+      flags: "--resume",
+      failed: "--retry-failed",
+      unknown: isDecided ? undefined : "--retry-unknown",
+      file: path,
+    },
   };
 }
 

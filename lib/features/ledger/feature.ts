@@ -13,5 +13,9 @@ export const feature = defineFeature({
     },
   },
   isAsked: ({ ledger }) => ledger !== undefined,
-  setUp: async ({ ledger }) => ({ options: { ledger }, decidesUnknown: true }),
+  setUp: async ({ ledger }) => ({
+    options: { ledger },
+    decidesUnknown: true,
+    goingOn: { unless: " that the ledger does not have" },
+  }),
 });
