@@ -18,9 +18,9 @@ import type { Segment } from "./shared/segment.ts";
 export type { Host } from "./mysql/connection.ts";
 export { RefusedError, RunError } from "./parent/errors.ts";
 export type { Gate, Source, Summary, WorkOptions } from "./parent/options.ts";
+export { RetryError } from "./shared/causes.ts";
 export type { Ended, Failure, FailureKind } from "./shared/counters.ts";
 export type { Query } from "./shared/query.ts";
-export { RetryError } from "./shared/retry-error.ts";
 
 /** How often the loop reads the records and draws the bar, unless something wakes it earlier. */
 const tickMs = 100;

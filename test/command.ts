@@ -2,7 +2,7 @@
 import { EventEmitter } from "node:events";
 import { PassThrough, Readable } from "node:stream";
 import { type Command, runCommand } from "../lib/command/cli.ts";
-import type { Io } from "../lib/command/io.ts";
+import type { Io } from "../lib/command/feature.ts";
 import { doWork, type Query } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import type { Ended } from "./run.ts";

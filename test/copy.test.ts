@@ -92,9 +92,9 @@ test("a copy without one of the features lacks no file, and its help has no flag
     const files = filesOf(allBut(name));
     assert.deepEqual(missingIn(files), [], name);
     assert.ok(![...files.keys()].some((path) => path.startsWith(`lib/features/${name}/`)));
-    const own = (path: string) => import(pathToFileURL(join(folder, name, "lib/command", path)).href);
-    await (await own("features.ts")).loadFeatures();
-    const { help, tableOfFlags } = await own("flag-table.ts");
+    const path = join(folder, name, "lib/command/flag-table.ts");
+    const { help, loadFeatures, tableOfFlags } = await import(pathToFileURL(path).href);
+    await loadFeatures();
     const listed = new Set([...help().matchAll(/--([a-z][a-z-]*)/g)].map(([, flag]) => flag));
     assert.deepEqual([...listed].sort(), Object.keys(tableOfFlags()).sort(), name);
     const { flags } = ((await command?.())?.feature ?? { flags: {} }) as { flags: object };

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
-import { loadFeatures } from "../lib/command/features.ts";
-import { help, parseFlags, tableOfFlags } from "../lib/command/flag-table.ts";
+import { help, loadFeatures, parseFlags, tableOfFlags } from "../lib/command/flag-table.ts";
 import { scaled } from "./soak.ts";
 
 await loadFeatures();

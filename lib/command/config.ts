@@ -9,8 +9,7 @@ import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
 import type { Host } from "../mysql/connection.ts";
 import { UsageError } from "./errors.ts";
-import { readOptionFile } from "./option-file.ts";
-import { homeOf, userName } from "./person.ts";
+import { homeOf, readOptionFile, userName } from "./option-file.ts";
 import { type Picked, tlsOf } from "./tls.ts";
 
 const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"] as const;

@@ -3,8 +3,7 @@ import { Console } from "node:console";
 import { Writable } from "node:stream";
 import { stripVTControlCharacters } from "node:util";
 import type { Progress } from "../parent/progress.ts";
-import type { Hook } from "./feature.ts";
-import type { Io } from "./io.ts";
+import type { Hook, Io } from "./feature.ts";
 import type { Output } from "./output.ts";
 
 const original = globalThis.console;

@@ -1,7 +1,7 @@
 /** The flags that every copy has. */
 import { limits } from "../parent/options.ts";
-import { count, seconds, shard } from "./flag-values.ts";
 import type { FlagTable, ReadFlags } from "./flags.ts";
+import { count, seconds, shard } from "./flags.ts";
 
 /** The flags of the core. */
 export const core = {

@@ -3,11 +3,12 @@ import { inspect } from "node:util";
 import { myglobals } from "../myglobals.ts";
 import { filledIn } from "../mysql/literal.ts";
 import { printable } from "../parent/progress.ts";
+import { nameOfQuery } from "../shared/query.ts";
 import type { CoreFlags } from "./core-flags.ts";
+import { UsageError } from "./errors.ts";
 import type { Hook, Surroundings } from "./feature.ts";
-import { features } from "./features.ts";
+import { features } from "./flag-table.ts";
 import { escapeField, writeOrEnd } from "./output.ts";
-import { toJsonLine } from "./unit-json.ts";
 
 /** Prints each query on a line of its own; of a resumed run, where this copy reads SQL files, as a piece of one. Units are NDJSON then. */
 export async function showQueries({ given }: CoreFlags, { io, output, drain }: Surroundings): Promise<Hook> {
@@ -42,4 +43,29 @@ function safe(text: string | Uint8Array): string {
     .split(/([\n\t])/)
     .map((part, index) => (index % 2 === 0 ? printable(part) : part))
     .join("");
+}
+
+/**
+ * Returns a line such as `{"seq":7,"unit":{"path":"a"}}`. What JSON has no form for is as in `--rows`: a bigint is its digits,
+ * bytes are base64; a Map is a list of pairs, a Set a list.
+ *
+ * @throws UsageError for a unit that refers to itself.
+ */
+export function toJsonLine(seq: number, unit: unknown): string {
+  try {
+    return `${JSON.stringify({ seq, unit }, plain)}\n`;
+  } catch (error) {
+    const [why] = (error as Error).message.split("\n");
+    throw new UsageError(`Cannot print ${nameOfQuery(seq, unit, "unit")}, as JSON: ${why}`);
+  }
+}
+
+/** Is called with what `toJSON()` has made of a member already. */
+function plain(this: Record<string, unknown>, name: string, made: unknown): unknown {
+  const value = this[name];
+  if (typeof value === "bigint") return String(value);
+  if (ArrayBuffer.isView(value))
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64");
+  if (value instanceof ArrayBuffer) return Buffer.from(value).toString("base64");
+  return value instanceof Map || value instanceof Set ? [...value] : made;
 }

@@ -1,11 +1,11 @@
 /** What a feature is to the command: a folder of `lib/features` that a copy may leave out. */
+import { basename } from "node:path";
 import type { ConnectionOptions } from "mysql2";
 import type { Failure, Query, Summary, WorkOptions } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { Server } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
-import type { Io } from "./io.ts";
 import type { Output } from "./output.ts";
 
 /** A feature: its flags, and what it does when one of them is given. It imports its other files only then. */
@@ -128,4 +128,20 @@ export function optionsOf(hooks: readonly Hook[]): WorkOptions {
 export function tellChange(change: string, { progress, hooks }: Surroundings): void {
   progress.log(`changed: ${change}`);
   for (const hook of hooks) hook.note?.(change);
+}
+
+/** What a command has of its process: `process` itself, or what stands for it in a test. */
+export interface Io {
+  readonly argv: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly stdin: NodeJS.ReadableStream & { destroy(): void };
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+  on(signal: NodeJS.Signals, listener: () => void): unknown;
+  off(signal: NodeJS.Signals, listener: () => void): unknown;
+}
+
+/** What a person has called the script. */
+export function scriptOf({ argv }: Io): string {
+  return basename(argv[1] ?? "myscript.ts");
 }

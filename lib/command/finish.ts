@@ -1,5 +1,4 @@
 /** How a run ends: what is printed of it, and the exit status. */
-
 import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { CoreFlags } from "./core-flags.ts";

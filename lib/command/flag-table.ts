@@ -1,8 +1,8 @@
 /** The flags of the command: the core's, and those of the features that this copy has. */
-
+import { features as entries } from "../features/index.ts";
 import { type CoreFlags, core, last } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
-import { features } from "./features.ts";
+import type { Feature } from "./feature.ts";
 import { type Flag, type FlagTable, helpOf, readFlags } from "./flags.ts";
 
 /** The groups of the help, with their headings. */
@@ -49,4 +49,12 @@ ${parts.join("\n\n")}
 Exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server;
 3 some are unknown: they may have run; 129, 130 and 143 after a signal. Ctrl-C lets what is in
 flight end; twice interrupts it.`;
+}
+
+/** Empty until `loadFeatures()`: worker threads import the command, too, and need none. */
+export const features: Feature[] = [];
+
+export async function loadFeatures(): Promise<void> {
+  const modules = await Promise.all(entries.map(({ command }) => command?.()));
+  features.splice(0, features.length, ...modules.flatMap((module) => (module ? [module.feature as Feature] : [])));
 }

@@ -5,9 +5,9 @@
  * calls `my_print_defaults`, which few machines have. The tests compare the two.
  */
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
+import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
-import { why } from "./errors.ts";
-import { homeOf } from "./person.ts";
+import { UsageError, why } from "./errors.ts";
 
 /** The name of an option as it is written, and its value if it has one. */
 export type Option = readonly [name: string, value: string | undefined];
@@ -138,4 +138,24 @@ function trim(text: string): string {
 
 function isSpace(code: number): boolean {
   return code === 32 || (code >= 9 && code <= 13);
+}
+
+/** The user's home, where there is one. */
+export function homeOf(): string | undefined {
+  try {
+    return homedir();
+  } catch {
+    return undefined;
+  }
+}
+
+/** The user's name. @throws UsageError where nothing tells it. */
+export function userName(env: NodeJS.ProcessEnv): string {
+  try {
+    return userInfo().username;
+  } catch {
+    const name = env.USER || env.LOGNAME; // in a container the user often has a number only
+    if (name) return name;
+    throw new UsageError("Cannot tell who runs this: name the user with --user");
+  }
 }

@@ -11,9 +11,8 @@ import type { Command } from "./cli.ts";
 import { resolveServer, type Server, type ServerFlags, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
-import { type Context, type Files, optionsOf, type Surroundings } from "./feature.ts";
-import { features } from "./features.ts";
-import { type Io, scriptOf } from "./io.ts";
+import { type Context, type Files, type Io, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
+import { features } from "./flag-table.ts";
 import { probeServer, reachServer } from "./probe.ts";
 
 /** What the flags ask for, ready to run, and what the end of the run is to know of it. */

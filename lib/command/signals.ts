@@ -1,7 +1,6 @@
 /** Ctrl-C and its relatives. */
 import type { Progress } from "../parent/progress.ts";
-import type { Hook } from "./feature.ts";
-import type { Io } from "./io.ts";
+import type { Hook, Io } from "./feature.ts";
 import type { Output } from "./output.ts";
 
 /** `npm start` passes on the Ctrl-C that the terminal has sent to all processes: it comes twice, and means one. */

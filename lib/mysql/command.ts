@@ -8,9 +8,8 @@
 import type { Connection } from "mysql2";
 import { type DatabaseError, nameError } from "./errors.ts";
 import { contentOf, endFile, explainDisabled } from "./local-infile.ts";
-import { type InnerConnection, inner, type Ok, type Packet, Query, type State } from "./mysql2-query.ts";
+import { type InnerConnection, inner, type Ok, type Packet, Query, QueryPacket, type State } from "./mysql2-query.ts";
 import type { Prepared } from "./prepared.ts";
-import { QueryPacket } from "./query-packet.ts";
 import { noteCharacterSet, noteStatus } from "./server-state.ts";
 
 /** A column as mysql2 describes it. */

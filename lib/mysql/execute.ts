@@ -4,8 +4,8 @@ import { type Query, valuesOf } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
 import type { DatabaseError } from "./errors.ts";
 import { withValues } from "./literal.ts";
+import { bytesBefore, type Capabilities } from "./mysql2-query.ts";
 import { checkCount, losesValues, prepare, prepareFor, takesInteger, typesParameters } from "./prepared.ts";
-import { bytesBefore, type Capabilities } from "./query-packet.ts";
 import { needsUtf8, packetLimitOf } from "./server-state.ts";
 import type { SqlValue } from "./values.ts";
 

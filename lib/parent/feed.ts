@@ -5,7 +5,6 @@ import { findUncloneable } from "../myglobals.ts";
 import { nounOf } from "../shared/query.ts";
 import type { Reading } from "../shared/reading.ts";
 import type { Segment } from "../shared/segment.ts";
-import { batchesOf } from "./batches.ts";
 import { RefusedError } from "./errors.ts";
 import type { Source, WorkOptions } from "./options.ts";
 import { Packer } from "./packer.ts";
@@ -182,4 +181,21 @@ export function totalOf(source: Source<unknown>, shard: WorkOptions["shard"]): n
   const { length, size } = source as { length?: unknown; size?: unknown };
   const total = typeof length === "number" ? length : typeof size === "number" ? size : undefined;
   return total === undefined || !shard ? total : Math.ceil((total - shard.index + 1) / shard.count);
+}
+
+const batches = Symbol("batches");
+
+/** A source of queries, one at a time for everybody, and in batches for `batchesOf()`. */
+export function inBatches<Unit>(source: AsyncIterable<readonly Unit[]>): AsyncIterable<Unit> {
+  return {
+    [batches]: source,
+    async *[Symbol.asyncIterator]() {
+      for await (const batch of source) yield* batch;
+    },
+  } as AsyncIterable<Unit>;
+}
+
+/** The batches of such a source; undefined for any other. */
+function batchesOf(source: unknown): AsyncIterable<readonly unknown[]> | undefined {
+  return (source as { [batches]?: AsyncIterable<readonly unknown[]> })[batches];
 }

@@ -1,5 +1,4 @@
 /** How many of the released queries the workers may claim: what the gates decide. */
-
 import type { Segment } from "../shared/segment.ts";
 import type { Gate } from "./options.ts";
 import type { Records } from "./records.ts";

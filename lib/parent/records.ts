@@ -1,5 +1,4 @@
 /** What was released to the workers, and what has become of it: the parent's reading of the records in shared memory. */
-
 import { type Counters, type Ended, Tally } from "../shared/counters.ts";
 import type { PlainError } from "../shared/messages.ts";
 import { claimerOf, type Outcome, outcomeOf, type Segment } from "../shared/segment.ts";

@@ -1,8 +1,7 @@
 /** `--batch`: several queries in one round trip. */
-
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
-import type { Reader } from "../../command/flag-values.ts";
+import type { Reader } from "../../command/flags.ts";
 import { largest } from "./parent.ts";
 
 const read: Reader<number | "auto"> = (text, name) => {

@@ -1,7 +1,7 @@
 /** `--joblog`: what becomes of each query, on disk, to go on with it. */
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
-import { notEmpty } from "../../command/flag-values.ts";
+import { notEmpty } from "../../command/flags.ts";
 
 export const feature = defineFeature({
   name: "joblog",

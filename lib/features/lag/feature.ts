@@ -1,7 +1,7 @@
 /** `--max-lag`: a run that waits for the replicas. */
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
-import { seconds } from "../../command/flag-values.ts";
+import { seconds } from "../../command/flags.ts";
 
 export const feature = defineFeature({
   name: "lag",

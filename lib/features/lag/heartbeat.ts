@@ -7,7 +7,7 @@
  */
 import { UsageError } from "../../command/errors.ts";
 import type { Link } from "../../command/link.ts";
-import { quoted, splitName } from "../../mysql/names.ts";
+import { quoted, splitName } from "../../mysql/literal.ts";
 
 /** A beat may be so old before nobody seems to write it, where the lag may not be more anyway. */
 const leastSeconds = 5;

@@ -1,7 +1,7 @@
 /** The lag of the replicas as a limit of a run, which can be changed while it goes on. */
 import { UsageError } from "../../command/errors.ts";
 import type { Context, Hook } from "../../command/feature.ts";
-import { isOff, seconds as readSeconds } from "../../command/flag-values.ts";
+import { isOff, seconds as readSeconds } from "../../command/flags.ts";
 import { Link, WatchSlot } from "../../command/link.ts";
 import { type LagLimit, lagGate } from "./lag.ts";
 

@@ -1,6 +1,6 @@
 /** `--ledger`: each query exactly once. */
 import { defineFeature } from "../../command/feature.ts";
-import { notEmpty } from "../../command/flag-values.ts";
+import { notEmpty } from "../../command/flags.ts";
 
 export const feature = defineFeature({
   name: "ledger",

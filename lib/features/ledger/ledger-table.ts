@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ConnectionOptions } from "mysql2";
 import { ask, connect, type Host, sever } from "../../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isTransient } from "../../mysql/errors.ts";
-import { quoted, splitName } from "../../mysql/names.ts";
+import { quoted, splitName } from "../../mysql/literal.ts";
 
 export interface LedgerOptions {
   /** Where to connect to; empty when `db` alone says it. */

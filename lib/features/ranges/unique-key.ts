@@ -1,5 +1,5 @@
 /** By which index a table can be walked: each row has its place, and what is read of a row finds it again. */
-import { quoted } from "../../mysql/names.ts";
+import { quoted } from "../../mysql/literal.ts";
 
 /** Values of a key's columns, as the server prints them; of a binary column, its bytes in hexadecimal. */
 export type Key = readonly string[];

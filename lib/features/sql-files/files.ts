@@ -1,7 +1,7 @@
 /** The queries of the files on the command line. */
 import type { Files } from "../../command/feature.ts";
 import { sessionStatement } from "../../mysql/statement.ts";
-import { inBatches } from "../../parent/batches.ts";
+import { inBatches } from "../../parent/feed.ts";
 import { canBePrologue } from "../../parent/prologue.ts";
 import { sqlOf } from "../../shared/query.ts";
 import { type ReadOptions, readBatches } from "./input.ts";

@@ -1,6 +1,6 @@
 /** A run that can be changed while it goes on: by keys on a terminal, and by `--control`. */
 import { defineFeature } from "../../command/feature.ts";
-import { notEmpty } from "../../command/flag-values.ts";
+import { notEmpty } from "../../command/flags.ts";
 
 export const feature = defineFeature({
   name: "steering",

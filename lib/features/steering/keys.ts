@@ -6,7 +6,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import type { Io } from "../../command/io.ts";
+import type { Io } from "../../command/feature.ts";
 import { changeRate, type Steering, setPaused } from "./steering.ts";
 
 const keysHint = "p pauses and goes on, + and - change the rate, ? shows the workers, q ends the run";

@@ -5,8 +5,7 @@
  */
 import { UsageError } from "../../command/errors.ts";
 import type { Dial } from "../../command/feature.ts";
-import { count } from "../../command/flag-values.ts";
-import { camel } from "../../command/flags.ts";
+import { camel, count } from "../../command/flags.ts";
 import type { Gate } from "../../mp.ts";
 import { Pace } from "../../parent/pace.ts";
 import type { Progress, Snapshot } from "../../parent/progress.ts";

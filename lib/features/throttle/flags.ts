@@ -1,6 +1,6 @@
 /** What `--rate` and `--max-load` take. */
 import { UsageError } from "../../command/errors.ts";
-import { decimal, type Reader } from "../../command/flag-values.ts";
+import { decimal, type Reader } from "../../command/flags.ts";
 import type { LoadLimit } from "./gates.ts";
 
 /** From one in three hours; nobody sends more than a million a second. */

@@ -1,6 +1,6 @@
 /** The rate and the load as limits of a run, which can be changed while it goes on. */
 import type { Context, Hook } from "../../command/feature.ts";
-import { isOff } from "../../command/flag-values.ts";
+import { isOff } from "../../command/flags.ts";
 import { WatchSlot } from "../../command/link.ts";
 import { readLoadLimits, readRate } from "./flags.ts";
 import { type LoadLimit, loadGates, type Rate, rateGate } from "./gates.ts";
