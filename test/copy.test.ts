@@ -169,6 +169,9 @@ test("npm run copy adds features to a copy, and leaves what its owner has change
   assert.match(await grow("none"), /^0 Nothing was added\nIt has the core, sandbox, ledger, lag, rows\nLeft/);
   assert.equal(textOf("README.md"), "Mine\n");
   assert.ok(!existsSync(join(target, "lib/mp.ts")), "its owner does without");
+  rmSync(join(target, "lib/features/lag"), { recursive: true });
+  assert.match(await grow("lag"), /^0 Nothing was added\nIt has .*\nWritten again, .*:\n {2}lib\/features\/lag\//);
+  rmSync(join(target, "lib/mp.ts"));
   write(
     index,
     textOf(index)

@@ -194,6 +194,13 @@ test("doWork() runs with fewer queries than workers, and with none", async () =>
   assert.deepEqual([none.total, none.done, none.latencyMs.max], [0, 0, 0]);
 });
 
+test("doWork() rejects an option that nothing here knows, such as that of a feature which a copy has not got", async () => {
+  await assert.rejects(doWork(["DO 0"], 1, { leger: "a" } as object), {
+    name: "TypeError",
+    message: "Cannot take the option leger: this copy has no feature that knows it",
+  });
+});
+
 test("doWork() rejects a number of workers or threads that makes no sense", async () => {
   for (const workers of [0, 1.5, -1, Number.NaN, 1e11]) {
     await assert.rejects(doWork(["DO 0"], workers), {

@@ -41,7 +41,10 @@ export function help(): string {
   const files = features.some(({ openFiles }) => openFiles)
     ? '[file.sql ...]     "-" is standard input; without files: buildQueries()'
     : "";
-  const parts = Object.entries(groups).map(([group, title]) => `${title}\n${helpOf(table, group)}`);
+  const parts = Object.entries(groups)
+    .map(([group, title]) => ({ title, lines: helpOf(table, group) }))
+    .filter(({ lines }) => lines !== "")
+    .map(({ title, lines }) => `${title}\n${lines}`);
   return `${`Usage: myscript.ts [options] ${files}`.trimEnd()}
 
 ${parts.join("\n\n")}
@@ -57,4 +60,7 @@ export const features: Feature[] = [];
 export async function loadFeatures(): Promise<void> {
   const modules = await Promise.all(entries.map(({ command }) => command?.()));
   features.splice(0, features.length, ...modules.flatMap((module) => (module ? [module.feature as Feature] : [])));
+  const names = [core, ...features.map(({ flags }) => flags), last].flatMap(Object.keys);
+  const twice = names.find((name, index) => names.indexOf(name) < index);
+  if (twice !== undefined) throw new Error(`Two features have the flag --${twice}`);
 }

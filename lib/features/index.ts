@@ -1,4 +1,4 @@
-/** The features of this copy, in the order of their set-up. Delete an entry and its folder to do without. */
+/** The features of this copy, in the order of their set-up and of wrapping. Delete an entry, its folder, and what of your scripts imports it. */
 import type { FeatureEntry } from "../shared/feature-entry.ts";
 
 export const features: readonly FeatureEntry[] = [

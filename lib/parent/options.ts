@@ -108,6 +108,33 @@ function isOnThisMachine({ socketPath, uri, host = "localhost" }: ConnectionOpti
   return socketPath !== undefined || (uri === undefined && /^(?:localhost|127\.[\d.]+|::1)$/.test(host));
 }
 
+/** The names of the core's options. Those of features are in `features/index.ts`. */
+export const ownOptions = [
+  ...[
+    "threads",
+    "script",
+    "hosts",
+    "progress",
+    "onEnded",
+    "earlier",
+    "notes",
+    "resumed",
+    "initCommands",
+    "shard",
+    "gates",
+  ],
+  ...[
+    "retries",
+    "connectTimeoutSeconds",
+    "timeoutSeconds",
+    "maxFailures",
+    "idempotent",
+    "signal",
+    "killSignal",
+    "dryRun",
+  ],
+];
+
 /** The options, with a value for each that has one by default. */
 export type CompleteOptions = ReturnType<typeof withDefaults>;
 

@@ -10,7 +10,7 @@ import { messageOf, RefusedError, RunError } from "./errors.ts";
 import type { ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
 import { type Feed, isOurs } from "./feed.ts";
 import { Gatekeeper } from "./gate.ts";
-import type { Summary, withDefaults } from "./options.ts";
+import { ownOptions, type Summary, type withDefaults } from "./options.ts";
 import type { Pool, PoolListener, Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
 import { Prologue } from "./prologue.ts";
@@ -64,11 +64,16 @@ export class Run implements PoolListener, RunOfFeature {
    * @throws what one of them has against it.
    */
   async begin(): Promise<void> {
-    const options: Readonly<Record<string, unknown>> = this.#options;
+    const given = Object.entries(this.#options).filter(([, value]) => value !== undefined);
+    for (const [name] of given.filter(([name]) => !ownOptions.includes(name))) {
+      if (features.some(({ option }) => option === name)) continue;
+      throw new TypeError(`Cannot take the option ${name}: this copy has no feature that knows it`);
+    }
     for (const { name, option, parent } of features) {
-      if (parent === undefined || option === undefined || options[option] === undefined) continue;
-      const feature = (await parent()).feature as ParentFeature;
-      this.#parts.set(name, await feature.begin(this.#options, this));
+      const value = given.find(([name]) => name === option)?.[1];
+      if (value === undefined) continue;
+      const feature = (await parent?.())?.feature as ParentFeature | undefined;
+      this.#parts.set(name, (await feature?.begin(this.#options, this)) ?? { settings: value });
     }
     for (const { standsAlone } of this.#parts.values()) if (standsAlone) this.prologue.standAlone(standsAlone);
   }

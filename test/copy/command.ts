@@ -52,7 +52,10 @@ export async function copy(
     const chosen = wanted ?? (ask && missing.length > 0 ? await ask(question(had), missing.map(choice)) : []);
     if (!chosen) return { status: 130, text: "Nothing was copied" };
     const added = missing.filter((name) => chosen.includes(name));
-    if (had) return { status: 0, text: reportAdded(folder, had, added, addToCopy(target, had, added)) };
+    if (had) {
+      const changes = addToCopy(target, had, added, chosen.length > 0);
+      return { status: 0, text: reportAdded(folder, had, added, changes) };
+    }
     writeCopy(target, added);
     return { status: 0, text: reportCopied(folder, added) };
   } catch (error) {

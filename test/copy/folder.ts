@@ -21,7 +21,7 @@ export function writeCopy(folder: string, chosen: readonly string[]): void {
 }
 
 /**
- * Adds features to a copy, and what else its `lib` lacks then. A file that is not as in the template was changed by its owner, or
+ * Adds features to a copy and, if `isRestored`, what else its `lib` lacks. A file that is not as in the template was changed by its owner, or
  * the template has gone on: it stays as it is.
  *
  * @returns the paths of such files, and of those that it lacked.
@@ -31,13 +31,12 @@ export function addToCopy(
   folder: string,
   had: readonly string[],
   added: readonly string[],
+  isRestored: boolean,
 ): { left: string[]; restored: string[] } {
   const before = filesOf(had, basename(folder));
   const after = filesOf([...had, ...added], basename(folder));
-  const changed = new Map([
-    [indexPath, addEntries(indexPath, textOf(folder, indexPath)!, added)],
-    ["package.json", addPackages(textOf(folder, "package.json")!, before, after)],
-  ]);
+  const index = addEntries(indexPath, textOf(folder, indexPath)!, added);
+  const changed = new Map([["package.json", addPackages(textOf(folder, "package.json")!, before, after)]]);
   const left: string[] = [];
   const restored: string[] = [];
   try {
@@ -49,10 +48,11 @@ export function addToCopy(
     if (!path.startsWith("lib/") || path === indexPath) continue;
     const own = textOf(folder, path);
     if (own !== undefined && own !== text) left.push(path);
-    if (own !== undefined || added.length === 0) continue;
+    if (own !== undefined || !isRestored) continue;
     changed.set(path, text);
     if (before.has(path)) restored.push(path);
   }
+  changed.set(indexPath, index); // last: what it names is there
   for (const [path, text] of changed) if (text !== textOf(folder, path)) write(folder, path, text);
   return { left, restored };
 }
