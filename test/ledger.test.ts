@@ -214,10 +214,22 @@ test("doWork() with a ledger does not send a procedure again that has committed 
 });
 
 test("doWork() with a ledger says unknown of a query that ran by itself and cannot be recorded", async () => {
-  const queries = ["DO 1; FLUSH TABLES t WITH READ LOCK", updateOne];
+  await sql("CREATE PROCEDURE locks() FLUSH TABLES t WITH READ LOCK");
+  const queries = ["CALL locks()", updateOne];
   const summary = await doWork(queries, 1, { ledger });
   assert.deepEqual([summary.unknown, summary.done], [1, 1]);
   assert.match(summary.failures[0]!.message, /^It ran, but is not in the ledger: /);
+});
+
+test("doWork() with a ledger says unknown of several statements of which some have committed", async () => {
+  await sql("CREATE TABLE emptied (id INT PRIMARY KEY)");
+  for (const commits of ["TRUNCATE emptied", "COMMIT"]) {
+    await sql("DROP TABLE IF EXISTS ledger");
+    const query = `UPDATE t SET v = v + 1 WHERE id = 1; ${commits}; INSERT INTO missing VALUES (1)`;
+    const { unknown, failures } = await doWork([query], 1, { ledger });
+    assert.equal(unknown, 1, commits);
+    assert.match(failures[0]!.message, /^It may have committed a part: /);
+  }
 });
 
 test("doWork() with a ledger ends at what begins and ends transactions", async () => {
@@ -614,7 +626,7 @@ test("doWork() with a ledger ends before a query that would read the ledger's RO
   for (const [read, query] of refused) {
     await sql("DROP TABLE IF EXISTS ledger");
     await assert.rejects(doWork(["DO 1", query], 1, { ledger }), {
-      message: `Cannot go on at query 2: it reads ${read}, which query 1 has set for one connection, and with a ledger each query must stand by itself`,
+      message: `Cannot go on at query 2: it reads ${read}, which query 1 has left for one connection, and with a ledger each query must stand by itself`,
     });
   }
   const taken: Query[] = [

@@ -171,6 +171,15 @@ test("a statement is what it is, behind and inside comments of each kind", () =>
 test("a text of several statements can be repeated if each of them can, and is for itself where it sets variables", () => {
   assert.equal(sessionStatement("USE a; SET NAMES utf8; SET @a = 1;")?.session, "repeatable");
   assert.equal(sessionStatement("USE a; INSERT INTO t VALUES (1)")?.session, "lasting");
+  for (const [text, name] of [
+    ["INSERT INTO t VALUES (';'); USE other", "USE"],
+    ["DELETE FROM t; CREATE TEMPORARY TABLE x (id INT)", "CREATE TEMPORARY TABLE"],
+    ["SELECT 1; SET @a = 1; SET SESSION sql_mode = ''", "SET"],
+    ["INSERT INTO t VALUES (1); LOCK TABLES t WRITE; COMMIT", "LOCK TABLES"],
+    ["BEGIN NOT ATOMIC SELECT 1; SET NAMES utf8; END", "SET"],
+  ])
+    assert.deepEqual(sessionStatement(text!), { name, session: "lasting" }, text);
+  assert.equal(sessionStatement("DELETE FROM t; COMMIT"), undefined);
   assert.equal(sessionStatement("SET @a = 1, @b = 2; INSERT INTO t VALUES (@a)"), undefined);
   assert.equal(sessionStatement("SET @a = 1, b = 2; INSERT INTO t VALUES (@a)")?.session, "lasting");
 });

@@ -102,7 +102,7 @@ test("doWork() with several workers, in a shard and with a ledger ends where a q
       const { message } = await run([setting, reading], workers, options);
       assert.equal(
         message,
-        `Cannot go on at query 3: it reads ${name}, which query 2 has set for one connection, and ${why}`,
+        `Cannot go on at query 3: it reads ${name}, which query 2 has ${name.startsWith("@") ? "set" : "left"} for one connection, and ${why}`,
       );
       await sql("DROP TABLE IF EXISTS variables");
     }
@@ -120,6 +120,16 @@ test("doWork() with several workers, in a shard and with a ledger ends where a q
     other.message,
     /^Cannot go on at query 3: it reads @x, which query 2 has set for one connection, and a shard/,
   );
+});
+
+test("doWork() with several workers ends where a query reads what none sets in sight, such as a trigger's", async () => {
+  const { message } = await run(["DO 1", "INSERT INTO t (v) VALUES (@ofTrigger)"], 4);
+  assert.equal(
+    message,
+    "Cannot go on at query 3: it reads @oftrigger, which no query sets where all can see it, and there are 4: use one worker",
+  );
+  const { summary } = await run(["INSERT INTO t (v) VALUES (@forAll)"], 4, { initCommands: ["SET @forAll = 3"] });
+  assert.equal(summary.done, 2);
 });
 
 test("doWork() goes on with what a query sets for itself, however many workers there are", async () => {

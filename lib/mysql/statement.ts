@@ -81,7 +81,9 @@ const table: readonly Row[] = [
 /** What the first words of a text tell of it: of several statements, of the first one and of what all of them may do. */
 export function statementIn(text: string): Statement {
   let first: Statement | undefined;
-  let [stay, areRepeatable, isForItself] = [true, true, false];
+  /** The first statement whose effect outlives the text, and is not only that of a transaction. */
+  let lasting: Statement | undefined;
+  let [stay, areRepeatable] = [true, true];
   for (const tokens of statementsIn(text)) {
     const statement = statementOf(tokens);
     stay &&= statement.transaction === "stays";
@@ -89,14 +91,16 @@ export function statementIn(text: string): Statement {
     if (first === undefined) {
       if (!hasSeveral(text) || routine.test(headOf(tokens))) return statement;
       first = statement;
-      // A variable that is set for the rest of its own text means nothing to others: those that read it see `variables.ts`.
-      isForItself = statement.name === "SET" && assignmentsIn(tokens).every(({ name }) => /^@(?!@)/.test(name));
-    } else if (!stay && !areRepeatable) break;
+    }
+    // A variable that is set for the rest of its own text means nothing to others: those that read it see `variables.ts`.
+    const isForItself = statement.name === "SET" && assignmentsIn(tokens).every(({ name }) => /^@(?!@)/.test(name));
+    if (statement.session && statement.session !== "passing" && !isForItself) lasting ??= statement;
   }
   if (first === undefined) return statementOf([]);
-  const { session } = first;
-  const lasting = session === "repeatable" ? (isForItself ? undefined : "lasting") : session;
-  return { ...first, transaction: stay ? "stays" : "unsure", session: areRepeatable ? session : lasting };
+  const transaction = stay ? "stays" : "unsure";
+  if (areRepeatable) return { ...first, transaction };
+  if (lasting) return { ...first, name: lasting.name, transaction, session: "lasting" };
+  return { ...first, transaction, session: first.session === "passing" ? "passing" : undefined };
 }
 
 /** Whether a statement certainly leaves the transaction open that it runs in. Of others, such as DDL and CALL, some commit it. */
@@ -119,7 +123,7 @@ export function onlyReads(text: string): boolean {
 /** Describes a statement that means something to its connection only, such as `SET` or `LOCK TABLES`; undefined for any other. */
 export function sessionStatement(text: string): (Pick<Statement, "name"> & { readonly session: Scope }) | undefined {
   sessionless.lastIndex = 0;
-  if (!sessionless.test(text)) {
+  if (!sessionless.test(text) || (text.includes(";") && hasSeveral(text))) {
     const { name, session } = statementIn(text);
     if (session) return { name, session };
   }

@@ -83,7 +83,7 @@ export class Prologue {
     const text = sqlOf(query);
     const name = sessionStatement(text)?.name;
     if (name) this.#refuse(seq, query, `${name} means something to one connection`);
-    const variables = variablesIn(text, this.#setters.size > 0);
+    const variables = variablesIn(text, true);
     if (variables && isRun) this.#checkReads(seq, query, variables);
     this.#last = { seq, isRun };
     if (leavesId(text)) this.#lastOfId = this.#last;
@@ -96,7 +96,8 @@ export class Prologue {
     for (const name of reads) {
       const left = isLeft(name);
       const setter = left === "by each" ? this.#last : left ? this.#lastOfId : this.#setters.get(name);
-      this.#checkRead(seq, query, name, setter);
+      if (setter || left || this.#isSetForAll(name)) this.#checkRead(seq, query, name, setter);
+      else this.#refuse(seq, query, `it reads ${name}, which no query sets where all can see it`, true);
     }
     // What procedures give back is set by them; who gives a variable to another one after that, reads it.
     for (const name of procedure === undefined ? [] : sets) {
@@ -105,9 +106,19 @@ export class Prologue {
     }
   }
 
+  /** Whether what every connection has run before its first query sets a variable. */
+  #isSetForAll(name: string): boolean {
+    return this.statements.some(({ sql }) => variablesIn(sqlOf({ sql }), true)?.sets.has(name));
+  }
+
   #checkRead(seq: number, query: Query, name: string, setter: Setter | undefined): void {
     if (setter === undefined || (this.#isInOrder && setter.isRun)) return;
-    this.#refuse(seq, query, `it reads ${name}, which query ${setter.seq} has set for one connection`, true);
+    this.#refuse(
+      seq,
+      query,
+      `it reads ${name}, which query ${setter.seq} has ${isLeft(name) ? "left" : "set"} for one connection`,
+      true,
+    );
   }
 
   #refuse(seq: number, query: Query, what: string, isReader = false): never {

@@ -73,7 +73,8 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
         error.message += ` (statement ${answered + 1} of the query; those before it are done)`;
       }
       const verdict = verdictOf(error);
-      if (verdict === "failed") return { retry: "no" };
+      const isOwnReadOnly = error.errno === 1792 && session.transaction.isOpen; // its transaction is, not the server
+      if (verdict === "failed" || isOwnReadOnly) return { retry: "no" };
       if (verdict === "unknown") return { mayHaveRun: true, retry: idempotent ? "counted" : "no" };
       if (verdict === "reconnect" || idempotent) return { retry: "counted", waits: verdict === "retry" };
       // The server has not applied the statement that failed; of a compound one it may have applied others.

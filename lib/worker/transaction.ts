@@ -32,9 +32,11 @@ export class Transaction {
 
   /** Takes a job that the server has answered, and whether a transaction is open after it: ends it, or holds it back. */
   answered(job: Job, rows: number, isOpen: boolean): void {
-    if (this.#isOpen || this.#prepared.size > 0) this.#settle(job, isOpen);
-    this.#isOpen = isOpen;
-    if (isOpen) {
+    const wasOpen = this.#isOpen || this.#prepared.size > 0;
+    if (wasOpen) this.#settle(job, isOpen);
+    // What is prepared is not this connection's any more, though servers call it open.
+    this.#isOpen = isOpen && !(wasOpen && statementIn(job.text).transaction === "prepares");
+    if (this.#isOpen) {
       job.noteAnswered();
       this.#held.push({ job, rows, isDoubtful: false });
     } else this.#thread.end(this.#worker, job, "done", rows);

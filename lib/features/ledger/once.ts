@@ -146,7 +146,9 @@ export class Once {
     let known: string | undefined;
     let isPartlyDone = false;
     try {
-      if (state.mayHaveCommitted && !statementIn(this.#job.text).isAtomic) isPartlyDone = !(await this.#isInside());
+      const { text } = this.#job;
+      const isAtomic = statementIn(text).isAtomic && !text.includes(";");
+      if (state.mayHaveCommitted && !isAtomic) isPartlyDone = !(await this.#isInside());
       known = asksLedger ? await this.#look(`${rollback};${this.#select}`) : void (await this.#session.ask(rollback));
     } catch (failure) {
       this.#connection.destroy(); // the server rolls back what was open
