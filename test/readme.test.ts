@@ -28,7 +28,9 @@ let server: TestServer;
 before(async () => {
   const tsx = join(directory, "node_modules/.bin/tsx");
   mkdirSync(dirname(tsx), { recursive: true });
-  writeFileSync(tsx, `#!/bin/sh\nprintf '%s\\0' "$@" > "$TOLD/$$"\n`, { mode: 0o755 });
+  const tell = `printf '%s\\0' "$@" > "$TOLD/$$"\n`;
+  writeFileSync(tsx, `#!/bin/sh\n${tell}`, { mode: 0o755 });
+  writeFileSync(join(dirname(tsx), "node"), `#!/bin/sh\nshift 2 # --import tsx\n${tell}`, { mode: 0o755 });
   process.chdir(directory); // the README's commands name files of their folder
   server = await startServer();
   await server.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
@@ -94,6 +96,8 @@ test("the README's commands for several machines run each query in one of the sh
     (text) => blocks("sh").find((block) => block.includes(text))!,
   );
   const kubernetes = /args:\n *- >-\n(.*?)\n *env:/s.exec(blocks("yaml")[0]!)![1]!.replace(/\s+/g, " ");
+  // Of a busy process, tsx makes a SIGKILL of the SIGTERM that a supervisor sends.
+  for (const supervised of [slurm!, kubernetes]) assert.match(supervised, /^ *exec node --import tsx myscript\.ts /m);
   const all = [1, 2, 3];
   const ways: [command: string, environments: NodeJS.ProcessEnv[]][] = [
     [slurm!, all.map((id) => ({ SLURM_ARRAY_TASK_ID: `${id}`, SLURM_ARRAY_TASK_COUNT: "3" }))],

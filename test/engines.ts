@@ -1,0 +1,40 @@
+/**
+ * Builds engines that the script runs on, starts them on this machine and runs it there: what needs minutes and a Go compiler, and
+ * is therefore no part of `npm test`.
+ *
+ * Arguments are the engines that are wanted, by default all; with `--build` they are built only.
+ */
+import { describe } from "node:test";
+import { buildControlPlane, version } from "./engines/control-plane.ts";
+import { testKubernetes } from "./engines/kubernetes.ts";
+
+interface Engine {
+  readonly version: string;
+  /** Builds what is not there yet. */
+  build(): Promise<void>;
+  test(): void;
+}
+
+const engines: Readonly<Record<string, Engine>> = {
+  kubernetes: { version, build: buildControlPlane, test: testKubernetes },
+};
+
+const words = process.argv.slice(2);
+const names = words.filter((word) => word !== "--build");
+const unknown = names.find((name) => !engines[name]);
+if (unknown !== undefined)
+  throw new Error(`There is no ${unknown}: the engines are ${Object.keys(engines).join(", ")}`);
+
+const built: [string, Engine][] = [];
+for (const [name, engine] of Object.entries(engines)) {
+  if (names.length > 0 && !names.includes(name)) continue;
+  console.log(`${name} ${engine.version}`);
+  try {
+    await engine.build();
+    built.push([name, engine]);
+  } catch (error) {
+    console.error(`${name}: ${(error as Error).message}`); // the others are as good without it
+    process.exitCode = 1;
+  }
+}
+if (!words.includes("--build")) for (const [name, { test }] of built) describe(name, test);

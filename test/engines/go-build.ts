@@ -1,0 +1,75 @@
+/** Builds programs from Go modules into a private folder, and says how far it is: a build takes minutes. */
+import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** Where the engines are built. Nothing of them is installed. */
+export const enginesDirectory = fileURLToPath(new URL("../../.engines/", import.meta.url));
+
+/** Leaves out what debuggers need. */
+const linking = "-ldflags=-s -w";
+
+/**
+ * Builds programs in the Go module that is in `folder`, two compilers at a time and with the lowest priority.
+ *
+ * @param programs the package of each program, by the path that it is built at.
+ */
+export async function goBuild(folder: string, programs: Readonly<Record<string, string>>): Promise<void> {
+  for (const [path, name] of Object.entries(programs)) {
+    const uncompiled = go(folder, "list", "-deps", linking, "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", name);
+    await build(folder, path, name, uncompiled.split(/\s+/).length - 1);
+  }
+}
+
+/**
+ * Runs a command of Go in a folder; returns what it prints.
+ *
+ * @throws Error with what went wrong.
+ */
+export function go(folder: string, ...args: string[]): string {
+  const { stdout, stderr, status, error } = spawnSync("go", args, {
+    cwd: folder,
+    env: environment(),
+    encoding: "utf8",
+    maxBuffer: 2 ** 28,
+  });
+  if (error) throw new Error(`Cannot run "go", which builds the engines: ${error.message}`);
+  if (status !== 0) throw new Error(`go ${args.join(" ").slice(0, 100)}: ${stderr}`);
+  return stdout;
+}
+
+/** Starts an empty Go module. */
+export function goModule(folder: string, name: string): void {
+  rmSync(join(folder, "go.mod"), { force: true });
+  mkdirSync(folder, { recursive: true });
+  go(folder, "mod", "init", name);
+}
+
+async function build(folder: string, path: string, name: string, total: number): Promise<void> {
+  const args = ["-n", "19", "go", "build", "-v", "-p", "2", linking, "-o", path, name];
+  const child = spawn("nice", args, { cwd: folder, env: environment(), stdio: ["ignore", "ignore", "pipe"] });
+  const kill = () => child.kill();
+  process.once("exit", kill);
+  const startedAt = performance.now();
+  let compiled = 0;
+  let words = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    compiled += text.split("\n").length - 1; // with -v, a line for each package that was not built before
+    words = (words + text).slice(-4000);
+  });
+  const say = () => {
+    const seconds = Math.round((performance.now() - startedAt) / 1000);
+    console.log(`  ${name}: ${compiled} of ${total} packages compiled, ${seconds} s`);
+  };
+  const progress = setInterval(say, process.stdout.isTTY ? 5_000 : 30_000);
+  const status = await new Promise((resolve) => child.once("close", resolve));
+  clearInterval(progress);
+  process.off("exit", kill);
+  if (status !== 0) throw new Error(`Cannot build ${name}: ${words}`);
+  say();
+}
+
+function environment(): NodeJS.ProcessEnv {
+  return { ...process.env, GOFLAGS: "-mod=mod" };
+}
