@@ -193,11 +193,12 @@ export function workerDo(): void {
   const [given, used = null] = await seen();
   const folder = join(temporary, readdirSync(temporary)[0]!);
   assert.equal(given, join(folder, "compile-cache"));
-  if (used !== null) assert.ok(used.startsWith(given));
+  // Bun has one for all of its process, the first that was asked for.
+  if (used !== null && !process.versions.bun) assert.ok(used.startsWith(given));
   assert.equal(statSync(folder).mode & 0o777, 0o700);
   rmSync(folder, { recursive: true });
   mkdirSync(folder, { mode: 0o755 });
-  assert.deepEqual(await seen(), [null, process.versions.bun ? used : null]); // Bun's is the process's
+  assert.deepEqual(await seen(), [null, process.versions.bun ? used : null]);
 });
 
 test("processes that start at the same time, without a bundle, run all; without esbuild, too", {
