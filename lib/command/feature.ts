@@ -10,8 +10,6 @@ import type { Output } from "./output.ts";
 
 /** A feature: its flags, and what it does when one of them is given. It imports its other files only then. */
 export interface Feature<Table extends FlagTable = Record<never, never>> {
-  /** The name of its folder. */
-  readonly name: string;
   readonly flags: Table;
   /** @throws UsageError for flags that contradict one another. */
   check?(flags: Given<Table>): void;

@@ -12,7 +12,6 @@ const read: Reader<number | "auto"> = (text, name) => {
 };
 
 export const feature = defineFeature({
-  name: "batch",
   flags: {
     batch: {
       value: "N",

@@ -4,7 +4,6 @@ import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flags.ts";
 
 export const feature = defineFeature({
-  name: "joblog",
   flags: {
     joblog: {
       value: "F",

@@ -4,7 +4,6 @@ import { defineFeature } from "../../command/feature.ts";
 import { seconds } from "../../command/flags.ts";
 
 export const feature = defineFeature({
-  name: "lag",
   flags: {
     "max-lag": { value: "S", read: seconds, group: "gently" },
     replicas: { value: "H,...", group: "gently", help: "pause while a replica is further behind" },

@@ -3,7 +3,6 @@ import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flags.ts";
 
 export const feature = defineFeature({
-  name: "ledger",
   flags: {
     ledger: {
       value: "TABLE",

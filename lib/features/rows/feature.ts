@@ -3,7 +3,6 @@ import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
 
 export const feature = defineFeature({
-  name: "rows",
   flags: { rows: { group: "output", help: 'rows on stdout, as NDJSON: {"seq":12,"row":{...}}' } },
   check({ rows, dryRun }) {
     if (rows && dryRun) throw new UsageError("--rows contradicts --dry-run, which runs nothing");

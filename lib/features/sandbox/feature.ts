@@ -2,7 +2,6 @@
 import { defineFeature } from "../../command/feature.ts";
 
 export const feature = defineFeature({
-  name: "sandbox",
   flags: {},
   async startServer({ progress, hooks }) {
     const { findProgram, startSandbox } = await import("./sandbox.ts");

@@ -2,7 +2,6 @@
 import { defineFeature } from "../../command/feature.ts";
 
 export const feature = defineFeature({
-  name: "sql-files",
   flags: {},
   async openFiles({ files: names, workers, shard, given }, { io, progress, hooks }, dollarQuotes) {
     const { openFiles } = await import("./files.ts");

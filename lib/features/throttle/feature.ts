@@ -3,7 +3,6 @@ import { defineFeature } from "../../command/feature.ts";
 import { readLoadLimits, readRate } from "./flags.ts";
 
 export const feature = defineFeature({
-  name: "throttle",
   flags: {
     rate: { value: "N", read: readRate, group: "gently", help: "queries a second over all workers" },
     "max-load": {
