@@ -33,5 +33,6 @@ for (const server of servers) {
   for (const reason of new Set(reasons)) console.log(`  skipped: ${reason}`);
   if (status === 0) continue;
   process.exitCode = 1;
-  for (const [, title] of stdout.matchAll(/^ *not ok \d+ - (.*)$/gm)) console.log(`  failed: ${title}`);
+  for (const [, title, why] of stdout.matchAll(/^ *not ok \d+ - (.*)\n([\s\S]*?)^ *\.\.\.$/gm))
+    console.log(`  failed: ${title}\n${why}`);
 }
