@@ -244,7 +244,7 @@ function withQueries(block: string): string {
   const imports = (block.match(/^import .*\n/gm) ?? []).filter((line) => !script.includes(line));
   const functions = block.replace(/^import .*\n/gm, "").trim();
   return script
-    .replace(/^\/\*\* Yields[\s\S]*?^}$/m, () => functions)
+    .replace(/^async function\* buildQueries[\s\S]*?^}$/m, () => functions)
     .replace(/^import /m, () => `${imports.join("")}import `);
 }
 
