@@ -213,10 +213,10 @@ test("failures that are alike are told once, with how many they are and the firs
   );
 });
 
-test("the README's command lists every failure of a job log by its last line", async () => {
+test("the command of the job log's page lists every failure of a job log by its last line", async () => {
   const log = join(directory, "all.log");
-  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const command = /`(awk [^`]+) backfill\.log`/.exec(readme)![1]!;
+  const page = readFileSync(new URL("../lib/features/joblog/README.md", import.meta.url), "utf8");
+  const command = /^(awk .+) backfill\.log$/m.exec(page)![1]!;
   const input = Array.from({ length: 150 }, (_, n) => `REPLACE INTO later VALUES (${n + 1});\n`).join("");
   await runHere([...server, "--joblog", log, "-"], { input });
   const list = async () => {
