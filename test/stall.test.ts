@@ -40,7 +40,7 @@ for (const [what, pattern, ledger] of [
   ["what may be selected", /seq = 0 LOCK IN/, "old"],
 ] as const) {
   test(`opening a ledger ends when the answer about ${what} is swallowed`, async (t) => {
-    await doWork([], 1, { ledger: "old" });
+    await doWork(["DO 0"], 1, { ledger: "old" });
     await sql("DROP TABLE IF EXISTS fresh");
     const { hits, run } = await behindProxy(t, pattern, ["DO 1"], { ledger });
     await assert.rejects(run, (error: RunError) => /did not answer within 1 s/.test(error.message));
