@@ -1,9 +1,8 @@
 /** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { ConnectionOptions } from "mysql2";
 import { ask, connect, type Host, sever } from "../../mysql/connection.ts";
-import { backoffMs, type DatabaseError, isTransient } from "../../mysql/errors.ts";
 import { quoted, splitName } from "../../mysql/literal.ts";
+import { reach, untilAborted } from "../../mysql/reach.ts";
 
 export interface LedgerOptions {
   /** Where to connect to; empty when `db` alone says it. */
@@ -26,32 +25,31 @@ export interface LedgerOptions {
  */
 export async function openLedger(name: string, db: ConnectionOptions, options: LedgerOptions): Promise<string> {
   const { hosts, connectTimeoutMs, signal } = options;
-  const deadline = performance.now() + connectTimeoutMs;
-  for (let tries = 1; ; tries++) {
+  let next = 0;
+  const attempt = async (connectTimeout: number) => {
+    const connection = await connect({ connectTimeout, ...db, ...hosts[next++ % hosts.length] }, signal);
+    const run = (text: string) => ask(connection, text, connectTimeoutMs);
+    const interrupt = () => sever(connection, new Error("interrupted"));
+    signal?.addEventListener("abort", interrupt);
     try {
-      const connectTimeout = Math.max(1, deadline - performance.now());
-      const connection = await connect({ connectTimeout, ...db, ...hosts[(tries - 1) % hosts.length] }, signal);
-      const run = (text: string) => ask(connection, text, connectTimeoutMs);
-      const interrupt = () => sever(connection, new Error("interrupted"));
-      signal?.addEventListener("abort", interrupt);
-      try {
-        if (signal?.aborted) throw new Error("interrupted");
-        const warning = await warningOf(run);
-        const table = await prepare(name, run, options);
-        if (warning) options.log(warning);
-        return table;
-      } finally {
-        signal?.removeEventListener("abort", interrupt);
-        connection.destroy();
-      }
-    } catch (error) {
-      const waitMs = backoffMs(tries);
-      if (tries < hosts.length && !signal?.aborted) continue; // another one may do
-      if (isTransient(error as DatabaseError) && !signal?.aborted && performance.now() + waitMs < deadline)
-        await sleep(waitMs);
-      else
-        throw new Error(`Cannot use the ledger ${JSON.stringify(name)}: ${(error as Error).message}`, { cause: error });
+      if (signal?.aborted) throw new Error("interrupted");
+      const warning = await warningOf(run);
+      const table = await prepare(name, run, options);
+      if (warning) options.log(warning);
+      return table;
+    } finally {
+      signal?.removeEventListener("abort", interrupt);
+      connection.destroy();
     }
+  };
+  try {
+    return await reach(attempt, {
+      hosts: Math.max(1, hosts.length),
+      timeoutMs: connectTimeoutMs,
+      ...untilAborted(signal),
+    });
+  } catch (error) {
+    throw new Error(`Cannot use the ledger ${JSON.stringify(name)}: ${(error as Error).message}`, { cause: error });
   }
 }
 
