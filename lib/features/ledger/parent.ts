@@ -1,6 +1,7 @@
 /** The ledger of a run, in the parent: opened before the threads are started, and read beside the input. */
 import { myglobals } from "../../myglobals.ts";
 import type { DatabaseError } from "../../mysql/errors.ts";
+import { reach, untilAborted } from "../../mysql/reach.ts";
 import { keepsTransaction } from "../../mysql/statement.ts";
 import type { ParentFeature } from "../../parent/feature.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
@@ -28,20 +29,24 @@ export const feature: ParentFeature = {
       throw new TypeError(
         "Cannot use a ledger with a workerDo() or workerInit() of the script's own: its work may be on another connection, or commit by itself, where the ledger's transaction does not reach",
       );
-    const connecting = { hosts, connectTimeoutSeconds, retries, initCommands: [], ...(signal && { signal }), log };
-    const connection = new Reconnecting(myglobals.config.db, connecting, "the ledger");
-    const ask: Ask = (text) => connection.ask(text, connectTimeoutSeconds * 1000);
+    const connecting = { hosts, connectTimeoutSeconds, initCommands: [], ...(signal && { signal }), log };
+    const timeoutMs = connectTimeoutSeconds * 1000;
+    const connect = (retries: number) =>
+      new Reconnecting(myglobals.config.db, { ...connecting, retries }, "the ledger");
+    const opening = connect(0);
+    const connection = connect(retries);
     const named = (error: unknown) => {
       const message = `Cannot use the ledger ${JSON.stringify(ledger)}: ${withCauses(error as Error)}`;
       return Object.assign(new Error(message, { cause: error }), { errno: (error as DatabaseError).errno });
     };
     const askLater: Ask = (text) =>
-      ask(text).catch((error) => {
+      connection.ask(text, timeoutMs).catch((error) => {
         throw named(error);
       });
     const options = { deletes: batch !== 1, log };
     try {
-      const table = await openLedger(ledger!, ask, options);
+      const open = () => openLedger(ledger!, (text) => opening.ask(text, timeoutMs), options);
+      const table = await reach(open, { timeoutMs, ...untilAborted(signal) });
       return {
         settings: table.name,
         standsAlone: "with a ledger each query must stand by itself",
@@ -54,7 +59,7 @@ export const feature: ParentFeature = {
     } catch (error) {
       throw failure(named(error));
     } finally {
-      await connection.close(); // it is made again when it is needed
+      await opening.close();
     }
   },
 };
