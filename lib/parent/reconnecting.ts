@@ -1,16 +1,6 @@
 /** A connection for statements of our own that reconnects when it is lost, as a worker's does. */
-import type { Connection, Connection, ConnectionOptions, ConnectionOptions } from "mysql2";
-import {
-  adopt,
-  ask,
-  close,
-  connect,
-  connectionIn,
-  type Host,
-  isBusy,
-  isClosed,
-  sever,
-} from "../mysql/connection.ts";
+import type { Connection, ConnectionOptions } from "mysql2";
+import { adopt, ask, close, connect, connectionIn, type Host, isBusy, isClosed, sever } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "../mysql/errors.ts";
 import { reach, untilAborted } from "../mysql/reach.ts";
 import type { Connecting } from "../shared/reading.ts";
