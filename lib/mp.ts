@@ -71,8 +71,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const [startFiles] = await Promise.all([prepareStart(options.script), run.begin()]);
   const pool = new Pool(workers, options.threads, { ...run.settings, ...startFiles }, run.finished, run);
   run.onStop = () => pool.drain(); // at once: nothing more is claimed when others hear that the run ends
-  run.onPrologue = (statement) => pool.broadcast({ type: "prologue", statement });
-  const feed = new Feed(queue, run.reading, records, run.select, release);
+  run.prologue.onStatement = (statement) => pool.broadcast({ type: "prologue", statement });
+  const feed = new Feed(queue, run.reading, records, run.selection(), release);
   feed.ended.then(sourceEnded, (error) => run.stop(messageOf(error), error));
   for (const gate of options.gates) gate.attach?.(askGates);
   const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];

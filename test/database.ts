@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import { isGone, poll } from "./run.ts";
 import { target } from "./target.ts";
 
 export interface Database {
@@ -23,6 +24,7 @@ export async function useDatabase(args: string[] = []): Promise<Database> {
   const sandbox = await startSandbox({ args, orders: 0 });
   const [program, ...commandLine] = readFileSync(`/proc/${sandbox.pid}/cmdline`, "utf8").split("\0").slice(0, -1);
   let connection = await open();
+  /** The one that was started again. */
   let server: ChildProcess | undefined;
   after(async () => {
     connection.destroy();
@@ -39,13 +41,14 @@ export async function useDatabase(args: string[] = []): Promise<Database> {
     async restart() {
       // Where it is up. The connection is not destroyed: whatever waits for an answer on it would wait for ever.
       await connection.query("SHUTDOWN").catch(() => {});
+      await poll(() => isGone(server?.pid ?? sandbox.pid)); // one that shuts down still lets connections in
       server = spawnServer();
       connection = await open();
     },
     sql: async (text) => (await connection.query(text))[0] as never,
   };
 
-  /** It fails as long as the last one still holds the files. */
+  /** It fails as long as somebody else has taken its port. */
   function spawnServer(tries = 100): ChildProcess {
     const child = spawn(program!, commandLine, { stdio: "ignore" });
     child.once("exit", async (code) => {

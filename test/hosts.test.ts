@@ -210,10 +210,8 @@ test("the command names all hosts, and ends with status 2 when none of them answ
     },
   );
   assert.equal(refused.status, 2);
-  assert.equal(
-    refused.stderr,
-    `myscript: Cannot connect to root@127.0.0.1:${nowhere.port}: connection refused; root@${other}: connection refused\n`,
-  );
+  const cannot = `Cannot connect to root@127.0.0.1:${nowhere.port}: connection refused; root@${other}: connection refused`;
+  assert.equal(refused.stderr, `${cannot}: trying again for up to 0.3 s\nmyscript: ${cannot}\n`);
 });
 
 test("the command refuses a list of hosts that it cannot read", async () => {

@@ -9,7 +9,8 @@ import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
-import { openJournal } from "../lib/features/joblog/journal.ts";
+import type { Journal } from "../lib/features/joblog/journal.ts";
+import { openJournal } from "../lib/features/joblog/open-journal.ts";
 import type { Ended } from "../lib/shared/counters.ts";
 import { hashOf } from "../lib/shared/hash.ts";
 import type { Outcome } from "../lib/shared/segment.ts";
@@ -23,8 +24,9 @@ after(() => {
   return rm(directory, { recursive: true });
 });
 
-const header = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
-const journalUrl = new URL("../lib/features/joblog/journal.ts", import.meta.url).href;
+const oldHeader = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery\n";
+const header = oldHeader.replace("\n", "\tkey\n");
+const journalUrl = new URL("../lib/features/joblog/open-journal.ts", import.meta.url).href;
 const anew = { resume: false, retryFailed: false, retryUnknown: false };
 const resume = { ...anew, resume: true };
 let files = 0;
@@ -32,19 +34,85 @@ let files = 0;
 test("openJournal() starts a log that holds what was released and what ended", async () => {
   const path = newPath();
   const journal = await openJournal(path, anew);
-  assert.equal(journal.earlier(1, "DO 1"), undefined);
+  const queries = [{ sql: "DO\t1", at: "a.sql:1" }, "DO 2", "DO 3", "DO 4"];
+  for (const [index, query] of queries.entries()) assert.equal(journal.earlier(index + 1, query), undefined);
   await journal.releaseTo(3);
-  assert.match(
-    await readFile(path, "utf8"),
-    /^seq\t.*\n3\t\treleased\t\d{4}-\d\d-\d\dT[\d:.]+Z\t0.000000\t0\t0\t\t\t\n$/,
-  );
+  const released = queries
+    .slice(0, 3)
+    .map((query, index) => `${index + 1}\t${hashOf(query)}\treleased${"\t".repeat(8)}\n`);
+  assert.equal(await readFile(path, "utf8"), header + released.join(""));
   journal.ended({ ...ended(2, "done"), start: Date.UTC(2026, 0, 2), durationMs: 1234.5, tries: 2, rows: 7 }, "DO 2");
   journal.ended(ended(1, "failed"), { sql: "DO\t1", at: "a.sql:1" });
   await journal.close();
-  const [, , second, first, end] = (await readFile(path, "utf8")).split("\n");
-  assert.equal(second, `2\t${hashOf("DO 2")}\tdone\t2026-01-02T00:00:00.000Z\t1.234500\t2\t7\t\t\tDO 2`);
-  assert.equal(first, `1\t${hashOf("DO\t1")}\tfailed\t1970-01-01T00:00:00.000Z\t0.001000\t1\t0\tER_X\tNo\tDO 1`);
+  const [, , , , second, first, end] = (await readFile(path, "utf8")).split("\n");
+  assert.equal(second, `2\t${hashOf("DO 2")}\tdone\t2026-01-02T00:00:00.000Z\t1.234500\t2\t7\t\t\tDO 2\t`);
+  assert.equal(first, `1\t${hashOf("DO\t1")}\tfailed\t1970-01-01T00:00:00.000Z\t0.001000\t1\t0\tER_X\tNo\tDO 1\t`);
   assert.equal(end, "");
+});
+
+const sameInput =
+  "give it the same queries in the same order; only what has failed may be corrected, and more may follow";
+
+/** A log of one run that was killed: queries 1 to 4 were done, failed, unknown, and released, and query 5 was skipped. */
+async function killedRun(path: string, unitOf = (seq: number): unknown => `DO ${seq}`): Promise<void> {
+  const journal = await openJournal(path, anew);
+  for (let seq = 1; seq <= 5; seq++) journal.earlier(seq, unitOf(seq));
+  await journal.releaseTo(5);
+  for (const [seq, outcome] of [
+    [1, "done"],
+    [2, "failed"],
+    [3, "unknown"],
+    [5, "skipped"],
+  ] as const)
+    journal.ended(ended(seq, outcome), unitOf(seq));
+  await journal.close();
+}
+
+test("Journal.earlier() lets what has failed or was skipped be corrected, and nothing else", async () => {
+  const path = newPath();
+  await killedRun(path);
+  const outcomes = [["done"], ["failed", undefined], ["unknown", undefined], ["unknown", undefined], [undefined]];
+  for (const retry of [false, true]) {
+    const log = await readFile(path);
+    const copy = newPath();
+    await writeFile(copy, log);
+    const journal = await openJournal(copy, { resume: true, retryFailed: retry, retryUnknown: retry });
+    assert.equal(journal.knownTo.seq, 4);
+    for (const [index, expected] of outcomes.entries()) {
+      const seq = index + 1;
+      const mayChange = seq === 2 || seq === 5;
+      const other = () => journal.earlier(seq, "DO something else");
+      if (mayChange) assert.equal(other(), expected.at(retry ? -1 : 0), `query ${seq}`);
+      else assert.throws(other, isUsage(`Cannot resume ${copy}: query ${seq} is not the one in the log: ${sameInput}`));
+      if (!mayChange) assert.equal(journal.earlier(seq, `DO ${seq}`), expected.at(retry ? -1 : 0), `query ${seq}`);
+    }
+    await journal.close();
+  }
+});
+
+test("Journal.earlier() knows queries with keys by these, wherever they stand", async () => {
+  const path = newPath();
+  const named = (seq: number) => ({ sql: `DO ${seq}`, key: `k${seq} ä` });
+  await killedRun(path, named);
+  const journal = await openJournal(path, resume);
+  assert.equal(journal.knownTo.seq, 0);
+  const found = [6, 4, 5, 2, 1].map((which, index) => journal.earlier(index + 1, named(which)));
+  assert.deepEqual(found, [undefined, "unknown", undefined, "failed", "done"]);
+  const changed = { ...named(3), sql: "DO 0" };
+  assert.throws(
+    () => journal.earlier(6, changed),
+    /query 6, k3 ä is not the one in the log: .* another text another key/,
+  );
+  assert.throws(
+    () => journal.earlier(6, "DO 6"),
+    /query 6 has no key, and the queries in the log have keys: begin a new log/,
+  );
+  await journal.close();
+  const old = newPath();
+  await killedRun(old);
+  const without: Journal = await openJournal(old, resume);
+  assert.throws(() => without.earlier(1, named(1)), /query 1, k1 ä has a key, and the queries in the log have none/);
+  await without.close();
 });
 
 test("Journal.ended() is on disk without another call", async () => {
@@ -70,8 +138,8 @@ for (const [name, lines, expected] of [
   ["reopened after it was skipped", ["skipped", "reopened"], ["unknown", "unknown", undefined]],
   ["reopened and skipped again", ["skipped", "reopened", "skipped"], [undefined, undefined, undefined]],
 ] as const) {
-  test(`Journal.earlier() of a query that was ${name}`, async () => {
-    const log = header + line(3, "released", "") + lines.map((outcome) => line(2, outcome)).join("");
+  test(`Journal.earlier() of a query that was ${name}, in an older log`, async () => {
+    const log = oldHeader + line(3, "released", "") + lines.map((outcome) => line(2, outcome)).join("");
     for (const [index, retry] of [{}, { retryFailed: true }, { retryUnknown: true }].entries()) {
       const path = newPath();
       await writeFile(path, log);
@@ -101,7 +169,7 @@ test("Journal.earlier() is unknown for a failed query that a killed run had rele
   assert.equal(third.earlier(1, "DO 1"), "unknown");
   assert.equal(third.earlier(2, "DO 2"), "failed", "it was not released again");
   await third.close();
-  assert.match(await readFile(path, "utf8"), /\n1\t\w{16}\tunknown\t.*RUN_DIED\t.*\tDO 1\n$/, "and the log says so");
+  assert.match(await readFile(path, "utf8"), /\n1\t\w{16}\tunknown\t.*RUN_DIED\t.*\tDO 1\t\n$/, "and the log says so");
 });
 
 test("Journal is exact after runs that end well, and never wrong after runs that are killed", async () => {
@@ -171,7 +239,7 @@ test("Journal is exact after runs that end well, and never wrong after runs that
 });
 
 test("openJournal() reads a log up to where it was cut off, and goes on from there", async () => {
-  const whole = `${header}${line(2, "released", "")}${line(1, "done")}${line(2, "failed")}`;
+  const whole = `${oldHeader}${line(2, "released", "")}${line(1, "done")}${line(2, "failed")}`;
   const ends = [...whole.matchAll(/\n/g)].map(({ index }) => index + 1);
   const lengths = Array.from({ length: whole.length + 1 }, (_, length) => length);
   const isNearEnd = (length: number) => ends.some((end) => Math.abs(end - length) <= 1);
@@ -182,49 +250,52 @@ test("openJournal() reads a log up to where it was cut off, and goes on from the
     const lines = ends.filter((end) => end <= length).length;
     const expected = [[], [], ["unknown", "unknown"], ["done", "unknown"], ["done", "failed"]][lines]!;
     assert.deepEqual([journal.earlier(1, "DO 1"), journal.earlier(2, "DO 2")], [expected[0], expected[1]], `${length}`);
+    journal.earlier(3, "DO 3");
     await journal.releaseTo(3);
     await journal.close();
-    const kept = whole.slice(0, Math.max(header.length, ends[lines - 1] ?? 0));
+    const kept = lines > 0 ? whole.slice(0, ends[lines - 1]) : header;
     const log = await readFile(path, "utf8");
     assert.equal(log.slice(0, kept.length), kept);
-    assert.match(log.slice(kept.length), /^([12]\t\w{16}\tunknown\t.*\n)*3\t\treleased\t.*\n$/);
+    assert.match(log.slice(kept.length), /^([12]\t\w{16}\t(unknown|released)\t.*\n)*3\t\w{16}\treleased\t.*\n$/);
   }
 });
 
-test("Journal.read() gives what was noted under a name, before the release of what was made of it, and the log is one", async () => {
+test("Journal.open() gives what was noted under a name, before the release of what was made of it, and the log is one", async () => {
   const path = newPath();
   const notes = [["a\tä\n\u2028", ["😀"]], [1, null], "x".repeat(1 << 20)];
   for (const options of [anew, resume, resume]) {
     const journal = await openJournal(path, options);
-    const read = [];
-    for await (const note of journal.read("t.1")) read.push(note);
-    assert.deepEqual(read, options === anew ? [] : notes);
+    const [next, nextOther] = [journal.open("t.1"), journal.open("t.2")];
+    for (const note of notes) {
+      assert.deepEqual(await next(async () => (options === anew ? note : "new")), note);
+      assert.equal(await nextOther(async () => (options === anew ? "another's" : "new")), "another's");
+    }
+    assert.equal(await next(async () => undefined), undefined);
+    assert.equal(journal.isBegun, options !== anew);
     if (options === anew) {
-      for (const note of notes) {
-        journal.write("t.1", note);
-        journal.write("t.2", "another's");
-      }
+      journal.earlier(1, "DO 1");
       await journal.releaseTo(1);
-      assert.match(await readFile(path, "utf8"), /^seq\t[^\n]*\n(#note\t[ -~]*\n){6}1\t\treleased\t[^\n]*\n$/);
+      assert.match(await readFile(path, "utf8"), /^seq\t[^\n]*\n(#note\t[ -~]*\n){6}1\t\w+\treleased\t[^\n]*\n$/);
     }
     await journal.close();
   }
   await writeFile(path, `${await readFile(path, "utf8")}#note\t["t.1","cut`);
   const journal = await openJournal(path, resume);
-  journal.write("t.1", "whole");
+  const next = journal.open("t.1");
+  for (const note of [...notes, "whole"]) assert.deepEqual(await next(async () => "whole"), note);
   await journal.close();
   assert.match(await readFile(path, "utf8"), /\n#note\t\["t.1","whole"\]\n$/);
 });
 
 test("Journal.earlier() refuses the first query that is not the one in the log", async () => {
   const path = newPath();
-  await writeFile(path, header + line(3, "released", "") + line(1, "done") + line(3, "done"));
+  await writeFile(path, oldHeader + line(3, "released", "") + line(1, "done") + line(3, "done"));
   const journal = await openJournal(path, resume);
   assert.equal(journal.earlier(1, { sql: "DO 1", at: "renamed.sql:1" }), "done");
   assert.equal(journal.earlier(2, "whatever"), "unknown", "the log cannot know which query it was");
   assert.throws(
     () => journal.earlier(3, "DO 4"),
-    isUsage(`Cannot resume ${path}: query 3 is not the one in the log: give it the same input`),
+    isUsage(`Cannot resume ${path}: query 3 is not the one in the log: ${sameInput}`),
   );
   await journal.close();
 });
@@ -254,6 +325,7 @@ test("openJournal() refuses the log of another shard", async () => {
   ]) {
     const path = newPath();
     const journal = await openJournal(path, { ...anew, ...(was && { shard: was }) });
+    journal.earlier(1, "DO 1");
     await journal.releaseTo(1);
     await journal.close();
     const again = openJournal(path, { ...resume, ...(is && { shard: is }) });
@@ -286,6 +358,7 @@ test("openJournal() refuses a log that another run uses, also by another name, u
   await symlink(path, link);
   const child = spawnScript(`
     const journal = await openJournal(${JSON.stringify(path)}, ${JSON.stringify(anew)});
+    journal.earlier(1, "DO 1");
     await journal.releaseTo(1);
     console.log("open");
     process.stdin.resume();`);
@@ -325,8 +398,9 @@ test("Journal.releaseTo() rejects from the moment the disk is full, and the log 
   await withFilesUpTo(8192, async () => {
     const full = await openJournal(path, anew);
     for (let seq = 1; messages.length < 2; seq++) {
+      full.earlier(seq + 1, `DO ${seq + 1}`);
       full.ended(ended(seq, "done"), `DO ${seq}`);
-      await full.releaseTo(seq).catch((error) => messages.push(error.message));
+      await full.releaseTo(seq + 1).catch((error) => messages.push(error.message));
     }
     await full.close();
   });
@@ -349,10 +423,10 @@ test("openJournal() reads a long log in a few bytes a query", async () => {
   const path = newPath();
   const lines = scaled(1_000_000, 100_000);
   const stream = createWriteStream(path);
-  stream.write(header + line(lines, "released", ""));
+  stream.write(header);
   for (let seq = 1; seq <= lines; seq += 1000) {
     const thousand = Array.from({ length: 1000 }, (_, index) =>
-      line(seq + index, "done", hashOf("DO 1"), "x".repeat(100)),
+      line(seq + index, "done", hashOf("DO 1"), `${"x".repeat(100)}\t`),
     );
     if (!stream.write(thousand.join(""))) await once(stream, "drain");
   }
@@ -383,7 +457,6 @@ test("Journal.ended() escapes code, message and query as the mysql client does",
     fc.asyncProperty(entries, async (all) => {
       const path = newPath();
       const journal = await openJournal(path, anew);
-      await journal.releaseTo(all.length);
       for (const [index, { query, ...failure }] of all.entries()) {
         journal.ended({ ...ended(index + 1, "failed"), failure: { sql: "", ...failure } }, query);
       }
@@ -392,7 +465,7 @@ test("Journal.ended() escapes code, message and query as the mysql client does",
         .split("\n")
         .map((row) => row.split("\t").slice(7).map(unescapeField));
       for (const [index, { code, message, query }] of all.entries()) {
-        assert.deepEqual(fields[index + 2], [code, message, query.replace(/\s+/g, " ").trim()]);
+        assert.deepEqual(fields[index + 1], [code, message, query.replace(/\s+/g, " ").trim(), ""]);
       }
       const again = await openJournal(path, resume);
       for (const [index, { query }] of all.entries()) assert.equal(again.earlier(index + 1, query), "failed");

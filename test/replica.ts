@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type RowDataPacket } from "mysql2/promise";
-import { poll } from "./run.ts";
+import { isGone, poll } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
 
 export interface Pair {
@@ -91,14 +91,6 @@ const killable = ["--relay-log-recovery=1", "--loose-relay-log-info-repository=T
 async function flavourOf(root: mysql.Connection): Promise<{ isMariaDB: boolean; isOld: boolean }> {
   const [[row]] = await root.query<RowDataPacket[]>("SELECT VERSION() AS version");
   return { isMariaDB: /MariaDB/.test(row!.version), isOld: /^[1-7]\./.test(row!.version) };
-}
-
-function isGone(pid: number): boolean {
-  try {
-    return /^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch {
-    return true;
-  }
 }
 
 async function reconnect(socketPath: string): Promise<mysql.Connection> {

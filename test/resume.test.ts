@@ -147,41 +147,74 @@ test("of slow queries, a killed run leaves at most two a worker unknown", async 
   rmSync(directory, { recursive: true });
 });
 
-test("--resume takes the ranges that a killed run had found from its job log, whatever the data are by then", async () => {
-  await sql("CREATE TABLE t (id VARCHAR(20) PRIMARY KEY, v INT NOT NULL DEFAULT 0)");
-  const ids = Array.from({ length: 1500 }, (_, n) => `ä${10_000 + n}`);
-  await sql(`INSERT INTO t (id) VALUES ${ids.map((id) => `('${id}')`)}`);
-  const directory = mkdtempSync(join(tmpdir(), "test-"));
-  const joblog = join(directory, "joblog");
-  const server = ["-S", db.socketPath, "-u", db.user, "-D", db.database];
-  const walk = () =>
-    start([...server, "-j2", "--ledger", "l", "--joblog", joblog, "--resume"], {
-      command: [...viaNode.slice(0, -1), "test/scripts/walk.ts"],
-    });
-  const notes = () => readFileSync(joblog, "utf8").match(/^#note\t.*$/gm) ?? [];
-  const kills = [200, 600].slice(0, scaled(2, 1));
-  for (const count of kills) {
-    const { child, ended } = walk();
-    await poll(async () => (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n > count);
-    child.kill("SIGKILL");
-    await ended;
-    await sql(`DELETE FROM t WHERE id LIKE '%${count / 100}'`);
-    await sql(`INSERT INTO t (id) SELECT CONCAT(id, 'n', '${count}') FROM t WHERE id NOT LIKE '%n%'`); // behind each
-    await sql(`INSERT INTO t (id) VALUES ('beyond${count}'), ('äbeyond${count}')`);
-  }
-  const found = notes();
-  const { status, stderr } = await walk().ended;
-  assert.equal(status, 0, stderr);
-  assert.deepEqual(notes().slice(0, found.length), found);
-  assert.match(stderr, RegExp(`^${(notes().length - 1).toLocaleString("en")} of .* queries done, `, "m"));
-  assert.deepEqual(
-    await sql(
-      "SELECT MIN(v) AS low, MAX(v) AS high, COUNT(*) AS n FROM t WHERE id NOT LIKE '%n%' AND id NOT LIKE '%beyond%'",
+/** What a log or a ledger has kept of the ranges of `walk.ts`, without the end. */
+const keptRanges = {
+  "a ledger": async () =>
+    (await sql<{ note: string }>("SELECT note FROM l_ranges WHERE note <> 'null' ORDER BY number")).map(
+      ({ note }) => note,
     ),
-    [{ low: 1, high: 1, n: 1500 - 150 * kills.length }],
-  );
-  assert.deepEqual(await sql("SELECT MAX(v) <= 1 AS once, MAX(IF(id LIKE '%beyond%', v, 0)) AS beyond FROM t"), [
-    { once: 1, beyond: 0 },
+  "a job log": async (joblog: string) => readFileSync(joblog, "utf8").match(/^#note\t.*\]\]$/gm) ?? [],
+};
+
+for (const where of ["a ledger", "a job log"] as const)
+  test(`a resumed run takes the ranges that a killed one had found from ${where}, whatever the data are by then`, async () => {
+    await sql("DROP TABLE IF EXISTS t; CREATE TABLE t (id VARCHAR(20) PRIMARY KEY, v INT NOT NULL DEFAULT 0)");
+    const ids = Array.from({ length: 1500 }, (_, n) => `ä${10_000 + n}`);
+    await sql(`INSERT INTO t (id) VALUES ${ids.map((id) => `('${id}')`)}`);
+    const directory = mkdtempSync(join(tmpdir(), "test-"));
+    const joblog = join(directory, "joblog");
+    const server = ["-S", db.socketPath, "-u", db.user, "-D", db.database];
+    const flags = where === "a ledger" ? ["--ledger", "l"] : ["--joblog", joblog, "--resume", "--retry-unknown"];
+    const walk = () =>
+      start([...server, "-j2", ...flags], { command: [...viaNode.slice(0, -1), "test/scripts/walk.ts"] });
+    const kept = () => keptRanges[where](joblog);
+    const kills = [200, 600].slice(0, scaled(2, 1));
+    for (const count of kills) {
+      const { child, ended } = walk();
+      await poll(async () => (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n > count);
+      child.kill("SIGKILL");
+      await ended;
+      await sql(`DELETE FROM t WHERE id LIKE '%${count / 100}'`);
+      await sql(`INSERT INTO t (id) SELECT CONCAT(id, 'n', '${count}') FROM t WHERE id NOT LIKE '%n%'`); // behind each
+      await sql(`INSERT INTO t (id) VALUES ('beyond${count}'), ('äbeyond${count}')`);
+    }
+    const found = await kept();
+    const { status, stderr } = await walk().ended;
+    assert.equal(status, 0, stderr);
+    const all = await kept();
+    assert.deepEqual(all.slice(0, found.length), found);
+    assert.match(stderr, RegExp(`^${(all.length - 1).toLocaleString("en")} of .* queries done, `, "m")); // the first is the last key
+    const [{ low, high, n }] = (await sql(
+      "SELECT MIN(v) AS low, MAX(v) AS high, COUNT(*) AS n FROM t WHERE id NOT LIKE '%n%' AND id NOT LIKE '%beyond%'",
+    )) as [{ low: number; high: number; n: number }];
+    const most = where === "a ledger" ? 1 : 1 + kills.length;
+    assert.deepEqual([low, high <= most, n], [1, true, 1500 - 150 * kills.length]);
+    assert.deepEqual(await sql(`SELECT MAX(v) <= ${most} AS few, MAX(IF(id LIKE '%beyond%', v, 0)) AS beyond FROM t`), [
+      { few: 1, beyond: 0 },
+    ]);
+    rmSync(directory, { recursive: true });
+  });
+
+test("shards with a ledger share the ranges that one of them finds, also when they are killed and resumed", async () => {
+  await sql("DROP TABLE IF EXISTS t, l, l_ranges; CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL DEFAULT 0)");
+  await sql(`INSERT INTO t (id) VALUES ${Array.from({ length: 600 }, (_, n) => `(${n})`)}`);
+  const shards = (only = [1, 2, 3]) =>
+    only.map((shard) =>
+      start(["-S", db.socketPath, "-u", db.user, "-D", db.database, "-j2", "--ledger", "l", "--shard", `${shard}/3`], {
+        command: [...viaNode.slice(0, -1), "test/scripts/walk.ts"],
+      }),
+    );
+  const running = shards();
+  await poll(async () => (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n > 100);
+  running[1]!.child.kill("SIGKILL");
+  for (const { ended } of [running[0]!, running[2]!]) assert.equal((await ended).status, 0);
+  await running[1]!.ended;
+  await sql("INSERT INTO t (id) VALUES (1000)"); // beyond the end that the others have found
+  const [again] = shards([2]);
+  const { status, stderr } = await again!.ended;
+  assert.equal(status, 0, stderr);
+  assert.deepEqual(await sql("SELECT v, COUNT(*) AS n FROM t GROUP BY v ORDER BY v"), [
+    { v: 0, n: 1 },
+    { v: 1, n: 600 },
   ]);
-  rmSync(directory, { recursive: true });
 });

@@ -1,5 +1,6 @@
 /** Runs myscript.ts as a person does: in a process of its own, with an end to the patience. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -114,4 +115,14 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
     ([name]) => !/^(?:MYSQL_|NODE_TEST_CONTEXT|NODE_OPTIONS|CI$)/.test(name),
   );
   return { ...Object.fromEntries(kept), HOME: "/nonexistent" };
+}
+
+/** True if a process and its threads have ended, even if its parent has not noticed that. */
+export function isGone(pid: number): boolean {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    return /^State:\tZ/m.test(status) && /^Threads:\t1$/m.test(status);
+  } catch {
+    return true;
+  }
 }

@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import fc from "fast-check";
 import { toJsonLine } from "../lib/command/dry-run.ts";
 import { UsageError } from "../lib/command/errors.ts";
-import { header, lineOf } from "../lib/features/joblog/journal-lines.ts";
+import { header, lineOf, releasedLine } from "../lib/features/joblog/journal-lines.ts";
 import { type FileQuery, Splitter } from "../lib/features/sql-files/splitter.ts";
 import { toSqlFile } from "../lib/features/sql-files/sql-file.ts";
 import { execute } from "../lib/mysql/execute.ts";
@@ -134,7 +134,7 @@ test("--dry-run with --resume prints what is left as an SQL file, and leaves the
   const texts = ["USE shop", "DO 1", "DO 2", "DO 3", "DO 4", "DO 5", "DO 6"];
   const past = ["done", "done", "failed", "unknown"] as const; // then one that was released when the run was killed
   const lines = past.map((outcome, index) => lineOf({ seq: index + 1, outcome }, hashOf(texts[index])));
-  writeFileSync(log, `${header}${lineOf({ seq: 5, outcome: "released" })}${lines.join("")}6\tcut`);
+  writeFileSync(log, `${header}${releasedLine(5, hashOf(texts[4]), "")}${lines.join("")}6\tcut`);
   const before = readFileSync(log, "utf8");
   const input = `${texts.join(";\n")};\n`;
   const left = async (...flags: string[]) => {

@@ -400,7 +400,8 @@ test("a ledger refuses what locks for all, and waits beyond the time limit for a
     /FLUSH TABLES WITH READ LOCK means something to one connection, and with a ledger/,
   );
   await sql("BEGIN; INSERT INTO waits VALUES (1, 'another', NOW())").catch(() => {});
-  await doWork([], 1, { ledger: "waits" });
+  await doWork(["DO 0"], 1, { ledger: "waits" });
+  await sql("DELETE FROM waits");
   await sql("BEGIN; INSERT INTO waits (seq, hash) VALUES (1, 'x')");
   const running = doWork(["INSERT INTO log (v) VALUES (40)"], 1, {
     ledger: "waits",

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { Duplex } from "node:stream";
 import { after, test } from "node:test";
 import type { ConnectionOptions } from "mysql2";
+import type { RowDataPacket } from "mysql2/promise";
 import { doWork, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { connect, streamOf } from "../lib/mysql/connection.ts";
@@ -31,6 +32,8 @@ await server.root.query("CREATE USER guest@'%' REQUIRE X509");
 await server.root.query("GRANT ALL ON *.* TO guest@'%'");
 await server.root.query("CREATE TABLE myscript.loaded (id INT PRIMARY KEY, v VARCHAR(20))");
 const at = ["-h", "127.0.0.1", "-P", String(server.port), "-u", "root", "-D", "myscript", "--ssl-ca", server.ca];
+await server.root.query("CREATE USER app");
+await server.root.query("GRANT ALL ON myscript.* TO app");
 await server.root.query("CREATE USER root@'127.0.0.1'");
 await server.root.query("GRANT ALL ON *.* TO root@'127.0.0.1'");
 const load = (name: string) => `LOAD DATA LOCAL INFILE '${file(name)}' INTO TABLE loaded FIELDS TERMINATED BY ','`;
@@ -216,6 +219,44 @@ test("fileIn() is the name in a LOAD statement, and nothing in any other", () =>
     assert.equal(fileIn(text), undefined, text);
   }
 });
+
+/** The first bytes of a TLS handshake. */
+const clientHello = /\x16\x03\x01/;
+
+for (const [place, fate] of [
+  ["before", "lose"],
+  ["after", async () => undefined],
+] as const) {
+  test(`a TLS handshake that is cut ${place} the server has it is tried again, at the start and further on`, async (t) => {
+    const proxy = await startProxy(t, server.socketPath);
+    const args = ["-S", proxy.path, "-u", "app", "-D", "myscript", "--ssl-mode", "REQUIRED", "-j", "2", "--json"];
+    let hits = proxy.arm(clientHello, fate, "always");
+    const queries = async function* () {
+      yield "DO 1";
+      hits = proxy.arm(clientHello, fate, "always");
+      await poll(async () => {
+        const [connections] = await server.root.query<RowDataPacket[]>(
+          "SELECT id FROM information_schema.processlist WHERE user = 'app'",
+        );
+        for (const { id } of connections) await server.root.query(`KILL ${id}`).catch(() => {});
+        return connections.length === 0;
+      });
+      yield* ["DO 2", "DO 3"];
+      await passAfter(3);
+    };
+    const ended = runHere(args, { queries: queries() });
+    await passAfter(3);
+    const { status, stdout, stderr } = await ended;
+    assert.equal(status, 0, stderr);
+    assert.equal(JSON.parse(stdout).done, 3);
+    assert.match(stderr, /: TLS failed: .*: trying again for up to 60 s$/m);
+
+    async function passAfter(times: number): Promise<void> {
+      await poll(() => hits() >= times);
+      proxy.arm(/^never$/, "lose");
+    }
+  });
+}
 
 test("--ssl-cert and --ssl-key let an account in that needs a certificate, also from an option file", async () => {
   const who = at.with(5, "guest");

@@ -24,11 +24,12 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
     summary = await main();
   } catch (error) {
     if (!(error instanceof RunError)) throw error;
-    const { reason, workers, total, skipped } = error.summary;
+    const { reason, workers, total, skipped, earlier } = error.summary;
     if (total === 0) throw error;
     // Whether a worker was connected by then, when nothing has run, is a matter of chance. An input has its line and its counts.
     const isOfInput = error.cause instanceof UsageError;
-    if (!isOfInput && (workers === 0 || (error.cause instanceof RefusedError && skipped === total))) throw error;
+    const hasRun = skipped + earlier.done + earlier.failed + earlier.unknown < total;
+    if (!isOfInput && (workers === 0 || (error.cause instanceof RefusedError && !hasRun))) throw error;
     return {
       summary: { ...error.summary, ...(reason && { reason: reason.replace(error.message, () => explain(error)) }) },
       error,

@@ -1,8 +1,8 @@
 /** Whether the server is there and lets us in, before anything is started that needs it. */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { ConnectionOptions, QueryError } from "mysql2";
 import { ask, close, connect, type Host, nameOf } from "../mysql/connection.ts";
 import { type DatabaseError, isTransient } from "../mysql/errors.ts";
+import { reach, untilAborted } from "../mysql/reach.ts";
 import type { Server } from "./config.ts";
 
 export interface Probe {
@@ -15,23 +15,19 @@ export interface Probe {
 }
 
 /** As `probeServer()`, but again and again until the time is up, as long as what stands in the way may pass. */
-export async function reachServer(
+export function reachServer(
   server: Server,
   timeoutSeconds: number,
   log: (line: string) => void,
   signal?: AbortSignal,
 ): Promise<Probe> {
-  const deadline = performance.now() + timeoutSeconds * 1000;
-  for (let tries = 0; ; tries++) {
-    const leftSeconds = () => (deadline - performance.now()) / 1000;
-    try {
-      return await probeServer(server, Math.max(leftSeconds(), 1), signal);
-    } catch (error) {
-      if (signal?.aborted || !isTransient((error as Error).cause as DatabaseError) || leftSeconds() < 0.5) throw error;
-      if (tries === 0) log(`${(error as Error).message}: trying again for up to ${timeoutSeconds} s`);
-      await sleep(500, undefined, { signal }).catch(() => {});
-    }
-  }
+  return reach((timeoutMs) => probeServer(server, timeoutMs / 1000, signal), {
+    timeoutMs: timeoutSeconds * 1000,
+    tryMs: Number.POSITIVE_INFINITY,
+    ...untilAborted(signal),
+    mayPass: (error) => isTransient((error as Error).cause as DatabaseError),
+    onWait: ({ message }) => log(`${message}: trying again for up to ${timeoutSeconds} s`),
+  });
 }
 
 /** How long one host may take to answer while there are others. */

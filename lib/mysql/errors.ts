@@ -141,7 +141,12 @@ export function isUnready({ errno }: DatabaseError): boolean {
 
 /** Whether an error of connecting is worth another try. */
 export function isTransient(error: DatabaseError): boolean {
-  return connectRetried.has(error.code) || connectRetried.has(error.errno) || isClients(error);
+  return connectRetried.has(error.code) || connectRetried.has(error.errno) || isClients(error) || isCutTls(error);
+}
+
+/** Returns true if the connection was lost within the TLS handshake. mysql2 gives that the code of a wrong certificate. */
+function isCutTls({ code, message }: DatabaseError): boolean {
+  return code === "HANDSHAKE_SSL_ERROR" && /disconnected before secure|ECONNRESET|EPIPE|ETIMEDOUT/.test(message);
 }
 
 /** How long to wait before the next try: exponential backoff with full jitter, 5 s at the most. */

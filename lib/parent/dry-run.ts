@@ -1,6 +1,6 @@
 /** Showing the queries of a queue instead of running them. */
 import type { Reading } from "../shared/reading.ts";
-import { isOurs } from "./feed.ts";
+import { isInShard, Keys } from "./keys.ts";
 import type { Source, WorkOptions } from "./options.ts";
 import { canBePrologue } from "./prologue.ts";
 
@@ -17,6 +17,7 @@ export async function showAll(
   { shard, signal, earlier, resumed = false, script }: Options,
 ): Promise<void> {
   const areUnits = script !== undefined;
+  const keys = new Keys();
   let isTop = !areUnits;
   reading.begin();
   try {
@@ -24,7 +25,7 @@ export async function showAll(
       if (signal?.aborted) break;
       const seq = ++reading.seq;
       isTop &&= canBePrologue(unit);
-      const isLeft = isOurs(seq, shard) && earlier?.(seq, unit) === undefined;
+      const isLeft = isInShard(seq, shard, keys.take(seq, unit)) && earlier?.(seq, unit) === undefined;
       if (isLeft || (resumed && isTop)) await show(seq, unit, areUnits);
     }
   } finally {

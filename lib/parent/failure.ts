@@ -7,9 +7,10 @@ import { describeUnit, isQuery } from "../shared/query.ts";
 
 /** What the summary and the job log have of a failure, besides its seq and outcome. */
 export function describeFailure(unit: unknown, error: PlainError): Ended["failure"] {
-  const { at, values } = Object(unit) as { at?: unknown; values?: unknown };
+  const { key, at = key, values } = Object(unit) as { at?: unknown; key?: unknown; values?: unknown };
   return {
     ...(typeof at === "string" && { at }),
+    ...(typeof key === "string" && { key }),
     sql: describeUnit(unit),
     ...(!isQuery(unit)
       ? { unit: toJsonValue(unit) }

@@ -6,6 +6,7 @@ import { nounOf } from "../shared/query.ts";
 import type { Reading } from "../shared/reading.ts";
 import type { Segment } from "../shared/segment.ts";
 import { RefusedError } from "./errors.ts";
+import { HeldSegments } from "./held.ts";
 import type { Source, WorkOptions } from "./options.ts";
 import { Packer } from "./packer.ts";
 import type { Records } from "./records.ts";
@@ -15,9 +16,16 @@ const segmentsAhead = 2;
 /** How long the source may keep this thread busy before others get their turn. */
 const busyMs = 10;
 
-/** Says whether a query is one of the shard's. */
-export function isOurs(seq: number, shard: WorkOptions["shard"]): boolean {
-  return !shard || (seq - shard.index) % shard.count === 0;
+/** What decides about each query that is read. */
+export interface Selection {
+  /** Returns a promise if something is to be found out before the query can be decided about. */
+  prepare(seq: number, unit: unknown): Promise<void> | undefined;
+  /** Returns true for a query that is to be run. It is asked once about each, in order. @throws Error for one that cannot be run. */
+  select(seq: number, unit: unknown): boolean;
+  /** The position of the last query that earlier runs know of: nothing is released before the input has come to it. */
+  readonly knownTo: number;
+  /** Says what is wrong with an input that ends before that. */
+  endedAt(seq: number): Error;
 }
 
 export class Feed {
@@ -25,10 +33,11 @@ export class Feed {
   readonly ended: Promise<void>;
   readonly #source: Source<unknown>;
   readonly #reading: Reading;
-  readonly #select: (seq: number, unit: unknown) => boolean;
+  readonly #selection: Selection;
   readonly #records: Records;
   readonly #release: (segment: Segment) => void;
   readonly #packer = new Packer();
+  readonly #held = new HeldSegments();
   #turnAt = performance.now();
   #isRead = false;
   #failure: { readonly error: unknown } | undefined;
@@ -37,7 +46,6 @@ export class Feed {
   #wake = () => {};
 
   /**
-   * @param select says whether a query is to be run; is asked once about each, in order.
    * @param release takes each segment.
    * @throws TypeError for what queries cannot be read from.
    */
@@ -45,14 +53,15 @@ export class Feed {
     source: Source<unknown>,
     reading: Reading,
     records: Records,
-    select: (seq: number, unit: unknown) => boolean,
+    selection: Selection,
     release: (segment: Segment) => void,
   ) {
     this.#source = source;
     this.#reading = reading;
     this.#records = records;
-    this.#select = select;
+    this.#selection = selection;
     this.#release = release;
+    reading.knownTo = selection.knownTo;
     reading.begin();
     this.ended = this.#read().finally(() => reading.end());
   }
@@ -80,23 +89,31 @@ export class Feed {
     if (ahead < segmentsAhead) this.#wake();
   }
 
-  /** Reads nothing more, and returns what was read and not yet released. */
+  /** Reads nothing more, and returns what was read and not yet released. What was held counts as not read. */
   stop(): Segment | undefined {
     this.#isStopped = true;
     this.#reading.end();
     this.#wake();
+    this.#held.clear();
     return this.#packer.size > 0 ? this.#packer.seal() : undefined;
   }
 
   async #read(): Promise<void> {
     try {
       await this.#readAll();
+      if (this.#isHolding && !this.#isStopped) throw this.#selection.endedAt(this.#reading.seq);
+      await this.#room();
       if (!this.#isStopped) this.#isRead = true;
     } catch (error) {
-      if (this.#isRefused) throw error;
+      if (this.#isRefused || this.#isHolding) throw error;
       this.#failure = { error };
     }
     this.#flush();
+  }
+
+  /** True until the input has come to the last query that earlier runs know of: it may still turn out to be another input. */
+  get #isHolding(): boolean {
+    return this.#reading.seq < this.#selection.knownTo;
   }
 
   async #readAll(): Promise<void> {
@@ -105,40 +122,60 @@ export class Feed {
       for await (const batch of batches) {
         for (const unit of batch) {
           if (this.#isStopped) return;
+          const prepared = this.#prepare(unit);
+          if (prepared) await prepared;
           this.#add(unit);
-          if (this.#packer.full) await this.#room();
+          if (this.#isFull) await this.#room();
         }
         if (this.#isBusy) await this.#nextTurn();
       }
     } else {
       for await (const unit of this.#source) {
         if (this.#isStopped) return;
+        const prepared = this.#prepare(unit);
+        if (prepared) await prepared;
         this.#add(unit);
-        if (this.#packer.full) await this.#room();
+        if (this.#isFull) await this.#room();
         if (this.#isBusy) await this.#nextTurn();
       }
     }
   }
 
+  #prepare(unit: unknown): Promise<void> | undefined {
+    this.#isRefused = true; // should it fail
+    return this.#selection.prepare(this.#reading.seq + 1, unit);
+  }
+
   #add(unit: unknown): void {
     const seq = ++this.#reading.seq;
     this.#isRefused = true; // should one of these throw
-    const isSelected = this.#select(seq, unit);
+    const isSelected = this.#selection.select(seq, unit);
     if (isSelected) this.#pack(unit, seq);
     this.#isRefused = false;
-    if (!isSelected) return;
     // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
-    if (this.#packer.size === 1) setImmediate(() => this.#records.open.length === 0 && this.#flush());
+    if ((isSelected && this.#packer.size === 1) || seq === this.#selection.knownTo)
+      setImmediate(() => this.#records.open.length === 0 && this.#flush());
+  }
+
+  /** True if there is no place for another query without releasing some, or holding them. */
+  get #isFull(): boolean {
+    return this.#packer.full || (this.#held.size > 0 && !this.#isHolding);
   }
 
   /** Waits until the workers need what is read. */
   async #room(): Promise<void> {
-    while (this.#records.open.length >= segmentsAhead && !this.#isStopped) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+    if (this.#isHolding) {
+      this.#held.push(this.#packer.seal());
+      return;
     }
-    this.#flush();
+    while (this.#isFull && !this.#isStopped) {
+      while (this.#records.open.length >= segmentsAhead && !this.#isStopped) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+      this.#flush();
+    }
   }
 
   get #isBusy(): boolean {
@@ -164,7 +201,10 @@ export class Feed {
   }
 
   #flush(): void {
-    if (this.#packer.size > 0 && !this.#isStopped) this.#release(this.#packer.seal(this.#records.takeSpare()));
+    if (this.#isStopped || this.#isHolding) return;
+    const held = this.#held.shift();
+    if (held) this.#release(held);
+    else if (this.#packer.size > 0) this.#release(this.#packer.seal(this.#records.takeSpare()));
   }
 }
 

@@ -27,6 +27,8 @@ export interface WorkOptions {
   onEnded?: ((ended: Ended, unit: unknown) => void) | undefined;
   /** Says what became of a query in an earlier run; it is not run, and counts as what it was. */
   earlier?: ((seq: number, unit: unknown) => Exclude<Outcome, "skipped"> | undefined) | undefined;
+  /** The last query that `earlier` knows of, and by what it knows it: nothing is run before the input has come to that query. */
+  earlierTo?: { readonly seq: number; readonly by: string } | undefined;
   /** Where `ranges()` and the like keep what they have found, to find the same when the run is resumed. */
   notes?: Notes | undefined;
   /** An earlier run has begun this one: what its connections had set is gone. @default false */
@@ -117,6 +119,7 @@ export const ownOptions = [
     "progress",
     "onEnded",
     "earlier",
+    "earlierTo",
     "notes",
     "resumed",
     "initCommands",

@@ -41,6 +41,8 @@ export class Prologue {
   #last: Setter | undefined;
   #lastOfId: Setter | undefined;
   #isOver = false;
+  /** Is called with each statement that the input adds. */
+  onStatement = (_: PrologueStatement): void => {};
 
   constructor({ initCommands = [], shard, resumed, workers }: PrologueOptions) {
     for (const sql of initCommands)
@@ -67,19 +69,19 @@ export class Prologue {
    * Looks at the next query of the input.
    *
    * @param isRun whether it is to be run here.
-   * @returns the statement that it adds to the prologue, if it does.
    * @throws RefusedError for a query that cannot be run where it stands.
    */
-  take(seq: number, query: Query, isRun: boolean): PrologueStatement | undefined {
-    if (this.#isOver && this.#cannotStand === undefined) return undefined;
+  take(seq: number, query: Query, isRun: boolean): void {
+    if (this.#isOver && this.#cannotStand === undefined) return;
     if (!this.#isOver && canBePrologue(query)) {
       const { sql } = typeof query === "string" ? { sql: query } : query;
       const statement = { seq, sql, from: `${placeOf(seq, query)}, ${describeUnit(query)},` };
       this.statements.push(statement);
-      return statement;
+      this.onStatement(statement);
+      return;
     }
     this.#isOver = true;
-    if (this.#cannotStand === undefined) return undefined;
+    if (this.#cannotStand === undefined) return;
     const text = sqlOf(query);
     const name = sessionStatement(text)?.name;
     if (name) this.#refuse(seq, query, `${name} means something to one connection`);
@@ -88,7 +90,6 @@ export class Prologue {
     this.#last = { seq, isRun };
     if (leavesId(text)) this.#lastOfId = this.#last;
     for (const name of variables?.sets ?? []) this.#setters.set(name, { seq, isRun, procedure: variables?.procedure });
-    return undefined;
   }
 
   /** @throws RefusedError where it reads what an earlier query has set, perhaps on another connection. */

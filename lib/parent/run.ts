@@ -2,19 +2,19 @@
 import { features } from "../features/index.ts";
 import { myglobals } from "../myglobals.ts";
 import { Counters } from "../shared/counters.ts";
-import type { FromThread, PrologueStatement, Settings } from "../shared/messages.ts";
-import { checkQuery, type Query } from "../shared/query.ts";
+import type { FromThread, Settings } from "../shared/messages.ts";
 import { Reading } from "../shared/reading.ts";
 import { Bell } from "./bell.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
 import type { ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
-import { type Feed, isOurs } from "./feed.ts";
+import type { Feed } from "./feed.ts";
 import { Gatekeeper } from "./gate.ts";
 import { ownOptions, type Summary, type withDefaults } from "./options.ts";
 import type { Pool, PoolListener, Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
 import { Prologue } from "./prologue.ts";
 import { type Claimed, Records } from "./records.ts";
+import { Selection } from "./selection.ts";
 import { unitsWatch } from "./units.ts";
 
 export class Run implements PoolListener, RunOfFeature {
@@ -25,7 +25,6 @@ export class Run implements PoolListener, RunOfFeature {
   readonly gatekeeper: Gatekeeper;
   readonly prologue: Prologue;
   onStop = (): void => {};
-  onPrologue = (_: PrologueStatement): void => {};
   /** Why it ends early; with an error when that is what `doWork()` rejects with. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
   readonly #options: ReturnType<typeof withDefaults>;
@@ -75,7 +74,16 @@ export class Run implements PoolListener, RunOfFeature {
       const feature = (await parent?.())?.feature as ParentFeature | undefined;
       this.#parts.set(name, (await feature?.begin(this.#options, this)) ?? { settings: value });
     }
-    for (const { standsAlone } of this.#parts.values()) if (standsAlone) this.prologue.standAlone(standsAlone);
+    const parts = [...this.#parts.values()];
+    for (const { standsAlone } of parts) if (standsAlone) this.prologue.standAlone(standsAlone);
+    const { notes } = this.#options;
+    this.reading.notes = notes?.isBegun ? notes : (parts.find((part) => part.notes)?.notes ?? notes);
+  }
+
+  /** What decides about each query; to be asked for after `begin()`. */
+  selection(): Selection {
+    const known = [...this.#parts.values()].flatMap((part) => part.known ?? []);
+    return new Selection(this.#options, known, this.prologue, (outcome) => this.records.addEarlier(outcome));
   }
 
   /** What each thread is told at its start. */
@@ -95,19 +103,6 @@ export class Run implements PoolListener, RunOfFeature {
       prologue: this.prologue.statements,
     };
   }
-
-  /** Looks at each query of the queue, in order, and says whether it is to be run. */
-  select = (seq: number, unit: unknown): boolean => {
-    const { script, shard, earlier } = this.#options;
-    if (script === undefined) checkQuery(seq, unit);
-    const isMine = isOurs(seq, shard);
-    const outcome = isMine ? earlier?.(seq, unit) : undefined;
-    const isRun = isMine && outcome === undefined;
-    const statement = script === undefined ? this.prologue.take(seq, unit as Query, isRun) : undefined;
-    if (statement) this.onPrologue(statement);
-    if (outcome !== undefined) this.records.addEarlier(outcome);
-    return isRun;
-  };
 
   /** Ends the run early: what is in flight ends, the rest is skipped. */
   stop(reason: string, error?: unknown): void {

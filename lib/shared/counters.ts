@@ -87,8 +87,10 @@ export interface FailureKind {
 
 export interface Failure {
   seq: number;
-  /** `file:line`, where the query came from a file. */
+  /** `file:line` if the query came from a file, or else its key. */
   at?: string;
+  /** The name that its owner has given it. */
+  key?: string;
   /** The beginning of the query, or the description of another unit of work. */
   sql: string;
   /** The query's values as JSON, long ones cut. Missing if it has none. */

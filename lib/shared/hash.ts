@@ -9,7 +9,7 @@ import { bytesOf } from "../mysql/values.ts";
  * Of values, `v8.serialize()` would not do: it tells apart what is equal, such as an integer before and after its way to a thread.
  */
 export function hashOf(unit: unknown): string {
-  return noted.get(Object(unit)) ?? createHash("sha256").update(keyOf(unit)).digest("hex").slice(0, 16);
+  return noted.get(Object(unit)) ?? createHash("sha256").update(contentOf(unit)).digest("hex").slice(0, 16);
 }
 
 const noted = new WeakMap<object, string>();
@@ -19,10 +19,10 @@ export function noteHash(unit: object, hash: string): void {
   noted.set(unit, hash);
 }
 
-/** SQL is its text, without `at`: its file may have another name by now. */
-function keyOf(unit: unknown): string | Uint8Array {
+/** SQL is its text, without `at`, as its file may have another name by now, and without its key. */
+function contentOf(unit: unknown): string | Uint8Array {
   if (typeof unit === "string") return unit;
-  const { at, ...query } = Object(unit);
+  const { at, key, ...query } = Object(unit);
   if (typeof query.sql !== "string" && !(query.sql instanceof Uint8Array)) return canonical(unit);
   return Object.keys(query).length === 1 ? query.sql : canonical(query);
 }

@@ -6,14 +6,15 @@ import { bytesOf, refusalOf, type SqlValue, toSqlValues } from "../mysql/values.
 import { hashOf, noteHash } from "./hash.ts";
 
 /**
- * SQL text, or SQL with values for its placeholders. `at` says where it came from, such as `dump.sql:12`.
+ * SQL text, or SQL with values for its placeholders. `at` says where it came from, such as `dump.sql:12`. `key` is its name: a
+ * job log and a ledger know a query that has one by it, and not by its place in the input.
  *
  * A string is sent as UTF-8; bytes are sent as they are. With values it is one statement; `../mysql/values.ts` says what
  * each of them means.
  */
-export type Query = string | { sql: string | Uint8Array; values?: readonly unknown[]; at?: string };
+export type Query = string | { sql: string | Uint8Array; values?: readonly unknown[]; at?: string; key?: string };
 
-/** `located`: `at`, a newline, and the SQL text: what files are full of. */
+/** `located`: `at` and, behind a NUL, `key`; a newline; the SQL text. Files are full of it. */
 const encodings = { text: 0, located: 1, clone: 2, refused: 3 } as const;
 
 /**
@@ -24,8 +25,9 @@ const encodings = { text: 0, located: 1, clone: 2, refused: 3 } as const;
 export function encodeUnit(unit: unknown): { encoding: number; pieces: readonly (string | Uint8Array)[] } {
   if (typeof unit === "string") return { encoding: encodings.text, pieces: [unit] };
   if (isLocatedText(unit)) {
-    const { at, sql } = unit;
-    return { encoding: encodings.located, pieces: typeof sql === "string" ? [`${at}\n${sql}`] : [`${at}\n`, sql] };
+    const { at = "", key, sql } = unit;
+    const head = key === undefined ? `${at}\n` : `${at}\0${key}\n`;
+    return { encoding: encodings.located, pieces: typeof sql === "string" ? [head + sql] : [head, sql] };
   }
   const { sql, values } = Object(unit) as { sql?: unknown; values?: unknown };
   if (!isSql(sql) || values === undefined) return { encoding: encodings.clone, pieces: [serialize(unit)] };
@@ -107,7 +109,9 @@ export function decodeUnit(bytes: Buffer, start: number, end: number): unknown {
   if (bytes[start] === encodings.text) return bytes.toString("utf8", start + 1, end);
   const newline = bytes.indexOf("\n", start + 1);
   const text = Buffer.from(bytes.subarray(newline + 1, end));
-  return { at: bytes.toString("utf8", start + 1, newline), sql: isUtf8(text) ? text.toString() : text };
+  const [at, key] = bytes.toString("utf8", start + 1, newline).split("\0") as [string, string?];
+  const sql = isUtf8(text) ? text.toString() : text;
+  return key === undefined ? { at, sql } : at === "" ? { key, sql } : { at, key, sql };
 }
 
 /** The bytes of a unit that is a text without values, where they stand; undefined for any other. */
@@ -116,10 +120,35 @@ export function textIn(bytes: Buffer, start: number, end: number): Buffer | unde
   return bytes.subarray(bytes[start] === encodings.text ? start + 1 : bytes.indexOf("\n", start + 1) + 1, end);
 }
 
-function isLocatedText(unit: unknown): unit is { at: string; sql: string | Uint8Array } {
+function isLocatedText(unit: unknown): unit is { at?: string; key?: string; sql: string | Uint8Array } {
   if (typeof unit !== "object" || unit === null) return false;
-  const { at, sql } = unit as { at?: unknown; sql?: unknown };
-  return typeof at === "string" && isSql(sql) && !at.includes("\n") && Object.keys(unit).length === 2;
+  const { at, key, sql } = unit as { at?: unknown; key?: unknown; sql?: unknown };
+  const isHead = typeof at === "string" ? !/[\n\0]/.test(at) : at === undefined && typeof key === "string";
+  if (!isHead || !isSql(sql)) return false;
+  const { length } = Object.keys(unit);
+  return key === undefined ? length === 2 : keyOf(unit) !== undefined && length === (at === undefined ? 2 : 3);
+}
+
+/** The longest key, in characters: MySQL's and MariaDB's oldest tables have no longer text as a key. */
+const longestKey = 190;
+
+/**
+ * Returns the name that its owner has given a unit of work: text in a property `key`; undefined where it has none.
+ *
+ * @throws TypeError for a text that cannot be one.
+ */
+export function keyOf(unit: unknown): string | undefined {
+  const key = typeof unit === "object" && unit !== null ? (unit as { key?: unknown }).key : undefined;
+  if (typeof key !== "string") {
+    if (key !== undefined && isQuery(unit))
+      throw new TypeError(`its key must be text, not ${inspect(key, { depth: 0 })}`);
+    return undefined;
+  }
+  const isText = Buffer.from(key).toString() === key; // a half of a character is not
+  if (isText && key.length > 0 && key.length <= longestKey && !/\p{Cc}|\s$/u.test(key)) return key;
+  throw new TypeError(
+    `its key must be 1 to ${longestKey} characters, without control characters and a space at the end, not ${inspect(key)}`,
+  );
 }
 
 function isSql(sql: unknown): sql is string | Uint8Array {
@@ -150,10 +179,11 @@ export function nounOf(unit: unknown): "query" | "unit" {
   return typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql) ? "query" : "unit";
 }
 
-/** For people: `query 7`, or with its place, `query 7, dump.sql:12`. */
+/** For people: `query 7`, or with its place or its key, `query 7, dump.sql:12`. */
 export function nameOfQuery(seq: number, unit: unknown, noun = nounOf(unit)): string {
-  const { at } = Object(unit) as { at?: unknown };
-  return `${noun} ${seq}${typeof at === "string" ? `, ${at.replace(/\s+/g, " ")}` : ""}`;
+  const { at, key } = Object(unit) as { at?: unknown; key?: unknown };
+  const names = [...new Set([at, key])].filter((name) => typeof name === "string");
+  return [`${noun} ${seq}`, ...names.map((name) => name.replace(/\s+/g, " "))].join(", ");
 }
 
 /** The beginning of a query's values, on one line, for a person; undefined where it has none. */

@@ -4,11 +4,19 @@ import type { Outcome } from "./segment.ts";
 
 /** Where a generator keeps what it has found, to find the same when its run is resumed. */
 export interface Notes {
-  /** What earlier runs have noted under this name, in order. */
-  read(name: string): AsyncIterable<unknown>;
-  /** Notes what can be JSON, before a query that is read after it can be claimed. */
-  write(name: string, note: unknown): void;
+  /** True if earlier runs are known to have noted something. */
+  readonly isBegun?: boolean;
+  /** True if all machines that run the same queries see the same notes. */
+  readonly isShared: boolean;
+  /** Returns what gives one note after the other. */
+  open(name: string): NextNote;
 }
+
+/**
+ * Returns the next note, one that was found earlier or elsewhere, or else what `find` returns, which is noted before a query that
+ * is read after it can be claimed. A note can be JSON; undefined is the end.
+ */
+export type NextNote = (find: () => Promise<unknown>) => Promise<unknown>;
 
 export interface ReadingListener {
   /** A query has ended, so long after its claim. */
@@ -42,10 +50,13 @@ export interface ReadingOptions extends Omit<Connecting, "signal"> {
 export class Reading {
   readonly workers: number;
   readonly shard: Shard | undefined;
-  readonly notes: Notes | undefined;
+  /** Is set before the reading begins. */
+  notes: Notes | undefined;
   readonly connecting: Connecting;
   /** The seq of the query that was read last. */
   seq = 0;
+  /** The seq of the last query that earlier runs know of: nothing is run before that was read. */
+  knownTo = 0;
   readonly #over = new AbortController();
   readonly #listeners = new Set<ReadingListener>();
   #names = 0;

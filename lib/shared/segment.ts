@@ -100,6 +100,11 @@ export class Segment {
     return Atomics.load(this.#int32, header.hint) >= this.count;
   }
 
+  /** The bytes from the beginning that have something in them. */
+  get usedBytes(): number {
+    return this.#offsets[this.count]!;
+  }
+
   /** The query, or whatever unit of work was put on the queue. */
   unit(index: number): unknown {
     return decodeUnit(this.#bytes, this.#offsets[index]!, this.#offsets[index + 1]!);

@@ -11,9 +11,7 @@ export interface HomeTry {
   readonly tries: number;
 }
 
-/** How long one host may take to let a worker in while there are others, or another try. */
-export const tryMs = 10_000;
-/** The same for a host that has been away, while the worker has a connection that works. */
+/** How long a host that has been away may take to let a worker in that has a connection which works. */
 export const homeTryMs = 3000;
 /** The longest that a host which has been away is left alone. */
 const homeBackoffMs = 60_000;

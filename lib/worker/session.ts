@@ -1,13 +1,14 @@
 /** A worker's connection: to which host, what is set on it, again when it is lost, and home again when its host is back. */
 import type { Connection, ConnectionOptions } from "mysql2";
 import { ask, close, connectionIn, type Host, isClosed, nameOf, takeOver } from "../mysql/connection.ts";
-import { backoffMs, type DatabaseError, isLost, isReadOnly, isTransient, isUnready } from "../mysql/errors.ts";
+import { type DatabaseError, isLost, isReadOnly, isUnready } from "../mysql/errors.ts";
+import { reach } from "../mysql/reach.ts";
 import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
 import { sessionStatement } from "../mysql/statement.ts";
-import { type PlainError, toPlain } from "../shared/messages.ts";
+import { toPlain } from "../shared/messages.ts";
 import type { Job } from "./job.ts";
 import { Kept } from "./kept.ts";
-import { type HomeTry, homeTryMs, nextHomeTry, type Route, routeOf, tryMs } from "./route.ts";
+import { type HomeTry, homeTryMs, nextHomeTry, type Route, routeOf } from "./route.ts";
 import type { Thread } from "./thread.ts";
 import { Transaction } from "./transaction.ts";
 
@@ -146,32 +147,25 @@ export class Session {
    */
   async #open(): Promise<boolean> {
     const thread = this.#thread;
-    const deadline = performance.now() + thread.settings.connectTimeoutMs;
-    let error: PlainError | undefined;
-    for (let round = 1; !thread.isDraining; round++) {
-      let mayPass = false;
-      for (let untried = this.#route.length; untried > 0 && !thread.isDraining; untried--) {
-        const at = this.#next++;
-        const share = (deadline - performance.now()) / untried;
-        try {
-          await this.#connect(at, Math.ceil(Math.min(tryMs, Math.max(share, 1))));
-          return true;
-        } catch (cause) {
-          const found = this.#reportHost(at, cause);
-          if (error === undefined || found.code !== "ETIMEDOUT") error = found; // what a server has said tells more
-          mayPass ||= isTransient(cause as DatabaseError);
-        }
-      }
-      if (!error) break;
-      const waitMs = backoffMs(round);
-      if (!mayPass || performance.now() + waitMs > deadline) {
-        thread.post({ type: "gone", worker: this.worker, error });
-        return false;
-      }
-      if (round === 1) thread.post({ type: "waiting", error });
-      await thread.pause(waitMs);
+    const attempt = async (timeoutMs: number) => {
+      const at = this.#next++;
+      await this.#connect(at, timeoutMs).catch((cause) => {
+        throw this.#reportHost(at, cause);
+      });
+    };
+    try {
+      await reach(attempt, {
+        hosts: this.#route.length,
+        timeoutMs: thread.settings.connectTimeoutMs,
+        isOver: () => thread.isDraining,
+        pause: (ms) => thread.pause(ms),
+        onWait: (error) => thread.post({ type: "waiting", error: toPlain(error) }),
+      });
+      return true;
+    } catch (error) {
+      if (!thread.isDraining) thread.post({ type: "gone", worker: this.worker, error: toPlain(error) });
+      return false;
     }
-    return false;
   }
 
   /** Tries from time to time, between two queries, whether the host of a worker that is away from it is back. */
@@ -238,13 +232,13 @@ export class Session {
     this.#isBroken = true;
   }
 
-  /** Tells the parent which host it was; returns what it told. */
-  #reportHost(at: number, cause: unknown): PlainError {
-    const error = toPlain(cause);
+  /** Tells the parent which host it was; returns the error with its name. */
+  #reportHost(at: number, cause: unknown): DatabaseError {
     const host = this.#route[at % this.#route.length];
-    if (!host) return error;
-    const named = { ...error, message: `${nameOf(host)}: ${error.message}` };
-    if (this.#route.length > 1) this.#thread.post({ type: "away", host: nameOf(host), error: named });
+    if (!host) return cause as DatabaseError;
+    const { message, ...error } = toPlain(cause);
+    const named = Object.assign(new Error(`${nameOf(host)}: ${message}`), error);
+    if (this.#route.length > 1) this.#thread.post({ type: "away", host: nameOf(host), error: toPlain(named) });
     return named;
   }
 }

@@ -2,7 +2,8 @@
 import type { CoreFlags } from "../../command/core-flags.ts";
 import type { Context, Hook } from "../../command/feature.ts";
 import type { Gate } from "../../mp.ts";
-import { type JournalOptions, openJournal, readJournal } from "./journal.ts";
+import type { JournalOptions } from "./journal.ts";
+import { openJournal, readJournal } from "./open-journal.ts";
 
 type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryUnknown">;
 
@@ -18,7 +19,12 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
   };
   const journal = await (dryRun ? readJournal : openJournal)(path, options);
   const common: Hook = {
-    options: { earlier: (seq, unit) => journal.earlier(seq, unit), resumed: journal.isResumed, notes: journal },
+    options: {
+      earlier: (seq, unit) => journal.earlier(seq, unit),
+      earlierTo: journal.knownTo,
+      resumed: journal.isResumed,
+      notes: journal,
+    },
     close: () => journal.close(),
   };
   if (dryRun) return { ...common, check: () => drain.signal.aborted || journal.checkEnd() };
@@ -29,7 +35,6 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
       onEnded: (ended, unit) => journal.ended(ended, unit),
       gates: [{ ...releaseAhead(workers), admitted: (seq) => journal.releaseTo(seq) }],
     },
-    check: ({ reason }) => reason === undefined && journal.checkEnd(),
     // A query that the ledger has is not run again.
     ...(!isDecided && { takeBack: (seqs: ReadonlySet<number>) => journal.takeBack(seqs) }),
     flush: () => journal.flush(),

@@ -1,15 +1,13 @@
 /** A run's job log: what has been released to the workers and what has ended, on disk. */
-import { type FileHandle, open } from "node:fs/promises";
-import { dirname } from "node:path";
-import { UsageError, why } from "../../command/errors.ts";
+import type { FileHandle } from "node:fs/promises";
+import { UsageError } from "../../command/errors.ts";
 import type { Ended, Failure } from "../../shared/counters.ts";
 import { hashOf } from "../../shared/hash.ts";
-import { describeUnit, describeValues, nameOfQuery } from "../../shared/query.ts";
-import type { Notes } from "../../shared/reading.ts";
+import { describeUnit, describeValues, keyOf, nameOfQuery } from "../../shared/query.ts";
+import type { NextNote, Notes } from "../../shared/reading.ts";
 import type { Outcome } from "../../shared/segment.ts";
-import { AppendFile, syncDirectory } from "./append-file.ts";
-import { commentOf, header, lineOf, linesDone, noteOf, type Past, readLog, readNotes } from "./journal-lines.ts";
-import { openLocked } from "./lock.ts";
+import { AppendFile } from "./append-file.ts";
+import { commentOf, lineOf, linesDone, noteOf, type Past, readNotes, releasedLine } from "./journal-lines.ts";
 
 /** How many of the queries that are left unknown are kept, to be shown. */
 const unknownKept = 10;
@@ -23,61 +21,12 @@ export interface JournalOptions {
   readonly shard?: string;
 }
 
-/**
- * Opens the job log and locks it; with `resume`, reads what earlier runs left.
- *
- * @throws UsageError when it is another run's, is there without `resume`, or cannot be opened, written or understood.
- */
-export async function openJournal(path: string, options: JournalOptions): Promise<Journal> {
-  let handle: FileHandle | undefined;
-  try {
-    handle = await openLocked(path);
-    const { size } = await handle.stat();
-    if (size > 0 && !options.resume) {
-      throw new UsageError(`Job log ${path} exists: give --resume to go on with it, or remove it`);
-    }
-    const past = await readLog(handle, path);
-    checkShard(past, path, options);
-    if (past.bytes < size) await handle.truncate(past.bytes); // the last line was cut off
-    if (past.bytes === 0) {
-      await handle.appendFile(header);
-      await handle.sync();
-      await syncDirectory(dirname(path));
-    }
-    return new Journal(handle, path, past, options, "append");
-  } catch (error) {
-    await handle?.close();
-    throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
-  }
-}
-
-/**
- * Reads what earlier runs have left, to look at: writes nothing, and does not mind a run that is using the log.
- *
- * @throws UsageError when it is not there, is another run's, or cannot be understood.
- */
-export async function readJournal(path: string, options: JournalOptions): Promise<Journal> {
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(path);
-    const past = await readLog(handle, path);
-    checkShard(past, path, options);
-    return new Journal(handle, path, past, options, "read");
-  } catch (error) {
-    await handle?.close();
-    throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
-  }
-}
-
-function checkShard({ released, shard }: Past, path: string, options: JournalOptions): void {
-  if (released === 0 || shard === (options.shard ?? "")) return;
-  const was = shard ? `with --shard ${shard}` : "without --shard";
-  throw new UsageError(`Cannot resume ${path}: it was written ${was}`);
-}
-
 export class Journal implements Notes {
   /** Whether an earlier run has begun: what its connections had set is gone. */
   readonly isResumed: boolean;
+  /** The last query that must be in the input. */
+  readonly knownTo: { readonly seq: number; readonly by: string };
+  readonly isShared = false;
   /** The first queries that `earlier()` has called unknown. */
   readonly leftUnknown: { readonly seq: number; readonly unit: unknown }[] = [];
   readonly #handle: FileHandle;
@@ -86,10 +35,13 @@ export class Journal implements Notes {
   readonly #path: string;
   readonly #past: Past;
   readonly #options: JournalOptions;
-  /** Queries with an earlier line that are to run again: first to be released, then released and not ended. */
-  readonly #toReopen: { readonly seq: number; readonly line: string }[] = [];
-  readonly #reopened = new Set<number>();
-  #released: number;
+  /** The hashes of queries that are to be run, until they have ended. */
+  readonly #hashes = new Map<number, string>();
+  /** Queries that are to be released, then those that were and have not ended. */
+  readonly #toRelease: { readonly seq: number; readonly line: string }[] = [];
+  readonly #released = new Set<number>();
+  /** Lines about queries that a killed run has left, until it is sure that this is their input. */
+  #diedLines = "";
   /** The last seq of the input so far. */
   #last = 0;
 
@@ -99,13 +51,15 @@ export class Journal implements Notes {
     this.#path = path;
     this.#past = past;
     this.#options = options;
-    this.#released = past.released;
-    this.isResumed = past.released > 0;
+    this.isResumed = past.shard !== undefined;
+    // With keys, the queries may be others, in another order.
+    const seq = past.isKeyed ? 0 : Math.max(past.known.last, past.released);
+    this.knownTo = { seq, by: `job log ${path}` };
   }
 
   /**
    * What became of a query in an earlier run when it is not to be run again, else undefined; to be asked for every query, once,
-   * in the order of the input, before its release.
+   * in the order of the input, before its release. What has failed, or was not run, may be another query by now.
    *
    * @throws UsageError naming the first seq whose query is not the one in the log.
    */
@@ -113,23 +67,53 @@ export class Journal implements Notes {
     this.#last = seq;
     const { known, released } = this.#past;
     const { retryUnknown, retryFailed } = this.#options;
-    const hash = known.has(seq) ? hashOf(unit) : "";
-    if (known.has(seq) && !known.matches(seq, hash)) {
-      const name = nameOfQuery(seq, unit);
-      throw new UsageError(`Cannot resume ${this.#path}: ${name} is not the one in the log: give it the same input`);
-    }
-    const hasDied = known.has(seq) ? known.isReopened(seq) : seq <= released;
-    const outcome = hasDied ? "unknown" : known.outcome(seq);
-    if (outcome === "unknown") {
-      if (retryUnknown) return undefined;
-      if (hasDied) this.#note({ ...runDied, seq, start: Date.now() }, unit);
+    const key = this.#keyOf(seq, unit);
+    const id = key === undefined ? seq : known.idOf(key);
+    const hash = hashOf(unit);
+    const hasLine = id !== undefined && known.has(id);
+    const hasDied = hasLine ? known.isReleased(id) : key === undefined && seq <= released;
+    const outcome = hasDied ? "unknown" : hasLine ? known.outcome(id) : undefined;
+    if (hasLine && (outcome === "done" || outcome === "unknown") && !known.matches(id, hash)) this.#refuse(seq, unit);
+    if (outcome === "unknown" && !retryUnknown) {
+      if (hasDied) this.#diedLines += this.#lineOf({ ...runDied, seq, start: Date.now() }, unit, hash);
       if (this.leftUnknown.length < unknownKept) this.leftUnknown.push({ seq, unit });
-      return outcome;
     }
-    if (outcome === "done" || (outcome === "failed" && !retryFailed)) return outcome;
-    if (outcome && this.#file)
-      this.#toReopen.push({ seq, line: lineOf({ seq, outcome: "reopened" }, hash, describeUnit(unit)) });
+    if (seq >= this.knownTo.seq && this.#diedLines !== "") {
+      this.#file?.writeSoon(this.#diedLines);
+      this.#diedLines = "";
+    }
+    const isRun =
+      outcome === undefined ||
+      outcome === "skipped" ||
+      (outcome === "failed" && retryFailed) ||
+      (outcome === "unknown" && retryUnknown);
+    if (!isRun) return outcome;
+    if (!this.#file) return undefined;
+    this.#hashes.set(seq, hash);
+    // Another `skipped` must not take back that it may have run.
+    if (outcome !== "unknown")
+      this.#toRelease.push({ seq, line: releasedLine(seq, hash, this.#options.shard ?? "", key) });
     return undefined;
+  }
+
+  /** @throws UsageError where a log with keys meets a query without one, or the other way round. */
+  #keyOf(seq: number, unit: unknown): string | undefined {
+    const key = keyOf(unit);
+    const { isKeyed } = this.#past;
+    if (isKeyed === undefined || isKeyed === (key !== undefined)) return key;
+    const [has, have] = isKeyed ? ["no key", "keys"] : ["a key", "none"];
+    const name = nameOfQuery(seq, unit);
+    throw new UsageError(
+      `Cannot resume ${this.#path}: ${name} has ${has}, and the queries in the log have ${have}: begin a new log`,
+    );
+  }
+
+  #refuse(seq: number, unit: unknown): never {
+    const name = nameOfQuery(seq, unit);
+    const advice = this.#past.isKeyed
+      ? "what is done, or may have run, keeps its text: give another text another key"
+      : "give it the same queries in the same order; only what has failed may be corrected, and more may follow";
+    throw new UsageError(`Cannot resume ${this.#path}: ${name} is not the one in the log: ${advice}`);
   }
 
   /**
@@ -139,14 +123,10 @@ export class Journal implements Notes {
    */
   async releaseTo(seq: number): Promise<void> {
     let lines = "";
-    const later = this.#toReopen.findIndex((query) => query.seq > seq);
-    for (const query of this.#toReopen.splice(0, later < 0 ? this.#toReopen.length : later)) {
-      this.#reopened.add(query.seq);
+    const later = this.#toRelease.findIndex((query) => query.seq > seq);
+    for (const query of this.#toRelease.splice(0, later < 0 ? this.#toRelease.length : later)) {
+      this.#released.add(query.seq);
       lines += query.line;
-    }
-    if (seq > this.#released) {
-      this.#released = seq;
-      lines += lineOf({ seq, outcome: "released" }, "", this.#options.shard);
     }
     await this.#file?.write(lines);
   }
@@ -154,10 +134,12 @@ export class Journal implements Notes {
   /** Notes how a query ended, `skipped` ones too; on disk within 200 ms. Not for what `earlier()` has answered. */
   ended(ended: Ended, unit: unknown): void {
     const { seq, outcome } = ended;
-    const isReopened = this.#reopened.delete(seq);
+    const hash = this.#hashes.get(seq) ?? hashOf(unit);
+    this.#hashes.delete(seq);
+    const isReleased = this.#released.delete(seq);
+    if (!isReleased && this.#toRelease.at(-1)?.seq === seq) this.#toRelease.pop(); // a ledger has it
     // What this run did not release has nothing to take back.
-    if (outcome === "skipped" && !isReopened && (seq <= this.#past.released || seq > this.#released)) return;
-    this.#note(ended, unit);
+    if (outcome !== "skipped" || isReleased) this.#file?.writeSoon(this.#lineOf(ended, unit, hash));
   }
 
   /** Writes a line for people, which is skipped when the log is read. */
@@ -165,24 +147,30 @@ export class Journal implements Notes {
     this.#file?.writeSoon(commentOf(text));
   }
 
-  read(name: string): AsyncIterable<unknown> {
-    return readNotes(this.#handle, this.#past.bytes, name);
+  get isBegun(): boolean {
+    return this.#past.hasNotes;
   }
 
-  write(name: string, note: unknown): void {
-    this.#file?.writeSoon(noteOf(name, note));
+  open(name: string): NextNote {
+    const earlier = readNotes(this.#handle, this.#past.bytes, name);
+    return async (find) => {
+      const { value, done } = await earlier.next();
+      if (!done) return value;
+      const note = await find();
+      if (note !== undefined) this.#file?.writeSoon(noteOf(name, note));
+      return note;
+    };
   }
 
   /**
-   * To be asked when the input has been read to its end.
+   * To be asked when the input has been read to its end, without being run.
    *
    * @throws UsageError when the log has queries beyond it.
    */
   checkEnd(): void {
-    const known = Math.max(this.#past.known.last, this.#past.released);
-    if (this.#last >= known) return;
-    const log = `job log ${this.#path} has query ${known}`;
-    throw new UsageError(`The input has changed: it ends with query ${this.#last}, and ${log}`);
+    const { seq, by } = this.knownTo;
+    if (this.#last >= seq) return;
+    throw new UsageError(`The input has changed: it ends with query ${this.#last}, and ${by} has query ${seq}`);
   }
 
   /** Notes that queries which are done are unknown, as their rows may not have been read. Returns these queries. */
@@ -190,9 +178,9 @@ export class Journal implements Notes {
     await this.flush();
     const failures: Failure[] = [];
     let lines = "";
-    for (const { seq, hash, query } of await linesDone(this.#handle, seqs)) {
-      failures.push({ seq, outcome: "unknown", sql: query, ...rowsLost });
-      lines += lineOf({ seq, outcome: "unknown", failure: { sql: "", ...rowsLost } }, hash, query);
+    for (const { seq, hash, query, key } of await linesDone(this.#handle, seqs)) {
+      failures.push({ seq, ...(key && { key }), outcome: "unknown", sql: query, ...rowsLost });
+      lines += lineOf({ seq, outcome: "unknown", failure: { sql: "", ...rowsLost } }, hash, query, key);
     }
     await this.#file?.write(lines).catch(() => {}); // flush() says why
     return failures;
@@ -208,10 +196,10 @@ export class Journal implements Notes {
     await (this.#file ?? this.#handle).close();
   }
 
-  #note(ended: Ended, unit: unknown): void {
+  #lineOf(ended: Ended, unit: unknown, hash: string): string {
     // What is done needs no looking into, and would cost more with its values.
     const describe = ended.outcome === "failed" || ended.outcome === "unknown" ? describeWhole : describeUnit;
-    this.#file?.writeSoon(lineOf(ended, hashOf(unit), describe(unit)));
+    return lineOf(ended, hash, describe(unit), keyOf(unit));
   }
 }
 

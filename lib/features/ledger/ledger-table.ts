@@ -1,109 +1,106 @@
-/** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
-import { setTimeout as sleep } from "node:timers/promises";
-import type { ConnectionOptions } from "mysql2";
-import { ask, connect, type Host, sever } from "../../mysql/connection.ts";
-import { backoffMs, type DatabaseError, isTransient } from "../../mysql/errors.ts";
+/** The ledger's table: looking at one that is there, and creating it. */
 import { quoted, splitName } from "../../mysql/literal.ts";
+import { type IdColumn, textAsSql } from "./row.ts";
+
+/** Runs a statement of our own and returns its rows. */
+export type Ask = (text: string) => Promise<(string | null)[][]>;
+
+export interface LedgerTable {
+  /** Its name as SQL, with its database. */
+  readonly name: string;
+  /** Undefined if it is not there yet. */
+  readonly column: IdColumn | undefined;
+  /** The position of the last query that it has; 0 if it has none, or knows them by keys. */
+  readonly lastSeq: number;
+}
 
 export interface LedgerOptions {
-  /** Where to connect to; empty when `db` alone says it. */
-  readonly hosts: readonly Host[];
-  readonly connectTimeoutMs: number;
   /** Whether several queries go together: then the row of one that has failed is deleted. */
   readonly deletes: boolean;
-  /** Ends the waiting for a server or a lock. */
-  readonly signal: AbortSignal | undefined;
   /** Tells what a person should know. */
   readonly log: (line: string) => void;
 }
 
+/** The columns of each kind of ledger, as `information_schema` has them. */
+const columns: Record<IdColumn, string> = {
+  seq: "seq bigint PRI, hash char, done_at timestamp",
+  name: "name varchar PRI utf8mb4_bin, hash char, done_at timestamp",
+};
+
 /**
- * Creates the ledger's table where it is missing, at the first of the hosts that answers.
+ * Looks at the table of a ledger, if it is there.
  *
  * @param name `table` or `database.table`; a name that has a dot or a backtick in it is quoted as in SQL.
- * @returns its name as SQL, with its database.
  * @throws Error when it cannot be used, with the reason.
  */
-export async function openLedger(name: string, db: ConnectionOptions, options: LedgerOptions): Promise<string> {
-  const { hosts, connectTimeoutMs, signal } = options;
-  const deadline = performance.now() + connectTimeoutMs;
-  for (let tries = 1; ; tries++) {
-    try {
-      const connectTimeout = Math.max(1, deadline - performance.now());
-      const connection = await connect({ connectTimeout, ...db, ...hosts[(tries - 1) % hosts.length] }, signal);
-      const run = (text: string) => ask(connection, text, connectTimeoutMs);
-      const interrupt = () => sever(connection, new Error("interrupted"));
-      signal?.addEventListener("abort", interrupt);
-      try {
-        if (signal?.aborted) throw new Error("interrupted");
-        const warning = await warningOf(run);
-        const table = await prepare(name, run, options);
-        if (warning) options.log(warning);
-        return table;
-      } finally {
-        signal?.removeEventListener("abort", interrupt);
-        connection.destroy();
-      }
-    } catch (error) {
-      const waitMs = backoffMs(tries);
-      if (tries < hosts.length && !signal?.aborted) continue; // another one may do
-      if (isTransient(error as DatabaseError) && !signal?.aborted && performance.now() + waitMs < deadline)
-        await sleep(waitMs);
-      else
-        throw new Error(`Cannot use the ledger ${JSON.stringify(name)}: ${(error as Error).message}`, { cause: error });
-    }
-  }
-}
-
-/** Runs a statement, within the connect timeout. */
-type Run = (text: string) => Promise<(string | null)[][]>;
-
-const columns = "seq bigint PRI, hash char, done_at timestamp";
-
-async function prepare(name: string, run: Run, { log, deletes }: LedgerOptions): Promise<string> {
+export async function openLedger(name: string, ask: Ask, options: LedgerOptions): Promise<LedgerTable> {
   const given = splitName(name);
   if (!given) throw new Error("it must be TABLE or DATABASE.TABLE");
-  const database = given.database ?? (await run("SELECT DATABASE()"))[0]?.[0];
+  const database = given.database ?? (await ask("SELECT DATABASE()"))[0]?.[0];
   if (!database) throw new Error("name its database, too: DATABASE.TABLE");
+  const warning = await warningOf(ask);
   const table = `${quoted(database)}.${quoted(given.table)}`;
+  const column = await columnOf(database, given.table, ask);
+  if (column) await checkRights(table, column, ask, options);
+  if (warning) options.log(warning);
+  const last = column === "seq" ? await ask(`SELECT MAX(seq) FROM ${table}`) : [];
+  return { name: table, column, lastSeq: Number(last[0]?.[0] ?? 0) };
+}
+
+/** Creates the table of a ledger. @throws Error if it cannot be used, or another machine has created the other kind meanwhile. */
+export async function createLedger(table: string, column: IdColumn, ask: Ask, options: LedgerOptions): Promise<void> {
+  const id = {
+    seq: "BIGINT UNSIGNED",
+    name: "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+  }[column];
+  await ask(
+    `CREATE TABLE IF NOT EXISTS ${table} (
+      ${column} ${id} NOT NULL PRIMARY KEY,
+      hash CHAR(16) CHARACTER SET ascii NOT NULL,
+      done_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
+    ) ENGINE = InnoDB`,
+  );
+  options.log(`the ledger ${table} is new`);
+  const { database, table: name } = splitName(table)!;
+  const actual = await columnOf(database!, name, ask);
+  if (actual !== column)
+    throw new Error(
+      `Cannot use the ledger ${table}: another run has created it meanwhile, for queries of the other kind`,
+    );
+  await checkRights(table, column, ask, options);
+}
+
+/** Returns what a table knows its queries by, undefined if there is none. @throws Error if it is no ledger. */
+async function columnOf(database: string, name: string, ask: Ask): Promise<IdColumn | undefined> {
   const from = (view: string) =>
-    `FROM information_schema.${view} t WHERE t.table_schema = ${literal(database)} AND t.table_name = ${literal(given.table)}`;
-  const looks = async () => {
-    const [row] = await run(
-      `SELECT GROUP_CONCAT(CONCAT_WS(' ', column_name, data_type, NULLIF(column_key, '')) ORDER BY ordinal_position SEPARATOR ', ')
-      ${from("columns")} HAVING COUNT(*) > 0`,
-    );
-    return row?.[0];
-  };
-  // Not IF NOT EXISTS alone: whoever may not create tables may use one that is there.
-  const found = await looks();
-  if (found === undefined) {
-    await run(
-      `CREATE TABLE IF NOT EXISTS ${table} (
-        seq BIGINT UNSIGNED NOT NULL PRIMARY KEY,
-        hash CHAR(16) CHARACTER SET ascii NOT NULL,
-        done_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
-      ) ENGINE = InnoDB`,
-    );
-    log(`the ledger ${table} is new`);
-  }
-  const actual = found ?? (await looks());
-  if (actual !== columns) throw new Error(`it has the columns "${actual}" instead of "${columns}"`);
-  const [engine] = await run(
+    `FROM information_schema.${view} t WHERE t.table_schema = ${textAsSql(database)} AND t.table_name = ${textAsSql(name)}`;
+  const parts = "column_name, data_type, NULLIF(column_key, ''), IF(column_key = 'PRI', collation_name, NULL)";
+  const [row] = await ask(
+    `SELECT GROUP_CONCAT(CONCAT_WS(' ', ${parts}) ORDER BY ordinal_position SEPARATOR ', ')
+    ${from("columns")} HAVING COUNT(*) > 0`,
+  );
+  if (!row) return undefined;
+  const column = (["seq", "name"] as const).find((each) => columns[each] === row[0]);
+  if (!column) throw new Error(`it has the columns "${row[0]}" instead of "${columns.seq}"`);
+  const [engine] = await ask(
     `SELECT IF((SELECT transactions FROM information_schema.engines e WHERE e.engine = t.engine) = 'YES', '', t.engine)
     ${from("tables")}`,
   );
   if (engine?.[0] !== "") throw new Error(`it must have transactions: it is ${engine?.[0]}`);
-  // Whether each query may do what it needs to.
-  await run(`INSERT INTO ${table} (seq, hash) SELECT 0, '' FROM DUAL WHERE FALSE`);
-  await run(`SELECT hash FROM ${table} WHERE seq = 0 LOCK IN SHARE MODE`);
-  if (deletes) await run(`DELETE FROM ${table} WHERE seq = 0`);
-  return table;
+  return column;
+}
+
+/** Does what each query will do, without a row. */
+async function checkRights(table: string, column: IdColumn, ask: Ask, { deletes }: LedgerOptions): Promise<void> {
+  const none = column === "seq" ? "0" : "''";
+  await ask(`INSERT INTO ${table} (${column}, hash) SELECT ${none}, '' FROM DUAL WHERE FALSE`);
+  await ask(`SELECT hash FROM ${table} WHERE ${column} = ${none} LOCK IN SHARE MODE`);
+  if (deletes) await ask(`DELETE FROM ${table} WHERE ${column} = ${none}`);
 }
 
 /** Names the tables that a rollback does not reach. */
-async function warningOf(run: Run): Promise<string | undefined> {
-  const rows = await run(
+async function warningOf(ask: Ask): Promise<string | undefined> {
+  const rows = await ask(
     `SELECT t.table_name, t.engine FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine
     WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' AND e.transactions <> 'YES' ORDER BY 1`,
   );
@@ -111,9 +108,4 @@ async function warningOf(run: Run): Promise<string | undefined> {
   if (names.length === 0) return undefined;
   const shown = names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${names.length - 10} more` : "");
   return `warning: without transactions, what is done to them may be done twice: ${shown}`;
-}
-
-/** A string as SQL, whatever the server's `sql_mode` makes of a backslash. */
-function literal(text: string): string {
-  return `CONVERT(X'${Buffer.from(text).toString("hex")}' USING utf8)`;
 }

@@ -13,15 +13,15 @@
  */
 import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
 import { executeText, toBytes } from "../../mysql/execute.ts";
-import { hashOf } from "../../shared/hash.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
 import { commit, duplicateKey, nothing, release, rollback, savepoint, separator, start } from "./once.ts";
+import { type IdColumn, type LedgerRow, rowOf } from "./row.ts";
 
 interface Entry {
   readonly job: Job;
-  readonly hash: string;
+  readonly row: LedgerRow;
   rows: number;
   /** The ledger had it already. */
   doneBefore: boolean;
@@ -40,7 +40,7 @@ export class OnceTogether {
   readonly #table: string;
 
   constructor(jobs: readonly Job[], session: Session, thread: Thread, table: string) {
-    this.#entries = jobs.map((job) => ({ job, hash: hashOf(job.unit), rows: 0, doneBefore: false }));
+    this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, doneBefore: false }));
     this.#session = session;
     this.#thread = thread;
     this.#table = table;
@@ -98,8 +98,8 @@ export class OnceTogether {
   }
 
   async #send(entries: readonly Entry[]): Promise<void> {
-    const rows = entries.map(({ job, hash }) => `(${job.seq}, '${hash}')`);
-    const insert = `INSERT INTO ${this.#table} (seq, hash) VALUES ${rows.join(",")}`;
+    const rows = entries.map(({ row: { id, hash } }) => `(${id}, '${hash}')`);
+    const insert = `INSERT INTO ${this.#table} (${this.#column}, hash) VALUES ${rows.join(",")}`;
     const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.part!), commit];
     const pieces = statements.flatMap((statement) => [toBytes(statement), separator]).slice(0, -1);
     this.state.inserted = false;
@@ -120,7 +120,7 @@ export class OnceTogether {
   /** Commits what ran before the first of these. @throws DatabaseError when all is rolled back, or nobody knows. */
   async #keepBefore(others: readonly Entry[], error: DatabaseError): Promise<void> {
     // One by one: the server may look at all rows for a list of some, and wait for other workers' rows.
-    const deletes = others.map(({ job }) => `DELETE FROM ${this.#table} WHERE seq = ${job.seq}`);
+    const deletes = others.map(({ row }) => `DELETE FROM ${this.#table} WHERE ${row.column} = ${row.id}`);
     try {
       this.state.mayBeRecorded = true;
       await this.#session.ask([release, ...deletes, commit].join(";"));
@@ -131,15 +131,20 @@ export class OnceTogether {
 
   /** Looks which of them the ledger has, once those are committed that others are adding. */
   async #look(before: string): Promise<void> {
-    const seqs = this.#entries.map(({ job }) => job.seq);
-    const select = `SELECT seq, hash FROM ${this.#table} FORCE INDEX (PRIMARY) WHERE seq IN (${seqs}) LOCK IN SHARE MODE`;
-    const found = new Map((await this.#session.ask(before + select)).map(([seq, hash]) => [Number(seq), hash]));
+    const ids = this.#entries.map(({ row }) => row.id);
+    const where = `FORCE INDEX (PRIMARY) WHERE ${this.#column} IN (${ids})`;
+    const select = `SELECT ${this.#column}, hash FROM ${this.#table} ${where} LOCK IN SHARE MODE`;
+    const found = new Map((await this.#session.ask(before + select)).map(([id, hash]) => [id, hash]));
     for (const entry of this.#entries) {
-      const hash = found.get(entry.job.seq);
-      if (hash !== undefined && hash !== entry.hash)
+      const hash = found.get(entry.row.printed);
+      if (hash !== undefined && hash !== entry.row.hash)
         throw new Error(`Query ${entry.job.seq} is not the one in the ledger`);
       entry.doneBefore = hash !== undefined;
     }
+  }
+
+  get #column(): IdColumn {
+    return this.#entries[0]!.row.column;
   }
 
   /** Those that the ledger does not have, in the order in which all copies of a run insert: so these wait, and do not deadlock. */

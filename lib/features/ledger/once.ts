@@ -1,7 +1,7 @@
 /**
  * Exactly once: each query runs in one transaction with the insert of its row into the ledger, a table of the same server.
  *
- * The row's key is the query's seq. Whoever inserts it second waits until the first transaction has ended, and then either
+ * The row's primary key is the query's seq or, where its owner gives it one, its key. Whoever inserts it second waits until the first transaction has ended, and then either
  * finds that the query is done or has it for himself: so a query whose connection was lost is simply tried again, and several
  * machines may run the same batch. A query that may commit by itself cannot be undone: its row comes after it.
  *
@@ -22,11 +22,10 @@ import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
 import { execute, executeText, isOneStatement, toBytes } from "../../mysql/execute.ts";
 import { interruption, isInterrupted } from "../../mysql/interrupt.ts";
 import { canShare, keepsTransaction, statementIn } from "../../mysql/statement.ts";
-import { hashOf } from "../../shared/hash.ts";
-import { nameOfQuery } from "../../shared/query.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
+import { anotherQuery, type LedgerRow, rowOf } from "./row.ts";
 
 /** What is known of a try, should its connection be lost. */
 export interface LedgerState {
@@ -78,7 +77,7 @@ export class Once {
   readonly #connection: Connection;
   readonly #thread: Thread;
   readonly #table: string;
-  readonly #hash: string;
+  readonly #row: LedgerRow;
   readonly #insert: string;
   readonly #select: string;
   /** What the server has not answered yet, of what is sent here; undefined while it is the query itself. */
@@ -92,9 +91,10 @@ export class Once {
     this.#connection = session.mysql;
     this.#thread = thread;
     this.#table = table;
-    this.#hash = hashOf(job.unit);
-    this.#insert = `INSERT INTO ${table} (seq, hash) VALUES (${job.seq}, '${this.#hash}')`;
-    this.#select = selectOf(table, job.seq);
+    this.#row = rowOf(job);
+    const { column, id, hash } = this.#row;
+    this.#insert = `INSERT INTO ${table} (${column}, hash) VALUES (${id}, '${hash}')`;
+    this.#select = selectOf(table, this.#row);
   }
 
   /** Returns the number of rows that the query returned or changed, 0 when the ledger had it. */
@@ -154,7 +154,7 @@ export class Once {
       this.#connection.destroy(); // the server rolls back what was open
       if (asksLedger) throw this.#undecided(failure as DatabaseError);
     }
-    if (known === this.#hash && answering === commit) return this.#rows;
+    if (known === this.#row.hash && answering === commit) return this.#rows;
     if (known !== undefined) return this.#doneBefore(known);
     if (isLedgers && !state.mayHaveCommitted && !state.heldByAnother && !asksLedger && verdictOf(error) === "failed") {
       throw new LedgerError(`Cannot go on: the ledger cannot be used any more: ${error.message}`);
@@ -232,12 +232,7 @@ export class Once {
   }
 
   #doneBefore(known: string): number {
-    if (known !== this.#hash) {
-      const name = nameOfQuery(this.#job.seq, this.#job.unit);
-      throw new LedgerError(
-        `Cannot go on: ${name} is not the one in the ledger ${this.#table}: each batch has its own`,
-      );
-    }
+    if (known !== this.#row.hash) throw new LedgerError(anotherQuery(this.#job.seq, this.#job.unit, this.#table));
     this.state.doneBefore = true;
     return 0;
   }
@@ -248,6 +243,6 @@ export const duplicateKey = 1062; // ER_DUP_ENTRY
 const noSavepoint = 1305; // ER_SP_DOES_NOT_EXIST
 
 /** Waits for a transaction that is adding the row. */
-export function selectOf(table: string, seq: number): string {
-  return `SELECT hash FROM ${table} WHERE seq = ${seq} LOCK IN SHARE MODE`;
+export function selectOf(table: string, { column, id }: LedgerRow): string {
+  return `SELECT hash FROM ${table} WHERE ${column} = ${id} LOCK IN SHARE MODE`;
 }

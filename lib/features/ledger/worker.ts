@@ -1,13 +1,13 @@
 /** Queries with a ledger: what is sent of them is in once.ts and once-together.ts; here is what an error means. */
 import { verdictOf } from "../../mysql/errors.ts";
 import { takesLiterals } from "../../mysql/filled.ts";
-import { hashOf } from "../../shared/hash.ts";
 import { checkValues } from "../../shared/query.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Thread } from "../../worker/thread.ts";
 import { LedgerError, nothing, Once, selectOf } from "./once.ts";
 import { OnceTogether } from "./once-together.ts";
+import { rowOf } from "./row.ts";
 
 export const feature: WorkerFeature<string> = {
   executor: (_, thread, table) => ledgered(thread, table),
@@ -66,9 +66,10 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
       const retry = state.heldByAnother ? "free" : "counted";
       return { mayHaveRun, neverRan, retry, waits: verdict === "retry" };
     },
-    async askLedger({ unit, seq }, session) {
-      const rows = await session.ask(selectOf(table, seq)).catch(() => undefined);
-      if (rows?.[0]?.[0] === hashOf(unit)) return "done";
+    async askLedger(job, session) {
+      const row = rowOf(job);
+      const rows = await session.ask(selectOf(table, row)).catch(() => undefined);
+      if (rows?.[0]?.[0] === row.hash) return "done";
       // Only of a row that was inserted, not of one that may be yet to come, does its absence tell.
       return rows && state.inserted && !state.mayHaveCommitted ? "failed" : "unknown";
     },

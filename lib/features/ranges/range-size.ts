@@ -1,4 +1,5 @@
 /** How many rows a range has: always the same number, or as many as the queries manage in a time. */
+import { isInShard } from "../../parent/keys.ts";
 import type { Reading, ReadingListener } from "../../shared/reading.ts";
 
 /** How much the latest query counts beside those before it. */
@@ -27,7 +28,9 @@ export class RangeSize implements ReadingListener {
 
   /** The rows of the next range; waits until few ranges are left to do, so that the size follows what their queries take. */
   async next(): Promise<number> {
-    while (this.#underWay.size >= aheadOfEach * this.#reading.workers && !this.#reading.isOver) {
+    const { workers, knownTo, seq } = this.#reading;
+    if (seq < knownTo) return this.#rows; // nothing is run before that
+    while (this.#underWay.size >= aheadOfEach * workers && !this.#reading.isOver) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -37,7 +40,8 @@ export class RangeSize implements ReadingListener {
 
   /** Notes that the next query that the run reads is made of a range with so many rows. */
   given(rows: number): void {
-    this.#underWay.set(this.#reading.seq + 1, rows);
+    const { seq, shard } = this.#reading;
+    if (isInShard(seq + 1, shard)) this.#underWay.set(seq + 1, rows);
   }
 
   ended({ seq, outcome, durationMs }: Parameters<ReadingListener["ended"]>[0]): void {

@@ -4,9 +4,9 @@ import type { Connection, ConnectionOptions } from "mysql2";
 import type { Connection as PromiseConnection } from "mysql2/promise";
 import { connectionIn } from "../../mysql/connection.ts";
 import { quoted, splitName, withValues } from "../../mysql/literal.ts";
-import { type Connecting, currentReading } from "../../shared/reading.ts";
+import { Reconnecting } from "../../parent/reconnecting.ts";
+import { type Connecting, currentReading, type NextNote } from "../../shared/reading.ts";
 import { RangeSize } from "./range-size.ts";
-import { Reconnecting } from "./reconnecting.ts";
 import { type Key, type KeyColumn, type Run, type UniqueKey, uniqueKeyOf } from "./unique-key.ts";
 
 /** A part of a table, for a query's WHERE. */
@@ -34,8 +34,9 @@ export interface RangesOptions {
  * common. A row that is there all the time, and meets `where` all the time, is in exactly one of them. One that comes, goes or
  * changes meanwhile is in one or in none; none is beyond the last key at the start, so the walk ends however fast rows are added.
  *
- * In a generator that `doWork()` reads, a run with a job log keeps the ranges there: resumed, it has the same again, whatever
- * the data are by then, and goes on behind them. A ledger alone does not. Shards would each find ranges of their own.
+ * In a generator that `doWork()` reads, a run with a ledger or a job log keeps the ranges there: resumed, it has the same again,
+ * whatever the data are by then, and goes on behind them. With a ledger, shards and other machines have the same ranges, too:
+ * whoever comes first finds them.
  *
  * @param db the server, such as `myglobals.config.db`: `ranges()` makes a connection of its own and closes it. Or a connection of
  * mysql2, which must do nothing else as long as `ranges()` walks; its `wait_timeout` is raised. When the connection is lost, the
@@ -59,41 +60,36 @@ export async function* ranges(
   checkNumber("size", size, Number.isSafeInteger(size) && size > 0, "a positive integer");
   checkNumber("seconds", seconds, seconds >= 0, "a positive number");
   const reading = currentReading();
-  if (reading?.shard) {
+  if (reading?.shard && !reading.notes?.isShared) {
     throw new Error(
-      "Cannot walk a table in a shard: each shard would find ranges of its own. Give each a part in `where`",
+      "Cannot walk a table in a shard: each shard would find ranges of its own. Use a ledger, which keeps them for all shards, or give each a part in `where`",
     );
   }
-  const connection = new Reconnecting(checkDatabase(db, table), reading?.connecting ?? withoutRun);
+  const connection = new Reconnecting(checkDatabase(db, table), reading?.connecting ?? withoutRun, "ranges()");
   try {
     const walk = await startWalk(connection, table, options);
     const rangeSize = reading && seconds > 0 ? new RangeSize(size, seconds, reading) : undefined;
-    const notes = reading?.notes;
-    const name = reading?.nameFor(table) ?? "";
-    let last: Key | undefined; // its note is the first one
+    const nextNote: NextNote = reading?.notes?.open(reading.nameFor(table)) ?? ((find) => find());
+    // The first note has the last key of the table. Each of the others has the first and the last key of a range; null is the end.
+    const [, last] = ((await nextNote(() => walk.findLast().then((key) => (key ? [[], key] : null)))) ?? []) as Key[];
+    if (!last) return;
     let past: Key | undefined;
-    for await (const note of notes?.read(name) ?? []) {
-      const [first, end] = note as [Key, Key];
-      if (last) yield walk.range(first, end);
-      if (last) past = end;
-      else last = end;
-    }
-
-    if (!last) {
-      last = await walk.findLast();
-      if (!last) return;
-      notes?.write(name, [[], last]);
-    }
-    let first = await walk.findFirst(past, last);
-    while (first) {
+    let found: { readonly end: Key; readonly rows: number; readonly next: Key | undefined } | undefined;
+    const find = async () => {
       const rows = (await rangeSize?.next()) ?? size;
-      if (reading?.isOver) return;
-      const [end, next] = await walk.findEnd(first, last, rows);
-      if (!end) return; // all that was left has gone meanwhile
-      notes?.write(name, [first, end]);
-      rangeSize?.given(rows);
+      if (reading?.isOver) return undefined;
+      const isBehindFound = found !== undefined && found.end === past;
+      const first = isBehindFound ? found!.next : await walk.findFirst(past, last);
+      const [end, next] = first ? await walk.findEnd(first, last, rows) : [];
+      if (!first || !end) return null; // what was left may have gone meanwhile
+      found = { end, rows, next };
+      return [first, end];
+    };
+    for (let note = await nextNote(find); note; note = await nextNote(find)) {
+      const [first, end] = note as [Key, Key];
+      if (found?.end === end) rangeSize?.given(found.rows); // else it is of an earlier run, or of another machine
       yield walk.range(first, end);
-      first = next;
+      past = end;
     }
   } finally {
     await connection.close();

@@ -1,31 +1,20 @@
 /** A connection for statements of our own that reconnects when it is lost, as a worker's does. */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
-import {
-  adopt,
-  ask,
-  close,
-  connect,
-  connectionIn,
-  type Host,
-  isBusy,
-  isClosed,
-  sever,
-} from "../../mysql/connection.ts";
-import { backoffMs, type DatabaseError, isLost, isTransient } from "../../mysql/errors.ts";
-import type { Connecting } from "../../shared/reading.ts";
+import { adopt, ask, close, connect, connectionIn, type Host, isBusy, isClosed, sever } from "../mysql/connection.ts";
+import { backoffMs, type DatabaseError, isLost, isTransient } from "../mysql/errors.ts";
+import { reach, untilAborted } from "../mysql/reach.ts";
+import type { Connecting } from "../shared/reading.ts";
 
-/** Timeout of a statement in ms. Of a large table, few rows may meet a condition. */
-const answerMs = 3_600_000;
+/** Timeout of a statement in ms, by default. Of a large table, few rows may meet a condition. */
+const hourMs = 3_600_000;
 /** The longest `wait_timeout` that a server takes on any system, in seconds. */
 const idleSeconds = 2_147_483;
-/** Timeout of one try to connect, in ms. */
-const tryMs = 10_000;
 
 export class Reconnecting {
   readonly #options: ConnectionOptions;
   readonly #route: readonly (Host | undefined)[];
   readonly #run: Connecting;
+  readonly #who: string;
   /** The position in the route of the host to try next. */
   #at = 0;
   #connection: Connection | undefined;
@@ -39,8 +28,9 @@ export class Reconnecting {
   /**
    * @param given options, or a connection: it is used as long as it lives. A new one is made from its configuration.
    * @param run what the workers of the run do when a connection is lost, and when the run ends.
+   * @param who a person's word for whom the connection is.
    */
-  constructor(given: Connection | ConnectionOptions, run: Connecting) {
+  constructor(given: Connection | ConnectionOptions, run: Connecting, who: string) {
     const connection = connectionIn(given);
     if (connection) {
       adopt(connection);
@@ -50,7 +40,7 @@ export class Reconnecting {
     this.#options = connection ? optionsOf(connection) : (given as ConnectionOptions);
     this.#route = routeOf(this.#options, run.hosts);
     this.#run = run;
-    run.signal?.addEventListener("abort", this.#stop);
+    this.#who = who;
   }
 
   /**
@@ -59,7 +49,7 @@ export class Reconnecting {
    * @returns its rows.
    * @throws DatabaseError of the statement, or of connecting.
    */
-  async ask(text: string): Promise<(string | null)[][]> {
+  async ask(text: string, answerMs = hourMs): Promise<(string | null)[][]> {
     const { signal, retries } = this.#run;
     for (let tries = 1; ; tries++) {
       this.#connection ??= await this.#connect();
@@ -71,47 +61,46 @@ export class Reconnecting {
         if (isOver || !(await this.#isUseless(this.#connection, error as DatabaseError))) throw error;
         if (this.#isOwn) this.#connection.destroy();
         this.#connection = undefined;
-        if (tries > 1) await this.#pause(backoffMs(tries));
+        if (tries > 1) await untilAborted(signal).pause(backoffMs(tries));
       }
     }
   }
 
-  /** Closes the connection, unless it was given. */
+  /** Closes the connection, unless it was given. The next statement makes a new one. */
   async close(): Promise<void> {
-    this.#run.signal?.removeEventListener("abort", this.#stop);
     if (!this.#isOwn || !this.#connection) return;
-    if (isClosed(this.#connection)) this.#connection.destroy();
-    else await close(this.#connection);
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#run.signal?.removeEventListener("abort", this.#stop);
+    if (isClosed(connection)) connection.destroy();
+    else await close(connection);
   }
 
   /** Tries one host after the other, and again if the error is a transient one, until the connect timeout has passed. */
   async #connect(): Promise<Connection> {
     const { connectTimeoutSeconds, signal, log } = this.#run;
-    const deadline = performance.now() + connectTimeoutSeconds * 1000;
-    for (let round = 1; ; round++) {
-      let failure: DatabaseError | undefined;
-      for (const _ of this.#route) {
-        if (signal?.aborted) throw new Error("interrupted");
-        const connectTimeout = Math.ceil(Math.max(1, Math.min(tryMs, deadline - performance.now())));
-        try {
-          const host = this.#route[this.#at % this.#route.length];
-          const connection = await connect({ connectTimeout, ...this.#options, ...host }, signal);
-          this.#isOwn = true;
-          this.#isSetUp = false;
-          return connection;
-        } catch (thrown) {
-          this.#at++;
-          const error = thrown as DatabaseError;
-          if (!failure || isTransient(error)) failure = error;
-        }
-      }
-      const reason = failure!.message || failure!.code;
-      const waitMs = backoffMs(round);
-      if (!isTransient(failure!) || performance.now() + waitMs > deadline) {
-        throw new Error(`Cannot connect: ${reason}`, { cause: failure });
-      }
-      if (round === 1) log(`ranges(): ${reason}: trying again for up to ${connectTimeoutSeconds} s`);
-      await this.#pause(waitMs);
+    const reasonOf = ({ message, code }: DatabaseError) => message || code;
+    try {
+      const connection = await reach(
+        (connectTimeout) => {
+          const host = this.#route[this.#at++ % this.#route.length];
+          return connect({ connectTimeout, ...this.#options, ...host }, signal);
+        },
+        {
+          hosts: this.#route.length,
+          timeoutMs: connectTimeoutSeconds * 1000,
+          ...untilAborted(signal),
+          onWait: (error) => log(`${this.#who}: ${reasonOf(error)}: trying again for up to ${connectTimeoutSeconds} s`),
+        },
+      );
+      this.#at--; // the host that has let us in is the first one to try again
+      this.#isOwn = true;
+      this.#isSetUp = false;
+      signal?.addEventListener("abort", this.#stop);
+      return connection;
+    } catch (error) {
+      if (signal?.aborted) throw new Error("interrupted");
+      throw new Error(`Cannot connect: ${reasonOf(error as DatabaseError)}`, { cause: error });
     }
   }
 
@@ -128,11 +117,6 @@ export class Reconnecting {
     // ER_QUERY_INTERRUPTED: MySQL says the same of a killed query and of a killed connection.
     if (error.errno === 1317) await ask(connection, "DO 0", this.#run.connectTimeoutSeconds * 1000).catch(() => {});
     return isLost(error) || isTransient(error) || isClosed(connection);
-  }
-
-  /** Ends early when the run does. */
-  async #pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.#run.signal }).catch(() => {});
   }
 }
 

@@ -1,0 +1,92 @@
+/** What a job log knows of its queries, in little memory. */
+import type { Outcome } from "../../shared/segment.ts";
+
+/** What a state stands for, from 1; `released` is added to it. */
+const outcomes: readonly string[] = ["done", "failed", "unknown", "skipped"] satisfies Outcome[];
+const released = 8;
+
+const mayHaveRun: ReadonlySet<string> = new Set(["done", "unknown"] satisfies Outcome[]);
+
+const pageLength = 1 << 16;
+
+/** What a log knows of each query that it has a line about, in 9 bytes: its state, and its hash. Its id is its seq, or made for its key. */
+export class LoggedQueries {
+  /** The hash of a query is two numbers of 32 bits each. */
+  readonly #pages = new Map<number, { states: Uint8Array; hashes: Uint32Array }>();
+  readonly #ids = new Map<string, number>();
+
+  /** Returns the id of a key, undefined if there is none. */
+  idOf(key: string): number | undefined {
+    return this.#ids.get(key);
+  }
+
+  /** Returns the id of a key, a new one if there is none. */
+  idFor(key: string): number {
+    const id = this.#ids.get(key) ?? this.#ids.size + 1;
+    this.#ids.set(key, id);
+    return id;
+  }
+
+  /** The highest id of a query that is done, or that may have run. */
+  get last(): number {
+    for (const [number, { states }] of [...this.#pages].toSorted(([a], [b]) => b - a)) {
+      const at = states.findLastIndex(
+        (state) => mayHaveRun.has(outcomes[(state % released) - 1]!) || state >= released,
+      );
+      if (at >= 0) return number * pageLength + at;
+    }
+    return 0;
+  }
+
+  has(seq: number): boolean {
+    return this.#state(seq) > 0;
+  }
+
+  /** Whether the query is the one in the log. */
+  matches(seq: number, hash: string): boolean {
+    const hashes = this.#pages.get(Math.floor(seq / pageLength))?.hashes;
+    const at = (seq % pageLength) * 2;
+    return hashes?.[at] === half(hash, 0) && hashes[at + 1] === half(hash, 1);
+  }
+
+  /** How the query has ended. */
+  outcome(seq: number): Outcome | undefined {
+    return outcomes[(this.#state(seq) % released) - 1] as Outcome | undefined;
+  }
+
+  /** Whether it was released after that, and has not ended since. */
+  isReleased(seq: number): boolean {
+    return this.#state(seq) >= released;
+  }
+
+  /** Takes note of a line; returns false for what is none. */
+  note(seq: number, outcome: string, hash: string): boolean {
+    const before = this.#state(seq);
+    const state = outcomes.indexOf(outcome) + 1;
+    if (outcome === "released" || outcome === "reopened") this.#set(seq, before | released, hash);
+    else if (outcome === "skipped" && before >= released) this.#set(seq, before - released, hash);
+    else if (state > 0) this.#set(seq, state, hash);
+    else return false;
+    return true;
+  }
+
+  #state(seq: number): number {
+    return this.#pages.get(Math.floor(seq / pageLength))?.states[seq % pageLength] ?? 0;
+  }
+
+  #set(seq: number, state: number, hash: string): void {
+    const number = Math.floor(seq / pageLength);
+    let page = this.#pages.get(number);
+    if (!page) {
+      page = { states: new Uint8Array(pageLength), hashes: new Uint32Array(pageLength * 2) };
+      this.#pages.set(number, page);
+    }
+    page.states[seq % pageLength] = state;
+    for (const index of [0, 1] as const) page.hashes[(seq % pageLength) * 2 + index] = half(hash, index);
+  }
+}
+
+/** The first or the last 8 of a hash's 16 digits. */
+function half(hash: string, index: 0 | 1): number {
+  return Number.parseInt(hash.slice(index * 8, index * 8 + 8), 16);
+}

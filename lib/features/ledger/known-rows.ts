@@ -1,0 +1,94 @@
+/** The rows that a ledger has from earlier runs, read beside the input: what is done is passed over in the parent. */
+import { RefusedError } from "../../parent/errors.ts";
+import type { KnownQueries } from "../../parent/feature.ts";
+import { type Ask, createLedger, type LedgerOptions, type LedgerTable } from "./ledger-table.ts";
+import { anotherQuery, type IdColumn, rowOf, textAsSql } from "./row.ts";
+
+/** Rows that are read in one round trip. */
+const pageRows = 10_000;
+
+export class KnownRows implements KnownQueries {
+  readonly to: number;
+  readonly by: string;
+  readonly #table: string;
+  readonly #ask: Ask;
+  readonly #options: LedgerOptions;
+  #column: IdColumn | undefined;
+  #isChecked = false;
+  /** By position: the rows that are next, in order, and the position up to which they are read. */
+  #page: (string | null)[][] = [];
+  #at = 0;
+  #readTo = 0;
+  #next: Promise<(string | null)[][]> | undefined;
+  /** By key: all rows. */
+  readonly #hashes = new Map<string, string>();
+
+  constructor({ name, column, lastSeq }: LedgerTable, ask: Ask, options: LedgerOptions) {
+    this.#table = name;
+    this.#column = column;
+    this.to = lastSeq;
+    this.by = `the ledger ${name}`;
+    this.#ask = ask;
+    this.#options = options;
+    if (lastSeq === 0) this.#readTo = Number.POSITIVE_INFINITY;
+  }
+
+  prepare(seq: number, key: string | undefined): Promise<void> | undefined {
+    if (!this.#isChecked) return this.#begin(seq, key);
+    return seq > this.#readTo ? this.#readOn() : undefined;
+  }
+
+  isDone(seq: number, unit: unknown, key: string | undefined): boolean {
+    const isNext = Number(this.#page[this.#at]?.[0]) === seq;
+    const hash = key !== undefined ? this.#hashes.get(key) : isNext ? this.#page[this.#at++]![1] : undefined;
+    if (hash === undefined) return false;
+    if (hash !== rowOf({ seq, unit }).hash) throw new RefusedError(anotherQuery(seq, unit, this.#table));
+    return true;
+  }
+
+  /** Creates the table for the kind of queries that come, or refuses those of the other kind. */
+  async #begin(seq: number, key: string | undefined): Promise<void> {
+    this.#isChecked = true;
+    const column = key === undefined ? "seq" : "name";
+    if (this.#column === undefined) await this.#create(column);
+    else if (this.#column !== column) {
+      const [has, knows] = key === undefined ? ["no key", "keys"] : ["a key", "their place in the input"];
+      throw new RefusedError(
+        `Cannot use the ledger ${this.#table}: query ${seq} has ${has}, and it knows queries by ${knows}: use another ledger`,
+      );
+    } else if (column === "name") await this.#readKeys();
+    if (seq > this.#readTo) await this.#readOn();
+  }
+
+  async #create(column: IdColumn): Promise<void> {
+    try {
+      await createLedger(this.#table, column, this.#ask, this.#options);
+    } catch (error) {
+      throw new RefusedError((error as Error).message, { cause: error });
+    }
+  }
+
+  async #readKeys(): Promise<void> {
+    let last: string | undefined;
+    do {
+      const where = last === undefined ? "" : `WHERE name > ${textAsSql(last)}`;
+      const page = await this.#ask(`SELECT name, hash FROM ${this.#table} ${where} ORDER BY name LIMIT ${pageRows}`);
+      for (const [name, hash] of page) this.#hashes.set(name!, hash!);
+      last = page.length === pageRows ? page.at(-1)![0]! : undefined;
+    } while (last !== undefined);
+  }
+
+  async #readOn(): Promise<void> {
+    this.#page = await (this.#next ?? this.#read(this.#readTo));
+    this.#at = 0;
+    const isLast = this.#page.length < pageRows;
+    this.#readTo = isLast ? Number.POSITIVE_INFINITY : Number(this.#page.at(-1)![0]);
+    this.#next = isLast ? undefined : this.#read(this.#readTo); // while the input is compared with this page
+    this.#next?.catch(() => {});
+  }
+
+  #read(after: number): Promise<(string | null)[][]> {
+    const where = `seq > ${after} AND seq <= ${this.to}`;
+    return this.#ask(`SELECT seq, hash FROM ${this.#table} WHERE ${where} ORDER BY seq LIMIT ${pageRows}`);
+  }
+}

@@ -1,0 +1,75 @@
+/** What `ranges()` has found, in a table beside the ledger: a resumed run and other machines find the same there. */
+import type { DatabaseError } from "../../mysql/errors.ts";
+import { quoted, splitName } from "../../mysql/literal.ts";
+import type { NextNote, Notes } from "../../shared/reading.ts";
+import type { Ask } from "./ledger-table.ts";
+import { textAsSql } from "./row.ts";
+
+/** Notes that are read in one round trip. */
+const pageRows = 1000;
+const duplicateKey = 1062; // ER_DUP_ENTRY
+const noTable = 1146; // ER_NO_SUCH_TABLE
+
+export class LedgerNotes implements Notes {
+  readonly isShared = true;
+  readonly #table: string;
+  readonly #ask: Ask;
+
+  /** @param ledger the name of the ledger's table, as SQL. */
+  constructor(ledger: string, ask: Ask) {
+    const { database, table } = splitName(ledger)!;
+    this.#table = `${quoted(database!)}.${quoted(`${table}_ranges`)}`;
+    this.#ask = ask;
+  }
+
+  open(name: string): NextNote {
+    let number = 0;
+    let page: string[] = [];
+    let isAtEnd = false;
+    return async (find) => {
+      number++;
+      for (;;) {
+        if (page.length === 0 && !isAtEnd) {
+          page = await this.#read(name, number);
+          isAtEnd = page.length < pageRows;
+        }
+        const known = page.shift();
+        if (known !== undefined) return JSON.parse(known);
+        const note = await find();
+        if (note === undefined || (await this.#insert(name, number, note))) return note;
+        isAtEnd = false; // another machine was first
+      }
+    };
+  }
+
+  async #read(name: string, from: number): Promise<string[]> {
+    const where = `name = ${textAsSql(name)} AND number >= ${from}`;
+    const select = `SELECT note FROM ${this.#table} WHERE ${where} ORDER BY number LIMIT ${pageRows}`;
+    try {
+      return (await this.#ask(select)).map(([note]) => note!);
+    } catch (error) {
+      if ((error as DatabaseError).errno !== noTable) throw error;
+    }
+    await this.#ask(
+      `CREATE TABLE IF NOT EXISTS ${this.#table} (
+        name VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        number INT UNSIGNED NOT NULL,
+        note MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        PRIMARY KEY (name, number)
+      ) ENGINE = InnoDB`,
+    );
+    return this.#read(name, from);
+  }
+
+  /** Returns false if there is one with that number. */
+  async #insert(name: string, number: number, note: unknown): Promise<boolean> {
+    const values = `${textAsSql(name)}, ${number}, ${textAsSql(JSON.stringify(note))}`;
+    try {
+      await this.#ask(`INSERT INTO ${this.#table} (name, number, note) VALUES (${values})`);
+      return true;
+    } catch (error) {
+      if ((error as DatabaseError).errno === duplicateKey) return false;
+      throw error;
+    }
+  }
+}

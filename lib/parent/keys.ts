@@ -1,0 +1,48 @@
+/** The keys of an input: all of its queries have one, or none, and no two have the same. */
+import { createHash } from "node:crypto";
+import { keyOf, nameOfQuery } from "../shared/query.ts";
+import { RefusedError } from "./errors.ts";
+import type { WorkOptions } from "./options.ts";
+
+export class Keys {
+  /** The position of each key so far. */
+  readonly #seqs = new Map<string, number>();
+  #count = 0;
+
+  /**
+   * Returns the key of the next query of the input.
+   *
+   * @throws RefusedError for a key that cannot be one, and for a query that has none beside others.
+   */
+  take(seq: number, unit: unknown): string | undefined {
+    const key = readKey(seq, unit);
+    this.#count++;
+    if (key === undefined && this.#seqs.size === 0) return undefined;
+    const name = nameOfQuery(seq, unit);
+    if (key === undefined) throw new RefusedError(`Cannot run ${name}: it has no key, and those before it have one`);
+    if (this.#count > this.#seqs.size + 1)
+      throw new RefusedError(`Cannot run ${name}: it has a key, and those before it have none`);
+    const other = this.#seqs.get(key);
+    if (other !== undefined) throw new RefusedError(`Cannot run ${name}: query ${other} has the same key`);
+    this.#seqs.set(key, seq);
+    return key;
+  }
+}
+
+function readKey(seq: number, unit: unknown): string | undefined {
+  try {
+    return keyOf(unit);
+  } catch (error) {
+    throw new RefusedError(`Cannot run query ${seq}: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * Returns true for a query of the shard: every `count`-th one. Of queries with keys, which may come in another order the next
+ * time, the key decides.
+ */
+export function isInShard(seq: number, shard: WorkOptions["shard"], key?: string): boolean {
+  if (!shard) return true;
+  const number = key === undefined ? seq : createHash("sha256").update(key).digest().readUInt32BE();
+  return (number - shard.index) % shard.count === 0;
+}
