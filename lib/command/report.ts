@@ -90,7 +90,7 @@ export function nextSteps(
   }
   if (failed + skipped > 0) lines.push(`to go on: ${failed > 0 ? same("failed") : same()}`);
   if (lines.length > 0 && !isFromFiles) {
-    lines.push(`this works if the script gives the same ${units ? "units" : "queries"} again, in the same order`);
+    lines.push(`this works if the script gives the same ${units ? "units" : "queries"} again`);
   }
   const file = fileOf(goingOn);
   if (lines.length > 0 && file !== undefined) {
