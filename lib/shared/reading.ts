@@ -75,7 +75,7 @@ export class Reading {
     return this.#over.signal.aborted;
   }
 
-  /** How much of the queue has been read, above 0 and up to 1; undefined unless one generator can tell. */
+  /** How much of the queue has been read, from 0 to 1; undefined unless one generator can tell. */
   get part(): number | undefined {
     return this.#parts.length === 1 ? this.#parts[0]!() : undefined;
   }
