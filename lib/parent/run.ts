@@ -16,6 +16,7 @@ import type { InFlight, Snapshot } from "./progress.ts";
 import { Prologue } from "./prologue.ts";
 import { type Claimed, Records } from "./records.ts";
 import { unitsWatch } from "./units.ts";
+import { Waits } from "./waits.ts";
 
 export class Run implements PoolListener, RunOfFeature {
   readonly bell = new Bell();
@@ -24,6 +25,7 @@ export class Run implements PoolListener, RunOfFeature {
   readonly reading: Reading;
   readonly gatekeeper: Gatekeeper;
   readonly prologue: Prologue;
+  readonly waits = new Waits();
   onStop = (): void => {};
   onPrologue = (_: PrologueStatement): void => {};
   /** Why it ends early; with an error when that is what `doWork()` rejects with. */
@@ -149,7 +151,9 @@ export class Run implements PoolListener, RunOfFeature {
     } else if (type === "feature") {
       const { name, data } = message;
       this.#parts.get(name)?.message?.(data, (answer) => thread.send({ type: "feature", name, data: answer }));
-    } else if (type === "units") this.#noun = "unit";
+    } else if (type === "waiting") this.waits.begin(message.worker, message.error.message);
+    else if (type === "waited") this.waits.end(message.worker);
+    else if (type === "units") this.#noun = "unit";
     else if (type === "late") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
@@ -168,6 +172,7 @@ export class Run implements PoolListener, RunOfFeature {
   }
 
   died(thread: Thread, cause: string): void {
+    for (const worker of thread.workers) this.waits.end(worker);
     const isDecided = (unit: unknown) => [...this.#parts.values()].some((part) => part.decides?.(unit));
     this.records.bury(thread, cause, (unit) => !this.stopped && (this.#options.idempotent || isDecided(unit)));
     this.bell.ring();
@@ -214,7 +219,7 @@ export class Run implements PoolListener, RunOfFeature {
       unknown,
       total: feed.total,
       noun: this.#noun,
-      held: this.stopped ? "ending" : this.gatekeeper.reason,
+      held: this.stopped ? "ending" : (this.waits.reason ?? this.gatekeeper.reason),
       latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
     };
@@ -237,6 +242,7 @@ export class Run implements PoolListener, RunOfFeature {
       threads: this.#options.threads,
       earlier: { ...result.earlier, done: result.earlier.done + counts.doneBefore }, // a ledger knows of some, too
       ...Object.assign({}, ...[...this.#parts.values()].map((part) => part.summary?.(counts))),
+      ...(this.waits.ended.length > 0 && { waited: this.waits.ended }),
       ...(this.#noun === "unit" && { units: true }),
       ...(this.stopped && {
         reason:

@@ -1,6 +1,7 @@
 /** The ledger's table, before a run: creating it, and refusing one that cannot be one. */
 import type { ConnectionOptions } from "mysql2";
 import { ask, connect, type Host, sever } from "../../mysql/connection.ts";
+import { type DatabaseError, isReadOnly, isTransient } from "../../mysql/errors.ts";
 import { quoted, splitName } from "../../mysql/literal.ts";
 import { reach, untilAborted } from "../../mysql/reach.ts";
 
@@ -12,6 +13,8 @@ export interface LedgerOptions {
   readonly deletes: boolean;
   /** Ends the waiting for a server or a lock. */
   readonly signal: AbortSignal | undefined;
+  /** Is told once that a server or a writable one is waited for. */
+  readonly onWait: (error: DatabaseError) => void;
   /** Tells what a person should know. */
   readonly log: (line: string) => void;
 }
@@ -24,7 +27,7 @@ export interface LedgerOptions {
  * @throws Error when it cannot be used, with the reason.
  */
 export async function openLedger(name: string, db: ConnectionOptions, options: LedgerOptions): Promise<string> {
-  const { hosts, connectTimeoutMs, signal } = options;
+  const { hosts, connectTimeoutMs, signal, onWait } = options;
   let next = 0;
   const attempt = async (connectTimeout: number) => {
     const connection = await connect({ connectTimeout, ...db, ...hosts[next++ % hosts.length] }, signal);
@@ -46,7 +49,9 @@ export async function openLedger(name: string, db: ConnectionOptions, options: L
     return await reach(attempt, {
       hosts: Math.max(1, hosts.length),
       timeoutMs: connectTimeoutMs,
+      mayPass: (error) => isTransient(error) || isReadOnly(error),
       ...untilAborted(signal),
+      onWait,
     });
   } catch (error) {
     throw new Error(`Cannot use the ledger ${JSON.stringify(name)}: ${(error as Error).message}`, { cause: error });
