@@ -54,6 +54,17 @@ test("reportLines() tells counts, rate and durations in three lines when all wen
   ]);
 });
 
+test("reportLines() tells how long the run has waited for a server, and for what", () => {
+  const waited = [
+    { seconds: 12.34, reason: "db1:3306: The server is running with the --read-only option" },
+    { seconds: 0.04, reason: "connect ECONNREFUSED" },
+  ];
+  const lines = reportLines({ ...nothing, total: 1, done: 1, waited });
+  assert.deepEqual(lines.slice(3), [
+    "waited 12.3 s for a server: db1:3306: The server is running with the --read-only option",
+  ]);
+});
+
 test("reportLines() names what was not done, and why", () => {
   const counts = { total: 10, done: 1, failed: 2, unknown: 3, skipped: 4, perSecond: 12 };
   const [reason, line] = reportLines({ ...nothing, ...counts, reason: "interrupted" });

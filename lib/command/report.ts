@@ -7,6 +7,8 @@ import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
 import type { GoingOn } from "./feature.ts";
 
 const kindsShown = 10;
+/** A shorter wait, in seconds, is not worth a line. */
+const leastWaited = 1;
 const outcomes = ["done", "failed", "unknown"] as const;
 
 /** The lines of the summary: counts, rate, durations, the first failures, the first that an earlier run has left unknown. */
@@ -42,6 +44,9 @@ export function reportLines(
       `${count(rows)} ${rows === 1 ? "row" : "rows"}, ${count(retries)} ${retries === 1 ? "retry" : "retries"}`,
       `latency ${significant(p50)} ms median, ${significant(p95)} p95, ${significant(p99)} p99, ${significant(max)} longest`,
     );
+  }
+  for (const { seconds: waited, reason } of summary.waited ?? []) {
+    if (waited >= leastWaited) lines.push(`waited ${significant(waited)} s for a server: ${reason}`);
   }
   const { selfCommitted = 0 } = summary;
   if (selfCommitted > 0) {

@@ -7,6 +7,7 @@ import type { Ended, Result } from "../shared/counters.ts";
 import type { Notes } from "../shared/reading.ts";
 import type { Outcome } from "../shared/segment.ts";
 import type { Progress } from "./progress.ts";
+import type { Wait } from "./waits.ts";
 
 /** Where the queries come from: of any length, as fast or slow as it likes. */
 export type Source<Unit> = Iterable<Unit> | AsyncIterable<Unit>;
@@ -81,6 +82,8 @@ export interface Summary extends Result {
   threads: number;
   /** With a ledger: queries that committed by themselves, such as DDL, and were recorded after they ran. */
   selfCommitted?: number;
+  /** How long some worker, or the ledger's opening, has waited for a server that takes its queries, by the reason. */
+  waited?: Wait[];
   /** What a script's own `workerDo()` did is counted: units of work, and no queries. */
   units?: true;
   /** Why the run ended early, if it did. */

@@ -57,9 +57,10 @@ export type FromThread =
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** One of several hosts does not let the worker in. */
   | { readonly type: "away"; readonly host: string; readonly error: PlainError }
-  /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
+  /** `idle`: the worker found nothing to claim. `waiting`, `waited`, `gone`: it tries again to get a server, has ended that, has given up. */
   | { readonly type: "idle" }
-  | { readonly type: "waiting"; readonly error: PlainError }
+  | { readonly type: "waiting"; readonly worker: number; readonly error: PlainError }
+  | { readonly type: "waited"; readonly worker: number }
   | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
   /** A query has set something, such as `USE`, on a connection of this thread: others may depend on it. */
   | { readonly type: "sessionChanged"; readonly statement: string }

@@ -157,9 +157,9 @@ export class Segment {
     this.#float64[this.#timesAt(index) + 2] = 1;
   }
 
-  /** Counts one more sending of a query to the server. */
-  addTry(index: number): void {
-    this.#int32[this.#stateAt(index) + 1]! += 1;
+  /** Counts one more sending of a query to the server; with -1, takes one back. */
+  addTry(index: number, by = 1): void {
+    this.#int32[this.#stateAt(index) + 1]! += by;
   }
 
   /** Whether an earlier claimer of the query may have run it. */

@@ -76,6 +76,12 @@ export class Job {
     this.#segment.addTry(this.#index);
   }
 
+  /** Counts the last try no more: there was no server that could have run it. */
+  takeBackTry(): void {
+    this.tries--;
+    this.#segment.addTry(this.#index, -1);
+  }
+
   noteRows(): void {
     this.#segment.noteRows(this.#index);
   }

@@ -11,7 +11,7 @@
  * Whatever else goes wrong, such as a deadlock, a lost connection or a COMMIT that fails, decides all of them together: the
  * ledger has all of their rows or none. Then each is tried again by itself.
  */
-import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
+import { type DatabaseError, isLost, isRefusal, verdictOf } from "../../mysql/errors.ts";
 import { executeText, toBytes } from "../../mysql/execute.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
@@ -56,8 +56,9 @@ export class OnceTogether {
       if (!isLost(error as DatabaseError)) {
         await this.#session.ask(rollback).catch(() => this.#session.mysql.destroy()); // the server rolls back what was open
       }
-      this.state.goesAlone = true;
       for (const { job } of this.#entries) job.mayBeRecorded ||= this.state.mayBeRecorded;
+      if (isRefusal(error as DatabaseError)) throw error; // nothing of it is the fault of one of them
+      this.state.goesAlone = true;
       for (const { job } of this.#entries.slice(1)) job.addTry();
       throw error;
     }
