@@ -15,6 +15,19 @@ export interface MyGlobals {
 
 export const myglobals: MyGlobals = workerData?.myglobals ?? { config: { db: {} } };
 
+/**
+ * Returns `myglobals` with a type for your own values in `config`.
+ *
+ * @example
+ * ```ts
+ * const myglobals = typedGlobals<{ region: string }>();
+ * myglobals.config = { db, region: "eu" };
+ * ```
+ */
+export function typedGlobals<Config extends object>(): MyGlobals & { config: Config } {
+  return myglobals as MyGlobals & { config: Config };
+}
+
 /** Why there is no server to connect to: mysql2 would take localhost without a word. */
 export function whyNoServer(): string | undefined {
   if (Object.keys(myglobals.config?.db ?? {}).length > 0) return undefined;

@@ -3,7 +3,7 @@ import { EventEmitter } from "node:events";
 import { PassThrough, Readable } from "node:stream";
 import { type Command, runCommand } from "../lib/command/cli.ts";
 import type { Io } from "../lib/command/feature.ts";
-import { doWork, type Query } from "../lib/mp.ts";
+import { doWork, type Query, type Summary } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import type { Ended } from "./run.ts";
 
@@ -15,6 +15,10 @@ export interface CommandOptions {
   readonly queries?: AsyncIterable<unknown> | Iterable<unknown>;
   /** Has a `workerDo()` for what they are. */
   readonly script?: URL;
+  /** What a script gives to `runCommand()`. @default runs the queries */
+  readonly main?: ((command: Command) => Promise<Summary>) | undefined;
+  /** The script's name. @default myscript.ts */
+  readonly name?: string;
 }
 
 /** A command that runs. */
@@ -34,7 +38,7 @@ export function runHere(args: readonly string[], options?: CommandOptions): Prom
  * process's.
  */
 export function startHere(args: readonly string[], options: CommandOptions = {}): RunningHere {
-  const { env = {}, input = "", queries = [], script } = options;
+  const { env = {}, input = "", queries = [], script, name = "myscript.ts" } = options;
   process.env.HOME = env.HOME ?? "/nonexistent"; // without an option file of whoever runs the tests
   const printed = { stdout: "", stderr: "" };
   const stream = (name: keyof typeof printed) =>
@@ -42,7 +46,7 @@ export function startHere(args: readonly string[], options: CommandOptions = {})
       printed[name] += text;
     });
   const streams = { stdin: Readable.from([Buffer.from(input)]), stdout: stream("stdout"), stderr: stream("stderr") };
-  const io = Object.assign(new EventEmitter(), { argv: ["node", "myscript.ts", ...args], env, ...streams });
+  const io = Object.assign(new EventEmitter(), { argv: ["node", name, ...args], env, ...streams });
   const kill = (signal: NodeJS.Signals) => void io.emit(signal);
   const patience = setTimeout(kill, 60_000, "SIGTERM");
   const main = (command: Command) => {
@@ -50,7 +54,7 @@ export function startHere(args: readonly string[], options: CommandOptions = {})
     if (script) return doWork(queries, command.workers, { ...command.options, script });
     return doWork(command.queries ?? (queries as Iterable<Query>), command.workers, command.options);
   };
-  const ended = runCommand(main, io as unknown as Io).then((status) => {
+  const ended = runCommand(options.main ?? main, io as unknown as Io).then((status) => {
     clearTimeout(patience);
     return { status, ...printed };
   });

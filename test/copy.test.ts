@@ -18,6 +18,7 @@ import { features } from "../lib/features/index.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { copy } from "./copy/command.ts";
 import { writeCopy } from "./copy/folder.ts";
+import { existsIn } from "./copy/pages.ts";
 import { type Files, filesOf } from "./copy/template.ts";
 import { root, run, runtime } from "./run.ts";
 import { inSoak, isSoak } from "./soak.ts";
@@ -34,6 +35,32 @@ const copyScript = [...runtime, "test/copy/copy.ts"];
 const biome = [join(root, "node_modules/.bin/biome")];
 const names = features.map(({ name }) => name);
 const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
+
+/** What a person may write: `myglobals`, units and the command have types, without a cast. */
+const typedScript = `import { type Command, doWork, runCommand, typedGlobals, type WorkerDo } from "./lib/index.ts";
+
+interface Unit {
+  readonly id: number;
+}
+const myglobals = typedGlobals<{ region: string }>();
+
+export const workerDo: WorkerDo<Unit> = async ({ id }, connection, { signal }) => {
+  signal.throwIfAborted();
+  const length: number = myglobals.config.region.length + id.toFixed().length;
+  connection.query("DO 1");
+  // @ts-expect-error: there is no such value
+  return length + myglobals.config.regions.length;
+};
+
+async function main({ db, workers, options }: Command) {
+  // @ts-expect-error: the region is missing
+  myglobals.config = { db };
+  myglobals.config = { db, region: "eu" };
+  return doWork<Unit>([{ id: 7 }], workers, { ...options, script: import.meta.url });
+}
+
+process.exitCode = await runCommand(main);
+`;
 
 test("npm run copy makes a copy with what is needed only, which has its types and runs from any folder", async () => {
   const target = join(directory, "My batch's");
@@ -56,6 +83,7 @@ test("npm run copy makes a copy with what is needed only, which has its types an
     assert.equal(readJson(join(root, "node_modules", name, "package.json")).version, version, "exact versions");
   }
   writeFileSync(join(target, "second.ts"), "const wrong: string = 7;\nexport { wrong };\n");
+  writeFileSync(join(target, "typed.ts"), typedScript);
 
   const types = await run([target], { command: ["sh", "-c", 'cd "$0" && node_modules/.bin/tsc'] });
   assert.match(
@@ -67,7 +95,7 @@ test("npm run copy makes a copy with what is needed only, which has its types an
   const ran = await run(server, { command: inRoot });
   assert.match(ran.stderr, /^3 of 3 queries done, .*\n250 rows/m);
   assert.equal(ran.status, 0);
-  rmSync(join(target, "second.ts"));
+  for (const name of ["second.ts", "typed.ts"]) rmSync(join(target, name));
   const checked = await run(["check", "--error-on-warnings"], { command: biome, folder: target });
   assert.equal(checked.status, 0, checked.stderr);
   if (!isSoak) return;
@@ -92,6 +120,9 @@ test("a copy without one of the features lacks no file, and its help has no flag
     const files = filesOf(allBut(name));
     assert.deepEqual(missingIn(files), [], name);
     assert.ok(![...files.keys()].some((path) => path.startsWith(`lib/features/${name}/`)));
+    for (const [path, text] of files) {
+      if (path.endsWith(".md")) assert.doesNotMatch(text, new RegExp(`features/${name}\\b`), `${path} without ${name}`);
+    }
     const path = join(folder, name, "lib/command/flag-table.ts");
     const { help, loadFeatures, tableOfFlags } = await import(pathToFileURL(path).href);
     await loadFeatures();
@@ -152,6 +183,7 @@ test("npm run copy adds features to a copy, and leaves what its owner has change
   );
   assert.match(added, /:\n {2}lib\/worker.ts\nTo check it: /);
   const wanted = filesOf(["sandbox", "ledger", "rows"], "grown");
+  assert.match(textOf("lib/command/README.md"), /\n\| \[rows\]\(/, "its pages speak of what it has now");
   const own = ["lib/worker.ts", "myscript.ts", "package.json", index, "README.md"];
   for (const [path, text] of wanted) if (!own.includes(path)) assert.equal(textOf(path), text, path);
   for (const path of ["lib/worker.ts", "myscript.ts"]) assert.match(textOf(path), /\/\/ mine\n$/);
@@ -237,9 +269,13 @@ test("npm run copy refuses a folder that is not empty and whatever else makes no
   assert.equal(status, 0);
 });
 
-/** What the code of a copy imports that is not there. */
+/** What the code of a copy imports, or its pages link to, that is not there. */
 function missingIn(files: Files): string[] {
   return [...files].flatMap(([path, text]) => {
+    if (path.endsWith(".md")) {
+      const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!);
+      return links.filter((target) => !existsIn(files, path, target)).map((target) => `${path}: ${target}`);
+    }
     const imports = /\.[jt]s$/.test(path)
       ? text.matchAll(/(?:\bfrom |\bimport[ (]|\bURL\()"(\.\.?\/[^"]*\.\w+)"/g)
       : [];

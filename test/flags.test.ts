@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../lib/command/errors.ts";
@@ -10,9 +11,11 @@ const table = tableOfFlags();
 const names = Object.keys(table);
 const shorts = Object.entries(table).flatMap(([name, { letter }]) => (letter ? [{ name, letter }] : []));
 
-test("the help fits a screen of 100 columns and 50 lines", () => {
+test("the help fits a screen of 100 columns and 48 lines, and names the manual", () => {
   const lines = help().split("\n");
-  assert.ok(lines.length <= 50, `${lines.length} lines`);
+  assert.ok(lines.length <= 48, `${lines.length} lines`);
+  const [, manual] = /^Manual: (\S+)$/.exec(lines.at(-1)!)!;
+  assert.ok(existsSync(new URL(`../${manual}`, import.meta.url)));
   const wide = lines.filter((line) => line.length > 100);
   assert.deepEqual(wide, []);
 });

@@ -250,13 +250,12 @@ test("doWork() rejects a unit that cannot be copied, with its seq", async () => 
 
 test("doWork() rejects a script that cannot be one, and one that starts runs in its own worker threads", async () => {
   const { db } = myglobals.config;
-  const unguarded = (name: string) =>
-    `Cannot call ${name}() in a worker thread, which imports the script, too: write "if (isMainThread)" before it`;
+  const unguarded =
+    'Cannot call doWork() in a worker thread, which imports the script, too: write "if (isMainThread)" before it';
   const unset =
     "Cannot connect: myglobals.config.db is not set; main() sets it by myglobals.config = { db: command.db }";
   const cases: [config: typeof myglobals.config, script: URL | undefined, message: string | RegExp][] = [
-    [{ db, calls: "doWork" }, scriptAt("unguarded"), unguarded("doWork")],
-    [{ db, calls: "runCommand" }, scriptAt("unguarded"), unguarded("runCommand")],
+    [{ db, calls: "doWork" }, scriptAt("unguarded"), unguarded],
     [
       { db },
       new URL("../lib/shared/hash.ts", import.meta.url),
@@ -277,6 +276,13 @@ test("doWork() rejects a script that cannot be one, and one that starts runs in 
   } finally {
     myglobals.config = { db };
   }
+  assert.deepEqual(await sql("SHOW TABLES LIKE 'unguarded'"), []);
+});
+
+test("runCommand() does nothing in a worker thread of a run, which imports the script, too", async () => {
+  myglobals.config = { db: myglobals.config.db, calls: "runCommand" };
+  const { done } = await doWork(["DO 0", "DO 1"], 2, { script: scriptAt("unguarded") });
+  assert.equal(done, 2);
   assert.deepEqual(await sql("SHOW TABLES LIKE 'unguarded'"), []);
 });
 

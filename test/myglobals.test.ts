@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { doWork } from "../lib/mp.ts";
-import { findUncloneable, myglobals } from "../lib/myglobals.ts";
+import { findUncloneable, myglobals, typedGlobals } from "../lib/myglobals.ts";
 import { useDatabase } from "./database.ts";
 
 const { db } = await useDatabase();
@@ -21,6 +21,15 @@ test("myglobals: a worker's workerInit() sees a copy of each value, and the same
   assert.equal(dones, 7, "one workerDo()");
   assert.equal(myglobals.config.step, 7, "a worker's change of its copy stays there");
   delete myglobals.seen;
+});
+
+test("typedGlobals() is myglobals with types for values of one's own", () => {
+  const typed = typedGlobals<{ region: string }>();
+  typed.config = { db, region: "eu" };
+  assert.equal(typed.config.region.toUpperCase(), "EU");
+  assert.equal(myglobals.config.region, "eu");
+  // @ts-expect-error: the region is missing
+  typed.config = { db };
 });
 
 test("myglobals: a function ends the run before it starts, with its path", async () => {

@@ -1,41 +1,33 @@
-/** What the README shows is so. */
+/** What the pages show is so: each command line is run, and each whole script as it stands. */
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import type { Command } from "../lib/command/cli.ts";
+import type { Summary } from "../lib/mp.ts";
 import { runHere } from "./command.ts";
-import { root, run } from "./run.ts";
+import { blocksOf, blockWith, commandLines, examplesOf, pages, Shell, type Start } from "./pages.ts";
+import { type Ended, poll, root, run } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
-import { numbers } from "./target.ts";
+import { numbers, target } from "./target.ts";
+
+type Main = (command: Command) => Promise<Summary>;
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-readme-"));
-const readme = readFileSync(join(root, "README.md"), "utf8");
-const script = readFileSync(join(root, "myscript.ts"), "utf8");
+const examples = examplesOf();
+const shell = new Shell(directory);
 let server: TestServer;
 
 before(async () => {
-  const tsx = join(directory, "node_modules/.bin/tsx");
-  mkdirSync(dirname(tsx), { recursive: true });
-  const tell = `printf '%s\\0' "$@" > "$TOLD/$$"\n`;
-  writeFileSync(tsx, `#!/bin/sh\n${tell}`, { mode: 0o755 });
-  writeFileSync(join(dirname(tsx), "node"), `#!/bin/sh\nshift 2 # --import tsx\n${tell}`, { mode: 0o755 });
-  process.chdir(directory); // the README's commands name files of their folder
-  server = await startServer();
-  await server.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
-  await server.root.query("GRANT ALL ON *.* TO app");
-  await server.root.query("CREATE DATABASE shop");
+  process.chdir(directory); // the command lines name files of their folder
+  server = await startServer({ tls: true });
+  await server.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'; GRANT ALL ON *.* TO app; CREATE DATABASE shop");
+  if (!target.isMariaDB) await server.root.query("SET GLOBAL local_infile = ON");
+  writeFileSync("ca.pem", readFileSync(server.ca));
 });
 
 after(async () => {
@@ -44,150 +36,222 @@ after(async () => {
   rmSync(directory, { recursive: true });
 });
 
-test("the README shows what the script does, and has 400 lines at the most", () => {
-  const bare = (text: string) => text.replace(/ *\/\/.*$/gm, "").trim();
-  const core = blocks("ts")[0]!.trim().split("\n").map(bare);
-  for (const line of core) assert.ok(script.includes(line), line);
-  assert.ok(readme.split("\n").length <= 400);
-  for (const [, path] of readme.matchAll(/\]\(((?:lib|test|myscript)[^)]*)\)/g))
-    assert.ok(existsSync(join(root, path!)), path);
+test("the front page has 160 lines of 120 columns at the most, and the script as it is", () => {
+  const lines = pages.get("README.md")!.trimEnd().split("\n");
+  assert.ok(lines.length <= 160, `${lines.length} lines`);
+  for (const [index, line] of lines.entries())
+    assert.ok(line.length <= 120, `line ${index + 1}: ${line.length} columns`);
+  const script = readFileSync(join(root, "myscript.ts"), "utf8");
+  assert.equal(blocksOf("ts")[0]!.text, script.replace(/^(?:#!|\/\*\*).*\n/gm, ""));
 });
 
-test("the command lines of the README work", async () => {
-  await server.root.query("CREATE TABLE shop.orders (id INT PRIMARY KEY, v INT)");
-  writeFileSync(
-    join(directory, "backfill.sql"),
-    "REPLACE INTO orders VALUES (1, 1);\nREPLACE INTO orders VALUES (2, 2);\n",
-  );
-  writeFileSync(join(directory, "tenants.sql"), "SELECT id FROM orders WHERE id = 1;\n");
-  const dump =
-    "DROP TABLE IF EXISTS dumped; CREATE TABLE dumped (id INT); LOCK TABLES dumped WRITE; INSERT INTO dumped VALUES (1);";
-  const lines = blocks("sh")
-    .flatMap((block) =>
-      block
-        .trimEnd()
-        .replace(/\\\n */g, "")
-        .split("\n"),
-    )
-    .filter((line) => /npx tsx/.test(line) && !/left\.sql/.test(line)); // of another test
-  assert.ok(lines.length >= 8);
+test("every link of the pages leads to a file, and to a heading if it names one", () => {
+  for (const [page, text] of pages) {
+    const folder = page === "test/copy/README.md" ? "." : dirname(page);
+    for (const [, link] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      const [file, heading] = link!.split("#") as [string, string?];
+      if (/^\w+:/.test(link!)) continue;
+      const path = file === "" ? page : join(folder, file);
+      assert.ok(existsSync(join(root, path)), `${page}: ${link}`);
+      const headings = (pages.get(path) ?? "").match(/^#+ .*/gm) ?? [];
+      if (heading !== undefined) assert.ok(headings.map(anchorOf).includes(heading), `${page}: ${link}`);
+    }
+  }
+});
+
+/** Lines that have a test of their own. */
+const elsewhere = [
+  /^npm ci && npm run mariadb && npm start$/,
+  /^npm (?:install|run check|test)\b/, // of a copy
+  /^\.\/myscript\.ts +#|--help/,
+  /^awk /,
+  /^(?:parallel|#!|#SBATCH|exec) ?/,
+  /^npx tsx (?!myscript)|left\.sql$/, // of a whole script
+];
+
+test("the command lines of the pages work", async () => {
+  await server.root.query("CREATE TABLE shop.orders (id INT PRIMARY KEY); CREATE TABLE shop.t (id INT)");
+  const update = "REPLACE INTO orders VALUES (1);\nREPLACE INTO orders VALUES (2);\n";
+  for (const name of ["tenants.sql", "report.sql"]) writeFileSync(name, "SELECT id FROM orders WHERE id = 1;\n");
+  writeFileSync("backfill.sql", update);
+  writeFileSync("load.sql", "LOAD DATA LOCAL INFILE 'part1.csv' INTO TABLE t;\n");
+  writeFileSync("part1.csv", "7\n");
+  const dump = "CREATE TABLE dumped (id INT); LOCK TABLES dumped WRITE; INSERT INTO dumped VALUES (1);";
+  const lines = commandLines().filter((line) => !elsewhere.some((pattern) => pattern.test(line)));
+  assert.ok(lines.length >= 25, `${lines.length} lines`);
   const printed: string[] = [];
-  for (const line of lines) {
-    const starts = await startsOf(line.replace(/^(?:mysqldump shop \| )?npx tsx/, "tsx"));
-    assert.equal(starts.length, 1, line);
-    const here = starts[0]!.map((word) => (/^db\d$/.test(word) ? "127.0.0.1" : word));
-    if (here.includes("-h")) here.unshift("-P", `${server.port}`, ...(here.includes("-u") ? [] : ["-u", "app"]));
-    const { status, stdout, stderr } = await runHere(here, { env: { MYSQL_PWD: "s3cr3t" }, input: dump });
-    assert.equal(status, 0, `${line}\n${stderr}`);
+  for (const [index, starts] of (await shell.startsOf(lines)).entries()) {
+    const [start, ...others] = starts;
+    assert.ok(start && others.length === 0, lines[index]);
+    const { status, stdout, stderr } = await runStart(start, { input: dump });
+    assert.equal(status, 0, `${lines[index]}\n${stderr}`);
     printed.push(stdout);
   }
-  assert.ok(printed.includes('{"seq":1,"row":{"id":1}}\n'));
-  const [rows] = await server.root.query(
-    "SELECT (SELECT COUNT(*) FROM shop.orders) + (SELECT COUNT(*) FROM shop.dumped) AS n",
-  );
-  assert.deepEqual(rows, [{ n: 3 }]);
+  assert.equal(printed.filter((text) => text === '{"seq":1,"row":{"id":1}}\n').length, 2);
+  const counts = ["orders", "dumped", "t"].map((table) => `(SELECT COUNT(*) FROM shop.${table})`);
+  assert.deepEqual((await server.root.query(`SELECT ${counts.join(" + ")} AS n`))[0], [{ n: 4 }]);
 });
 
-test("the README's commands for several machines run each query in one of the shards", async () => {
+test("the commands for several machines run each query in one of the shards", async () => {
   const queries = Array.from({ length: 30 }, (_, n) => `UPDATE parts SET v = v + 1 WHERE id = ${n + 1};`);
   writeFileSync("backfill.sql", queries.join("\n"));
-  const host = `127.0.0.1:${server.port},localhost:${server.port}`;
-  const [parallel, slurm] = ["parallel -S", "#SBATCH"].map(
-    (text) => blocks("sh").find((block) => block.includes(text))!,
-  );
-  const kubernetes = /args:\n *- >-\n(.*?)\n *env:/s.exec(blocks("yaml")[0]!)![1]!.replace(/\s+/g, " ");
+  const [parallel, slurm] = [blockWith("parallel -S"), blockWith("#SBATCH")];
+  const kubernetes = /args:\n *- >-\n(.*?)\n *env:/s.exec(blockWith("kind: Job"))![1]!.replace(/\s+/g, " ");
   // Of a busy process, tsx makes a SIGKILL of the SIGTERM that a supervisor sends.
-  for (const supervised of [slurm!, kubernetes]) assert.match(supervised, /^ *exec node --import tsx myscript\.ts /m);
+  for (const supervised of [slurm, kubernetes]) assert.match(supervised, /^ *exec node --import tsx myscript\.ts /m);
   const all = [1, 2, 3];
   const ways: [command: string, environments: NodeJS.ProcessEnv[]][] = [
-    [slurm!, all.map((id) => ({ SLURM_ARRAY_TASK_ID: `${id}`, SLURM_ARRAY_TASK_COUNT: "3" }))],
+    [slurm, all.map((id) => ({ SLURM_ARRAY_TASK_ID: `${id}`, SLURM_ARRAY_TASK_COUNT: "3" }))],
     [kubernetes, all.map((id) => ({ JOB_COMPLETION_INDEX: `${id - 1}` }))],
   ];
   const { status } = await run(["-c", "command -v parallel"], { command: ["sh"] });
-  if (status === 0) ways.push([parallel!.replace(/-S \S+ --workdir \S+/, "--will-cite"), [{}]]);
+  if (status === 0) ways.push([parallel.replace(/-S \S+ --workdir \S+/, "--will-cite"), [{}]]);
   for (const [command, environments] of ways) {
-    await server.root.query("DROP TABLE IF EXISTS shop.backfill_ledger"); // one batch, one table
+    await server.root.query("DROP TABLE IF EXISTS shop.backfill_ledger, shop.parts"); // one batch, one table
     await server.root.query(
-      `DROP TABLE IF EXISTS shop.parts; CREATE TABLE shop.parts (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(30, "shop")}`,
+      `CREATE TABLE shop.parts (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(30, "shop")}`,
     );
-    const starts = (await Promise.all(environments.map((environment) => startsOf(command, environment)))).flat();
-    assert.equal(starts.length, 3, command);
-    const running = starts.map((args) =>
-      runHere(
-        args.map((word) => (word === "db1,db2,db3" ? host : word)),
-        { env: { MYSQL_PWD: "s3cr3t" } },
-      ),
-    );
-    for (const { status, stderr } of await Promise.all(running)) assert.equal(status, 0, stderr);
+    const starts = await Promise.all(environments.map((environment) => shell.startsOf([command], environment)));
+    assert.equal(starts.flat(2).length, 3, command);
+    for (const { status, stderr } of await Promise.all(starts.flat(2).map((start) => runStart(start)))) {
+      assert.equal(status, 0, stderr);
+    }
     const [rows] = await server.root.query("SELECT v, COUNT(*) AS n FROM shop.parts GROUP BY v");
     assert.deepEqual(rows, [{ v: 1, n: 30 }], command);
   }
 });
 
-test("a failed row of the README's CSV file is told with its place and values, and can be corrected and run", async () => {
+test("tenants.ts runs a query for each tenant, and says which one has failed", async () => {
+  const names = [1, 2, 17].map((n) => `tenant_${n}`);
+  await server.root.query(`CREATE TABLE shop.tenants SELECT '${names.join("' AS name UNION ALL SELECT '")}' AS name`);
+  for (const name of names) await server.root.query(`CREATE DATABASE ${name}`);
+  for (const name of names.slice(0, 2)) {
+    await server.root.query(
+      `CREATE TABLE ${name}.sessions SELECT NOW() + INTERVAL 1 DAY AS expires UNION ALL SELECT NOW() - INTERVAL 1 DAY`,
+    );
+  }
+  const { status, stderr } = await runExample("tenants.ts");
+  assert.match(stderr, /^2 of 3 queries done, 1 failed, .*\n2 rows, /m);
+  assert.match(stderr, /^query \d, tenant_17 failed: ER_NO_SUCH_TABLE 1146: /m);
+  assert.ok(pages.get("README.md")!.includes("`query 17, tenant_17 failed: ER_NO_SUCH_TABLE ...`"));
+  assert.equal(status, 1);
+});
+
+test("geocode.ts calls an HTTP server for each row, tries again what it puts off, and refuses files", async (t) => {
+  const asked: string[] = [];
+  const api = createServer(({ url }, response) => {
+    const address = new URL(url!, "http://localhost").searchParams.get("q")!;
+    asked.push(address);
+    const isFirst = asked.indexOf(address) === asked.length - 1;
+    response.statusCode = address === "nowhere" ? 404 : address === "Łódź 7 & 8" && isFirst ? 429 : 200;
+    response.end(JSON.stringify({ lat: address.length, lon: 2 }));
+  });
+  await new Promise<void>((resolve) => api.listen(0, "127.0.0.1", resolve));
+  t.after(() => api.close());
+  process.env.GEO_API = `http://127.0.0.1:${(api.address() as AddressInfo).port}/search`;
+  t.after(() => delete process.env.GEO_API);
+  await server.root.query("CREATE TABLE shop.customers (id INT PRIMARY KEY, address TEXT, lat DOUBLE, lon DOUBLE)");
+  await server.root.query(
+    "INSERT INTO shop.customers (id, address) VALUES (1, 'Łódź 7 & 8'), (2, 'nowhere'), (3, 'here')",
+  );
+  const { status, stderr } = await runExample("geocode.ts");
+  assert.match(stderr, /^2 of 3 units done, 1 failed, .*\n2 rows, 1 retry$/m);
+  assert.match(stderr, /^unit 2 failed: Error: HTTP 404 \(.*geocode\.ts:\d+\)$/m);
+  assert.deepEqual([status, asked.toSorted()], [1, ["here", "nowhere", "Łódź 7 & 8", "Łódź 7 & 8"].toSorted()]);
+  const [rows] = await server.root.query("SELECT id, lat FROM shop.customers ORDER BY id");
+  assert.deepEqual(rows, [
+    { id: 1, lat: 10 },
+    { id: 2, lat: null },
+    { id: 3, lat: 4 },
+  ]);
+  writeFileSync("one.sql", "DO 1");
+  const refused = await runExample("geocode.ts", "one.sql");
+  assert.match(refused.stderr, /\ngeocode: Cannot run one\.sql: geocode\.ts does not use command\.queries\n$/);
+  assert.deepEqual([refused.status, asked.length], [2, 4]);
+});
+
+test("archive.ts moves each old row once, and does a range again into which a row has come", async () => {
+  const events = "(id INT PRIMARY KEY, at DATETIME)";
+  await server.root.query(`CREATE TABLE shop.events ${events}; CREATE TABLE shop.old_events ${events}`);
+  await server.root.query(
+    `INSERT INTO shop.events SELECT seq, IF(seq % 3, '2024-12-31', '2025-01-01') FROM ${numbers(3000)}`,
+  );
+  await server.root.query("DELETE FROM shop.events WHERE id = 5");
+  // Between the copy and the deletion, one waits until an old row has come into its range.
+  await server.root.query(
+    `CREATE TRIGGER shop.held AFTER INSERT ON shop.old_events FOR EACH ROW
+      IF NEW.id = 7 THEN DO GET_LOCK('held', 60), RELEASE_LOCK('held'); END IF`,
+  );
+  await server.root.query("DO GET_LOCK('held', 0)");
+  const level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+  const running = runExample("archive.ts", "--init-command", level);
+  const waiting = "SELECT 1 FROM information_schema.processlist WHERE state = 'User lock'";
+  await poll(async () => ((await server.root.query(waiting))[0] as unknown[]).length > 0);
+  await server.root.query("INSERT INTO shop.events VALUES (5, '2024-12-31'); DO RELEASE_LOCK('held')");
+  const { status, stderr } = await running;
+  assert.match(stderr, /^4 of 4 units done, .*\n2,000 rows, 1 retry$/m);
+  assert.equal(status, 0);
+  const [left] = await server.root.query(
+    `SELECT (SELECT COUNT(*) FROM shop.events WHERE at < '2025-01-01') AS old, (SELECT COUNT(*) FROM shop.events) AS n,
+      (SELECT COUNT(DISTINCT id) FROM shop.old_events) AS moved`,
+  );
+  assert.deepEqual(left, [{ old: 0, n: 1000, moved: 2000 }]);
+  assert.match((await runExample("archive.ts")).stderr, /^0 of 0 (?:units|queries) done/m);
+});
+
+test("purge.ts deletes what is old, and nothing else", async () => {
+  await server.root.query(
+    `DROP TABLE IF EXISTS shop.events; CREATE TABLE shop.events (id INT PRIMARY KEY)
+      SELECT seq AS id, NOW() - INTERVAL IF(seq % 3, 2, 0) YEAR AS at FROM ${numbers(9000)}`,
+  );
+  const { status, stderr } = await runExample("purge.ts");
+  assert.equal(status, 0, stderr);
+  assert.match(stderr, /^(\d+) of \1 queries done, .*\n6,000 rows, /m);
+  const [rows] = await server.root.query("SELECT COUNT(*) AS n, SUM(id % 3) AS wrong FROM shop.events");
+  assert.deepEqual(rows, [{ n: 3000, wrong: "0" }]);
+  assert.match((await runExample("purge.ts")).stderr, /^0 of 0 queries done/m);
+});
+
+test("prices.ts gives its workers a value and shared memory of its own", async () => {
+  await server.root.query("CREATE TABLE shop.prices (id INT PRIMARY KEY, region CHAR(2))");
+  await server.root.query("INSERT INTO shop.prices (id) VALUES (1), (2), (3)");
+  const { status, stdout, stderr } = await runExample("prices.ts");
+  assert.deepEqual([stdout, status], ["3 prices were seen\n", 0], stderr);
+  assert.deepEqual((await server.root.query("SELECT DISTINCT region FROM shop.prices"))[0], [{ region: "eu" }]);
+});
+
+test("a failed row of people.ts is told with its place and values, and can be corrected and run", async () => {
   await server.root.query("CREATE TABLE shop.people (id INT PRIMARY KEY, name VARCHAR(20), email VARCHAR(20))");
-  const told = blocks("").find((block) => block.includes("people.csv:889"))!;
+  const told = blockWith("people.csv:889 failed");
   const [, id, name, email] = /\[ '(\d+)', "(.*)", '(.*)' \]/.exec(told)!;
   const rows = Array.from({ length: 1000 }, (_, n) => (n === 887 ? `${id},${name},${email}` : `${n + 1},n${n},e${n}`));
-  const words = "people.csv";
-  writeFileSync(join(copyFolder(), words), ["id,name,email", ...rows].join("\n"));
-  const first = await runOwn("people.ts", words, "--joblog", "people.log", "--json");
+  writeFileSync("people.csv", ["id,name,email", ...rows].join("\n"));
+  const first = await runExample("people.ts", "--json");
   assert.ok(first.stderr.includes(`\n${told}`), first.stderr);
   assert.deepEqual([first.status, JSON.parse(first.stdout).failures[0].values], [1, [id, name, email]]);
-  const log = readFileSync(join(directory, "copy/people.log"), "utf8");
+  const log = readFileSync("people.log", "utf8");
   assert.match(log, /^888\t.*\tfailed\t.* -- people\.csv:889: \[ '888', "Zoë O'Hara-Zweibrücken", /m);
-  const [left, corrected] = blocks("sh")
-    .find((block) => block.includes("left.sql"))!
-    .trim()
-    .split("\n");
-  const flags = left!.split(" > ")[0]!.replace(/^.* -D shop /, "");
-  const { stdout, status } = await runOwn("people.ts", words, ...flags.split(" "));
+  const lines = blockWith("people.log --resume").trim().split("\n");
+  const [[left], [again]] = (await shell.startsOf(lines)) as [[Start], [Start]];
+  const { stdout, stderr, status } = await runStart(left);
   assert.equal(
-    stdout,
+    stdout || stderr,
     `-- query 888, people.csv:889
 INSERT INTO people VALUES ('888', 'Zoë O''Hara-Zweibrücken', 'zoe@example.com') ON DUPLICATE KEY UPDATE name = VALUES(name), email = VALUES(email);
 `,
   );
   assert.equal(status, 0);
-  assert.match(corrected!, /^npx tsx myscript\.ts .* left\.sql$/);
-  writeFileSync(join(directory, "copy/left.sql"), stdout.replace("-Zweibrücken", ""));
-  const again = await runCopied("myscript.ts", "left.sql");
-  assert.equal(again.status, 0, again.stderr);
+  writeFileSync("people.csv", readFileSync("people.csv", "utf8").replace("-Zweibrücken", ""));
+  const corrected = await runStart(again);
+  assert.match(corrected.stderr, /^1,000 of 1,000 queries done, /m);
+  assert.equal(corrected.status, 0);
   const [found] = await server.root.query(
     "SELECT COUNT(*) AS n, MAX(IF(id = 888, name, NULL)) AS name FROM shop.people",
   );
   assert.deepEqual(found, [{ n: 1000, name: "Zoë O'Hara" }]);
 });
 
-test("the purge of the README deletes what is old, and nothing else", async () => {
-  await server.root.query(
-    `CREATE TABLE shop.events (id INT PRIMARY KEY) SELECT seq AS id, NOW() - INTERVAL IF(seq % 3, 2, 0) YEAR AS at FROM ${numbers(9000)}`,
-  );
-  const { status, stderr } = await runOwn("purge.ts", "INTERVAL 1 YEAR", "--max-load", "Threads_running=100");
-  assert.equal(status, 0, stderr);
-  assert.match(stderr, /^(\d+) of \1 queries done, .*\n6,000 rows, /m);
-  const [rows] = await server.root.query("SELECT COUNT(*) AS n, SUM(id % 3) AS wrong FROM shop.events");
-  assert.deepEqual(rows, [{ n: 3000, wrong: "0" }]);
-  const again = await runOwn("purge.ts", "INTERVAL 1 YEAR");
-  assert.match(again.stderr, /^0 of 0 queries done/m);
-});
-
-test("the hashes of the README come from a worker's own work; files on the command line are refused", async () => {
-  await server.root.query("CREATE TABLE shop.hashes (path VARCHAR(99) PRIMARY KEY, hash CHAR(64))");
-  const { status, stderr } = await runOwn("hashes.ts", "function workerDo");
-  assert.equal(status, 0, stderr);
-  const content = readFileSync(join(root, "lib/mp.ts"));
-  const [rows] = await server.root.query("SELECT hash FROM shop.hashes WHERE path = 'lib/mp.ts'");
-  assert.deepEqual(rows, [{ hash: createHash("sha256").update(content).digest("hex") }]);
-  await server.root.query("TRUNCATE shop.hashes");
-  writeFileSync(join(directory, "copy/one.sql"), "DO 1");
-  const refused = await runOwn("hashes.ts", "function workerDo", "one.sql");
-  assert.match(refused.stderr, /\nhashes: Cannot run one\.sql: hashes\.ts does not use command\.queries\n$/);
-  assert.equal(refused.status, 2);
-  assert.deepEqual((await server.root.query("SELECT * FROM shop.hashes"))[0], []);
-});
-
-test("another project's code runs doWork() of the README, and has its types", async () => {
+test("in another project doWork() runs, and the scripts and the feature of the pages have their types", async () => {
   const project = join(directory, "project");
   cpSync(join(root, "lib"), join(project, "lib"), { recursive: true });
   mkdirSync(join(project, "node_modules/@types"), { recursive: true });
@@ -196,79 +260,79 @@ test("another project's code runs doWork() of the README, and has its types", as
   }
   const compilerOptions = { module: "nodenext", target: "es2023", types: ["node"], strict: true, skipLibCheck: true };
   const options = { ...compilerOptions, noEmit: true, allowImportingTsExtensions: true };
-  writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["main.ts"] }));
-  writeFileSync(join(project, "package.json"), JSON.stringify({ type: "module" }));
-  const code = blocks("ts").find((block) => block.includes("DELETE FROM customers"))!;
+  const write = (path: string, text: string) => writeFileSync(join(project, path), text);
+  const [feature, entry] = [blockWith("export const feature = defineFeature"), blockWith('{ name: "run-for"')];
+  const index = readFileSync(join(project, "lib/features/index.ts"), "utf8");
+  mkdirSync(join(project, "lib/features/run-for"));
+  write("lib/features/run-for/feature.ts", feature);
+  write("lib/features/index.ts", index.replace(/\];\n$/, `${entry}];\n`));
+  for (const { name, code } of examples.values()) write(name, code);
+  write("tsconfig.json", JSON.stringify({ compilerOptions: options, include: ["*.ts", "lib/features/run-for"] }));
+  write("package.json", JSON.stringify({ type: "module" }));
+  const code = blockWith("DELETE FROM a");
   const wrong = "// @ts-expect-error: a number is no query\nvoid (() => doWork([7]));\n";
-  writeFileSync(
-    join(project, "main.ts"),
-    wrong + code.replace('host: "db1", user: "app"', `socketPath: "${server.socketPath}", user: "root"`),
-  );
-  await server.root.query("CREATE TABLE IF NOT EXISTS shop.orders (id INT)");
-  await server.root.query("CREATE TABLE shop.customers (id INT)");
-  const { status, stdout, stderr } = await run(["main.ts"], inFolder(project, "tsx"));
-  assert.equal(stderr, "");
-  assert.deepEqual([stdout, status], ["2 []\n", 0]);
-  const types = await run(["-p", "."], inFolder(project, "tsc"));
+  const where = `socketPath: "${server.socketPath}", user: "root"`;
+  const until = `const { runCommand } = await import("./lib/index.ts");
+process.argv.push("-S", "${server.socketPath}", "-u", "root", "--run-for", "0.2");
+process.exitCode = await runCommand(({ db, options }) => {
+  myglobals.config = { db };
+  return doWork(Array(1000).fill("DO SLEEP(0.1)"), 1, options);
+});
+`;
+  write("main.ts", code.replace('host: "db1", user: "app"', where) + until + wrong);
+  await server.root.query("CREATE TABLE shop.a (id INT); CREATE TABLE shop.b (id INT)");
+  const tsx = { command: [join(root, "node_modules/.bin/tsx"), "main.ts"], folder: project };
+  const tsc = { command: [join(root, "node_modules/.bin/tsc"), "-p", "."], folder: project };
+  const [{ status, stdout, stderr }, types] = await Promise.all([run([], tsx), run([], tsc)]);
   assert.deepEqual([types.stdout, types.status], ["", 0]);
+  assert.equal(stdout, "2 []\n", stderr);
+  assert.match(stderr, /^ended early: its time is up\n\d+ of 1,000 queries done, [\d,]+ skipped/m);
+  assert.equal(status, 1);
 });
 
-/**
- * What a shell starts tsx with when it runs a part of the README: the words behind the script's name, a list for each start. The
- * shell finds another program as tsx, which tells them.
- */
-async function startsOf(text: string, environment: NodeJS.ProcessEnv = {}): Promise<string[][]> {
-  const told = mkdtempSync(join(directory, "starts-"));
-  const ended = await run([text], {
-    command: ["sh", "-ec", 'eval "$0"'],
-    folder: directory,
-    env: { ...environment, PATH: `${join(directory, "node_modules/.bin")}:${process.env.PATH}`, TOLD: told },
-  });
-  assert.equal(ended.status, 0, ended.stderr);
-  return readdirSync(told).map((name) => {
-    const [started, ...words] = readFileSync(join(told, name), "utf8").split("\0");
-    assert.equal(started, "myscript.ts");
-    return words.slice(0, -1);
-  });
+/** Runs what a command line starts, in this process. The names of its servers are those of the tests' server. */
+async function runStart([name, ...words]: Start, { input = "", more = [] as readonly string[] } = {}): Promise<Ended> {
+  const host = (word: string) => (word === "db1" ? "localhost" : "127.0.0.1");
+  const args = words.map((word) =>
+    /^db\d$/.test(word) ? host(word) : word.replace(/\bdb\d\b/g, (one) => `${host(one)}:${server.port}`),
+  );
+  if (args.includes("-h")) args.unshift("-P", `${server.port}`, ...(args.includes("-u") ? [] : ["-u", "app"]));
+  const main = name === "myscript.ts" ? undefined : await mainOf(name);
+  return runHere([...args, ...more], { env: { MYSQL_PWD: "s3cr3t" }, input, main, name });
 }
 
-/** Runs the script of the README that has these words in a copy of the folder. */
-function runOwn(name: string, words: string, ...args: string[]) {
-  const block = blocks("ts").find((candidate) => candidate.includes(words))!;
-  writeFileSync(join(copyFolder(), name), block.includes("runCommand(main)") ? block : withQueries(block));
-  return runCopied(name, ...args);
+/** Runs a whole script by its command line. */
+async function runExample(name: string, ...more: string[]): Promise<Ended> {
+  const [[start]] = (await shell.startsOf([examples.get(name)!.line])) as [[Start]];
+  return runStart(start, { more });
 }
 
-/** myscript.ts with another `buildQueries()`, and what that imports. */
-function withQueries(block: string): string {
-  const imports = (block.match(/^import .*\n/gm) ?? []).filter((line) => !script.includes(line));
-  const functions = block.replace(/^import .*\n/gm, "").trim();
-  return script
-    .replace(/^\/\*\* Yields[\s\S]*?^}$/m, () => functions)
-    .replace(/^import /m, () => `${imports.join("")}import `);
+const mains = new Map<string, Main>();
+
+/** Imports a whole script as it stands, and returns what it gives to `runCommand()`. */
+async function mainOf(name: string): Promise<Main> {
+  const known = mains.get(name);
+  if (known) return known;
+  const folder = join(directory, "scripts");
+  if (!existsSync(folder)) {
+    mkdirSync(join(folder, "lib"), { recursive: true });
+    symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+    symlinkSync(join(root, "lib/features"), join(folder, "lib/features"));
+    writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+    const keep = "export const runCommand = async (main) => (globalThis.keepMain?.(main), process.exitCode);\n";
+    writeFileSync(join(folder, "lib/index.ts"), `// @ts-nocheck\nexport * from "${root}lib/index.ts";\n${keep}`);
+  }
+  writeFileSync(join(folder, name), examples.get(name)!.code);
+  Object.assign(globalThis, { keepMain: (main: Main) => mains.set(name, main) });
+  await import(pathToFileURL(join(folder, name)).href);
+  return mains.get(name)!;
 }
 
-/** Runs a script of the copy of the folder. */
-function runCopied(name: string, ...args: string[]) {
-  const where = ["-S", server.socketPath, "-u", "root", "-D", "shop"];
-  return run([name, ...where, ...args], inFolder(copyFolder(), "tsx"));
-}
-
-function copyFolder(): string {
-  const copy = join(directory, "copy");
-  if (existsSync(copy)) return copy;
-  mkdirSync(copy);
-  for (const name of ["package.json", "myscript.ts"]) cpSync(join(root, name), join(copy, name));
-  for (const name of ["lib", "node_modules"]) symlinkSync(join(root, name), join(copy, name));
-  return copy;
-}
-
-/** A program of the folder's packages, started in a folder. */
-function inFolder(folder: string, program: string): { command: string[] } {
-  return { command: ["sh", "-ec", `cd "$0"; exec ${root}node_modules/.bin/${program} "$@"`, folder] };
-}
-
-/** The code blocks of a language. */
-function blocks(language: string): string[] {
-  return [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)].flatMap(([, tag, text]) => (tag === language ? [text!] : []));
+/** What GitHub calls a heading in a link. */
+function anchorOf(heading: string): string {
+  return heading
+    .replace(/^#+ /, "")
+    .toLowerCase()
+    .replace(/[^\w -]/g, "")
+    .replaceAll(" ", "-");
 }

@@ -122,6 +122,9 @@ test("nextSteps() says how to go on, where that helps", () => {
   assert.deepEqual(nextSteps(unknown, joblog), [`${look} with --resume --retry-unknown runs those again`, where]);
   assert.deepEqual(nextSteps(skipped, ledger), ["to go on: the same command"]);
   assert.deepEqual(nextSteps(unknown, ledger), [`${look} runs those again that the ledger does not have`]);
+  const again = "this works if the script gives the same queries again";
+  assert.deepEqual(nextSteps(skipped, ledger, { isFromFiles: false }), ["to go on: the same command", again]);
+  assert.deepEqual(nextSteps({ ...nothing, total: 1, done: 1 }, ledger, { isFromFiles: false }), []);
   assert.deepEqual(nextSteps(unknown, [...ledger, log]), [
     `${look} with --resume runs those again that the ledger does not have`,
     where,
@@ -221,10 +224,10 @@ test("failures that are alike are told once, with how many they are and the firs
   );
 });
 
-test("the README's command lists every failure of a job log by its last line", async () => {
+test("the command of the job log's page lists every failure of a job log by its last line", async () => {
   const log = join(directory, "all.log");
-  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const command = /`(awk [^`]+) backfill\.log`/.exec(readme)![1]!;
+  const page = readFileSync(new URL("../lib/features/joblog/README.md", import.meta.url), "utf8");
+  const command = /^(awk .+) backfill\.log$/m.exec(page)![1]!;
   const input = Array.from({ length: 150 }, (_, n) => `REPLACE INTO later VALUES (${n + 1});\n`).join("");
   await runHere([...server, "--joblog", log, "-"], { input });
   const list = async () => {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "mysql2";
 import type { Query, Summary, WorkOptions } from "../mp.ts";
 import { createProgress } from "../parent/progress.ts";
-import { refuseInWorkerThread } from "../shared/own-thread.ts";
+import { isThreadOfRun } from "../shared/own-thread.ts";
 import { takeConsole } from "./console.ts";
 import { explain, UsageError } from "./errors.ts";
 import type { Hook } from "./feature.ts";
@@ -25,14 +25,14 @@ export interface Command {
 }
 
 /**
- * Runs `main` with what the command line asks for, and prints what became of it.
+ * Runs `main` with what the command line asks for, and prints what became of it. Does nothing in a worker thread of a run.
  *
  * @param io the process that it is, or what stands for it.
  * @returns the exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server; 3 some are
  * unknown; 129, 130 and 143 after SIGHUP, SIGINT and SIGTERM.
  */
 export async function runCommand(main: (command: Command) => Promise<Summary>, io: Io = process): Promise<number> {
-  if (refuseInWorkerThread("runCommand")) return 2;
+  if (isThreadOfRun()) return 0;
   io.stderr.on("error", () => {}); // its reader may be gone
   const output = new Output(io.stdout);
   let progress = createProgress(io.stderr);

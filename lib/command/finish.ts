@@ -88,7 +88,9 @@ export async function finish(
   const isOrdered = facts.workers === 1 && facts.fileQueries?.orderedFrom !== undefined;
   const mayGoOn = !output.failure || fileOf(goingOn) !== undefined;
   if (!isRefused && mayGoOn && !isOrdered && !facts.isOnSandbox) {
-    for (const line of nextSteps(summary, goingOn, unwritten === undefined)) progress.log(line);
+    const isFromFiles = facts.fileQueries !== undefined;
+    const steps = nextSteps(summary, goingOn, { isComplete: unwritten === undefined, isFromFiles });
+    for (const line of steps) progress.log(line);
   }
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);
 }

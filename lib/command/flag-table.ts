@@ -8,8 +8,7 @@ import { type Flag, type FlagTable, helpOf, readFlags } from "./flags.ts";
 /** The groups of the help, with their headings. */
 const groups: Readonly<Record<Flag["group"], string>> = {
   work: "Work",
-  server: `Server; what is not given comes from MYSQL_HOST, MYSQL_TCP_PORT, MYSQL_UNIX_PORT, MYSQL_USER,
-MYSQL_PWD, MYSQL_DATABASE or the [client] group of ~/.my.cnf`,
+  server: "Server; what is missing comes from MYSQL_HOST, MYSQL_PWD and the like, or from [client] in ~/.my.cnf",
   failures: "Failures",
   resume: "Resume",
   gently: "Gently",
@@ -48,11 +47,11 @@ export function help(): string {
     .map(({ title, lines }) => `${title}\n${lines}`);
   return `${`Usage: myscript.ts [options] ${files}`.trimEnd()}
 
-${parts.join("\n\n")}
+${parts.join("\n")}
 
-Exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server;
-3 some are unknown: they may have run; 129, 130 and 143 after a signal. Ctrl-C lets what is in
-flight end; twice interrupts it.`;
+Exit status: 0 every query done; 1 some failed or were skipped; 2 wrong usage or no server; 3 some
+are unknown, and may have run. Ctrl-C lets what is in flight end; twice interrupts it.
+Manual: lib/command/README.md`;
 }
 
 /** Empty until `loadFeatures()`: worker threads import the command, too, and need none. */

@@ -72,11 +72,16 @@ function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "un
   return [...lines, `    ${count(all - 1)} more like it: ${places}${all - 1 > next.length ? "; ..." : ""}`];
 }
 
-/** How to go on, where a feature of the run says so. */
+/**
+ * How to go on, where a feature of the run says so.
+ *
+ * @param isComplete false if the file lacks some outcomes.
+ * @param isFromFiles false for queries of a script, which may find others the next time.
+ */
 export function nextSteps(
   { failed, unknown, skipped, units }: Summary,
   goingOn: readonly GoingOn[],
-  isComplete = true,
+  { isComplete = true, isFromFiles = true } = {},
 ): string[] {
   const lines: string[] = [];
   if (goingOn.length === 0) return lines;
@@ -89,6 +94,9 @@ export function nextSteps(
     lines.push(`what is unknown may have run: look first; ${same("unknown")} runs those again${unless}`);
   }
   if (failed + skipped > 0) lines.push(`to go on: ${failed > 0 ? same("failed") : same()}`);
+  if (lines.length > 0 && !isFromFiles) {
+    lines.push(`this works if the script gives the same ${units ? "units" : "queries"} again`);
+  }
   const file = fileOf(goingOn);
   if (lines.length > 0 && file !== undefined) {
     const what = isComplete

@@ -47,7 +47,11 @@ export interface Setback {
 }
 
 /** The one place that knows which options make which way of sending. */
-export function executorFor(thread: Thread, own: WorkerDo | undefined, features: readonly LoadedFeature[]): Executor {
+export function executorFor(
+  thread: Thread,
+  own: WorkerDo<unknown, unknown> | undefined,
+  features: readonly LoadedFeature[],
+): Executor {
   let executor = own ? scripted(thread, own) : plain(thread);
   for (const { part, settings } of features) executor = part.executor?.(executor, thread, settings) ?? executor;
   const { timeoutMs } = thread.settings;

@@ -21,7 +21,7 @@ Buffer.poolSize = 8192;
 /** What a script may export. */
 export interface Script {
   readonly workerInit?: WorkerInit;
-  readonly workerDo?: WorkerDo;
+  readonly workerDo?: WorkerDo<unknown, unknown>;
 }
 
 /**

@@ -20,10 +20,19 @@ import type { Thread } from "./thread.ts";
  *
  * @returns how many rows it concerned, a whole number; anything else counts as none.
  */
-export type WorkerDo = (unit: unknown, connection: unknown, options: { readonly signal: AbortSignal }) => unknown;
+export type WorkerDo<Unit = unknown, Conn = Connection> = (
+  unit: Unit,
+  connection: Conn,
+  options: WorkerDoOptions,
+) => unknown;
+
+export interface WorkerDoOptions {
+  /** Is aborted by `--timeout`, and when the run ends at once. */
+  readonly signal: AbortSignal;
+}
 
 /** Has a script do each unit of work. It may have sent something before the error of its last statement. */
-export function scripted(thread: Thread, workerDo: WorkerDo): Executor {
+export function scripted(thread: Thread, workerDo: WorkerDo<unknown, unknown>): Executor {
   const { idempotent } = thread.settings;
   let hasToldOfRows = false;
   const rowsOf = (returned: unknown, seq: number): number => {

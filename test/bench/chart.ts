@@ -15,15 +15,19 @@ const labelWidth = 290;
 const valueWidth = 70;
 const barHeight = 18;
 const step = 24;
-const titleHeight = 40;
+const lineHeight = 18;
+/** Between a panel's title and its bars, and above the title. */
+const gap = 11;
+/** The longest line of text that fits, in any of the fonts. */
+const columns = 85;
 
 /** Draws panels of horizontal bars, one below the other, and a caption; bars whose name begins with `ours` stand out. */
 export function chart(panels: readonly Panel[], ours: string, caption: string): string {
   let top = 0;
   const parts = panels.map((panel) => {
-    const part = drawPanel(panel, ours, top);
-    top += titleHeight + panel.bars.length * step;
-    return part;
+    const { height, drawn } = drawPanel(panel, ours, top);
+    top += height;
+    return drawn;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top + 30}" width="${width}" role="img">
 <title>${escapeText(ours)} beside its peers</title>
@@ -41,7 +45,9 @@ ${parts.join("\n")}
 `;
 }
 
-function drawPanel({ title, bars }: Panel, ours: string, top: number): string {
+function drawPanel({ title, bars }: Panel, ours: string, top: number): { height: number; drawn: string } {
+  const lines = wrapped(title);
+  const titleHeight = 2 * gap + lines.length * lineHeight;
   const longest = Math.max(...bars.map(({ value }) => value));
   const drawn = bars.map(({ name, value }, index) => {
     const y = top + titleHeight + index * step;
@@ -55,7 +61,16 @@ function drawPanel({ title, bars }: Panel, ours: string, top: number): string {
       `<text x="${end}" dx="6" y="${y + 13}">${shown}</text>`,
     ].join("\n");
   });
-  return [`<text class="title" x="0" y="${top + 24}">${escapeText(title)}</text>`, ...drawn].join("\n");
+  const titles = lines.map((line, index) => {
+    const y = top + gap + 13 + index * lineHeight;
+    return `<text class="title" x="0" y="${y}">${escapeText(line)}</text>`;
+  });
+  return { height: titleHeight + bars.length * step, drawn: [...titles, ...drawn].join("\n") };
+}
+
+/** Breaks a text between words. */
+function wrapped(text: string): string[] {
+  return text.match(new RegExp(`\\S.{0,${columns - 1}}(?=\\s|$)`, "g")) ?? [];
 }
 
 function escapeText(text: string): string {

@@ -47,7 +47,9 @@ export function addToCopy(
   for (const [path, text] of after) {
     if (!path.startsWith("lib/") || path === indexPath) continue;
     const own = textOf(folder, path);
-    if (own !== undefined && own !== text) left.push(path);
+    if (own !== undefined && own === before.get(path))
+      changed.set(path, text); // a page that speaks of other features now
+    else if (own !== undefined && own !== text) left.push(path);
     if (own !== undefined || !isRestored) continue;
     changed.set(path, text);
     if (before.has(path)) restored.push(path);

@@ -1,7 +1,10 @@
 /** The two files of a copy that list its features, an entry for each: the index of the code, and the README. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { features } from "../../lib/features/index.ts";
 
+const root = fileURLToPath(new URL("../..", import.meta.url));
 export const indexPath = "lib/features/index.ts";
 
 interface List {
@@ -56,7 +59,11 @@ function endOf({ start, entry, nameIn }: List, text: string, name?: string): num
 }
 
 function entryOf(list: List, name: string): string {
-  if (list === inReadme) return `- \`${name}\`: ${features.find((feature) => feature.name === name)!.about}\n`;
+  if (list === inReadme) {
+    const { about } = features.find((feature) => feature.name === name)!;
+    const page = `lib/features/${name}/README.md`;
+    return `- \`${name}\`: ${about}${existsSync(join(root, page)) ? ` ([more](${page}))` : ""}\n`;
+  }
   const index = readFileSync(new URL("../../lib/features/index.ts", import.meta.url), "utf8");
   return [...index.matchAll(list.entry)].map(([all]) => all).find((all) => list.nameIn.exec(all)?.[1] === name)!;
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { features } from "../../lib/features/index.ts";
 import { addEntries, indexPath, withoutEntries } from "./lists.ts";
+import { pageOf } from "./pages.ts";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -31,6 +32,7 @@ export function filesOf(chosen: readonly string[], name = "my-batch"): Files {
   files.set("tsconfig.json", toJson({ ...readJson("tsconfig.json"), include: ["*.ts", "lib", "test"] }));
   files.set("biome.json", toJson(biomeOf(readJson("biome.json"))));
   files.set("package.json", toJson(packageOf(name, hasSandbox, files)));
+  for (const [path, text] of files) if (path.endsWith(".md")) files.set(path, pageOf(path, text, files, chosen));
   return files;
 }
 

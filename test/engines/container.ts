@@ -13,7 +13,7 @@ interface Variable {
   };
 }
 
-/** What the README's Job has of a pod. */
+/** What the Job of machines.md has of a pod. */
 export interface Pod {
   readonly metadata: {
     readonly name: string;

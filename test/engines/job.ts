@@ -1,4 +1,4 @@
-/** The Job of the README, applied as it stands there, and what became of its pods. */
+/** The Job of lib/command/machines.md, applied as it stands there, and what became of its pods. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -36,7 +36,9 @@ export interface Job {
   ends(t: TestContext, left?: number): Promise<[type: string, reason: string | undefined, status: JobStatus]>;
 }
 
-const manifest = /^```yaml\n(.*?kind: Job.*?)^```$/ms.exec(readFileSync(join(root, "README.md"), "utf8"))![1]!;
+const manifest = /^```yaml\n(.*?kind: Job.*?)^```$/ms.exec(
+  readFileSync(join(root, "lib/command/machines.md"), "utf8"),
+)![1]!;
 
 /** Applies the manifest in a namespace of its own. */
 export async function applyJob(

@@ -1,5 +1,5 @@
 /**
- * The Job of the README on Kubernetes: its API server and Job controller, a stand-in for the nodes, and a MariaDB. Whatever
+ * The Job of lib/command/machines.md on Kubernetes: its API server and Job controller, a stand-in for the nodes, and a MariaDB. Whatever
  * happens to pods, nodes and the controller, each row is updated once, and the Job says what a person has to look at.
  */
 import assert from "node:assert/strict";
@@ -199,7 +199,7 @@ function isSuspended({ active, conditions }: Awaited<ReturnType<Job["status"]>>)
   return !active && conditions?.some(({ type, status }) => type === "Suspended" && status === "True") === true;
 }
 
-/** What a word of a command is on a node, whose network resolves the names of the README. */
+/** What a word of a command is on a node, whose network resolves the names of the page. */
 function translate(node: string, word: string): string {
   if (node !== "b" || !isNetworkBroken) return word.replace("db1,db2,db3", rows.hosts);
   return word.replace("db1,db2,db3", "127.0.0.1:1").replace("--connect-timeout 600", "--connect-timeout 1");

@@ -1,7 +1,5 @@
 /** A script that calls what starts a run, without looking whether it is in a worker thread. */
-import { runCommand } from "../../lib/command/cli.ts";
-import { doWork } from "../../lib/mp.ts";
-import { myglobals } from "../../lib/myglobals.ts";
+import { doWork, myglobals, runCommand } from "../../lib/index.ts";
 
 const queries = ["CREATE TABLE unguarded (id INT)"];
 

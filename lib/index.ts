@@ -1,0 +1,43 @@
+/**
+ * The module that a script imports.
+ *
+ * Loads the command and the parent's side when they are called. A worker thread imports the script, too, and needs neither.
+ */
+import type { Command } from "./command/cli.ts";
+import type { Summary } from "./mp.ts";
+import { isThreadOfRun } from "./shared/own-thread.ts";
+
+export type { Command } from "./command/cli.ts";
+export type { Ended, Failure, Gate, Host, Query, Source, Summary, WorkOptions } from "./mp.ts";
+export { type MyGlobals, myglobals, typedGlobals } from "./myglobals.ts";
+export { execute } from "./mysql/execute.ts";
+export { RunError } from "./parent/errors.ts";
+export { RetryError } from "./shared/causes.ts";
+export type { WorkerDo, WorkerDoOptions } from "./worker/scripted.ts";
+export type { WorkerInit } from "./worker/session.ts";
+
+type Port = typeof import("./mp.ts");
+let port: Port | undefined;
+
+/**
+ * Runs `main` with what the command line asks for, and prints what became of it. In a worker thread of a run it does nothing: the thread
+ * imports the script for its `workerDo()` only.
+ *
+ * @returns the exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server; 3 some are
+ * unknown; 129, 130 and 143 after SIGHUP, SIGINT and SIGTERM.
+ */
+export async function runCommand(main: (command: Command) => Promise<Summary>): Promise<number> {
+  if (isThreadOfRun()) return 0;
+  const [{ runCommand }] = await Promise.all([import("./command/cli.ts"), loadPort()]);
+  return runCommand(main);
+}
+
+/** Runs every query of the queue once: `doWork()` of `mp.ts`. */
+export const doWork = ((...args: Parameters<Port["doWork"]>) =>
+  // In `main`, at once: an error has the script's line in its stack then.
+  port ? port.doWork(...args) : loadPort().then((loaded) => loaded.doWork(...args))) as Port["doWork"];
+
+async function loadPort(): Promise<Port> {
+  port = await import("./mp.ts");
+  return port;
+}
