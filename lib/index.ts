@@ -14,7 +14,7 @@ export { execute } from "./mysql/execute.ts";
 export { RunError } from "./parent/errors.ts";
 export { RetryError } from "./shared/causes.ts";
 export type { WorkerDo, WorkerDoOptions } from "./worker/scripted.ts";
-export type { WorkerInit } from "./worker/session.ts";
+export type { WorkerInit } from "./worker/hosts.ts";
 
 type Port = typeof import("./mp.ts");
 let port: Port | undefined;
