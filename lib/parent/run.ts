@@ -1,16 +1,16 @@
 /** A run as the parent knows it: what its threads say, why it ends early, and what came of it. */
-import { features } from "../features/index.ts";
 import { myglobals } from "../myglobals.ts";
-import { Counters } from "../shared/counters.ts";
+import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import type { FromThread, PrologueStatement, Settings } from "../shared/messages.ts";
 import { checkQuery, type Query } from "../shared/query.ts";
 import { Reading } from "../shared/reading.ts";
 import { Bell } from "./bell.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
-import type { ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
+import type { ParentPart, RunOfFeature } from "./feature.ts";
+import { beginFeatures } from "./features.ts";
 import { type Feed, isOurs } from "./feed.ts";
 import { Gatekeeper } from "./gate.ts";
-import { ownOptions, type Summary, type withDefaults } from "./options.ts";
+import type { Summary, withDefaults } from "./options.ts";
 import type { Pool, PoolListener, Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
 import { Prologue } from "./prologue.ts";
@@ -37,6 +37,7 @@ export class Run implements PoolListener, RunOfFeature {
   /** What a person calls what is done: units, once a thread has found a `workerDo()` in the script. */
   #noun: "query" | "unit" = "query";
   #hasToldOfRows = false;
+  readonly #warned: WarnedQuery[] = []; // the first of each thread
   readonly #watchUnits: (pool: Pool) => void;
   /** The features in this run, by name. */
   readonly #parts = new Map<string, ParentPart>();
@@ -60,30 +61,16 @@ export class Run implements PoolListener, RunOfFeature {
     this.gatekeeper = new Gatekeeper(options.gates, this.records);
   }
 
-  /**
-   * Prepares the features that the options ask for.
-   *
-   * @throws what one of them has against it.
-   */
+  /** @throws what a feature has against the options. */
   async begin(): Promise<void> {
-    const given = Object.entries(this.#options).filter(([, value]) => value !== undefined);
-    for (const [name] of given.filter(([name]) => !ownOptions.includes(name))) {
-      if (features.some(({ option }) => option === name)) continue;
-      throw new TypeError(`Cannot take the option ${name}: this copy has no feature that knows it`);
-    }
-    for (const { name, option, parent } of features) {
-      const value = given.find(([name]) => name === option)?.[1];
-      if (value === undefined) continue;
-      const feature = (await parent?.())?.feature as ParentFeature | undefined;
-      this.#parts.set(name, (await feature?.begin(this.#options, this)) ?? { settings: value });
-    }
+    await beginFeatures(this.#options, this, this.#parts);
     for (const { standsAlone } of this.#parts.values()) if (standsAlone) this.prologue.standAlone(standsAlone);
   }
 
   /** What each thread is told at its start. */
   get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
     const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
-    const { retries, idempotent, maxFailures } = this.#options;
+    const { retries, idempotent, maxFailures, maxWarnings } = this.#options;
     return {
       myglobals,
       isOnlyWorker: this.#workers === 1,
@@ -92,7 +79,7 @@ export class Run implements PoolListener, RunOfFeature {
       hosts: hosts.map(({ host, port }) => ({ host, port })),
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
-      ...{ retries, idempotent, maxFailures },
+      ...{ retries, idempotent, maxFailures, maxWarnings },
       features: Object.fromEntries([...this.#parts].map(([name, { settings }]) => [name, settings])),
       prologue: this.prologue.statements,
     };
@@ -153,6 +140,7 @@ export class Run implements PoolListener, RunOfFeature {
       this.#parts.get(name)?.message?.(data, (answer) => thread.send({ type: "feature", name, data: answer }));
     } else if (type === "waiting") this.waits.begin(message.worker, message.error.message);
     else if (type === "waited") this.waits.end(message.worker);
+    else if (type === "warned") this.#warned.push(message.query);
     else if (type === "units") this.#noun = "unit";
     else if (type === "late") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
@@ -242,6 +230,9 @@ export class Run implements PoolListener, RunOfFeature {
       threads: this.#options.threads,
       earlier: { ...result.earlier, done: result.earlier.done + counts.doneBefore }, // a ledger knows of some, too
       ...Object.assign({}, ...[...this.#parts.values()].map((part) => part.summary?.(counts))),
+      ...(this.#warned.length > 0 && {
+        firstWarned: this.#warned.toSorted((a, b) => a.seq - b.seq).slice(0, warnedKept),
+      }),
       ...(this.waits.ended.length > 0 && { waited: this.waits.ended }),
       ...(this.#noun === "unit" && { units: true }),
       ...(this.stopped && {
