@@ -11,6 +11,7 @@ import { connect, type Host } from "./mysql/connection.ts";
 import { backoffMs, type DatabaseError } from "./mysql/errors.ts";
 import { execute } from "./mysql/execute.ts";
 import { isInterrupted } from "./mysql/interrupt.ts";
+import { takeWarnings } from "./mysql/warnings.ts";
 import type { Query } from "./shared/query.ts";
 import type { Executor } from "./worker/executor.ts";
 import type { Job } from "./worker/job.ts";
@@ -59,6 +60,7 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
     const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));
     const sent = jobs.slice(0, firstAlone < 0 ? jobs.length : Math.max(1, firstAlone));
     if (!session.canSend(sent)) break;
+    if (session.warned.isPending) await session.warned.tell(sent, session.mysql, thread.settings.connectTimeoutMs);
     const { answered, error } = await sendOnce(sent, session, executor, thread);
     jobs = jobs.slice(answered);
     const [job] = jobs;
@@ -101,15 +103,18 @@ async function giveUp(jobs: readonly Job[], session: Session, executor: Executor
 
 /** Sends jobs once; returns how many were answered, and what the next one met. */
 async function sendOnce(sent: readonly Job[], session: Session, executor: Executor, thread: Thread) {
-  const { worker } = session;
+  const { worker, mysql } = session;
   let answered = 0;
-  thread.running[worker] = session.mysql;
+  thread.running[worker] = mysql;
+  takeWarnings(mysql); // those of statements of our own
   sent[0]?.addTry();
   try {
     await executor.attempt(sent, session, (rows) => {
       const job = sent[answered++]!;
       session.forgetRefusal();
-      if (isInterrupted(session.mysql)) thread.post({ type: "late", seq: job.seq });
+      const warned = takeWarnings(mysql);
+      if (warned) session.warned.add(job, warned, mysql, answered === sent.length);
+      if (isInterrupted(mysql)) thread.post({ type: "late", seq: job.seq });
       if (executor.commits) thread.end(worker, job, "done", rows);
       else session.answered(job, rows);
       sent[answered]?.addTry();

@@ -32,6 +32,8 @@ const nothing: Summary = {
   latencyMs: { p50: 0, p95: 0, p99: 0, max: 0 },
   workers: 4,
   threads: 2,
+  warnings: 0,
+  warnedQueries: 0,
   failures: [],
   failureKinds: [],
   earlier: { done: 0, failed: 0, unknown: 0 },

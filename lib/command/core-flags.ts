@@ -56,6 +56,12 @@ export const core = {
     help: "a query that runs longer is interrupted, and has failed",
   },
   "max-failures": { value: "N", read: count(1), group: "failures", help: "start nothing more after so many" },
+  "max-warnings": {
+    value: "N",
+    read: count(1),
+    group: "failures",
+    help: "the same for warnings; notes count, but with --init-command 'SET sql_notes=0'",
+  },
   idempotent: { group: "failures", help: "running a query twice is harmless: send again what may have run" },
   json: { group: "output", help: "the summary on stdout, as one line of JSON, after the rows" },
   quiet: { letter: "q", group: "output", help: "no bar, and a summary only when something went wrong" },

@@ -46,9 +46,9 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   if (line !== undefined) progress.log(line);
   if (flags.dryRun) hooks.push(await (await import("./dry-run.ts")).showQueries(flags, around));
   const added = optionsOf(hooks);
-  const { threads, shard, maxFailures, retries, idempotent } = flags;
+  const { threads, shard, maxFailures, maxWarnings, retries, idempotent } = flags;
   const options: WorkOptions = {
-    ...{ hosts, threads, shard, maxFailures, retries, idempotent, progress, signal: drain.signal },
+    ...{ hosts, threads, shard, maxFailures, maxWarnings, retries, idempotent, progress, signal: drain.signal },
     ...{ timeoutSeconds: flags.timeout, connectTimeoutSeconds: flags.connectTimeout, initCommands: flags.initCommand },
     ...added,
     earlier(seq, unit) {

@@ -1,6 +1,6 @@
 /** A run as the parent knows it: what its threads say, why it ends early, and what came of it. */
 import { myglobals } from "../myglobals.ts";
-import { Counters } from "../shared/counters.ts";
+import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import type { FromThread, Settings } from "../shared/messages.ts";
 import { Reading } from "../shared/reading.ts";
 import { Bell } from "./bell.ts";
@@ -36,6 +36,7 @@ export class Run implements PoolListener, RunOfFeature {
   /** What a person calls what is done: units, once a thread has found a `workerDo()` in the script. */
   #noun: "query" | "unit" = "query";
   #hasToldOfRows = false;
+  readonly #warned: WarnedQuery[] = []; // the first of each thread
   readonly #watchUnits: (pool: Pool) => void;
   readonly #parts = new Parts();
 
@@ -58,11 +59,7 @@ export class Run implements PoolListener, RunOfFeature {
     this.gatekeeper = new Gatekeeper(options.gates, this.records);
   }
 
-  /**
-   * Prepares the features that the options ask for.
-   *
-   * @throws what one of them has against it.
-   */
+  /** @throws what a feature has against the options. */
   async begin(): Promise<void> {
     await this.#parts.begin(this.#options, this);
     for (const why of this.#parts.standsAlone) this.prologue.standAlone(why);
@@ -80,7 +77,7 @@ export class Run implements PoolListener, RunOfFeature {
   /** What each thread is told at its start. */
   get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
     const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
-    const { retries, idempotent, maxFailures } = this.#options;
+    const { retries, idempotent, maxFailures, maxWarnings } = this.#options;
     return {
       myglobals,
       isOnlyWorker: this.#workers === 1,
@@ -89,7 +86,7 @@ export class Run implements PoolListener, RunOfFeature {
       hosts: hosts.map(({ host, port }) => ({ host, port })),
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
-      ...{ retries, idempotent, maxFailures },
+      ...{ retries, idempotent, maxFailures, maxWarnings },
       features: this.#parts.settings,
       prologue: this.prologue.statements,
     };
@@ -137,6 +134,7 @@ export class Run implements PoolListener, RunOfFeature {
       this.#parts.message(name, data, (answer) => thread.send({ type: "feature", name, data: answer }));
     } else if (type === "waiting") this.waits.begin(message.worker, message.error.message);
     else if (type === "waited") this.waits.end(message.worker);
+    else if (type === "warned") this.#warned.push(message.query);
     else if (type === "units") this.#noun = "unit";
     else if (type === "late") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
@@ -226,6 +224,9 @@ export class Run implements PoolListener, RunOfFeature {
       threads: this.#options.threads,
       earlier: { ...result.earlier, done: result.earlier.done + counts.doneBefore }, // a ledger knows of some, too
       ...this.#parts.summary(counts),
+      ...(this.#warned.length > 0 && {
+        firstWarned: this.#warned.toSorted((a, b) => a.seq - b.seq).slice(0, warnedKept),
+      }),
       ...(this.waits.ended.length > 0 && { waited: this.waits.ended }),
       ...(this.#noun === "unit" && { units: true }),
       ...(this.stopped && {

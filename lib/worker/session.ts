@@ -9,10 +9,15 @@ import type { Job } from "./job.ts";
 import { Kept } from "./kept.ts";
 import type { Thread } from "./thread.ts";
 import { Transaction } from "./transaction.ts";
+import { WarnedQueries } from "./warned.ts";
+
+/** How long a statement may take that is sent before the connection is closed. */
+const closeMs = 1000;
 
 export class Session {
   readonly worker: number;
   readonly transaction: Transaction;
+  readonly warned: WarnedQueries;
   readonly #thread: Thread;
   readonly #hosts: Hosts;
   #opened: Opened | undefined;
@@ -26,6 +31,7 @@ export class Session {
   constructor(worker: number, thread: Thread, init: WorkerInit) {
     this.worker = worker;
     this.transaction = new Transaction(worker, thread);
+    this.warned = new WarnedQueries(worker, thread);
     this.#thread = thread;
     this.#hosts = new Hosts(worker, thread, init);
     this.#kept = new Kept(thread);
@@ -135,6 +141,7 @@ export class Session {
   }
 
   async close(): Promise<void> {
+    await this.warned.tell([], this.mysql, closeMs);
     if (this.#opened && this.transaction.isOpen) {
       const reason = `A transaction was left open: what worker ${this.worker} has run in it is rolled back`;
       this.transaction.end("failed", "Rolled back: its transaction was left open");

@@ -13,6 +13,7 @@
  */
 import { type DatabaseError, isLost, isRefusal, verdictOf } from "../../mysql/errors.ts";
 import { executeText, toBytes } from "../../mysql/execute.ts";
+import { noteWarnings, takeWarnings, type Warned } from "../../mysql/warnings.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
@@ -23,6 +24,7 @@ interface Entry {
   readonly job: Job;
   readonly row: LedgerRow;
   rows: number;
+  warned: Warned | undefined;
   /** The ledger had it already. */
   doneBefore: boolean;
 }
@@ -40,7 +42,7 @@ export class OnceTogether {
   readonly #table: string;
 
   constructor(jobs: readonly Job[], session: Session, thread: Thread, table: string) {
-    this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, doneBefore: false }));
+    this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, doneBefore: false }));
     this.#session = session;
     this.#thread = thread;
     this.#table = table;
@@ -66,6 +68,8 @@ export class OnceTogether {
       if (entry === failed?.entry) throw failed.error;
       this.state.doneBefore = entry.doneBefore;
       if (entry.doneBefore && !entry.job.mayBeRecorded) this.#thread.counters.add(this.#session.worker, "doneBefore");
+      const { warned } = entry;
+      if (warned) noteWarnings(this.#session.mysql, warned.count, warned.info);
       done(entry.rows);
     }
   }
@@ -110,7 +114,8 @@ export class OnceTogether {
       onDone: (at, rows) => {
         if (at === insertAt) this.state.inserted = true;
         const entry = entries[at - firstQueryAt];
-        if (entry) entry.rows = rows;
+        const warned = takeWarnings(this.#session.mysql);
+        if (entry) Object.assign(entry, { rows, warned });
         const now = performance.now();
         if (statements[at] === commit) this.state.commitMs = now - since;
         since = now;
