@@ -13,8 +13,8 @@ export { type MyGlobals, myglobals, typedGlobals } from "./myglobals.ts";
 export { execute } from "./mysql/execute.ts";
 export { RunError } from "./parent/errors.ts";
 export { RetryError } from "./shared/causes.ts";
+export type { WorkerInit } from "./worker/hosts.ts";
 export type { WorkerDo, WorkerDoOptions } from "./worker/scripted.ts";
-export type { WorkerInit } from "./worker/session.ts";
 
 type Port = typeof import("./mp.ts");
 let port: Port | undefined;

@@ -57,7 +57,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const refusal = refuseInWorkerThread("doWork");
   if (refusal) throw new RefusedError(refusal);
   const options = withDefaults(workers, userOptions);
-  const { progress, signal, killSignal, maxFailures } = options;
+  const { progress, signal, killSignal, maxFailures, maxWarnings } = options;
   checkSource(queue);
   const run = new Run(workers, options, totalOf(queue, options.shard));
   const { records, gatekeeper, bell } = run;
@@ -89,8 +89,9 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     run.watchUnits(pool);
     run.showProgress(feed, pool);
     if ((feed.isOver || run.stopped) && records.isAnswered) break;
-    const { failed, unknown } = records.tally;
+    const { failed, unknown, warnings } = records.tally;
     if (failed + unknown >= maxFailures) run.stop(`too many failures: ${failed} failed, ${unknown} unknown`);
+    if (warnings >= maxWarnings) run.stop(`too many warnings: ${warnings}`);
   }
   if (feed.failure) run.stop(messageOf(feed.failure.error), feed.failure.error);
   for (const stop of unlisten) stop();

@@ -11,6 +11,7 @@ import { connect, type Host } from "./mysql/connection.ts";
 import { backoffMs, type DatabaseError } from "./mysql/errors.ts";
 import { execute } from "./mysql/execute.ts";
 import { isInterrupted } from "./mysql/interrupt.ts";
+import { takeWarnings } from "./mysql/warnings.ts";
 import type { Query } from "./shared/query.ts";
 import type { Executor } from "./worker/executor.ts";
 import type { Job } from "./worker/job.ts";
@@ -40,7 +41,7 @@ export function workerDo(query: Query, connection: Connection, listener?: Result
 /** A worker, from its first connection to its last. */
 export async function work(session: Session, executor: Executor, thread: Thread): Promise<void> {
   const canBatch = (job: Job) => executor.canBatch(job, session);
-  while (session.isReady || (await session.ready())) {
+  while (!session.hasGivenUp && (session.isReady || (await session.ready()))) {
     const jobs = thread.claimNow(session.worker, executor.maxBatch, canBatch);
     if (jobs.length > 0) await settle(jobs, session, executor, thread);
     else if (!(await thread.wait())) break;
@@ -59,6 +60,7 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
     const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));
     const sent = jobs.slice(0, firstAlone < 0 ? jobs.length : Math.max(1, firstAlone));
     if (!session.canSend(sent)) break;
+    if (session.warned.isPending) await session.warned.tell(sent, session.mysql, thread.settings.connectTimeoutMs);
     const { answered, error } = await sendOnce(sent, session, executor, thread);
     jobs = jobs.slice(answered);
     const [job] = jobs;
@@ -69,34 +71,50 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
     if (neverRan) job.mayHaveRun = false; // nor had it in earlier tries
     const unanswered = mayHaveRun ? sent.slice(answered) : [job];
     if (mayHaveRun) for (const each of unanswered) each.mayHaveRun = true;
-    const hasTryLeft = retry === "free" || (retry === "counted" && job.tries <= thread.settings.retries);
+    const isRefused = session.isRefused && retry !== "no";
+    if (isRefused) job.takeBackTry();
+    const hasTryLeft = isRefused || retry === "free" || (retry === "counted" && job.tries <= thread.settings.retries);
     // Rows that were given cannot be taken back.
     if (hasTryLeft && job.rows === 0) {
-      if (waits) await thread.pause(backoffMs(job.tries));
+      if (waits && !isRefused) await thread.pause(backoffMs(job.tries));
       continue;
     }
-    if (!executor.commits) await session.afterFailure(job);
     const givenUp = retry === "no" ? unanswered : [job]; // those behind a job without tries have some of their own
-    for (const each of givenUp) {
-      const isAsked = each.mayHaveRun && executor.askLedger && (await session.ready());
-      const outcome = isAsked ? await executor.askLedger!(each, session) : each.mayHaveRun ? "unknown" : "failed";
-      thread.end(session.worker, each, outcome, outcome === "done" ? each.rows : 0);
-    }
+    await giveUp(givenUp, session, executor, thread);
     jobs = jobs.slice(givenUp.length);
+  }
+  const [refused] = jobs;
+  if (session.hasGivenUp && refused?.error) {
+    await giveUp([refused], session, executor, thread);
+    jobs = jobs.slice(1);
   }
   for (const job of jobs) thread.giveBack(session.worker, job);
 }
 
+/** Ends jobs that are not sent again; of those that may have run, a ledger tells what became of them. */
+async function giveUp(jobs: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
+  if (!executor.commits) await session.afterFailure(jobs[0]!);
+  for (const job of jobs) {
+    const isAsked = job.mayHaveRun && executor.askLedger && (await session.ready());
+    const outcome = isAsked ? await executor.askLedger!(job, session) : job.mayHaveRun ? "unknown" : "failed";
+    thread.end(session.worker, job, outcome, outcome === "done" ? job.rows : 0);
+  }
+}
+
 /** Sends jobs once; returns how many were answered, and what the next one met. */
 async function sendOnce(sent: readonly Job[], session: Session, executor: Executor, thread: Thread) {
-  const { worker } = session;
+  const { worker, mysql } = session;
   let answered = 0;
-  thread.running[worker] = session.mysql;
+  thread.running[worker] = mysql;
+  takeWarnings(mysql); // those of statements of our own
   sent[0]?.addTry();
   try {
     await executor.attempt(sent, session, (rows) => {
       const job = sent[answered++]!;
-      if (isInterrupted(session.mysql)) thread.post({ type: "late", seq: job.seq });
+      session.forgetRefusal();
+      const warned = takeWarnings(mysql);
+      if (warned) session.warned.add(job, warned, mysql, answered === sent.length);
+      if (isInterrupted(mysql)) thread.post({ type: "late", seq: job.seq });
       if (executor.commits) thread.end(worker, job, "done", rows);
       else session.answered(job, rows);
       sent[answered]?.addTry();

@@ -128,12 +128,15 @@ test("resolveServer() does without a home and an entry in the list of users, as 
 });
 
 test("resolveServer() returns plain data that a worker can be given", () => {
-  const server = resolveServer(
+  const { others, ...server } = resolveServer(
     { url: "mysql://app@db1/shop", "ssl-mode": "VERIFY_IDENTITY", "ssl-ca": ca },
     { MYSQL_PWD: password },
     home,
-  );
+  )!;
   assert.deepEqual(structuredClone(server), server);
+  const hosts = [{ host: "db2", port: 3307 }, { host: "db3" }];
+  assert.deepEqual(others(hosts), { ...server, hosts: [hosts[0], { host: "db3", port: 3306 }] });
+  assert.throws(() => others([{ host: "127.0.0.1" }]), /^Error: Cannot check an IP address with VERIFY_IDENTITY/);
 });
 
 test("resolveServer() turns each --ssl-mode into what mysql2 understands", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Counters, Histogram, Tally } from "../lib/shared/counters.ts";
+import { Counters, Tally } from "../lib/shared/counters.ts";
+import { Histogram } from "../lib/shared/histogram.ts";
 
 test("Counters adds up the lanes that different threads write", () => {
   const counters = new Counters(3);

@@ -111,11 +111,21 @@ test("parseFlags() says in one line what is wrong, and what would be right", () 
     ["--dry-run --rows", "--rows contradicts --dry-run, which runs nothing"],
     ["--dry-run --json", "--json contradicts --dry-run, which runs nothing"],
     ["--ledger=", "--ledger must not be empty"],
-    ["--max-lag 5", "--max-lag needs to know the replicas: --replicas db2,db3:3307"],
+    ["--max-lag 5", "--max-lag needs to know the replicas: --replicas db2,db3:3307, or auto"],
     ["--max-lag 0 --replicas db2", '--max-lag must be a number of seconds from 0.001 to 2000000, not "0"'],
     ["--control=", "--control must not be empty"],
     ["--replicas db2", "--replicas goes with --max-lag SECONDS"],
     ["--heartbeat h", "--heartbeat goes with --replicas and --max-lag SECONDS"],
+    ["--channel c", "--channel goes with --replicas and --max-lag SECONDS"],
+    [
+      "--channel c --heartbeat h --replicas db2 --max-lag 5",
+      "--channel contradicts --heartbeat, whose table tells the lag",
+    ],
+    ["--replicas= --max-lag 5", "--replicas must not be empty"],
+    [
+      "--replicas db2: --max-lag 5",
+      '--replicas must be one or more hosts with ports 1 to 65535, like "db1,db2:3307,[::1]:3308"',
+    ],
     ["- a.sql -", 'Standard input, "-", can be read only once'],
   ];
   for (const [args, message] of cases) assert.equal(refusal(args.split(" ")), message, args);

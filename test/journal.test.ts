@@ -309,7 +309,7 @@ test("Journal.checkEnd() refuses an input that has lost queries at its end", asy
   await journal.close();
   const resumed = await openJournal(path, resume);
   for (const seq of [1, 2]) resumed.earlier(seq, `DO ${seq}`);
-  const message = `The input has changed: it ends with query 2, and job log ${path} has query 3`;
+  const message = `The input has changed: it ends with query 2, and job log ${path} has query 3: ${sameInput}`;
   assert.throws(() => resumed.checkEnd(), isUsage(message));
   resumed.earlier(3, "DO 3");
   resumed.checkEnd();

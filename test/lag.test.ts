@@ -2,15 +2,17 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Server } from "../lib/command/config.ts";
+import type { NamedServer, Server } from "../lib/command/config.ts";
 import { Link } from "../lib/command/link.ts";
+import { Heartbeat } from "../lib/features/lag/heartbeat.ts";
 import { watchReplicas } from "../lib/features/lag/hook.ts";
-import { lagGate } from "../lib/features/lag/lag.ts";
+import { type LagLimit, lagGate } from "../lib/features/lag/lag.ts";
 import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { runHere } from "./command.ts";
 import { startPair } from "./replica.ts";
 import { poll } from "./run.ts";
+import { silent } from "./watch.ts";
 
 const pair = await startPair();
 after(() => pair.stop());
@@ -19,7 +21,23 @@ const sql = async (text: string) => (await source.root.query(text))[0];
 await sql("USE myscript");
 const socket = { socketPath: source.socketPath, user: "root", database: "myscript" };
 const place = `127.0.0.1:${replica.port}`;
-const link = () => new Link([socket]);
+
+const own: NamedServer = {
+  ...replicas("root", source.port),
+  others: (addresses) => ({ ...replicas(), hosts: addresses.map(({ host, port = 3306 }) => ({ host, port })) }),
+};
+
+/** Watches one replica, by the rows of a heartbeat if there is one. */
+function watch(server: Server, limit: LagLimit, heartbeat?: string, database = "myscript") {
+  const source = new Link([socket]);
+  const beat = heartbeat === undefined ? undefined : new Heartbeat(heartbeat, database, source);
+  return lagGate(limit, {
+    find: async () => server,
+    mayChange: false,
+    ...{ beat, log() {} },
+    close: () => source.close(),
+  });
+}
 
 function replicas(user = "root", port = replica.port): Server {
   return { db: { user, database: "myscript" }, hosts: [{ host: "127.0.0.1", port }], tlsOptional: false };
@@ -67,7 +85,7 @@ function insertRows(table: string, gate: Awaited<ReturnType<typeof lagGate>>["ga
 
 test("lagGate() pauses while the replica is behind, stopped or dead, and says which", async () => {
   await sql("CREATE TABLE t (id INT PRIMARY KEY)");
-  const { gate, stop } = await lagGate(replicas(), { seconds: 1 }, link());
+  const { gate, stop } = await watch(replicas(), { seconds: 1 });
   const rows = insertRows("t", gate, 4);
   await rows.goesOn();
   await onReplica("STOP REPLICA SQL_THREAD");
@@ -116,12 +134,7 @@ test("lagGate() with a heartbeat tells the lag from its rows", async (t) => {
   await beat();
   await poll(async () => (await onReplica("SELECT COUNT(*) AS n FROM `for``beats`.heartbeat"))[0]!.n === 3);
   const server = replicas();
-  const { gate, stop } = await lagGate(
-    { ...server, db: { ...server.db, database: "for`beats" } },
-    { seconds: 1 },
-    link(),
-    "heartbeat",
-  );
+  const { gate, stop } = await watch(server, { seconds: 1 }, "heartbeat", "for`beats");
   assert.equal(gate.reason, "paused: nobody has written into heartbeat yet");
   const beats = setInterval(beat, 200);
   t.after(() => {
@@ -140,22 +153,22 @@ test("lagGate() with a heartbeat tells the lag from its rows", async (t) => {
 });
 
 test("lagGate() refuses what is no replica, and says which GRANT helps", async () => {
-  await assert.rejects(lagGate(replicas("root", source.port), { seconds: 1 }, link()), {
+  await assert.rejects(watch(replicas("root", source.port), { seconds: 1 }), {
     name: "Error",
     message: `--replicas: 127.0.0.1:${source.port} is no replica: its status is empty`,
   });
-  await assert.rejects(lagGate(replicas("nobody"), { seconds: 1 }, link()), {
+  await assert.rejects(watch(replicas("nobody"), { seconds: 1 }), {
     message: new RegExp(`^--replicas: ${place}: Access denied for user 'nobody'@`),
   });
   await sql("CREATE USER watcher@'%' IDENTIFIED BY ''");
   await poll(async () => (await onReplica("SELECT 1 FROM mysql.user WHERE user = 'watcher'")).length > 0);
   for (const heartbeat of [undefined, "`for``beats`.heartbeat"]) {
-    const refused = await refusal(() => lagGate(replicas("watcher"), { seconds: 1 }, link(), heartbeat));
+    const refused = await refusal(() => watch(replicas("watcher"), { seconds: 1 }, heartbeat));
     const [, grant] = /^Cannot tell how far \S+ is behind: .*: (GRANT .* TO 'watcher'@'%')$/.exec(refused) ?? [];
     assert.ok(grant, refused);
     await sql(grant);
     await poll(async () => {
-      const { stop } = await lagGate(replicas("watcher"), { seconds: 1 }, link(), heartbeat).catch(() => ({
+      const { stop } = await watch(replicas("watcher"), { seconds: 1 }, heartbeat).catch(() => ({
         stop: undefined,
       }));
       stop?.();
@@ -167,9 +180,9 @@ test("lagGate() refuses what is no replica, and says which GRANT helps", async (
     ["myscript.t", /^--heartbeat myscript\.t: Unknown column 'server_id'/],
     ["a.b.c", /^--heartbeat must be TABLE or DATABASE\.TABLE, not "a\.b\.c"$/],
   ] as const) {
-    assert.match(await refusal(() => lagGate(replicas(), { seconds: 1 }, link(), table)), reason);
+    assert.match(await refusal(() => watch(replicas(), { seconds: 1 }, table)), reason);
   }
-  const { gate, stop } = await lagGate(replicas("root", 1), { seconds: 1 }, link());
+  const { gate, stop } = await watch(replicas("root", 1), { seconds: 1 });
   stop();
   assert.equal(gate.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
   assert.equal(gate.limit(7), 7);
@@ -177,7 +190,8 @@ test("lagGate() refuses what is no replica, and says which GRANT helps", async (
 
 test("the command max-lag begins to look at the replicas that were named, or changes nothing", async () => {
   const servers = [{ db: { host: "127.0.0.1", port: source.port, user: "root" } }];
-  const begin = (port: number) => watchReplicas(undefined, undefined, { servers, replicas: replicas("root", port) });
+  const begin = (port: number) =>
+    watchReplicas({ replicas: [{ host: "127.0.0.1", port }] }, { servers, server: own, progress: silent });
   const refused = await begin(source.port);
   const [refusing] = refused.dials!;
   await assert.rejects(async () => refusing!.set("5"), /is no replica/);
@@ -204,6 +218,100 @@ test("--max-lag runs with the replicas that are named, and refuses what is none 
   const wrong = await runHere([...at, "--replicas", `${place},127.0.0.1`, "-"], { input: "DO 1" });
   assert.match(wrong.stderr, /^myscript: --replicas: \S+ is no replica: its status is empty$/m);
   assert.equal(wrong.status, 2);
+});
+
+test("--max-lag below a second is told by a heartbeat only, and by one that has parts of a second", async (t) => {
+  const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "-D", "myscript", "--replicas", place];
+  const status = await runHere([...at, "--max-lag", "0.5", "-"], { input: "DO 1" });
+  assert.match(
+    status.stderr,
+    /^myscript: --max-lag 0\.5 needs --heartbeat TABLE: a replica's own status has whole seconds$/m,
+  );
+  await sql("CREATE TABLE whole (ts DATETIME, server_id INT UNSIGNED NOT NULL PRIMARY KEY)");
+  await sql("INSERT INTO whole VALUES (NOW(), 1)");
+  await poll(async () => (await onReplica("SELECT * FROM myscript.whole").catch(() => [])).length > 0);
+  const whole = await runHere([...at, "--max-lag", "0.5", "--heartbeat", "whole", "-"], { input: "DO 1" });
+  assert.match(whole.stderr, /^myscript: --max-lag 0\.5: the heartbeat's ts has whole seconds$/m);
+  assert.deepEqual([status.status, whole.status], [2, 2]);
+
+  await sql("CREATE TABLE parts (ts DATETIME(6), server_id INT UNSIGNED NOT NULL PRIMARY KEY)");
+  await sql("INSERT INTO parts VALUES (NOW(6), 1)");
+  await poll(async () => (await onReplica("SELECT * FROM myscript.parts").catch(() => [])).length > 0);
+  const hook = await watchReplicas(
+    { replicas: [{ host: "127.0.0.1", port: replica.port }], maxLag: 0.5, heartbeat: "parts" },
+    { server: own, servers: [{ db: socket }], progress: silent },
+  );
+  const beats = setInterval(() => sql("UPDATE parts SET ts = NOW(6)"), 50);
+  t.after(() => {
+    clearInterval(beats);
+    hook.close?.();
+  });
+  const reason = () => hook.options!.gates![0]!.reason;
+  await poll(() => reason() === undefined);
+  await onReplica("STOP REPLICA SQL_THREAD");
+  await poll(() => /^paused: \S+ is \d\.\d s behind$/.test(reason() ?? ""));
+  await onReplica("START REPLICA SQL_THREAD");
+  await poll(() => reason() === undefined);
+});
+
+test("--channel names the one of several sources that counts", async () => {
+  const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "--max-lag", "5", "--replicas", place];
+  // The source feeds one connection of a replica only.
+  const [stop, start, remove] = pair.isMariaDB
+    ? ["STOP SLAVE", "START SLAVE 'Other'", "RESET SLAVE 'other' ALL"]
+    : ["STOP REPLICA FOR CHANNEL ''", "START REPLICA FOR CHANNEL 'Other'", "RESET REPLICA ALL FOR CHANNEL 'other'"];
+  await pair.addChannel("Other");
+  await onReplica(stop);
+  await onReplica(start);
+  const of = (channel: string) => runHere([...at, "--channel", channel, "-"], { input: "DO 1" });
+  assert.equal((await of("other")).status, 0);
+  const nope = await of("nope");
+  assert.match(nope.stderr, /^myscript: --replicas: \S+ is no replica in the channel nope: its status is empty$/m);
+  assert.equal(nope.status, 2);
+  await onReplica(start.replace("START", "STOP"));
+  await onReplica(remove);
+  await onReplica(stop.replace("STOP", "START"));
+});
+
+test("--replicas auto finds the replicas, and notices one that goes or appears", async (t) => {
+  const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "--max-lag", "5", "--replicas", "auto"];
+  const isFed = async () => ((await sql(readers)) as unknown[]).length === 1;
+  const readers = "SELECT 1 FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'";
+  await poll(isFed);
+  const run = await runHere([...at, "-"], { input: "DO 1" });
+  assert.match(run.stderr, new RegExp(`^replicas: ${place}$`, "m"));
+  assert.equal(run.status, 0, run.stderr);
+  const [, ...noReplica] = at.with(3, `${replica.port}`);
+  const none = await runHere(["-h", ...noReplica, "-"], { input: "DO 1" });
+  assert.match(
+    none.stderr,
+    /^myscript: --replicas auto: the server knows of none: name them, or set report_host on them$/m,
+  );
+  assert.equal(none.status, 2);
+
+  const lines: string[] = [];
+  const hook = await watchReplicas(
+    { replicas: "auto", maxLag: 5 },
+    { server: own, servers: [{ db: socket }], progress: { ...silent, log: (line) => void lines.push(line) } },
+  );
+  t.after(() => hook.close?.());
+  const reason = () => hook.options!.gates![0]!.reason;
+  assert.equal(reason(), undefined);
+  pair.kill();
+  await poll(() => reason() === `paused: ${place} cannot be reached: connection refused`);
+  await sql("CREATE TABLE noticed (id INT PRIMARY KEY AUTO_INCREMENT)");
+  // The source notices that nobody reads its log when it writes.
+  await poll(async () => {
+    await sql("INSERT INTO noticed VALUES ()");
+    return lines.at(-1) === `replica ${place} has gone: cannot be reached: connection refused`;
+  });
+  assert.equal(reason(), undefined);
+  await pair.restart();
+  await onReplica("START REPLICA").catch(() => {}); // it may have begun by itself
+  await poll(() => lines.at(-1) === `replica ${place} has appeared, and is watched, too`);
+  assert.equal(lines.length, 3);
+  await onReplica("STOP REPLICA IO_THREAD");
+  await poll(() => reason() === `paused: ${place} does not replicate: its I/O thread does not run`);
 });
 
 async function refusal(action: () => Promise<unknown>): Promise<string> {

@@ -25,7 +25,13 @@ const settings: Settings = {
     hosts: [],
   },
   ...{ retries: 10, connectTimeoutMs: 10_000, timeoutMs: undefined, idempotent: false, features: {} },
-  ...{ maxFailures: Number.POSITIVE_INFINITY, prologue: [], isOnlyWorker: false, isRenewed: false },
+  ...{
+    maxFailures: Number.POSITIVE_INFINITY,
+    maxWarnings: Number.POSITIVE_INFINITY,
+    prologue: [],
+    isOnlyWorker: false,
+    isRenewed: false,
+  },
 };
 
 test("main() runs what its segments have, in two workers, says what failed, and ends when it is told", async () => {

@@ -12,6 +12,8 @@ export interface Pair {
   readonly isMariaDB: boolean;
   /** Runs SQL on the replica; `REPLICA` is the word of this server for it. */
   onReplica(text: string): Promise<RowDataPacket[]>;
+  /** Has it follow the same source in a second channel, which is not started. */
+  addChannel(name: string): Promise<void>;
   /** Ends the replica at once, as a power cut of its machine would. */
   kill(): void;
   /** Starts the killed replica again, on the same files; it goes on replicating. */
@@ -31,19 +33,22 @@ export async function startPair(): Promise<Pair> {
     await root.query("GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION");
   }
   const name = isMariaDB || isOld ? "MASTER" : "SOURCE";
-  const [[position]] = await source.root.query<RowDataPacket[]>(
-    isMariaDB || isOld ? "SHOW MASTER STATUS" : "SHOW BINARY LOG STATUS",
-  );
-  const settings = [
-    `${name}_HOST='127.0.0.1', ${name}_PORT=${source.port}, ${name}_USER='root', ${name}_PASSWORD=''`,
-    // MariaDB has in a table how far it is only as a GTID.
-    isMariaDB
-      ? "MASTER_USE_GTID=slave_pos"
-      : `${name}_LOG_FILE='${position!.File}', ${name}_LOG_POS=${position!.Position}`,
-    `${name}_CONNECT_RETRY=1`,
-    `${name}_SSL=0`, // newer servers insist on it
-    ...(isMariaDB || isOld ? [] : ["GET_SOURCE_PUBLIC_KEY=1"]),
-  ];
+  const change = isMariaDB || isOld ? "CHANGE MASTER" : "CHANGE REPLICATION SOURCE";
+  const settings = async (host = "127.0.0.1") => {
+    const [[position]] = await source.root.query<RowDataPacket[]>(
+      isMariaDB || isOld ? "SHOW MASTER STATUS" : "SHOW BINARY LOG STATUS",
+    );
+    return [
+      `${name}_HOST='${host}', ${name}_PORT=${source.port}, ${name}_USER='root', ${name}_PASSWORD=''`,
+      // MariaDB has in a table how far it is only as a GTID.
+      isMariaDB
+        ? "MASTER_USE_GTID=slave_pos"
+        : `${name}_LOG_FILE='${position!.File}', ${name}_LOG_POS=${position!.Position}`,
+      `${name}_CONNECT_RETRY=1`,
+      `${name}_SSL=0`, // newer servers insist on it
+      ...(isMariaDB || isOld ? [] : ["GET_SOURCE_PUBLIC_KEY=1"]),
+    ].join(", ");
+  };
   let root = replica.root;
   const onReplica = async (text: string) => {
     const [rows] = await root.query<RowDataPacket[]>(text.replace("REPLICA", isMariaDB || isOld ? "SLAVE" : "REPLICA"));
@@ -53,7 +58,7 @@ export async function startPair(): Promise<Pair> {
     const [[gtid]] = await source.root.query<RowDataPacket[]>("SELECT @@gtid_binlog_pos AS position");
     await root.query("SET GLOBAL gtid_slave_pos = ?", [gtid!.position]);
   }
-  await root.query(`CHANGE ${name === "MASTER" ? name : "REPLICATION SOURCE"} TO ${settings.join(", ")}`);
+  await root.query(`${change} TO ${await settings()}`);
   await onReplica("START REPLICA");
 
   // A new MariaDB that is killed before its first checkpoint does not start again.
@@ -69,6 +74,11 @@ export async function startPair(): Promise<Pair> {
     replica,
     isMariaDB,
     onReplica,
+    async addChannel(channel) {
+      const [before, after] = isMariaDB ? [`'${channel}' `, ""] : ["", ` FOR CHANNEL '${channel}'`];
+      // MariaDB refuses a second channel to the same address.
+      await root.query(`${change} ${before}TO ${await settings("127.1")}${after}`);
+    },
     kill: () => process.kill(pid, "SIGKILL"),
     async restart() {
       await poll(() => isGone(pid));
@@ -85,8 +95,12 @@ export async function startPair(): Promise<Pair> {
   };
 }
 
-/** What a replica needs to know after it was killed how far it was: the second is for MySQL 5.7. */
-const killable = ["--relay-log-recovery=1", "--loose-relay-log-info-repository=TABLE"];
+/** What a replica needs to know after it was killed how far it was; MySQL 5.7 in tables, as for several channels. */
+const killable = [
+  "--relay-log-recovery=1",
+  "--loose-relay-log-info-repository=TABLE",
+  "--loose-master-info-repository=TABLE",
+];
 
 async function flavourOf(root: mysql.Connection): Promise<{ isMariaDB: boolean; isOld: boolean }> {
   const [[row]] = await root.query<RowDataPacket[]>("SELECT VERSION() AS version");

@@ -32,6 +32,8 @@ const nothing: Summary = {
   latencyMs: { p50: 0, p95: 0, p99: 0, max: 0 },
   workers: 4,
   threads: 2,
+  warnings: 0,
+  warnedQueries: 0,
   failures: [],
   failureKinds: [],
   earlier: { done: 0, failed: 0, unknown: 0 },
@@ -51,6 +53,17 @@ test("reportLines() tells counts, rate and durations in three lines when all wen
     "1,234,567 of 1,234,567 queries done, in 100 s (12,286 a second)",
     "7,654,321 rows, 1,000 retries",
     "latency 0.123 ms median, 1.5 p95, 100 p99, 1,234,568 longest",
+  ]);
+});
+
+test("reportLines() tells how long the run has waited for a server, and for what", () => {
+  const waited = [
+    { seconds: 12.34, reason: "db1:3306: The server is running with the --read-only option" },
+    { seconds: 0.04, reason: "connect ECONNREFUSED" },
+  ];
+  const lines = reportLines({ ...nothing, total: 1, done: 1, waited });
+  assert.deepEqual(lines.slice(3), [
+    "waited 12.3 s for a server: db1:3306: The server is running with the --read-only option",
   ]);
 });
 

@@ -182,7 +182,7 @@ test("obey() does what a line says, or says what would be right and changes noth
   const changes: string[] = [];
   const servers = [{ db, where: "db1" }];
   const throttling = await throttle(undefined, undefined, 3, servers);
-  const lag = await watchReplicas(undefined, undefined, { servers, replicas: undefined });
+  const lag = await watchReplicas({}, { servers, server: undefined, progress: silent });
   const dials = [...throttling.dials!, ...lag.dials!];
   const onChange = (change: string) => void changes.push(change);
   const steering = new Steering({ workers: 3, progress: silent, drain, dials: () => dials, onChange });
@@ -198,7 +198,7 @@ test("obey() does what a line says, or says what would be right and changes noth
     ["workers 0", /workers must be a whole number from 1 to 3, not "0"$/],
     ["max-load Threads_runing=1", /max-load: the server has no number called Threads_runing$/],
     ["max-load 5", /max-load must be like Threads_running=25/],
-    ["max-lag 5", /^The replicas were not named at the start: --replicas db2,db3:3307$/],
+    ["max-lag 5", /^The replicas were not named at the start: --replicas db2,db3:3307, or auto$/],
   ] as const) {
     await assert.rejects(obey(steering, line), { name: "Error", message });
   }

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
 import type { Host } from "../mysql/connection.ts";
 import { UsageError } from "./errors.ts";
+import type { Reader } from "./flags.ts";
 import { homeOf, readOptionFile, userName } from "./option-file.ts";
 import { type Picked, tlsOf } from "./tls.ts";
 
@@ -24,7 +25,13 @@ export interface ServerFlags extends Omit<Settings, "password" | (typeof switchN
   readonly "local-infile"?: boolean | undefined;
   readonly url?: string | undefined;
   readonly "defaults-file"?: string | undefined;
-  readonly replicas?: string | undefined;
+}
+
+/** Where a server listens. */
+export interface Address {
+  readonly host: string;
+  /** @default the port that `--port` or its like names */
+  readonly port?: number | undefined;
 }
 
 export interface Server {
@@ -34,8 +41,12 @@ export interface Server {
   readonly hosts: readonly Host[];
   /** `--ssl-mode PREFERRED`: `db.ssl` is for a server that offers TLS. */
   readonly tlsOptional: boolean;
-  /** Its replicas, to be looked at as the same account. */
-  readonly replicas?: Server;
+}
+
+/** The server that flags, environment or option file name. */
+export interface NamedServer extends Server {
+  /** Returns other servers of the same account, such as its replicas. @throws UsageError for what TLS cannot check. */
+  others(addresses: readonly Address[]): Server;
 }
 
 /**
@@ -46,7 +57,7 @@ export interface Server {
  *
  * @throws UsageError when these contradict one another or make no sense; its message contains no password.
  */
-export function resolveServer(flags: ServerFlags, env = process.env, home = homeOf()): Server | undefined {
+export function resolveServer(flags: ServerFlags, env = process.env, home = homeOf()): NamedServer | undefined {
   const url = flags.url ? parseUrl(flags.url) : {};
   if (url.password) {
     throw new UsageError(
@@ -61,7 +72,7 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
   ];
   const file = flags["defaults-file"];
   if (file === undefined && !sources.some(namesServer)) {
-    const stray = ([...flagNames, ...switchNames, "replicas"] as const).find((name) => flags[name] !== undefined);
+    const stray = [...flagNames, ...switchNames].find((name) => flags[name] !== undefined);
     if (stray === undefined) return undefined;
     throw new UsageError(`--${stray} needs a server: name one with --host, --socket, --url or --defaults-file`);
   }
@@ -76,13 +87,9 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
   const place = sources.find(namesServer)?.settings ?? {};
   const socketPath = !place.host || place.host === "localhost" ? place.socket : undefined;
   const port = parsePort(pick("port"));
-  const hosts = socketPath ? [] : parseHosts(pick("host"), port);
-  const replicas = flags.replicas ? parseHosts({ value: flags.replicas, name: "--replicas" }, port) : [];
+  const { value: host, name: hostName } = pick("host") ?? { value: "localhost", name: "host" };
+  const addresses = socketPath ? [] : readHosts(host, hostName);
   const { mode, ssl } = tlsOf(pick);
-  if (mode === "VERIFY_IDENTITY" && [...hosts, ...replicas].some(({ host }) => isIP(host))) {
-    // mysql2 3.24 would compare the certificate with "localhost".
-    throw new UsageError("Cannot check an IP address with VERIFY_IDENTITY: give the host's name, or use VERIFY_CA");
-  }
   const password = pick("password")?.value;
   const database = pick("database")?.value;
   const account: ConnectionOptions = {
@@ -92,16 +99,21 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
     ...(isOn(pick("compress")?.value ?? "0") && { compress: true }),
     ...(isOn(pick("local-infile")?.value ?? "0") && { flags: ["LOCAL_FILES"] }),
   };
-  const at = (socket: string | undefined, hosts: Server["hosts"]): Server => {
+  const at = (socket: string | undefined, addresses: readonly Address[]): Server => {
+    if (mode === "VERIFY_IDENTITY" && addresses.some(({ host }) => isIP(host))) {
+      // mysql2 3.24 would compare the certificate with "localhost".
+      throw new UsageError("Cannot check an IP address with VERIFY_IDENTITY: give the host's name, or use VERIFY_CA");
+    }
     const tls = mode !== "DISABLED" && !(mode === "PREFERRED" && socket);
     const db = {
       ...account,
       ...(socket && { socketPath: socket }),
       ...(tls && { ssl }),
     };
+    const hosts = addresses.map(({ host, port: own = port }) => ({ host, port: own }));
     return { db, hosts, tlsOptional: tls && mode === "PREFERRED" };
   };
-  return { ...at(socketPath, hosts), ...(replicas.length > 0 && { replicas: at(undefined, replicas) }) };
+  return { ...at(socketPath, addresses), others: (addresses) => at(undefined, addresses) };
 }
 
 interface Source {
@@ -142,7 +154,7 @@ function namesServer({ settings }: Source): boolean {
 }
 
 function rejectContradictions(flags: ServerFlags, url: Settings): void {
-  for (const name of [...flagNames, "url", "defaults-file", "replicas"] as const) {
+  for (const name of [...flagNames, "url", "defaults-file"] as const) {
     // An empty value is mostly a shell variable that is not set; it must not lead to another server.
     if (flags[name] === "") throw new UsageError(`--${name} must not be empty`);
   }
@@ -201,18 +213,17 @@ function mariadbMode(options: ReadonlyMap<string, string | undefined>): string |
   return options.has("ssl") && !options.get("ssl-ca") ? "REQUIRED" : undefined;
 }
 
-function parseHosts({ value, name }: Picked = { value: "localhost", name: "host" }, port: number): Server["hosts"] {
-  return value.split(",").map((item) => {
-    const text = item.trim();
-    if (isIPv6(text)) return { host: text, port };
-    const [, address, hostName, own] = /^(?:\[(.+)\]|([\p{L}\p{N}._-]+))(?::(\d+))?$/u.exec(text) ?? [];
+export const readHosts: Reader<readonly Address[]> = (text, name) =>
+  text.split(",").map((item) => {
+    const own = item.trim();
+    if (isIPv6(own)) return { host: own };
+    const [, address, hostName, port] = /^(?:\[(.+)\]|([\p{L}\p{N}._-]+))(?::(\d+))?$/u.exec(own) ?? [];
     const host = address ?? hostName;
-    if (host === undefined || (address && !isIPv6(address)) || (own && !isPort(own))) {
+    if (host === undefined || (address && !isIPv6(address)) || (port && !isPort(port))) {
       throw new UsageError(`${name} must be one or more hosts with ports 1 to 65535, like "db1,db2:3307,[::1]:3308"`);
     }
-    return { host, port: own === undefined ? port : Number(own) };
+    return { host, port: port === undefined ? undefined : Number(port) };
   });
-}
 
 function parsePort({ value, name }: Picked = { value: "3306", name: "port" }): number {
   if (isPort(value)) return Number(value);

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import type { ConnectionOptions } from "mysql2";
 import type { Failure, Query, Summary, WorkOptions } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
-import type { Server } from "./config.ts";
+import type { NamedServer } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import type { Output } from "./output.ts";
@@ -11,14 +11,17 @@ import type { Output } from "./output.ts";
 /** A feature: its flags, and what it does when one of them is given. It imports its other files only then. */
 export interface Feature<Table extends FlagTable = Record<never, never>> {
   readonly flags: Table;
-  /** @throws UsageError for flags that contradict one another. */
-  check?(flags: Given<Table>): void;
+  /**
+   * @param isSteered by name: dials can be set while the run goes on.
+   * @throws UsageError for flags that contradict one another.
+   */
+  check?(flags: Given<Table>, isSteered: boolean): void;
   isAsked?(flags: Given<Table>, context: Context): boolean;
   /** Adds to the run what the flags ask for. A dry run asks only the features that say `inDryRun`. */
   setUp?(flags: Given<Table>, context: Context): Promise<Hook>;
   readonly inDryRun?: true;
   /** True if somebody can change the run while it goes on: then all dials are set up. */
-  steers?(flags: Given<Table>, context: Context): boolean;
+  steers?(flags: Given<Table>, hasKeys: boolean): boolean;
   /** True if its data goes to stdout. */
   writesData?(flags: Given<Table>): boolean;
   /** Starts a server where none was named. */
@@ -100,7 +103,8 @@ export interface Context extends Surroundings {
   readonly db: ConnectionOptions;
   /** The server, or the servers of a cluster, with what to call each. */
   readonly servers: readonly { readonly db: ConnectionOptions; readonly where?: string }[];
-  readonly replicas: Server | undefined;
+  /** What names them; undefined for the sandbox. */
+  readonly server: NamedServer | undefined;
   /** Somebody sits in front of it, whose keys are for the run. */
   readonly hasKeys: boolean;
   readonly isSteered: boolean;

@@ -77,7 +77,7 @@ export async function finish(
   }
   const status = summary.unknown > 0 ? 3 : error || unwritten || lost > 0 || summary.done < summary.total ? 1 : 0;
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
-  if (!facts.quiet || error || unwritten || hasFailed) {
+  if (!facts.quiet || error || unwritten || hasFailed || summary.warnings > 0) {
     const leftUnknown = hooks.flatMap((hook) => hook.leftUnknown ?? []);
     for (const line of reportLines(summary, leftUnknown, fileOf(goingOn))) progress.log(line);
   }

@@ -28,7 +28,8 @@ export function parseFlags(args: readonly string[]): CoreFlags {
     throw new UsageError(`--threads ${threads} contradicts --workers ${workers}: at most one thread a worker`);
   }
   if (dryRun && json) throw new UsageError("--json contradicts --dry-run, which runs nothing");
-  for (const { check } of features) check?.(flags);
+  const isSteered = features.some(({ steers }) => steers?.(flags, false));
+  for (const { check } of features) check?.(flags, isSteered);
   if (files.filter((file) => file === "-").length > 1)
     throw new UsageError('Standard input, "-", can be read only once');
   return flags;

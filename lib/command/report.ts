@@ -7,6 +7,8 @@ import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
 import type { GoingOn } from "./feature.ts";
 
 const kindsShown = 10;
+/** A shorter wait, in seconds, is not worth a line. */
+const leastWaited = 1;
 const outcomes = ["done", "failed", "unknown"] as const;
 
 /** The lines of the summary: counts, rate, durations, the first failures, the first that an earlier run has left unknown. */
@@ -43,6 +45,10 @@ export function reportLines(
       `latency ${significant(p50)} ms median, ${significant(p95)} p95, ${significant(p99)} p99, ${significant(max)} longest`,
     );
   }
+  for (const { seconds: waited, reason } of summary.waited ?? []) {
+    if (waited >= leastWaited) lines.push(`waited ${significant(waited)} s for a server: ${reason}`);
+  }
+  lines.push(...warningLines(summary, noun));
   const { selfCommitted = 0 } = summary;
   if (selfCommitted > 0) {
     lines.push(`${count(selfCommitted)} committed by themselves, and were recorded in the ledger after they ran`);
@@ -54,6 +60,23 @@ export function reportLines(
   if (more > 0)
     lines.push(`and ${count(more)} more: --json has the first 100${file === undefined ? "" : `, ${file} all of them`}`);
   return lines;
+}
+
+/** How many warnings there were, and a line for each of the first queries that had some. */
+function warningLines({ warnings, warnedQueries, firstWarned = [] }: Summary, noun: "query" | "unit"): string[] {
+  if (warnings === 0) return [];
+  const plural = noun === "unit" ? "units" : "queries";
+  const lines = firstWarned.map((query) => {
+    const [first] = query.messages ?? [];
+    const text = first ? `${first.level} ${first.code}: ${first.message}` : "its text is lost, as others followed";
+    const info = query.info === undefined ? "" : ` (${query.info.replace(/ +/g, " ")})`;
+    return `${nameOfQuery(query.seq, query, noun)}: ${warningsOf(query.warnings)}: ${text}${info}`;
+  });
+  return [`${warningsOf(warnings)} in ${count(warnedQueries)} ${warnedQueries === 1 ? noun : plural}`, ...lines];
+}
+
+function warningsOf(number: number): string {
+  return `${count(number)} ${number === 1 ? "warning" : "warnings"}`;
 }
 
 /** The first failure in full, and where those are that are like it. */

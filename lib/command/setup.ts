@@ -40,14 +40,15 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   const { db, line } = await reach();
   const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
   const servers = hosts?.map((host) => ({ db: { ...db, ...host }, where: nameOf(host) })) ?? [{ db }];
-  const replicas = server?.replicas;
-  await setUpFeatures(flags, { ...around, db, servers, replicas, hasKeys: takesKeys(flags, io), isSteered: false });
+  const hasKeys = takesKeys(flags, io);
+  const isSteered = features.some(({ steers }) => steers?.(flags, hasKeys));
+  await setUpFeatures(flags, { ...around, db, servers, server, hasKeys, isSteered });
   if (line !== undefined) progress.log(line);
   if (flags.dryRun) hooks.push(await (await import("./dry-run.ts")).showQueries(flags, around));
   const added = optionsOf(hooks);
-  const { threads, shard, maxFailures, retries, idempotent } = flags;
+  const { threads, shard, maxFailures, maxWarnings, retries, idempotent } = flags;
   const options: WorkOptions = {
-    ...{ hosts, threads, shard, maxFailures, retries, idempotent, progress, signal: drain.signal },
+    ...{ hosts, threads, shard, maxFailures, maxWarnings, retries, idempotent, progress, signal: drain.signal },
     ...{ timeoutSeconds: flags.timeout, connectTimeoutSeconds: flags.connectTimeout, initCommands: flags.initCommand },
     ...added,
     earlier(seq, unit) {
@@ -62,9 +63,7 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
 }
 
 /** Sets up the features that are asked for, one after the other. */
-async function setUpFeatures(flags: CoreFlags, unsteered: Context): Promise<void> {
-  const isSteered = features.some(({ steers }) => steers?.(flags, unsteered));
-  const context = { ...unsteered, isSteered };
+async function setUpFeatures(flags: CoreFlags, context: Context): Promise<void> {
   for (const { isAsked, setUp, inDryRun } of features) {
     if (!setUp || (flags.dryRun && !inDryRun) || !isAsked?.(flags, context)) continue;
     context.hooks.push(await setUp(flags, context));

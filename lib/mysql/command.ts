@@ -11,6 +11,7 @@ import { contentOf, endFile, explainDisabled } from "./local-infile.ts";
 import { type InnerConnection, inner, type Ok, type Packet, Query, QueryPacket, type State } from "./mysql2-query.ts";
 import type { Prepared } from "./prepared.ts";
 import { noteCharacterSet, noteStatus } from "./server-state.ts";
+import { noteWarnings } from "./warnings.ts";
 
 /** A column as mysql2 describes it. */
 export interface Column {
@@ -114,8 +115,9 @@ class Answer {
   }
 
   /** Ends one result; returns whether another one follows. */
-  end(changedRows: number, status: number): boolean {
+  end(changedRows: number, status: number, warnings: number, info: string): boolean {
     noteStatus(this.connection, status);
+    if (warnings !== 0) noteWarnings(this.connection, warnings & 0xffff, info); // mysql2 reads it as a signed number
     this.#rows += changedRows;
     if (!this.failure) this.listener.onDone?.(this.#index, this.#rows - this.#rowsBefore);
     this.#index++;
@@ -161,16 +163,19 @@ class AnsweredQuery extends Query {
   }
 
   row(packet: Packet): State | null {
-    if (packet.isEOF()) return this.answer.end(0, packet.eofStatusFlags()) ? this.anotherResult() : null;
+    if (packet.isEOF()) {
+      const isMore = this.answer.end(0, packet.eofStatusFlags(), packet.eofWarningCount(), "");
+      return isMore ? this.anotherResult() : null;
+    }
     this.answer.row(packet);
     return this.row;
   }
 
-  doneInsert({ affectedRows, serverStatus, stateChanges }: Ok): State | null {
+  doneInsert({ affectedRows, serverStatus, warningStatus = 0, info, stateChanges }: Ok): State | null {
     if (this._localStream) this.answer.failure ??= endFile(this);
     const characterSet = stateChanges?.systemVariables.character_set_results;
     if (characterSet !== undefined) noteCharacterSet(this.answer.connection, characterSet);
-    return this.answer.end(affectedRows, serverStatus) ? this.anotherResult() : null;
+    return this.answer.end(affectedRows, serverStatus, warningStatus, info) ? this.anotherResult() : null;
   }
 
   /** mysql2 keeps its results by number; here none is kept, and each is the first. */

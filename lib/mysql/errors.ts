@@ -22,19 +22,24 @@ export interface DatabaseError {
   mayHaveRun?: boolean | undefined;
 }
 
+/** Errors of a server that takes no writes for the moment, or no queries. */
+const refusals = new Set<number | undefined>([
+  1290, // ER_OPTION_PREVENTS_STATEMENT: read-only, during a failover
+  1836, // ER_READ_ONLY_MODE: the same
+  1047, // ER_UNKNOWN_COM_ERROR: Galera's "WSREP has not yet prepared node for application use"
+  3032, // ER_SERVER_OFFLINE_MODE: MySQL is being maintained
+  3168, // ER_SERVER_ISNT_AVAILABLE: MySQL is starting
+]);
+
 /** Errors of a query after which the server has not applied it. */
 const retried = new Set([
+  ...refusals,
   1213, // ER_LOCK_DEADLOCK: rolled back, "restart the transaction"; Galera's certification conflicts come as this one, too
   1205, // ER_LOCK_WAIT_TIMEOUT: the statement is rolled back; the lock's holder will be done sooner or later
   3101, // ER_TRANSACTION_ROLLBACK_DURING_COMMIT: a conflict in MySQL's group replication
   1020, // ER_CHECKREAD: record has changed since last read (innodb_snapshot_isolation); rolled back
-  1290, // ER_OPTION_PREVENTS_STATEMENT: read-only, for a moment, during a failover
-  1792, // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: the same
-  1836, // ER_READ_ONLY_MODE: the same
-  1047, // ER_UNKNOWN_COM_ERROR: Galera's "WSREP has not yet prepared node for application use"
+  1792, // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: the server's, for a moment, or the session's
   1053, // ER_SERVER_SHUTDOWN: refused, the server is going down
-  3032, // ER_SERVER_OFFLINE_MODE: MySQL is being maintained
-  3168, // ER_SERVER_ISNT_AVAILABLE: MySQL is starting
   8002, // TiDB: a write conflict of SELECT FOR UPDATE; for all of these its manual says that the whole can be run again
   8005, // TiDB: a write conflict
   8022, // TiDB: the commit failed, and was rolled back
@@ -134,9 +139,9 @@ export function isReadOnly({ errno, message }: DatabaseError): boolean {
   return errno === 1792 || errno === 1836 || (errno === 1290 && /read.only/i.test(message));
 }
 
-/** Whether the server takes no queries at the moment: a Galera node that is not part of its cluster. */
-export function isUnready({ errno }: DatabaseError): boolean {
-  return errno === 1047;
+/** Returns true if the server takes no writes for the moment, or no queries: that is as if it were not there. */
+export function isRefusal(error: DatabaseError): boolean {
+  return refusals.has(error.errno) && (error.errno !== 1290 || isReadOnly(error));
 }
 
 /** Whether an error of connecting is worth another try. */

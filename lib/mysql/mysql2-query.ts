@@ -9,11 +9,15 @@ export interface Packet extends RowPacket {
   length(): number;
   isEOF(): boolean;
   eofStatusFlags(): number;
+  /** The number is signed, though the server's is not. */
+  eofWarningCount(): number;
 }
 /** The server's answer to what returns no rows. */
 export interface Ok {
   readonly affectedRows: number;
   readonly serverStatus: number;
+  readonly warningStatus?: number;
+  readonly info: string;
   readonly stateChanges?: { readonly systemVariables: { readonly character_set_results?: string } } | null;
 }
 export interface InnerConnection {

@@ -3,6 +3,7 @@ import type { Counts } from "../shared/counters.ts";
 import type { Notes } from "../shared/reading.ts";
 import type { RunError } from "./errors.ts";
 import type { CompleteOptions, Summary } from "./options.ts";
+import type { Waits } from "./waits.ts";
 
 /** A feature's part in the parent, as its `parent.ts` exports it. */
 export interface ParentFeature {
@@ -20,6 +21,8 @@ export interface RunOfFeature {
   log(line: string): void;
   /** Runs what the caller of `doWork()` has given; what it throws ends the run. */
   guard(action: () => unknown, what?: string): Promise<void>;
+  /** Takes note of what waits for a server. */
+  readonly waits: Waits;
   /** Makes of an error what `doWork()` rejects with. */
   failure(error: unknown): RunError;
 }

@@ -3,10 +3,11 @@ import { availableParallelism } from "node:os";
 import type { ConnectionOptions } from "mysql2";
 import { myglobals } from "../myglobals.ts";
 import type { Host } from "../mysql/connection.ts";
-import type { Ended, Result } from "../shared/counters.ts";
+import type { Ended, Result, WarnedQuery } from "../shared/counters.ts";
 import type { Notes } from "../shared/reading.ts";
 import type { Outcome } from "../shared/segment.ts";
 import type { Progress } from "./progress.ts";
+import type { Wait } from "./waits.ts";
 
 /** Where the queries come from: of any length, as fast or slow as it likes. */
 export type Source<Unit> = Iterable<Unit> | AsyncIterable<Unit>;
@@ -47,6 +48,8 @@ export interface WorkOptions {
   timeoutSeconds?: number | undefined;
   /** Starts nothing more after so many queries of this run have failed or are unknown. @default no limit */
   maxFailures?: number | undefined;
+  /** Starts nothing more after so many warnings of this run; the server's notes count. @default no limit */
+  maxWarnings?: number | undefined;
   /** Says that running a query twice is harmless: one that may have run is sent again. @default false */
   idempotent?: boolean | undefined;
   /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
@@ -81,8 +84,12 @@ export interface Summary extends Result {
   threads: number;
   /** With a ledger: queries that committed by themselves, such as DDL, and were recorded after they ran. */
   selfCommitted?: number;
+  /** How long some worker, or the ledger's opening, has waited for a server that takes its queries, by the reason. */
+  waited?: Wait[];
   /** What a script's own `workerDo()` did is counted: units of work, and no queries. */
   units?: true;
+  /** The first ten queries with warnings, if there are any. */
+  firstWarned?: WarnedQuery[];
   /** Why the run ended early, if it did. */
   reason?: string;
 }
@@ -131,6 +138,7 @@ export const ownOptions = [
     "connectTimeoutSeconds",
     "timeoutSeconds",
     "maxFailures",
+    "maxWarnings",
     "idempotent",
     "signal",
     "killSignal",
@@ -153,6 +161,7 @@ export function withDefaults(workers: number, options: WorkOptions) {
     threads: options.threads ?? defaultThreads(workers, options),
     retries: options.retries ?? 10,
     maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
+    maxWarnings: options.maxWarnings ?? Number.POSITIVE_INFINITY,
     connectTimeoutSeconds: options.connectTimeoutSeconds ?? 60,
     idempotent: options.idempotent ?? false,
     gates: options.gates ?? [],
@@ -163,6 +172,7 @@ export function withDefaults(workers: number, options: WorkOptions) {
   checkCount("threads", threads, limits.threads);
   checkNumber("retries", complete.retries, 0, limits.retries);
   checkNumber("maxFailures", complete.maxFailures, 1, Number.POSITIVE_INFINITY);
+  checkNumber("maxWarnings", complete.maxWarnings, 1, Number.POSITIVE_INFINITY);
   checkNumber("connectTimeoutSeconds", complete.connectTimeoutSeconds, 0.001, limits.seconds);
   if (timeoutSeconds !== undefined) checkNumber("timeoutSeconds", timeoutSeconds, 0.001, limits.seconds);
   if (threads > workers) {

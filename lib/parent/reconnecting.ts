@@ -66,6 +66,12 @@ export class Reconnecting {
     }
   }
 
+  /** Closes the connection: the next one is to another host, if there are several. */
+  leave(): Promise<void> {
+    this.#at++;
+    return this.close();
+  }
+
   /** Closes the connection, unless it was given. The next statement makes a new one. */
   async close(): Promise<void> {
     if (!this.#isOwn || !this.#connection) return;

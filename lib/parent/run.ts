@@ -1,21 +1,22 @@
 /** A run as the parent knows it: what its threads say, why it ends early, and what came of it. */
-import { features } from "../features/index.ts";
 import { myglobals } from "../myglobals.ts";
-import { Counters } from "../shared/counters.ts";
+import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import type { FromThread, Settings } from "../shared/messages.ts";
 import { Reading } from "../shared/reading.ts";
 import { Bell } from "./bell.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
-import type { ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
+import type { RunOfFeature } from "./feature.ts";
 import type { Feed } from "./feed.ts";
 import { Gatekeeper } from "./gate.ts";
-import { ownOptions, type Summary, type withDefaults } from "./options.ts";
+import type { Summary, withDefaults } from "./options.ts";
+import { Parts } from "./parts.ts";
 import type { Pool, PoolListener, Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
 import { Prologue } from "./prologue.ts";
 import { type Claimed, Records } from "./records.ts";
 import { Selection } from "./selection.ts";
 import { unitsWatch } from "./units.ts";
+import { Waits } from "./waits.ts";
 
 export class Run implements PoolListener, RunOfFeature {
   readonly bell = new Bell();
@@ -24,6 +25,7 @@ export class Run implements PoolListener, RunOfFeature {
   readonly reading: Reading;
   readonly gatekeeper: Gatekeeper;
   readonly prologue: Prologue;
+  readonly waits = new Waits();
   onStop = (): void => {};
   /** Why it ends early; with an error when that is what `doWork()` rejects with. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
@@ -34,9 +36,9 @@ export class Run implements PoolListener, RunOfFeature {
   /** What a person calls what is done: units, once a thread has found a `workerDo()` in the script. */
   #noun: "query" | "unit" = "query";
   #hasToldOfRows = false;
+  readonly #warned: WarnedQuery[] = []; // the first of each thread
   readonly #watchUnits: (pool: Pool) => void;
-  /** The features in this run, by name. */
-  readonly #parts = new Map<string, ParentPart>();
+  readonly #parts = new Parts();
 
   constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
     this.#workers = workers;
@@ -57,39 +59,25 @@ export class Run implements PoolListener, RunOfFeature {
     this.gatekeeper = new Gatekeeper(options.gates, this.records);
   }
 
-  /**
-   * Prepares the features that the options ask for.
-   *
-   * @throws what one of them has against it.
-   */
+  /** @throws what a feature has against the options. */
   async begin(): Promise<void> {
-    const given = Object.entries(this.#options).filter(([, value]) => value !== undefined);
-    for (const [name] of given.filter(([name]) => !ownOptions.includes(name))) {
-      if (features.some(({ option }) => option === name)) continue;
-      throw new TypeError(`Cannot take the option ${name}: this copy has no feature that knows it`);
-    }
-    for (const { name, option, parent } of features) {
-      const value = given.find(([name]) => name === option)?.[1];
-      if (value === undefined) continue;
-      const feature = (await parent?.())?.feature as ParentFeature | undefined;
-      this.#parts.set(name, (await feature?.begin(this.#options, this)) ?? { settings: value });
-    }
-    const parts = [...this.#parts.values()];
-    for (const { standsAlone } of parts) if (standsAlone) this.prologue.standAlone(standsAlone);
+    await this.#parts.begin(this.#options, this);
+    for (const why of this.#parts.standsAlone) this.prologue.standAlone(why);
     const { notes } = this.#options;
-    this.reading.notes = notes?.isBegun ? notes : (parts.find((part) => part.notes)?.notes ?? notes);
+    this.reading.notes = notes?.isBegun ? notes : (this.#parts.notes ?? notes);
   }
 
   /** What decides about each query; to be asked for after `begin()`. */
   selection(): Selection {
-    const known = [...this.#parts.values()].flatMap((part) => part.known ?? []);
-    return new Selection(this.#options, known, this.prologue, (outcome) => this.records.addEarlier(outcome));
+    return new Selection(this.#options, this.#parts.known, this.prologue, (outcome) =>
+      this.records.addEarlier(outcome),
+    );
   }
 
   /** What each thread is told at its start. */
   get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
     const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
-    const { retries, idempotent, maxFailures } = this.#options;
+    const { retries, idempotent, maxFailures, maxWarnings } = this.#options;
     return {
       myglobals,
       isOnlyWorker: this.#workers === 1,
@@ -98,8 +86,8 @@ export class Run implements PoolListener, RunOfFeature {
       hosts: hosts.map(({ host, port }) => ({ host, port })),
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
-      ...{ retries, idempotent, maxFailures },
-      features: Object.fromEntries([...this.#parts].map(([name, { settings }]) => [name, settings])),
+      ...{ retries, idempotent, maxFailures, maxWarnings },
+      features: this.#parts.settings,
       prologue: this.prologue.statements,
     };
   }
@@ -124,8 +112,8 @@ export class Run implements PoolListener, RunOfFeature {
   failure = (error: unknown): RunError => new RunError(messageOf(error), this.summary(0), error);
 
   /** Resolves when nothing of the features is under way. */
-  async endFeatures(): Promise<void> {
-    await Promise.all([...this.#parts.values()].map((part) => part.end?.()));
+  endFeatures(): Promise<void> {
+    return this.#parts.end();
   }
 
   // What the pool tells:
@@ -143,8 +131,11 @@ export class Run implements PoolListener, RunOfFeature {
       this.bell.ringSoon();
     } else if (type === "feature") {
       const { name, data } = message;
-      this.#parts.get(name)?.message?.(data, (answer) => thread.send({ type: "feature", name, data: answer }));
-    } else if (type === "units") this.#noun = "unit";
+      this.#parts.message(name, data, (answer) => thread.send({ type: "feature", name, data: answer }));
+    } else if (type === "waiting") this.waits.begin(message.worker, message.error.message);
+    else if (type === "waited") this.waits.end(message.worker);
+    else if (type === "warned") this.#warned.push(message.query);
+    else if (type === "units") this.#noun = "unit";
     else if (type === "late") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
@@ -163,8 +154,9 @@ export class Run implements PoolListener, RunOfFeature {
   }
 
   died(thread: Thread, cause: string): void {
-    const isDecided = (unit: unknown) => [...this.#parts.values()].some((part) => part.decides?.(unit));
-    this.records.bury(thread, cause, (unit) => !this.stopped && (this.#options.idempotent || isDecided(unit)));
+    for (const worker of thread.workers) this.waits.end(worker);
+    const isSafe = (unit: unknown) => this.#options.idempotent || this.#parts.decide(unit);
+    this.records.bury(thread, cause, (unit) => !this.stopped && isSafe(unit));
     this.bell.ring();
   }
 
@@ -211,7 +203,7 @@ export class Run implements PoolListener, RunOfFeature {
       total: total ?? about,
       isAbout: about !== undefined,
       noun: this.#noun,
-      held: this.stopped ? "ending" : this.gatekeeper.reason,
+      held: this.stopped ? "ending" : (this.waits.reason ?? this.gatekeeper.reason),
       latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
     };
@@ -233,7 +225,11 @@ export class Run implements PoolListener, RunOfFeature {
       workers: connected,
       threads: this.#options.threads,
       earlier: { ...result.earlier, done: result.earlier.done + counts.doneBefore }, // a ledger knows of some, too
-      ...Object.assign({}, ...[...this.#parts.values()].map((part) => part.summary?.(counts))),
+      ...this.#parts.summary(counts),
+      ...(this.#warned.length > 0 && {
+        firstWarned: this.#warned.toSorted((a, b) => a.seq - b.seq).slice(0, warnedKept),
+      }),
+      ...(this.waits.ended.length > 0 && { waited: this.waits.ended }),
       ...(this.#noun === "unit" && { units: true }),
       ...(this.stopped && {
         reason:

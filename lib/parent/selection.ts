@@ -1,5 +1,6 @@
 /** Decides about each query of an input: whether it is to be run here, or was ended by an earlier run, or sets the session. */
 
+import { sameQueries } from "../shared/hash.ts";
 import { checkQuery, type Query } from "../shared/query.ts";
 import type { Outcome } from "../shared/segment.ts";
 import { RefusedError } from "./errors.ts";
@@ -43,7 +44,9 @@ export class Selection {
   /** Says what is wrong with an input that ends before `knownTo`. */
   endedAt(seq: number): RefusedError {
     const { seq: last, by } = this.#last;
-    return new RefusedError(`The input has changed: it ends with query ${seq}, and ${by} has query ${last}`);
+    return new RefusedError(
+      `The input has changed: it ends with query ${seq}, and ${by} has query ${last}: ${sameQueries}`,
+    );
   }
 
   /** Returns a promise if something is to be found out before `select()` can tell. @throws TypeError, RefusedError for what is no query. */

@@ -1,11 +1,12 @@
 /** Counters in shared memory for the bar, and the tally behind the summary. */
+import { Histogram } from "./histogram.ts";
 import type { Outcome } from "./segment.ts";
 
 /** Int32 numbers between one worker's lane and the next: two cache lines, so that no two threads write to the same one. */
 const laneLength = 32;
 /** Where in the parent's lane it stands which worker is the last one that may claim. */
 const lastWorkerAt = 16;
-const names = ["done", "failed", "unknown", "selfCommitted", "doneBefore"] as const;
+const names = ["done", "failed", "unknown", "selfCommitted", "doneBefore", "warnings"] as const;
 
 export type Counter = (typeof names)[number];
 export type Counts = Record<Counter, number>;
@@ -40,16 +41,25 @@ export class Counters {
 
   /** How many queries have failed or are unknown, in the workers' lanes. */
   get failures(): number {
+    return this.#sum("failed") + this.#sum("unknown");
+  }
+
+  /** How many warnings there were, also of queries that a transaction has taken back. */
+  get warnings(): number {
+    return this.#sum("warnings");
+  }
+
+  #sum(name: Counter): number {
     let count = 0;
     for (let at = laneLength; at < this.#int32.length; at += laneLength) {
-      for (const name of ["failed", "unknown"] as const) count += Atomics.load(this.#int32, at + names.indexOf(name));
+      count += Atomics.load(this.#int32, at + names.indexOf(name));
     }
     return count;
   }
 
   /** Adds the lanes up. */
   read(): Counts {
-    const counts: Counts = { done: 0, failed: 0, unknown: 0, selfCommitted: 0, doneBefore: 0 };
+    const counts: Counts = { done: 0, failed: 0, unknown: 0, selfCommitted: 0, doneBefore: 0, warnings: 0 };
     for (let at = 0; at < this.#int32.length; at += laneLength) {
       for (const [offset, name] of names.entries()) counts[name] += Atomics.load(this.#int32, at + offset);
     }
@@ -71,11 +81,32 @@ export interface Result {
   /** Rows returned and changed. */
   rows: number;
   latencyMs: { p50: number; p95: number; p99: number; max: number };
+  /** What the server has warned of, notes included, in queries that are done; at most 65,535 for each statement. */
+  warnings: number;
+  /** How many queries had some. */
+  warnedQueries: number;
   /** The first 100 queries that failed or are unknown. */
   failures: Failure[];
   /** How many failures are alike: all of them, for the first 100 kinds. */
   failureKinds: FailureKind[];
 }
+
+/** A query that is done, and of which the server has warned. */
+export interface WarnedQuery {
+  seq: number;
+  /** `file:line`, where the query came from a file. */
+  at?: string;
+  /** The beginning of the query. */
+  sql: string;
+  warnings: number;
+  /** What the server says of the rows, such as `Records: 3  Deleted: 0  Skipped: 1  Warnings: 2`. */
+  info?: string;
+  /** The first three. Missing if the server had forgotten them: other statements had followed in the same round trip. */
+  messages?: { level: string; code: number; message: string }[];
+}
+
+/** How many of these the summary has. */
+export const warnedKept = 10;
 
 /** Failures with the same outcome, code and message. */
 export interface FailureKind {
@@ -113,6 +144,7 @@ export interface Ended {
   start: number;
   durationMs: number;
   rows: number;
+  warnings?: number;
   failure: Omit<Failure, "seq" | "outcome"> | undefined;
 }
 
@@ -125,13 +157,17 @@ export class Tally {
   readonly #earlier = { done: 0, failed: 0, unknown: 0 };
   #retries = 0;
   #rows = 0;
+  #warnings = 0;
+  #warnedQueries = 0;
 
-  add({ seq, outcome, tries, durationMs, rows, failure }: Ended): void {
+  add({ seq, outcome, tries, durationMs, rows, warnings = 0, failure }: Ended): void {
     this.#counts[outcome]++;
     if (outcome === "skipped") return;
     this.#latency.add(durationMs);
     this.#retries += Math.max(0, tries - 1);
     this.#rows += rows;
+    this.#warnings += warnings;
+    if (warnings > 0) this.#warnedQueries++;
     if (outcome !== "done" && failure) this.#addFailure({ seq, outcome, ...failure });
   }
 
@@ -175,6 +211,10 @@ export class Tally {
     return this.#counts.unknown - this.#earlier.unknown;
   }
 
+  get warnings(): number {
+    return this.#warnings;
+  }
+
   get latencyMs(): Result["latencyMs"] {
     const percentile = (percent: number) => this.#latency.percentile(percent);
     return { p50: percentile(50), p95: percentile(95), p99: percentile(99), max: this.#latency.max };
@@ -188,6 +228,8 @@ export class Tally {
       retries: this.#retries,
       rows: this.#rows,
       latencyMs: this.latencyMs,
+      warnings: this.#warnings,
+      warnedQueries: this.#warnedQueries,
       failures: this.#failures.toSorted((a, b) => a.seq - b.seq),
       failureKinds: [...this.#kinds.values()].toSorted((a, b) => a.first.seq - b.first.seq),
     };
@@ -200,36 +242,3 @@ function sum({ done, failed, unknown, skipped = 0 }: Result["earlier"] & { skipp
 
 const failuresKept = 100;
 const nextKept = 4;
-
-/** Each bucket of the histogram is this much wider than the one below: a percentile is up to 5 % more than the true one. */
-const growth = 1.05;
-const smallestMs = 0.001;
-
-/** A log-bucketed histogram of durations in milliseconds. */
-export class Histogram {
-  readonly #buckets: number[] = [];
-  #count = 0;
-  #max = 0;
-
-  add(ms: number): void {
-    const bucket = Math.max(0, Math.ceil(Math.log(ms / smallestMs) / Math.log(growth)));
-    this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1;
-    this.#count++;
-    this.#max = Math.max(this.#max, ms);
-  }
-
-  /** The duration that `percent` of all stay within; 0 when there are none. */
-  percentile(percent: number): number {
-    const rank = Math.ceil((percent / 100) * this.#count);
-    let seen = 0;
-    for (const [bucket, count] of this.#buckets.entries()) {
-      seen += count ?? 0;
-      if (seen >= rank && seen > 0) return Math.min(this.#max, smallestMs * growth ** bucket);
-    }
-    return 0;
-  }
-
-  get max(): number {
-    return this.#max;
-  }
-}

@@ -12,6 +12,12 @@ export function hashOf(unit: unknown): string {
   return noted.get(Object(unit)) ?? createHash("sha256").update(contentOf(unit)).digest("hex").slice(0, 16);
 }
 
+/** What a person can do whose queries are not those that are known of an earlier run. */
+export const sameQueries =
+  "give it the same queries in the same order; only what has failed may be corrected, and more may follow";
+/** The same for queries with keys. */
+export const sameKeys = "what is done, or may have run, keeps its text: give another text another key";
+
 const noted = new WeakMap<object, string>();
 
 /** Notes the hash of a unit that has come to this thread without some of its values. */

@@ -2,6 +2,7 @@
 import { inspect } from "node:util";
 import type { Host } from "../mysql/connection.ts";
 import { withCauses } from "./causes.ts";
+import type { WarnedQuery } from "./counters.ts";
 import type { StartFiles } from "./feature-entry.ts";
 
 /** What a thread gets at its start, as `workerData`. */
@@ -23,6 +24,7 @@ export interface Settings extends StartFiles {
   readonly timeoutMs: number | undefined;
   readonly idempotent: boolean;
   readonly maxFailures: number;
+  readonly maxWarnings: number;
   /** What each feature's part in the parent has for its part in the threads, by name. */
   readonly features: Readonly<Record<string, unknown>>;
   /** The prologue as far as it is known. */
@@ -57,9 +59,10 @@ export type FromThread =
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** One of several hosts does not let the worker in. */
   | { readonly type: "away"; readonly host: string; readonly error: PlainError }
-  /** `idle`: the worker found nothing to claim. `waiting`, `gone`: it tries to connect again, or has given up. */
+  /** `idle`: the worker found nothing to claim. `waiting`, `waited`, `gone`: it tries again to get a server, has ended that, has given up. */
   | { readonly type: "idle" }
-  | { readonly type: "waiting"; readonly error: PlainError }
+  | { readonly type: "waiting"; readonly worker: number; readonly error: PlainError }
+  | { readonly type: "waited"; readonly worker: number }
   | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
   /** A query has set something, such as `USE`, on a connection of this thread: others may depend on it. */
   | { readonly type: "sessionChanged"; readonly statement: string }
@@ -67,6 +70,8 @@ export type FromThread =
   | { readonly type: "refused" | "broken"; readonly reason: string }
   /** The query was interrupted, and is done all the same. */
   | { readonly type: "late"; readonly seq: number }
+  /** A query with warnings, with their texts as far as they are known. */
+  | { readonly type: "warned"; readonly query: WarnedQuery }
   /** A `workerDo()` has returned a number that no number of rows can be. A thread says so once. */
   | { readonly type: "oddRows"; readonly seq: number; readonly returned: number }
   /** For a feature's part in the parent. */

@@ -8,10 +8,10 @@
  * Layout of a segment, in bytes:
  *
  *     0         header: Int32 count, Int32 hint, Int32 admitted, Int32 unused, Float64 id
- *     24        4096 records of 40 bytes, one a query: Int32 state, Int32 tries,
- *               Float64 start (ms since the epoch), Float64 duration (ms), Float64 rows, Float64 seq
- *     163864    Uint32 offsets of the encoded queries, one more than there are queries
- *     180256    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
+ *     24        4096 records of 48 bytes, one a query: Int32 state, Int32 tries,
+ *               Float64 start (ms since the epoch), Float64 duration (ms), Float64 rows, Float64 seq, Float64 warnings
+ *     196632    Uint32 offsets of the encoded queries, one more than there are queries
+ *     213024    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
  */
 import { decodeUnit, textIn } from "./query.ts";
 
@@ -36,7 +36,7 @@ export function claimerOf(state: number): number {
 const mayHaveRunFlag = 1 << 24;
 
 export const headerBytes = 24;
-export const recordBytes = 40;
+export const recordBytes = 48;
 /** Places of the header, in Int32 numbers. */
 export const header = { count: 0, hint: 1, admitted: 2 } as const;
 export const segmentQueries = 4096;
@@ -126,10 +126,11 @@ export class Segment {
   }
 
   /** Records how a query ended; its claimer's last act on it. */
-  end(index: number, outcome: Outcome, durationMs: number, rows: number): void {
+  end(index: number, outcome: Outcome, durationMs: number, rows: number, warnings = 0): void {
     const at = this.#timesAt(index);
     this.#float64[at + 1] = durationMs;
     this.#float64[at + 2] = rows;
+    this.#float64[at + 4] = warnings;
     const claimer = this.#int32[this.#stateAt(index)]!;
     Atomics.store(this.#int32, this.#stateAt(index), -1 - outcomes.indexOf(outcome) - claimer * outcomes.length);
   }
@@ -157,9 +158,9 @@ export class Segment {
     this.#float64[this.#timesAt(index) + 2] = 1;
   }
 
-  /** Counts one more sending of a query to the server. */
-  addTry(index: number): void {
-    this.#int32[this.#stateAt(index) + 1]! += 1;
+  /** Counts one more sending of a query to the server; with -1, takes one back. */
+  addTry(index: number, by = 1): void {
+    this.#int32[this.#stateAt(index) + 1]! += by;
   }
 
   /** Whether an earlier claimer of the query may have run it. */
@@ -167,13 +168,14 @@ export class Segment {
     return this.#int32[this.#stateAt(index) + 1]! >= mayHaveRunFlag;
   }
 
-  record(index: number): { tries: number; start: number; durationMs: number; rows: number } {
+  record(index: number): { tries: number; start: number; durationMs: number; rows: number; warnings: number } {
     const at = this.#timesAt(index);
     return {
       tries: this.#int32[this.#stateAt(index) + 1]! % mayHaveRunFlag,
       start: this.#float64[at]!,
       durationMs: this.#float64[at + 1]!,
       rows: this.#float64[at + 2]!,
+      warnings: this.#float64[at + 4]!,
     };
   }
 

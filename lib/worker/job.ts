@@ -10,6 +10,8 @@ export class Job {
   tries = 0;
   /** Rows that are on their way to the parent: another try would give them twice. */
   rows = 0;
+  /** What the server has warned of, when it has answered. */
+  warnings = 0;
   /** It was sent, by this worker or an earlier one, and nobody knows whether it has run. */
   mayHaveRun: boolean;
   /** True if its row in a ledger may be of this run: a `COMMIT` of it was sent and not answered. */
@@ -76,6 +78,12 @@ export class Job {
     this.#segment.addTry(this.#index);
   }
 
+  /** Counts the last try no more: there was no server that could have run it. */
+  takeBackTry(): void {
+    this.tries--;
+    this.#segment.addTry(this.#index, -1);
+  }
+
   noteRows(): void {
     this.#segment.noteRows(this.#index);
   }
@@ -88,7 +96,13 @@ export class Job {
 
   /** Writes the outcome into the record: nothing else is done for the query after that. */
   end(outcome: Outcome, rows: number): void {
-    this.#segment.end(this.#index, outcome, this.#durationMs ?? performance.now() - this.#start, rows);
+    this.#segment.end(
+      this.#index,
+      outcome,
+      this.#durationMs ?? performance.now() - this.#start,
+      rows,
+      outcome === "done" ? this.warnings : 0,
+    );
   }
 
   /** Gives it back: another worker may take it. */

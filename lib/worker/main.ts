@@ -9,8 +9,9 @@ import { refusalOfCall } from "../shared/own-thread.ts";
 import { work, workerInit } from "../worker.ts";
 import { executorFor } from "./executor.ts";
 import type { LoadedFeature, WorkerFeature } from "./feature.ts";
+import type { WorkerInit } from "./hosts.ts";
 import type { WorkerDo } from "./scripted.ts";
-import { Session, type WorkerInit } from "./session.ts";
+import { Session } from "./session.ts";
 import { Thread } from "./thread.ts";
 
 // Node 24 cuts small buffers, such as mysql2's packets, from slabs of 64 KiB. These live so long that V8 takes them for old,

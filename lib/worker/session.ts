@@ -1,32 +1,26 @@
-/** A worker's connection: to which host, what is set on it, again when it is lost, and home again when its host is back. */
-import type { Connection, ConnectionOptions } from "mysql2";
-import { ask, close, connectionIn, type Host, isClosed, nameOf, takeOver } from "../mysql/connection.ts";
-import { type DatabaseError, isLost, isReadOnly, isUnready } from "../mysql/errors.ts";
-import { reach } from "../mysql/reach.ts";
+/** A worker's connection: what is set on it, what is open on it, and what becomes of these when it is lost. */
+import type { Connection } from "mysql2";
+import { ask, close, connectionIn, isClosed } from "../mysql/connection.ts";
+import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/errors.ts";
 import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
 import { sessionStatement } from "../mysql/statement.ts";
-import { toPlain } from "../shared/messages.ts";
+import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
 import { Kept } from "./kept.ts";
-import { type HomeTry, homeTryMs, nextHomeTry, type Route, routeOf } from "./route.ts";
 import type { Thread } from "./thread.ts";
 import { Transaction } from "./transaction.ts";
+import { WarnedQueries } from "./warned.ts";
 
-/** Makes a worker's connection; `options` has what the run needs of it, and how many milliseconds there are for it. */
-export type WorkerInit = (host: Host | undefined, options: ConnectionOptions) => unknown;
+/** How long a statement may take that is sent before the connection is closed. */
+const closeMs = 1000;
 
 export class Session {
   readonly worker: number;
   readonly transaction: Transaction;
+  readonly warned: WarnedQueries;
   readonly #thread: Thread;
-  readonly #init: WorkerInit;
-  /** The hosts in the worker's own order, and the positions of its home and of the one that it tries next. */
-  readonly #route: Route;
-  #home = 0;
-  #next = 0;
-  #opened: { readonly connection: unknown } | undefined;
-  /** It is not to the worker's own host: when to try that one, and how often this was done. */
-  #away: HomeTry | undefined;
+  readonly #hosts: Hosts;
+  #opened: Opened | undefined;
   /** How much of the prologue was run on this connection. */
   #prologueRun = 0;
   /** A statement such as `USE`, whose effect would be lost with the connection. */
@@ -37,9 +31,9 @@ export class Session {
   constructor(worker: number, thread: Thread, init: WorkerInit) {
     this.worker = worker;
     this.transaction = new Transaction(worker, thread);
+    this.warned = new WarnedQueries(worker, thread);
     this.#thread = thread;
-    this.#init = init;
-    this.#route = routeOf(worker, thread.settings.hosts);
+    this.#hosts = new Hosts(worker, thread, init);
     this.#kept = new Kept(thread);
   }
 
@@ -56,13 +50,29 @@ export class Session {
   /** Whether there is nothing for `ready()` to do, as before nearly every query. */
   get isReady(): boolean {
     const isOpen = this.#opened !== undefined && !isClosed(this.connection);
-    return isOpen && !this.#away && this.#prologueRun === this.#thread.prologue.length;
+    return isOpen && !this.#hosts.isAway && !this.isRefused && this.#prologueRun === this.#thread.prologue.length;
+  }
+
+  /** True while the next query has to wait for a server that takes writes. */
+  get isRefused(): boolean {
+    return this.#hosts.isRefused;
+  }
+
+  /** True once no server has taken writes for as long as the worker waits for one. */
+  get hasGivenUp(): boolean {
+    return this.#hosts.gaveUp !== undefined;
+  }
+
+  /** A query was answered: the next refusal is another one. */
+  forgetRefusal(): void {
+    this.#hosts.forgetRefusal();
   }
 
   /** Sees to a connection on which the prologue was run; returns false when none is to be had, or the run ends. */
   async ready(): Promise<boolean> {
     if (this.#opened && isClosed(this.connection)) this.#abandon(new Error("Connection lost"));
-    if (this.#away) await this.#goHome();
+    if (this.isRefused && !(await this.#open())) return false;
+    if (this.#hosts.isAway) await this.#goHome();
     while (this.#opened !== undefined || (await this.#open())) {
       if (this.#prologueRun === this.#thread.prologue.length) return true;
       if (!(await this.#runPrologue())) return false;
@@ -95,12 +105,12 @@ export class Session {
   /** After an error of a query: gives up a connection that is lost, or a host that is worse than another; ends what is gone. */
   async afterError(error: DatabaseError, job: Job): Promise<void> {
     const { isOpen } = this.transaction;
+    const isRefused = isRefusal(error) || (!isOpen && (await this.#hosts.isServers(error, this.mysql)));
+    if (isRefused) this.#hosts.refuse(error);
     // After a failover, the one name of a cluster stands for another server.
-    const isBetterElsewhere =
-      this.#route.length > 1 ? isUnready(error) || isReadOnly(error) : isReadOnly(error) && !this.#lasting && !isOpen;
+    const isBetterElsewhere = (isRefused || isReadOnly(error)) && !this.#lasting && !isOpen;
     if (isLost(error) || isBetterElsewhere) {
       this.#abandon(error, job);
-      if (isReadOnly(error)) this.#home = this.#next; // a replica may stay one: no use in coming back
       return;
     }
     if (!isOpen) return;
@@ -131,67 +141,38 @@ export class Session {
   }
 
   async close(): Promise<void> {
+    await this.warned.tell([], this.mysql, closeMs);
     if (this.#opened && this.transaction.isOpen) {
       const reason = `A transaction was left open: what worker ${this.worker} has run in it is rolled back`;
       this.transaction.end("failed", "Rolled back: its transaction was left open");
       this.#thread.post({ type: "broken", reason });
     }
     this.transaction.leavePrepared();
+    const { gaveUp } = this.#hosts;
+    if (gaveUp) this.#thread.post({ type: "gone", worker: this.worker, error: gaveUp });
     const connection = connectionIn(this.connection);
     if (connection) await close(connection);
   }
 
-  /**
-   * Calls `workerInit()` for one host after the other, and again while the reason for its failing may pass. Only when no host
-   * has let the worker in does it pause.
-   */
+  /** Gets a connection, or waits with the one that there is; returns false when none is to be had, or the run ends. */
   async #open(): Promise<boolean> {
-    const thread = this.#thread;
-    const attempt = async (timeoutMs: number) => {
-      const at = this.#next++;
-      await this.#connect(at, timeoutMs).catch((cause) => {
-        throw this.#reportHost(at, cause);
-      });
-    };
-    try {
-      await reach(attempt, {
-        hosts: this.#route.length,
-        timeoutMs: thread.settings.connectTimeoutMs,
-        isOver: () => thread.isDraining,
-        pause: (ms) => thread.pause(ms),
-        onWait: (error) => thread.post({ type: "waiting", error: toPlain(error) }),
-      });
-      return true;
-    } catch (error) {
-      if (!thread.isDraining) thread.post({ type: "gone", worker: this.worker, error: toPlain(error) });
-      return false;
-    }
+    const opened = await this.#hosts.open(this.#opened);
+    if (opened && opened !== this.#opened) this.#begin(opened);
+    return opened !== undefined;
   }
 
-  /** Tries from time to time, between two queries, whether the host of a worker that is away from it is back. */
+  /** Goes home between two queries, where nothing would be lost by that. */
   async #goHome(): Promise<void> {
     const old = connectionIn(this.connection);
-    if (!this.#away || !old || this.#lasting || this.#kept.isAny || this.transaction.isOpen) return;
-    if (this.#thread.isDraining || performance.now() < this.#away.until) return;
-    const { tries } = this.#away;
-    try {
-      await this.#connect(this.#home, homeTryMs);
-      this.#next = this.#home + 1;
-      void close(old);
-    } catch (cause) {
-      this.#reportHost(this.#home, cause);
-      this.#away = nextHomeTry(tries + 1);
-    }
+    if (!old || this.#lasting || this.#kept.isAny || this.transaction.isOpen) return;
+    const opened = await this.#hosts.goHome();
+    if (!opened) return;
+    this.#begin(opened);
+    void close(old);
   }
 
-  async #connect(at: number, connectTimeout: number): Promise<void> {
-    const host = this.#route[at % this.#route.length];
-    const connection = await this.#init(host, { connectTimeout });
-    const mysql = connectionIn(connection);
-    if (mysql) await takeOver(mysql, this.#thread.settings.connectTimeoutMs);
-    this.#thread.post({ type: "connected", worker: this.worker, host: host && nameOf(host) });
-    this.#opened = { connection };
-    this.#away = (at - this.#home) % this.#route.length === 0 ? undefined : nextHomeTry(0);
+  #begin(opened: Opened): void {
+    this.#opened = opened;
     this.#lasting = undefined;
     this.#prologueRun = 0;
     this.#kept.renew();
@@ -205,7 +186,8 @@ export class Session {
       try {
         if (this.mysql) await this.ask(sql);
       } catch (error) {
-        if (isLost(error as DatabaseError)) {
+        if (isRefusal(error as DatabaseError)) this.#hosts.refuse(error as DatabaseError);
+        if (isLost(error as DatabaseError) || this.isRefused) {
           this.#abandon(error);
           return true;
         }
@@ -222,7 +204,7 @@ export class Session {
     const lost = this.#lasting ? `what ${this.#lasting} has set` : isOpen && "a transaction that was open";
     if (lost) this.#cannotGoOn(`a connection was lost, and with it ${lost}`);
     this.transaction.lost(running);
-    this.#reportHost(this.#next - 1, cause);
+    this.#hosts.report(cause);
     connectionIn(this.connection)?.destroy();
     this.#opened = undefined;
   }
@@ -230,15 +212,5 @@ export class Session {
   #cannotGoOn(reason: string): void {
     if (!this.#isBroken) this.#thread.endRun("broken", `Cannot go on: ${reason}`);
     this.#isBroken = true;
-  }
-
-  /** Tells the parent which host it was; returns the error with its name. */
-  #reportHost(at: number, cause: unknown): DatabaseError {
-    const host = this.#route[at % this.#route.length];
-    if (!host) return cause as DatabaseError;
-    const { message, ...error } = toPlain(cause);
-    const named = Object.assign(new Error(`${nameOf(host)}: ${message}`), error);
-    if (this.#route.length > 1) this.#thread.post({ type: "away", host: nameOf(host), error: toPlain(named) });
-    return named;
   }
 }

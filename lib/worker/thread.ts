@@ -25,6 +25,8 @@ export class Thread {
   readonly prologue: PrologueStatement[];
   /** Units of a script that have returned before their queries ended: a promise that rejects meanwhile is theirs. */
   unitsAwaited = 0;
+  /** Queries with warnings that the parent was told of. */
+  warnedTold = 0;
   readonly #port: MessagePort;
   readonly #segments: Segment[] = [];
   readonly #idle: (() => void)[] = [];
@@ -42,8 +44,9 @@ export class Thread {
 
   /** Whether the run ends: nothing is to be started or tried again. */
   get isDraining(): boolean {
-    const { maxFailures } = this.settings;
+    const { maxFailures, maxWarnings } = this.settings;
     if (maxFailures < Number.POSITIVE_INFINITY) this.#isDraining ||= this.counters.failures >= maxFailures;
+    if (maxWarnings < Number.POSITIVE_INFINITY) this.#isDraining ||= this.counters.warnings >= maxWarnings;
     return this.#isDraining;
   }
 

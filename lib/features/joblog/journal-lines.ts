@@ -38,7 +38,8 @@ export interface Line extends Partial<Omit<Ended, "seq" | "outcome">> {
 
 /** A line, with the hash of the query, its beginning, and its key. */
 export function lineOf(line: Line, hash: string, query = "", key = ""): string {
-  const { seq, outcome, start = Date.now(), durationMs = 0, tries = 0, rows = 0, failure } = line;
+  const { seq, outcome, start = Date.now(), durationMs = 0, tries = 0, rows = 0, warnings = 0 } = line;
+  const failure = line.failure ?? (warnings > 0 ? { code: "WARNINGS", message: `${warnings} warnings` } : undefined);
   const times = `${new Date(start).toISOString()}\t${(durationMs / 1000).toFixed(6)}`;
   const texts = `${escapeField(failure?.code)}\t${escapeField(failure?.message)}\t${escapeField(query)}`;
   return `${seq}\t${hash}\t${outcome}\t${times}\t${tries}\t${rows}\t${texts}\t${key}\n`;

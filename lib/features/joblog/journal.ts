@@ -2,7 +2,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { UsageError } from "../../command/errors.ts";
 import type { Ended, Failure } from "../../shared/counters.ts";
-import { hashOf } from "../../shared/hash.ts";
+import { hashOf, sameKeys, sameQueries } from "../../shared/hash.ts";
 import { describeUnit, describeValues, keyOf, nameOfQuery } from "../../shared/query.ts";
 import type { NextNote, Notes } from "../../shared/reading.ts";
 import type { Outcome } from "../../shared/segment.ts";
@@ -110,9 +110,7 @@ export class Journal implements Notes {
 
   #refuse(seq: number, unit: unknown): never {
     const name = nameOfQuery(seq, unit);
-    const advice = this.#past.isKeyed
-      ? "what is done, or may have run, keeps its text: give another text another key"
-      : "give it the same queries in the same order; only what has failed may be corrected, and more may follow";
+    const advice = this.#past.isKeyed ? sameKeys : sameQueries;
     throw new UsageError(`Cannot resume ${this.#path}: ${name} is not the one in the log: ${advice}`);
   }
 
@@ -170,7 +168,9 @@ export class Journal implements Notes {
   checkEnd(): void {
     const { seq, by } = this.knownTo;
     if (this.#last >= seq) return;
-    throw new UsageError(`The input has changed: it ends with query ${this.#last}, and ${by} has query ${seq}`);
+    throw new UsageError(
+      `The input has changed: it ends with query ${this.#last}, and ${by} has query ${seq}: ${sameQueries}`,
+    );
   }
 
   /** Notes that queries which are done are unknown, as their rows may not have been read. Returns these queries. */

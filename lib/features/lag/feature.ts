@@ -1,28 +1,37 @@
 /** `--max-lag`: a run that waits for the replicas. */
+import { readHosts } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
-import { seconds } from "../../command/flags.ts";
+import { notEmpty, type Reader, seconds } from "../../command/flags.ts";
+import type { Replicas } from "./hook.ts";
+
+const readReplicas: Reader<Replicas> = (text, name) => (text === "auto" ? text : readHosts(notEmpty(text, name), name));
 
 export const feature = defineFeature({
   flags: {
     "max-lag": { value: "S", read: seconds, group: "gently" },
-    replicas: { value: "H,...", group: "gently", help: "pause while a replica is further behind" },
+    replicas: { value: "H,...", read: readReplicas, group: "gently" },
+    channel: { value: "NAME", read: notEmpty, group: "gently" },
     heartbeat: {
       value: "TABLE",
+      read: notEmpty,
       group: "gently",
-      help: "with --max-lag: told by pt-heartbeat's table, not by SHOW REPLICA STATUS",
+      help: "pause while a replica is further behind; auto: any that the server knows",
     },
   },
-  check({ maxLag, heartbeat, replicas, given }) {
+  check({ maxLag, heartbeat, channel, replicas }, isSteered) {
     if (maxLag !== undefined && replicas === undefined)
-      throw new UsageError("--max-lag needs to know the replicas: --replicas db2,db3:3307");
-    if (heartbeat !== undefined && replicas === undefined)
-      throw new UsageError("--heartbeat goes with --replicas and --max-lag SECONDS");
+      throw new UsageError("--max-lag needs to know the replicas: --replicas db2,db3:3307, or auto");
+    for (const [name, value] of Object.entries({ heartbeat, channel })) {
+      if (value !== undefined && replicas === undefined)
+        throw new UsageError(`--${name} goes with --replicas and --max-lag SECONDS`);
+    }
+    if (heartbeat !== undefined && channel !== undefined)
+      throw new UsageError("--channel contradicts --heartbeat, whose table tells the lag");
     // With a socket, the limit may come later.
-    if (replicas !== undefined && maxLag === undefined && given.control === undefined)
+    if (replicas !== undefined && maxLag === undefined && !isSteered)
       throw new UsageError("--replicas goes with --max-lag SECONDS");
   },
   isAsked: ({ maxLag }, { isSteered }) => maxLag !== undefined || isSteered,
-  setUp: async ({ maxLag, heartbeat }, context) =>
-    (await import("./hook.ts")).watchReplicas(maxLag, heartbeat, context),
+  setUp: async (flags, context) => (await import("./hook.ts")).watchReplicas(flags, context),
 });

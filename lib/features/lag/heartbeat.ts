@@ -2,15 +2,16 @@
  * How far a replica is behind, from a table that pt-heartbeat (or anything else) writes on the source every second.
  *
  * Compared are two values of the same row, the source's and the replica's: the clocks of the machines do not matter, nor whether
- * `ts` is local time, as pt-heartbeat writes it, or UTC, as with its --utc. The lag is never told by more than the age that
- * the last beat may have, and that somebody still writes the row is looked at here.
+ * `ts` is local time, as pt-heartbeat writes it, or UTC, as with its --utc. It is exact to one beat: for a limit below a second,
+ * there must be several beats within it. That somebody still writes the row is looked at here.
  */
 import { UsageError } from "../../command/errors.ts";
 import type { Link } from "../../command/link.ts";
 import { quoted, splitName } from "../../mysql/literal.ts";
 
-/** A beat may be so old before nobody seems to write it, where the lag may not be more anyway. */
-const leastSeconds = 5;
+/** A beat may be as old as so many limits before nobody seems to write it: within these bounds, or as old as the lag may be. */
+const staleLimits = 5;
+const staleSeconds = { least: 2, most: 5 };
 
 export class Heartbeat {
   /** As SQL. */
@@ -57,13 +58,18 @@ export class Heartbeat {
     secondsOf(this.#text);
   }
 
+  /** True if it is written in parts of a second. */
+  get hasFractions(): boolean {
+    return this.#text?.includes(".") ?? false;
+  }
+
   /** What is wrong with the heartbeat itself, if it is. */
   staleness(limitSeconds: number): string | undefined {
     if (this.#beatAt === undefined) return `nobody has written into ${this.#name} yet`;
     const age = (performance.now() - this.#beatAt) / 1000;
-    return age > Math.max(limitSeconds, leastSeconds)
-      ? `nobody writes into ${this.#name}, for ${Math.round(age)} s`
-      : undefined;
+    const { least, most } = staleSeconds;
+    const mostAge = Math.max(limitSeconds, Math.min(most, Math.max(least, staleLimits * limitSeconds)));
+    return age > mostAge ? `nobody writes into ${this.#name}, for ${Math.round(age)} s` : undefined;
   }
 
   /** How far a replica is behind. */

@@ -1,19 +1,31 @@
 /** The lag of the replicas as a limit of a run, which can be changed while it goes on. */
+import type { Address } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
 import type { Context, Hook } from "../../command/feature.ts";
 import { isOff, seconds as readSeconds } from "../../command/flags.ts";
 import { Link, WatchSlot } from "../../command/link.ts";
-import { type LagLimit, lagGate } from "./lag.ts";
+import { foundReplicas } from "./found.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { type LagLimit, type LagWatch, lagGate } from "./lag.ts";
+
+/** Where the replicas are; `auto`: where the server says. */
+export type Replicas = readonly Address[] | "auto";
+
+interface LagFlags {
+  readonly maxLag?: number | undefined;
+  readonly replicas?: Replicas | undefined;
+  readonly channel?: string | undefined;
+  readonly heartbeat?: string | undefined;
+}
 
 /** @throws UsageError for replicas that are none. */
 export async function watchReplicas(
-  maxLag: number | undefined,
-  heartbeat: string | undefined,
-  { servers, replicas }: Pick<Context, "servers" | "replicas">,
+  { maxLag, replicas, channel, heartbeat }: LagFlags,
+  { server, servers, progress }: Pick<Context, "server" | "servers" | "progress">,
 ): Promise<Hook> {
   const limit: LagLimit = { seconds: Number.POSITIVE_INFINITY };
   const slot = new WatchSlot();
-  let isWatching = false;
+  let watch: LagWatch | undefined;
   if (maxLag !== undefined) await limitLag(maxLag);
   return {
     options: { gates: [slot] },
@@ -30,16 +42,40 @@ export async function watchReplicas(
   };
 
   async function limitLag(seconds: number): Promise<void> {
-    if (!replicas) throw new UsageError("The replicas were not named at the start: --replicas db2,db3:3307");
+    if (!replicas) throw new UsageError("The replicas were not named at the start: --replicas db2,db3:3307, or auto");
     const before = limit.seconds;
     limit.seconds = seconds;
-    if (isWatching || seconds === Number.POSITIVE_INFINITY) return;
     try {
-      slot.replace(await lagGate(replicas, limit, new Link(servers.map(({ db }) => db)), heartbeat));
-      isWatching = true;
+      watch?.checkLimit();
+      if (watch || seconds === Number.POSITIVE_INFINITY) return;
+      watch = await begin(replicas);
+      slot.replace(watch);
     } catch (error) {
       limit.seconds = before;
       throw error;
     }
+  }
+
+  async function begin(replicas: Replicas): Promise<LagWatch> {
+    if (!server) throw new UsageError("--replicas needs a server that is named: the sandbox has none");
+    const dbs = servers.map(({ db }) => db);
+    const links: Link[] = [];
+    const link = (these: typeof dbs) => {
+      const made = new Link(these);
+      links.push(made);
+      return made;
+    };
+    const beat = heartbeat === undefined ? undefined : new Heartbeat(heartbeat, dbs[0]?.database, link(dbs));
+    const named = replicas === "auto" ? undefined : server.others(replicas);
+    const sources = named ? [] : dbs.map((db) => link([db]));
+    return lagGate(limit, {
+      find: async () => named ?? server.others(await foundReplicas(sources)),
+      mayChange: named === undefined,
+      ...{ beat, channel },
+      log: (line) => progress.log(line),
+      close() {
+        for (const each of links) each.close();
+      },
+    });
   }
 }

@@ -1,174 +1,147 @@
 /** Holds queries back while a replica is too far behind. */
-import type { QueryError } from "mysql2";
 import type { Server } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
-import { keepLooking, Link, type Row, type Watch } from "../../command/link.ts";
-import { reasonOf } from "../../command/probe.ts";
+import { keepLooking, Link, type Watch } from "../../command/link.ts";
 import type { Gate } from "../../mp.ts";
-import { type Host, nameOf } from "../../mysql/connection.ts";
-import { type DatabaseError, isTransient } from "../../mysql/errors.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import type { Host } from "../../mysql/connection.ts";
+import type { Heartbeat } from "./heartbeat.ts";
+import { Replica, shortName } from "./replica.ts";
 
 export interface LagLimit {
   /** A replica may be so far behind; it is read each time, and may change. */
   seconds: number;
 }
 
-/** How far a replica is behind; for ever when nobody can tell, with the reason. */
-interface Lag {
-  readonly seconds: number;
-  readonly why?: string;
+/** What is to be watched. */
+export interface Watched {
+  /** Returns the replicas that there are now. */
+  find(): Promise<Server>;
+  /** `find()` is to be called again and again. */
+  readonly mayChange: boolean;
+  /** What tells the lag. Without it, the replicas' own status is believed. */
+  readonly beat?: Heartbeat | undefined;
+  /** The channel of a replica with several sources, where only one counts. */
+  readonly channel?: string | undefined;
+  /** Is told which replicas come and go. */
+  log(line: string): void;
+  /** Is called once nothing is watched any more. */
+  close(): void;
 }
+
+export interface LagWatch extends Watch {
+  /** @throws UsageError when the limit is finer than what can be told. */
+  checkLimit(): void;
+}
+
+/** After so many looks, `find()` is called again. */
+const looksBetween = 6;
 
 /**
  * Admits nothing while one of the replicas is further behind than the limit, does not replicate or cannot be reached.
  *
- * @param source where the heartbeat is written; it is closed with the rest.
- * @param heartbeat the table of pt-heartbeat, `table` or `database.table`; without one, the replicas' own status is believed.
  * @returns the gate, and what ends its looking.
  * @throws UsageError for a server that is no replica, or may not be asked: with the GRANT that helps.
  */
-export async function lagGate(
-  { db, hosts, tlsOptional }: Server,
-  limit: LagLimit,
-  source: Link,
-  heartbeat?: string,
-): Promise<Watch> {
-  const { database, ...account } = db; // which may not be allowed there
-  const beat = heartbeat === undefined ? undefined : new Heartbeat(heartbeat, database, source);
-  const replicas = hosts.map((host) => new Replica(host, new Link([{ ...account, ...host }], tlsOptional), beat));
-  const stopLooking: (() => void)[] = [];
-  const stop = () => {
-    for (const end of stopLooking) end();
-    for (const replica of replicas) replica.link.close();
-    source.close();
-  };
+export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWatch> {
+  const { beat, mayChange, log } = watched;
+  const replicas = new Map<string, Replica>();
+  const refused = new Set<string>();
+  let looks = 0;
+  let isOver = false;
+  let stopLooking = () => {};
   try {
-    await beat?.look();
-    await Promise.all(replicas.map((replica) => replica.begin()));
+    await begin();
+    checkLimit();
   } catch (error) {
     stop();
     throw error;
   }
-  if (beat) stopLooking.push(keepLooking(() => beat.look()));
-  for (const replica of replicas) stopLooking.push(keepLooking(() => replica.look()));
+  stopLooking = keepLooking(look);
   const gate: Gate = {
     limit: (ended) => (gate.reason === undefined ? Number.POSITIVE_INFINITY : ended),
     get reason() {
-      const stale = beat?.staleness(limit.seconds);
+      const stale = limit.seconds < Number.POSITIVE_INFINITY ? beat?.staleness(limit.seconds) : undefined;
       if (stale !== undefined) return `paused: ${stale}`;
-      const worst = replicas.reduce((one, other) => (other.lag.seconds > one.lag.seconds ? other : one));
-      if (worst.lag.seconds <= limit.seconds) return undefined;
-      return `paused: ${worst.name} ${worst.lag.why ?? `is ${Math.round(worst.lag.seconds)} s behind`}`;
+      let worst: Replica | undefined;
+      for (const replica of replicas.values()) {
+        if (replica.lag.seconds > (worst?.lag.seconds ?? limit.seconds)) worst = replica;
+      }
+      return worst && `paused: ${worst.name} ${worst.describe()}`;
     },
   };
-  return { gate, stop };
-}
+  return { gate, stop, checkLimit };
 
-class Replica {
-  readonly name: string;
-  readonly link: Link;
-  lag: Lag = { seconds: 0 };
-  readonly #host: Host;
-  readonly #beat: Heartbeat | undefined;
-  /** Which of the statements the server knows. */
-  #statement = 0;
-
-  constructor(host: Host, link: Link, beat: Heartbeat | undefined) {
-    this.name = host.port === 3306 ? host.host : nameOf(host);
-    this.link = link;
-    this.#host = host;
-    this.#beat = beat;
+  async function begin(): Promise<void> {
+    await beat?.look();
+    const { hosts, ...server } = await watched.find();
+    if (hosts.length === 0)
+      throw new UsageError("--replicas auto: the server knows of none: name them, or set report_host on them");
+    for (const host of hosts) replicas.set(shortName(host), open(server, host));
+    await Promise.all([...replicas.values()].map((replica) => replica.begin()));
+    if (mayChange) log(`replicas: ${[...replicas.keys()].join(", ")}`);
   }
 
-  /** The first look. @throws UsageError for what will not pass by itself. */
-  async begin(): Promise<void> {
-    try {
-      this.lag = await this.#measure();
-    } catch (thrown) {
-      const error = thrown as QueryError;
-      if (error instanceof UsageError) throw error;
-      if (isDenied(error)) throw new UsageError(await this.#whatHelps(error));
-      if (!isTransient(error)) throw new UsageError(`--replicas: ${this.name}: ${reasonOf(error, this.#host)}`);
-      this.lag = missing(error, this.#host);
+  /** The source first: how far a replica is behind is told by what was on the source just before. */
+  async function look(): Promise<void> {
+    await beat?.look().catch(() => {});
+    if (mayChange && ++looks % looksBetween === 0) await findAgain().catch(() => {});
+    if (!isOver) await Promise.all([...replicas.values()].map((replica) => replica.look()));
+    if (isOver) close(); // once more: it may have connected meanwhile
+  }
+
+  /** Watches the replicas that have appeared. One that has gone is forgotten, unless it answers and says that it is behind. */
+  async function findAgain(): Promise<void> {
+    const { hosts, ...server } = await watched.find();
+    const names = new Set(hosts.map(shortName));
+    for (const [name, replica] of replicas) {
+      if (names.has(name) || replica.isThere) continue;
+      replica.link.close();
+      replicas.delete(name);
+      log(`replica ${name} has gone: ${replica.describe()}`);
     }
-    if (this.lag.why === noReplica) throw new UsageError(`--replicas: ${this.name} ${noReplica}: its status is empty`);
+    for (const name of refused) if (!names.has(name)) refused.delete(name);
+    for (const host of hosts) if (!isOver && !replicas.has(shortName(host))) await add(open(server, host));
   }
 
-  async look(): Promise<void> {
-    this.lag = await this.#measure().catch((error) => missing(error, this.#host));
-  }
-
-  async #measure(): Promise<Lag> {
-    if (this.#beat) return { seconds: await this.#beat.secondsBehind(this.link) };
-    const channels = (await this.#channels()).map(lagOf);
-    return channels.reduce(
-      (one, other) => (other.seconds > one.seconds ? other : one),
-      channels[0] ?? unable(noReplica),
+  /** What cannot be asked may be no replica, such as what reads the binary log for another purpose. */
+  async function add(replica: Replica): Promise<void> {
+    const { name } = replica;
+    const refusal = await replica.begin().then(
+      () => (replica.isThere ? undefined : replica.describe()),
+      (error: Error) => error.message,
     );
-  }
-
-  async #channels(): Promise<Row[]> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await this.link.rows(statements[this.#statement]!);
-      } catch (error) {
-        if ((error as DatabaseError).errno !== syntaxError || tries === statements.length) throw error;
-        this.#statement = (this.#statement + 1) % statements.length;
-      }
+    if (refusal === undefined && !isOver) {
+      replicas.set(name, replica);
+      log(`replica ${name} has appeared, and is watched, too`);
+    } else {
+      replica.link.close();
+      if (!refused.has(name)) log(`replica ${name} has appeared, and is not watched: ${refusal}`);
+      refused.add(name);
     }
   }
 
-  async #whatHelps({ message }: DatabaseError): Promise<string> {
-    const [row] = await this.link.rows("SELECT CURRENT_USER() AS account");
-    const account = (row?.get("account") ?? "").replace(/^(.*)@(.*)$/, "'$1'@'$2'");
-    // The server names what it wants, and each version something else: REPLICATION CLIENT, SLAVE MONITOR, REPLICA MONITOR.
-    const named = /REPLICATION CLIENT|(?:SLAVE|REPLICA) MONITOR/.exec(message)?.[0];
-    const privilege = this.#beat
-      ? `SELECT ON ${this.#beat.table}`
-      : `${named ?? (this.#statement === 0 ? "SLAVE MONITOR" : "REPLICATION CLIENT")} ON *.*`;
-    return `Cannot tell how far ${this.name} is behind: ${message}: GRANT ${privilege} TO ${account}`;
+  function open({ db, tlsOptional }: Omit<Server, "hosts">, host: Host): Replica {
+    const { database: _, ...account } = db; // which may not be allowed there
+    const link = new Link([{ ...account, ...host }], tlsOptional);
+    return new Replica(host, link, watched);
   }
-}
 
-/** Of MariaDB, of MySQL from 8.0.22 on, and of MySQL before. Each gives all channels. */
-const statements = ["SHOW ALL SLAVES STATUS", "SHOW REPLICA STATUS", "SHOW SLAVE STATUS"];
+  function checkLimit(): void {
+    const { seconds } = limit;
+    if (seconds >= 1) return;
+    if (beat && !beat.hasFractions) throw new UsageError(`--max-lag ${seconds}: the heartbeat's ts has whole seconds`);
+    if (!beat && ![...replicas.values()].every(({ isMember }) => isMember))
+      throw new UsageError(`--max-lag ${seconds} needs --heartbeat TABLE: a replica's own status has whole seconds`);
+  }
 
-const syntaxError = 1064; // ER_PARSE_ERROR
-const noReplica = "is no replica";
+  function stop(): void {
+    isOver = true;
+    stopLooking();
+    close();
+  }
 
-/** Whether the account lacks a privilege. */
-function isDenied({ errno }: DatabaseError): boolean {
-  // ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR
-  return errno === 1142 || errno === 1143 || errno === 1227;
-}
-
-/** A lag that nobody can tell. */
-function unable(why: string): Lag {
-  return { seconds: Number.POSITIVE_INFINITY, why };
-}
-
-function missing(error: QueryError, host: Host): Lag {
-  const isThere = (error.errno ?? 0) > 0 && !isTransient(error);
-  return unable(`${isThere ? "cannot be asked" : "cannot be reached"}: ${reasonOf(error, host)}`);
-}
-
-/** What a row of `SHOW REPLICA STATUS` says. */
-function lagOf(row: Row): Lag {
-  // The same in the words of all versions.
-  const value = (name: string) =>
-    row.get(name) ?? row.get(name.replace("replica", "slave").replace("source", "master")) ?? undefined;
-  const channel = row.get("channel_name") || row.get("connection_name");
-  const stopped = (thread: string, state: string | undefined, error: string | undefined) => {
-    const does = state === "Connecting" ? "is connecting" : "does not run";
-    return unable(
-      `does not replicate: ${channel ? `channel ${channel}: ` : ""}its ${thread} thread ${does}${error ? `: ${error}` : ""}`,
-    );
-  };
-  const sql = value("replica_sql_running");
-  if (sql !== "Yes") return stopped("SQL", sql, value("last_sql_error"));
-  const io = value("replica_io_running");
-  const seconds = value("seconds_behind_source");
-  if (io !== "Yes" || seconds === undefined) return stopped("I/O", io, value("last_io_error"));
-  return { seconds: Number(seconds) };
+  function close(): void {
+    for (const { link } of replicas.values()) link.close();
+    watched.close();
+  }
 }

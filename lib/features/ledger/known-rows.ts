@@ -1,7 +1,7 @@
 /** The rows that a ledger has from earlier runs, read beside the input: what is done is passed over in the parent. */
 import { RefusedError } from "../../parent/errors.ts";
 import type { KnownQueries } from "../../parent/feature.ts";
-import { type Ask, createLedger, type LedgerOptions, type LedgerTable } from "./ledger-table.ts";
+import type { Ask, LedgerTable } from "./ledger-table.ts";
 import { anotherQuery, type IdColumn, rowOf, textAsSql } from "./row.ts";
 
 /** Rows that are read in one round trip. */
@@ -12,7 +12,7 @@ export class KnownRows implements KnownQueries {
   readonly by: string;
   readonly #table: string;
   readonly #ask: Ask;
-  readonly #options: LedgerOptions;
+  readonly #create: (column: IdColumn) => Promise<void>;
   #column: IdColumn | undefined;
   #isChecked = false;
   /** By position: the rows that are next, in order, and the position up to which they are read. */
@@ -23,13 +23,13 @@ export class KnownRows implements KnownQueries {
   /** By key: all rows. */
   readonly #hashes = new Map<string, string>();
 
-  constructor({ name, column, lastSeq }: LedgerTable, ask: Ask, options: LedgerOptions) {
+  constructor({ name, column, lastSeq }: LedgerTable, ask: Ask, create: (column: IdColumn) => Promise<void>) {
     this.#table = name;
     this.#column = column;
     this.to = lastSeq;
     this.by = `the ledger ${name}`;
     this.#ask = ask;
-    this.#options = options;
+    this.#create = create;
     if (lastSeq === 0) this.#readTo = Number.POSITIVE_INFINITY;
   }
 
@@ -50,22 +50,17 @@ export class KnownRows implements KnownQueries {
   async #begin(seq: number, key: string | undefined): Promise<void> {
     this.#isChecked = true;
     const column = key === undefined ? "seq" : "name";
-    if (this.#column === undefined) await this.#create(column);
-    else if (this.#column !== column) {
+    if (this.#column === undefined) {
+      await this.#create(column).catch(({ message }) => {
+        throw new RefusedError(message);
+      });
+    } else if (this.#column !== column) {
       const [has, knows] = key === undefined ? ["no key", "keys"] : ["a key", "their place in the input"];
       throw new RefusedError(
         `Cannot use the ledger ${this.#table}: query ${seq} has ${has}, and it knows queries by ${knows}: use another ledger`,
       );
     } else if (column === "name") await this.#readKeys();
     if (seq > this.#readTo) await this.#readOn();
-  }
-
-  async #create(column: IdColumn): Promise<void> {
-    try {
-      await createLedger(this.#table, column, this.#ask, this.#options);
-    } catch (error) {
-      throw new RefusedError((error as Error).message, { cause: error });
-    }
   }
 
   async #readKeys(): Promise<void> {

@@ -63,10 +63,7 @@ export async function createLedger(table: string, column: IdColumn, ask: Ask, op
   options.log(`the ledger ${table} is new`);
   const { database, table: name } = splitName(table)!;
   const actual = await columnOf(database!, name, ask);
-  if (actual !== column)
-    throw new Error(
-      `Cannot use the ledger ${table}: another run has created it meanwhile, for queries of the other kind`,
-    );
+  if (actual !== column) throw new Error("another run has created it meanwhile, for queries of the other kind");
   await checkRights(table, column, ask, options);
 }
 

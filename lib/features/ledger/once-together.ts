@@ -11,8 +11,9 @@
  * Whatever else goes wrong, such as a deadlock, a lost connection or a COMMIT that fails, decides all of them together: the
  * ledger has all of their rows or none. Then each is tried again by itself.
  */
-import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
+import { type DatabaseError, isLost, isRefusal, verdictOf } from "../../mysql/errors.ts";
 import { executeText, toBytes } from "../../mysql/execute.ts";
+import { noteWarnings, takeWarnings, type Warned } from "../../mysql/warnings.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
@@ -23,6 +24,7 @@ interface Entry {
   readonly job: Job;
   readonly row: LedgerRow;
   rows: number;
+  warned: Warned | undefined;
   /** The ledger had it already. */
   doneBefore: boolean;
 }
@@ -40,7 +42,7 @@ export class OnceTogether {
   readonly #table: string;
 
   constructor(jobs: readonly Job[], session: Session, thread: Thread, table: string) {
-    this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, doneBefore: false }));
+    this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, doneBefore: false }));
     this.#session = session;
     this.#thread = thread;
     this.#table = table;
@@ -56,8 +58,9 @@ export class OnceTogether {
       if (!isLost(error as DatabaseError)) {
         await this.#session.ask(rollback).catch(() => this.#session.mysql.destroy()); // the server rolls back what was open
       }
-      this.state.goesAlone = true;
       for (const { job } of this.#entries) job.mayBeRecorded ||= this.state.mayBeRecorded;
+      if (isRefusal(error as DatabaseError)) throw error; // nothing of it is the fault of one of them
+      this.state.goesAlone = true;
       for (const { job } of this.#entries.slice(1)) job.addTry();
       throw error;
     }
@@ -65,6 +68,8 @@ export class OnceTogether {
       if (entry === failed?.entry) throw failed.error;
       this.state.doneBefore = entry.doneBefore;
       if (entry.doneBefore && !entry.job.mayBeRecorded) this.#thread.counters.add(this.#session.worker, "doneBefore");
+      const { warned } = entry;
+      if (warned) noteWarnings(this.#session.mysql, warned.count, warned.info);
       done(entry.rows);
     }
   }
@@ -109,7 +114,8 @@ export class OnceTogether {
       onDone: (at, rows) => {
         if (at === insertAt) this.state.inserted = true;
         const entry = entries[at - firstQueryAt];
-        if (entry) entry.rows = rows;
+        const warned = takeWarnings(this.#session.mysql);
+        if (entry) Object.assign(entry, { rows, warned });
         const now = performance.now();
         if (statements[at] === commit) this.state.commitMs = now - since;
         since = now;

@@ -1,6 +1,6 @@
 /** The ledger of a run, in the parent: opened before the threads are started, and read beside the input. */
 import { myglobals } from "../../myglobals.ts";
-import type { DatabaseError } from "../../mysql/errors.ts";
+import { type DatabaseError, isReadOnly, isTransient } from "../../mysql/errors.ts";
 import { reach, untilAborted } from "../../mysql/reach.ts";
 import { keepsTransaction } from "../../mysql/statement.ts";
 import type { ParentFeature } from "../../parent/feature.ts";
@@ -9,7 +9,8 @@ import { withCauses } from "../../shared/causes.ts";
 import { sqlOf } from "../../shared/query.ts";
 import { KnownRows } from "./known-rows.ts";
 import { LedgerNotes } from "./ledger-notes.ts";
-import { type Ask, openLedger } from "./ledger-table.ts";
+import { type Ask, createLedger, openLedger } from "./ledger-table.ts";
+import type { IdColumn } from "./row.ts";
 
 declare module "../../parent/options.ts" {
   interface WorkOptions {
@@ -22,7 +23,7 @@ declare module "../../parent/options.ts" {
 }
 
 export const feature: ParentFeature = {
-  async begin(all, { log, failure }) {
+  async begin(all, { log, failure, waits }) {
     const { ledger, script, hosts, connectTimeoutSeconds, retries, signal } = all;
     const { batch = 1 } = all as { readonly batch?: unknown }; // where this copy has batches
     if (script !== undefined)
@@ -33,33 +34,53 @@ export const feature: ParentFeature = {
     const timeoutMs = connectTimeoutSeconds * 1000;
     const connect = (retries: number) =>
       new Reconnecting(myglobals.config.db, { ...connecting, retries }, "the ledger");
-    const opening = connect(0);
     const connection = connect(retries);
-    const named = (error: unknown) => {
-      const message = `Cannot use the ledger ${JSON.stringify(ledger)}: ${withCauses(error as Error)}`;
-      return Object.assign(new Error(message, { cause: error }), { errno: (error as DatabaseError).errno });
-    };
-    const askLater: Ask = (text) =>
-      connection.ask(text, timeoutMs).catch((error) => {
-        throw named(error);
-      });
+    const ask: Ask = (text) => connection.ask(text, timeoutMs).catch((error) => Promise.reject(named(error)));
     const options = { deletes: batch !== 1, log };
     try {
-      const open = () => openLedger(ledger!, (text) => opening.ask(text, timeoutMs), options);
-      const table = await reach(open, { timeoutMs, ...untilAborted(signal) });
+      const table = await writing((ask) => openLedger(ledger!, ask, options));
+      const create = (column: IdColumn) => writing((ask) => createLedger(table.name, column, ask, options));
       return {
         settings: table.name,
         standsAlone: "with a ledger each query must stand by itself",
         decides: (unit) => keepsTransaction(sqlOf(unit)),
-        known: new KnownRows(table, askLater, options),
-        notes: new LedgerNotes(table.name, askLater),
+        known: new KnownRows(table, ask, (column) => create(column).catch((error) => Promise.reject(named(error)))),
+        notes: new LedgerNotes(table.name, ask),
         summary: ({ selfCommitted }) => ({ selfCommitted }),
         end: () => connection.close(),
       };
     } catch (error) {
-      throw failure(named(error));
-    } finally {
-      await opening.close();
+      throw failure(named(error as DatabaseError));
+    }
+
+    /** Runs statements on a connection of their own; waits for a server that takes writes, as the workers do. */
+    async function writing<Result>(run: (ask: Ask) => Promise<Result>): Promise<Result> {
+      const connection = connect(0);
+      const attempt = () =>
+        run((text) => connection.ask(text, timeoutMs)).catch(async (error) => {
+          await connection.leave(); // another host may do
+          throw error;
+        });
+      try {
+        return await reach(attempt, {
+          hosts: Math.max(1, hosts.length),
+          timeoutMs,
+          mayPass: (error) => isTransient(error) || isReadOnly(error),
+          ...untilAborted(signal),
+          onWait({ message }) {
+            log(`the ledger: ${message}: trying again for up to ${connectTimeoutSeconds} s`);
+            waits.begin("ledger", message);
+          },
+        });
+      } finally {
+        waits.end("ledger");
+        await connection.close();
+      }
+    }
+
+    function named(error: DatabaseError): Error {
+      const message = `Cannot use the ledger ${JSON.stringify(ledger)}: ${withCauses(error as Error)}`;
+      return Object.assign(new Error(message, { cause: error }), { errno: error.errno });
     }
   },
 };

@@ -1,5 +1,5 @@
 /** The row of a query in the ledger, as SQL. */
-import { hashOf } from "../../shared/hash.ts";
+import { hashOf, sameKeys, sameQueries } from "../../shared/hash.ts";
 import { keyOf, nameOfQuery } from "../../shared/query.ts";
 
 /** The column that a ledger knows its queries by: their position in the input, or the key that their owner gives them. */
@@ -28,9 +28,6 @@ export function textAsSql(text: string): string {
 
 /** Says that the ledger has another query in the place of this one, or under its key, and what to do. */
 export function anotherQuery(seq: number, unit: unknown, table: string): string {
-  const advice =
-    keyOf(unit) === undefined
-      ? "give it the same queries in the same order; only what has failed may be corrected, and more may follow"
-      : "what is done keeps its text: give another text another key";
+  const advice = keyOf(unit) === undefined ? sameQueries : sameKeys;
   return `Cannot go on: ${nameOfQuery(seq, unit)} is not the one in the ledger ${table}: ${advice}`;
 }

@@ -11,7 +11,7 @@ export const feature = defineFeature({
       help: "changes the run while it goes on: a line such as status, pause, rate 200",
     },
   },
-  steers: ({ control }, { hasKeys }) => control !== undefined || hasKeys,
+  steers: ({ control }, hasKeys) => control !== undefined || hasKeys,
   isAsked: (_, { isSteered }) => isSteered,
   setUp: async ({ control, workers }, context) => (await import("./hook.ts")).steer(control, workers, context),
 });

@@ -1,0 +1,71 @@
+/** The features of a run, in the parent. */
+import { features } from "../features/index.ts";
+import type { Counts } from "../shared/counters.ts";
+import type { Notes } from "../shared/reading.ts";
+import type { KnownQueries, ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
+import { type CompleteOptions, ownOptions, type Summary } from "./options.ts";
+
+export class Parts {
+  /** By the name of the feature. */
+  readonly #parts = new Map<string, ParentPart>();
+
+  /**
+   * Prepares the features that the options ask for.
+   *
+   * @throws TypeError for an option that nobody knows; what a feature has against it.
+   */
+  async begin(options: CompleteOptions, run: RunOfFeature): Promise<void> {
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    for (const [name] of given.filter(([name]) => !ownOptions.includes(name))) {
+      if (features.some(({ option }) => option === name)) continue;
+      throw new TypeError(`Cannot take the option ${name}: this copy has no feature that knows it`);
+    }
+    for (const { name, option, parent } of features) {
+      const value = given.find(([name]) => name === option)?.[1];
+      if (value === undefined) continue;
+      const feature = (await parent?.())?.feature as ParentFeature | undefined;
+      this.#parts.set(name, (await feature?.begin(options, run)) ?? { settings: value });
+    }
+  }
+
+  /** What their parts in each thread get, by name. */
+  get settings(): Record<string, unknown> {
+    return Object.fromEntries([...this.#parts].map(([name, { settings }]) => [name, settings]));
+  }
+
+  /** Why each query must stand by itself. */
+  get standsAlone(): string[] {
+    return this.#all.flatMap((part) => part.standsAlone ?? []);
+  }
+
+  get known(): KnownQueries[] {
+    return this.#all.flatMap((part) => part.known ?? []);
+  }
+
+  get notes(): Notes | undefined {
+    return this.#all.find((part) => part.notes)?.notes;
+  }
+
+  /** Passes on what a feature's part in a thread has posted. */
+  message(name: string, data: unknown, answer: (data: unknown) => void): void {
+    this.#parts.get(name)?.message?.(data, answer);
+  }
+
+  /** True if a query that may have run can be sent again, as a feature finds out what became of it. */
+  decide(unit: unknown): boolean {
+    return this.#all.some((part) => part.decides?.(unit));
+  }
+
+  summary(counts: Counts): Partial<Summary> {
+    return Object.assign({}, ...this.#all.map((part) => part.summary?.(counts)));
+  }
+
+  /** Resolves when nothing of them is under way. */
+  async end(): Promise<void> {
+    await Promise.all(this.#all.map((part) => part.end?.()));
+  }
+
+  get #all(): ParentPart[] {
+    return [...this.#parts.values()];
+  }
+}

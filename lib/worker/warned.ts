@@ -1,0 +1,65 @@
+/** The first queries with warnings: a server is asked for their texts, before it forgets them with the next statement. */
+import type { Connection } from "mysql2";
+import { ask } from "../mysql/connection.ts";
+import type { Warned } from "../mysql/warnings.ts";
+import { type WarnedQuery, warnedKept } from "../shared/counters.ts";
+import { describeUnit } from "../shared/query.ts";
+import type { Job } from "./job.ts";
+import type { Thread } from "./thread.ts";
+
+export class WarnedQueries {
+  readonly #worker: number;
+  readonly #thread: Thread;
+  /** The last query that was sent, if it had warnings: the server still has their texts. */
+  #pending: { readonly query: WarnedQuery; readonly connection: Connection } | undefined;
+
+  constructor(worker: number, thread: Thread) {
+    this.#worker = worker;
+    this.#thread = thread;
+  }
+
+  get isPending(): boolean {
+    return this.#pending !== undefined;
+  }
+
+  /**
+   * Counts the warnings of a query that the server has answered.
+   *
+   * @param isLast no other statement was sent after it.
+   */
+  add(job: Job, { count, info }: Warned, connection: Connection, isLast: boolean): void {
+    job.warnings = count;
+    this.#thread.counters.add(this.#worker, "warnings", count);
+    if (this.#thread.warnedTold++ >= warnedKept) return;
+    const { seq, unit } = job;
+    const { at } = Object(unit) as { at?: unknown };
+    const query: WarnedQuery = {
+      seq,
+      ...(typeof at === "string" && { at }),
+      sql: describeUnit(unit),
+      warnings: count,
+      ...(info !== "" && { info }),
+    };
+    if (isLast) this.#pending = { query, connection };
+    else this.#thread.post({ type: "warned", query });
+  }
+
+  /**
+   * Tells of the last query with warnings, before these jobs are sent. `SHOW WARNINGS` changes what `ROW_COUNT()` and
+   * `FOUND_ROWS()` return: if one of the jobs reads these, the server is not asked.
+   */
+  async tell(next: readonly Job[], connection: Connection | undefined, timeoutMs: number): Promise<void> {
+    const pending = this.#pending;
+    if (!pending) return;
+    this.#pending = undefined;
+    const isRead = next.some(({ text }) => /ROW_COUNT|FOUND_ROWS/i.test(text));
+    const isAsked = connection === pending.connection && !isRead;
+    const rows = isAsked ? await ask(connection, "SHOW WARNINGS LIMIT 3", timeoutMs).catch(() => []) : [];
+    const messages = rows.map(([level, code, message]) => ({
+      level: String(level),
+      code: Number(code),
+      message: String(message),
+    }));
+    this.#thread.post({ type: "warned", query: { ...pending.query, ...(messages.length > 0 && { messages }) } });
+  }
+}
