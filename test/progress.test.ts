@@ -38,6 +38,16 @@ const snapshot: Snapshot = {
   inFlight: () => [],
 };
 
+test("createProgress() shows a bar of about so many", async () => {
+  const { stream, screen } = terminal(80);
+  const progress = createProgress(stream);
+  progress.update({ ...snapshot, total: 2000, isAbout: true });
+  progress.update({ ...snapshot, ended: 500, total: 2000, isAbout: true });
+  progress.log("drawn");
+  assert.match((await screen()).rows[1]!, /^ 25 % █+░+ {4}500\/~2,000$/);
+  progress.stop();
+});
+
 test("createProgress() on a terminal redraws one line, within the terminal's width", async () => {
   for (const columns of [120, 80, 60, 40, 20]) {
     for (const total of [10, 2000, 10_000_000]) {

@@ -7,6 +7,7 @@ import { type Range, type RangesOptions, ranges } from "../lib/features/ranges/r
 import { doWork, type Query } from "../lib/mp.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
+import type { Snapshot } from "../lib/parent/progress.ts";
 import { useDatabase } from "./database.ts";
 import { startProxy } from "./proxy.ts";
 import { poll } from "./run.ts";
@@ -276,6 +277,23 @@ test("ranges() of what meets `where` are full, too; of none and of an empty tabl
   }
   await sql("DELETE FROM t");
   assert.deepEqual(await all("t"), []);
+});
+
+test("ranges() tells about how many there are, long before its end", async () => {
+  await createNumbers("t", 3000);
+  const shown: Pick<Snapshot, "ended" | "total" | "isAbout">[] = [];
+  async function* queries() {
+    let n = 0;
+    for await (const { where, values } of ranges(db, "t", { size: 10 })) {
+      yield { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values };
+      if (++n === 100) await poll(() => shown.at(-1)?.ended === 100);
+    }
+  }
+  const { done } = await doWork(queries(), 2, { progress: { ...silent, update: (snapshot) => shown.push(snapshot) } });
+  assert.equal(done, 300);
+  const { total, isAbout } = shown.find(({ ended }) => ended === 100)!;
+  assert.ok(isAbout && total! >= 290 && total! <= 310, `about ${total}`);
+  assert.deepEqual([shown.at(-1)!.total, shown.at(-1)!.isAbout], [300, false]);
 });
 
 test("ranges() ends at the last key of its start, and is not confused by rows that come and go", async () => {

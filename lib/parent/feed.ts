@@ -82,6 +82,14 @@ export class Feed {
     return totalOf(this.#source, this.#reading.shard);
   }
 
+  /** About how many there are to run, if the source can tell before it has come to its end. */
+  get about(): number | undefined {
+    const { part, seq, shard } = this.#reading;
+    if (!part || this.total !== undefined) return undefined;
+    const calm = Number((seq / part / (shard?.count ?? 1)).toPrecision(2)); // other digits change too often to be read
+    return Math.max(Math.round(calm), this.#records.released + this.#records.tally.earlier);
+  }
+
   /** Goes on when the workers need more; to be called whenever they have claimed something. */
   readOn(): void {
     const ahead = this.#records.open.length;

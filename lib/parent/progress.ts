@@ -14,8 +14,9 @@ export interface Snapshot {
   earlier: number;
   failed: number;
   unknown: number;
-  /** Not known until a stream of queries has come to its end. */
+  /** Not known until a stream of queries has come to its end; an estimate if `isAbout`. */
   total: number | undefined;
+  isAbout?: boolean;
   /** What a person calls what is done. @default "query" */
   noun?: "query" | "unit";
   /** Why no time that is left can be told: queries are held back, or are not run any more. */
@@ -123,10 +124,11 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
   }
 
   /** What is told beside the bar. At the end that is what became of the queries: the summary has the whole run's rate. */
-  function figures({ ended, earlier, failed, unknown, total, held }: Snapshot): string[] {
+  function figures({ ended, earlier, failed, unknown, total, isAbout, held }: Snapshot): string[] {
     const secondsLeft = held === undefined && ended !== total ? pace.secondsLeft(now()) : undefined;
+    const all = total === undefined ? undefined : count(total);
     return [
-      total === undefined ? count(ended) : `${count(ended).padStart(count(total).length)}/${count(total)}`,
+      all === undefined ? count(ended) : `${count(ended).padStart(all.length)}/${isAbout ? "~" : ""}${all}`,
       !stopped && pace.perSecond !== undefined && rate(pace.perSecond),
       earlier > 0 && `${count(earlier)} earlier`,
       !stopped && total === undefined && clock(now()),

@@ -194,12 +194,14 @@ export class Run implements PoolListener, RunOfFeature {
 
   #snapshot(feed: Feed, pool: Pool): Snapshot {
     const { done, failed, unknown } = this.counters.read();
+    const { total, about } = feed;
     return {
       ended: done + failed + unknown,
       earlier: this.records.tally.earlier,
       failed,
       unknown,
-      total: feed.total,
+      total: total ?? about,
+      isAbout: about !== undefined,
       noun: this.#noun,
       held: this.stopped ? "ending" : (this.waits.reason ?? this.gatekeeper.reason),
       latencyMs: () => this.records.tally.latencyMs,

@@ -59,6 +59,7 @@ export class Reading {
   knownTo = 0;
   readonly #over = new AbortController();
   readonly #listeners = new Set<ReadingListener>();
+  readonly #parts: (() => number | undefined)[] = [];
   #names = 0;
 
   constructor(options: ReadingOptions) {
@@ -72,6 +73,16 @@ export class Reading {
 
   get isOver(): boolean {
     return this.#over.signal.aborted;
+  }
+
+  /** How much of the queue has been read, from 0 to 1; undefined unless one generator can tell. */
+  get part(): number | undefined {
+    return this.#parts.length === 1 ? this.#parts[0]!() : undefined;
+  }
+
+  /** Takes what tells how much of its queries a generator has given. */
+  measure(part: () => number | undefined): void {
+    this.#parts.push(part);
   }
 
   begin(): void {

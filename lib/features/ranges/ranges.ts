@@ -73,7 +73,9 @@ export async function* ranges(
     // The first note has the last key of the table. Each of the others has the first and the last key of a range; null is the end.
     const [, last] = ((await nextNote(() => walk.findLast().then((key) => (key ? [[], key] : null)))) ?? []) as Key[];
     if (!last) return;
+    let start: Key | undefined;
     let past: Key | undefined;
+    reading?.measure(() => walk.partOf(start, past, last));
     let found: { readonly end: Key; readonly rows: number; readonly next: Key | undefined } | undefined;
     const find = async () => {
       const rows = (await rangeSize?.next()) ?? size;
@@ -87,6 +89,7 @@ export async function* ranges(
     };
     for (let note = await nextNote(find); note; note = await nextNote(find)) {
       const [first, end] = note as [Key, Key];
+      start ??= first;
       if (found?.end === end) rangeSize?.given(found.rows); // else it is of an earlier run, or of another machine
       yield walk.range(first, end);
       past = end;
@@ -154,6 +157,16 @@ class Walk {
     const { columns } = this.#key;
     const [from, to] = [compare(columns, first, ">", ">="), compare(columns, end, "<", "<=")];
     return { where: `${from.where} AND ${to.where}${this.#and}`, values: [...from.values, ...to.values] };
+  }
+
+  /** Returns how much of the way from one key to another is behind a walk, if the key's first column is an integer. */
+  partOf(start: Key | undefined, past: Key | undefined, last: Key): number | undefined {
+    if (!start || !past) return undefined;
+    const values = [start, past, last].map(([text]) => this.#key.columns[0]!.valueOf(text!));
+    if (values.some((value) => typeof value === "string")) return undefined;
+    const [from, at, to] = values.map(Number) as [number, number, number];
+    const part = (at - from) / (to - from);
+    return part > 0 && part <= 1 ? part : undefined;
   }
 
   /** The last key of all: the last that meets `where` may be far before it, and is found at the end of the walk. */

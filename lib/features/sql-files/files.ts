@@ -1,9 +1,11 @@
 /** The queries of the files on the command line. */
+import { statSync } from "node:fs";
 import type { Files } from "../../command/feature.ts";
 import { sessionStatement } from "../../mysql/statement.ts";
 import { inBatches } from "../../parent/feed.ts";
 import { canBePrologue } from "../../parent/prologue.ts";
 import { sqlOf } from "../../shared/query.ts";
+import { currentReading } from "../../shared/reading.ts";
 import { type ReadOptions, readBatches } from "./input.ts";
 import type { FileQuery } from "./splitter.ts";
 
@@ -17,8 +19,13 @@ export async function openFiles(
   options: ReadOptions,
   onOrdered: (at: string, statement: string) => void,
 ): Promise<Files> {
-  const all = readBatches(names, options);
+  let bytesRead = 0;
+  const onRead = (bytes: number) => {
+    bytesRead += bytes;
+  };
+  const all = readBatches(names, { ...options, onRead });
   const first = await all.next();
+  const size = sizeOf(names);
   let isStarted = false;
   let orderedFrom: string | undefined;
   let isTop = true;
@@ -26,6 +33,7 @@ export async function openFiles(
     queries: inBatches(
       (async function* () {
         isStarted = true;
+        if (size !== undefined) currentReading()?.measure(() => Math.min(1, bytesRead / size));
         if (first.done) return;
         yield lookAt(first.value);
         for await (const queries of all) yield lookAt(queries);
@@ -54,4 +62,15 @@ export async function openFiles(
     orderedFrom = at;
     onOrdered(at, statement.name);
   }
+}
+
+/** The size of all files together; undefined if one is a stream, such as standard input. */
+function sizeOf(names: readonly string[]): number | undefined {
+  let size = 0;
+  for (const name of names) {
+    const stat = name === "-" ? undefined : statSync(name, { throwIfNoEntry: false });
+    if (!stat?.isFile()) return undefined;
+    size += stat.size;
+  }
+  return size || undefined;
 }

@@ -16,6 +16,8 @@ export interface ReadOptions {
    * @default it does not
    */
   dollarQuotes?: () => boolean | Promise<boolean>;
+  /** Is told how many bytes are read of a file, piece by piece. */
+  onRead?: (bytes: number) => void;
 }
 
 /**
@@ -38,7 +40,7 @@ export async function* readQueries(files: readonly string[], options?: ReadOptio
 /** The same, some thousand at a time: a turn of the event loop for each takes longer than all that is done with it. */
 export async function* readBatches(
   files: readonly string[],
-  { stdin = process.stdin, dollarQuotes = () => false }: ReadOptions = {},
+  { stdin = process.stdin, dollarQuotes = () => false, onRead = () => {} }: ReadOptions = {},
 ): AsyncGenerator<FileQuery[]> {
   for (const file of files) if (file !== "-" || stdin === process.stdin) await checkReadable(file);
   let hasDollarQuotes: boolean | undefined;
@@ -50,6 +52,7 @@ export async function* readBatches(
         hasDollarQuotes ??= await dollarQuotes();
         splitter.dollarQuotes = hasDollarQuotes;
       }
+      onRead(piece.length);
       yield* batchOf((queries) => splitter.split(piece, queries));
     }
     yield* batchOf((queries) => splitter.end(queries));

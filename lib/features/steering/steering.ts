@@ -96,7 +96,7 @@ export class Steering implements Gate {
     const { ended = 0, earlier = 0, failed = 0, unknown = 0, total, held } = latest ?? {};
     const secondsLeft = held === undefined ? this.#pace.secondsLeft(now()) : undefined;
     return {
-      total: total ?? null,
+      total: (latest?.isAbout ? undefined : total) ?? null,
       done: ended - failed - unknown,
       ...{ failed, unknown, earlier },
       perSecond: this.perSecond ?? null,
