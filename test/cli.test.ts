@@ -447,6 +447,8 @@ describe("myscript.ts with", () => {
       earlier: { done: 0, failed: 0, unknown: 0 },
       retries: 0,
       rows: 1,
+      warnings: 0,
+      warnedQueries: 0,
       failures: [
         {
           seq: 2,
@@ -535,7 +537,9 @@ describe("myscript.ts with", () => {
 });
 
 test("every option of the help is used by a test of this file, or of one of its own", () => {
-  const own = ["lag", "steering", "transport"].map((name) => readFileSync(join(root, `test/${name}.test.ts`), "utf8"));
+  const own = ["lag", "steering", "transport", "warnings"].map((name) =>
+    readFileSync(join(root, `test/${name}.test.ts`), "utf8"),
+  );
   const isUsed = (name: string) => used.has(name) || own.join("").includes(`"--${name}"`);
   assert.deepEqual(
     Object.keys(tableOfFlags()).filter((name) => !isUsed(name)),

@@ -22,7 +22,11 @@ const place = `127.0.0.1:${replica.port}`;
 const link = () => new Link([socket]);
 
 function replicas(user = "root", port = replica.port): Server {
-  return { db: { user, database: "myscript" }, hosts: [{ host: "127.0.0.1", port }], tlsOptional: false };
+  return {
+    db: { user, database: "myscript", getServerPublicKey: true },
+    hosts: [{ host: "127.0.0.1", port }],
+    tlsOptional: false,
+  };
 }
 
 /** Inserts rows until the test has seen enough; `held()` resolves when the run is held back for such a reason. */

@@ -33,6 +33,11 @@ export const core = {
   "ssl-cert": { value: "F", group: "server" },
   "ssl-key": { value: "F", group: "server", help: "certificates to trust; the client's own" },
   compress: { letter: "C", group: "server", help: "compress what is sent" },
+  "get-server-public-key": { group: "server" },
+  "enable-cleartext-plugin": {
+    group: "server",
+    help: "as for the client: RSA, clear password",
+  },
   "local-infile": { group: "server", help: "let LOAD DATA LOCAL INFILE read the file that it names" },
   "init-command": { value: "SQL", repeats: true, group: "server", help: "run on every connection when it is made" },
   "connect-timeout": {
@@ -40,7 +45,7 @@ export const core = {
     read: seconds,
     default: 60,
     group: "server",
-    help: "how long to try to get a connection",
+    help: "how long to try to get a connection, or a server that takes writes",
   },
   retries: {
     value: "N",
@@ -55,13 +60,8 @@ export const core = {
     group: "failures",
     help: "a query that runs longer is interrupted, and has failed",
   },
-  "max-failures": { value: "N", read: count(1), group: "failures", help: "start nothing more after so many" },
-  "max-warnings": {
-    value: "N",
-    read: count(1),
-    group: "failures",
-    help: "the same for warnings; notes count, but with --init-command 'SET sql_notes=0'",
-  },
+  "max-failures": { value: "N", read: count(1), group: "failures" },
+  "max-warnings": { value: "N", read: count(1), group: "failures", help: "start nothing more after so many" },
   idempotent: { group: "failures", help: "running a query twice is harmless: send again what may have run" },
   json: { group: "output", help: "the summary on stdout, as one line of JSON, after the rows" },
   quiet: { letter: "q", group: "output", help: "no bar, and a summary only when something went wrong" },
