@@ -312,7 +312,7 @@ describe("myscript.ts with", () => {
     const changed = await cli([...at, "--joblog", log, "-j1", "--resume", "-"], "DO 2; DO 3");
     assert.match(
       changed.stderr,
-      /^(?:ended early|myscript): Cannot resume \S+: query 1, stdin:1 is not the one in the log: give it the same input/m,
+      /^myscript: Cannot resume \S+: query 1, stdin:1 is not the one in the log: give it the same queries/m,
     );
     assert.doesNotMatch(changed.stderr, /the same command/);
     assert.equal(changed.status, 2);
@@ -350,7 +350,7 @@ describe("myscript.ts with", () => {
     const changed = await cli([...at, "--ledger", "ledger", "-"], "UPDATE ledgered SET v = 9");
     assert.match(
       changed.stderr,
-      /^ended early: Cannot go on: query 1, stdin:1 is not the one in the ledger `\w+`\.`ledger`: each batch has its own$/m,
+      /^myscript: Cannot go on: query 1, stdin:1 is not the one in the ledger `\w+`\.`ledger`: give it the same queries/m,
     );
     assert.doesNotMatch(changed.stderr, /to go on/);
     assert.equal(changed.status, 2);
@@ -447,6 +447,8 @@ describe("myscript.ts with", () => {
       earlier: { done: 0, failed: 0, unknown: 0 },
       retries: 0,
       rows: 1,
+      warnings: 0,
+      warnedQueries: 0,
       failures: [
         {
           seq: 2,
@@ -535,7 +537,9 @@ describe("myscript.ts with", () => {
 });
 
 test("every option of the help is used by a test of this file, or of one of its own", () => {
-  const own = ["lag", "steering", "transport"].map((name) => readFileSync(join(root, `test/${name}.test.ts`), "utf8"));
+  const own = ["lag", "steering", "transport", "warnings"].map((name) =>
+    readFileSync(join(root, `test/${name}.test.ts`), "utf8"),
+  );
   const isUsed = (name: string) => used.has(name) || own.join("").includes(`"--${name}"`);
   assert.deepEqual(
     Object.keys(tableOfFlags()).filter((name) => !isUsed(name)),

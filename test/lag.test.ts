@@ -40,7 +40,11 @@ function watch(server: Server, limit: LagLimit, heartbeat?: string, database = "
 }
 
 function replicas(user = "root", port = replica.port): Server {
-  return { db: { user, database: "myscript" }, hosts: [{ host: "127.0.0.1", port }], tlsOptional: false };
+  return {
+    db: { user, database: "myscript", getServerPublicKey: true },
+    hosts: [{ host: "127.0.0.1", port }],
+    tlsOptional: false,
+  };
 }
 
 /** Inserts rows until the test has seen enough; `held()` resolves when the run is held back for such a reason. */

@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
+import type { AccountOptions } from "../mysql/accounts.ts";
 import type { Host } from "../mysql/connection.ts";
 import { UsageError } from "./errors.ts";
 import type { Reader } from "./flags.ts";
@@ -15,7 +16,8 @@ import { type Picked, tlsOf } from "./tls.ts";
 
 const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"] as const;
 /** What is only on or off. */
-const switchNames = ["compress", "local-infile"] as const;
+const switchNames = ["compress", "local-infile", "get-server-public-key", "enable-cleartext-plugin"] as const;
+const off = new RegExp(`^(?:skip|disable)-(ssl.*|${switchNames.join("|")})$`);
 export type Setting = (typeof flagNames)[number] | (typeof switchNames)[number] | "password";
 type Settings = { readonly [Name in Setting]?: string | undefined };
 
@@ -23,6 +25,8 @@ type Settings = { readonly [Name in Setting]?: string | undefined };
 export interface ServerFlags extends Omit<Settings, "password" | (typeof switchNames)[number]> {
   readonly compress?: boolean | undefined;
   readonly "local-infile"?: boolean | undefined;
+  readonly "get-server-public-key"?: boolean | undefined;
+  readonly "enable-cleartext-plugin"?: boolean | undefined;
   readonly url?: string | undefined;
   readonly "defaults-file"?: string | undefined;
 }
@@ -36,7 +40,7 @@ export interface Address {
 
 export interface Server {
   /** What mysql2 needs besides the host; plain data, so it can be sent to a worker. */
-  readonly db: ConnectionOptions;
+  readonly db: ConnectionOptions & AccountOptions;
   /** Where the server, or the servers of a cluster listen; empty for a socket. */
   readonly hosts: readonly Host[];
   /** `--ssl-mode PREFERRED`: `db.ssl` is for a server that offers TLS. */
@@ -90,14 +94,17 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
   const { value: host, name: hostName } = pick("host") ?? { value: "localhost", name: "host" };
   const addresses = socketPath ? [] : readHosts(host, hostName);
   const { mode, ssl } = tlsOf(pick);
+  const isGiven = (name: Setting) => isOn(pick(name)?.value ?? "0");
   const password = pick("password")?.value;
   const database = pick("database")?.value;
-  const account: ConnectionOptions = {
+  const account: Server["db"] = {
     user: pick("user")?.value ?? userName(env),
     ...(password && { password }),
     ...(database && { database }),
-    ...(isOn(pick("compress")?.value ?? "0") && { compress: true }),
-    ...(isOn(pick("local-infile")?.value ?? "0") && { flags: ["LOCAL_FILES"] }),
+    ...(isGiven("compress") && { compress: true }),
+    ...(isGiven("local-infile") && { flags: ["LOCAL_FILES"] }),
+    ...(isGiven("get-server-public-key") && { getServerPublicKey: true }),
+    ...(isGiven("enable-cleartext-plugin") && { enableCleartextPlugin: true }),
   };
   const at = (socket: string | undefined, addresses: readonly Address[]): Server => {
     if (mode === "VERIFY_IDENTITY" && addresses.some(({ host }) => isIP(host))) {
@@ -195,9 +202,10 @@ function readDefaults(path: string): Source {
   try {
     for (const [name, value] of readOptionFile(path, ["client", "client-server", "client-mariadb"])) {
       const plain = name.replaceAll("_", "-").replace(/^loose-/, "");
-      const off = /^(?:skip|disable)-(ssl.*|compress|local-infile)$/.exec(plain)?.[1];
+      const switchedOff = off.exec(plain)?.[1];
       const isSwitch = (switchNames as readonly string[]).includes(plain);
-      options.set(off ?? plain, off === undefined ? (value ?? (isSwitch ? "1" : undefined)) : "0");
+      const given = switchedOff === undefined ? (value ?? (isSwitch ? "1" : undefined)) : "0";
+      options.set(switchedOff ?? plain, given);
     }
   } catch (error) {
     throw new UsageError((error as Error).message, { cause: error });

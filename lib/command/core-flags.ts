@@ -33,6 +33,11 @@ export const core = {
   "ssl-cert": { value: "F", group: "server" },
   "ssl-key": { value: "F", group: "server", help: "certificates to trust; the client's own" },
   compress: { letter: "C", group: "server", help: "compress what is sent" },
+  "get-server-public-key": { group: "server" },
+  "enable-cleartext-plugin": {
+    group: "server",
+    help: "as for the client: RSA, clear password",
+  },
   "local-infile": { group: "server", help: "let LOAD DATA LOCAL INFILE read the file that it names" },
   "init-command": { value: "SQL", repeats: true, group: "server", help: "run on every connection when it is made" },
   "connect-timeout": {
@@ -40,7 +45,7 @@ export const core = {
     read: seconds,
     default: 60,
     group: "server",
-    help: "how long to try to get a connection",
+    help: "how long to try to get a connection, or a server that takes writes",
   },
   retries: {
     value: "N",

@@ -26,10 +26,9 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
     if (!(error instanceof RunError)) throw error;
     const { reason, workers, total, skipped, earlier } = error.summary;
     if (total === 0) throw error;
-    // Whether a worker was connected by then, when nothing has run, is a matter of chance. An input has its line and its counts.
-    const isOfInput = error.cause instanceof UsageError;
+    // When nothing has run, one line says it all: whether a worker was connected by then is a matter of chance.
     const hasRun = skipped + earlier.done + earlier.failed + earlier.unknown < total;
-    if (!isOfInput && (workers === 0 || (error.cause instanceof RefusedError && !hasRun))) throw error;
+    if (!hasRun && (workers === 0 || isRefusal(error))) throw error;
     return {
       summary: { ...error.summary, ...(reason && { reason: reason.replace(error.message, () => explain(error)) }) },
       error,

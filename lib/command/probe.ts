@@ -62,7 +62,8 @@ export async function probeServer(
       failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as QueryError, candidate)}`);
     }
   }
-  throw new Error(`Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " "), { cause });
+  const message = `Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " ");
+  throw Object.assign(new Error(message, { cause }), { code: (cause as DatabaseError).code });
 }
 
 async function connectMaybeTls(

@@ -1,6 +1,7 @@
 /** Opening and closing a MySQL connection. */
 import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
+import { type AccountOptions, authPluginsFor, explainAccount } from "./accounts.ts";
 import { type DatabaseError, isLost, nameError } from "./errors.ts";
 import { execute, textRows } from "./execute.ts";
 import { identityOf, noteCharacterSet, noteIdentity, notePacketLimit } from "./server-state.ts";
@@ -22,9 +23,13 @@ export function nameOf({ host, port }: Host): string {
  * Rejects with mysql2's error, also where the server lets us in and takes no queries yet; with ETIMEDOUT after
  * `connectTimeout` milliseconds, 10,000 if it does not say, and when `signal` is aborted meanwhile.
  */
-export async function connect(options: ConnectionOptions, signal?: AbortSignal): Promise<Connection> {
+export async function connect(
+  { getServerPublicKey, ...options }: ConnectionOptions & AccountOptions,
+  signal?: AbortSignal,
+): Promise<Connection> {
   const flags = [...clientFlags, ...(options.flags ?? ["-LOCAL_FILES"])];
-  const connection = mysql.createConnection({ ...asClient, ...options, flags });
+  const authPlugins = options.authPlugins ?? authPluginsFor({ ...options, getServerPublicKey });
+  const connection = mysql.createConnection({ ...asClient, ...options, authPlugins, flags });
   const late = Object.assign(new Error("connect ETIMEDOUT"), { code: "ETIMEDOUT" });
   const timer = setTimeout(sever, options.connectTimeout ?? 10_000, connection, late); // mysql2's ends with the handshake
   const interrupt = () => sever(connection, new Error("interrupted"));
@@ -46,21 +51,13 @@ export async function connect(options: ConnectionOptions, signal?: AbortSignal):
   } catch (error) {
     connection.destroy();
     if (speaksX) throw new Error("this is for MySQL's X Protocol: name the classic one's port (3306) or socket");
-    explainPlugin(error as Error);
+    explainAccount(error as Error);
     nameError(error as DatabaseError, connection);
     throw error;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", interrupt);
   }
-}
-
-/** Says which way of logging in mysql2 has not got. It gives a password of before MySQL 4.1 no name. */
-function explainPlugin(error: Error): void {
-  const [, plugin] = /using unknown plugin (\S*)\. /.exec(error.message) ?? [];
-  if (plugin === undefined) return;
-  const name = plugin.replace(/^client_/, "") || "mysql_old_password";
-  error.message = `The account's authentication plugin, ${name}, is not supported: mysql_native_password and caching_sha2_password are`;
 }
 
 /** Notes what is the server's and not the session's: which one it is, and how large a query it takes. */

@@ -93,8 +93,9 @@ async function interruptAt(
 async function killQueries(connections: [Connection, ...Connection[]], deadline: number): Promise<void> {
   const [first] = connections;
   const leftMs = () => Math.max(1, Math.ceil(deadline - performance.now()));
-  const { host, port, socketPath, user, password, ssl } = first.config;
-  const options = { host, port, socketPath, user, password, ssl, connectTimeout: leftMs() } as ConnectionOptions;
+  const { host, port, socketPath, user, password, ssl, authPlugins, enableCleartextPlugin } = first.config;
+  const account = { user, password, ssl, authPlugins, enableCleartextPlugin };
+  const options = { host, port, socketPath, ...account, connectTimeout: leftMs() } as ConnectionOptions;
   const { remoteAddress, remotePort } = streamOf(first);
   if (remoteAddress) options.stream = () => net.connect(remotePort!, remoteAddress); // the name is for the certificate
   const killer = await connect(options);

@@ -10,15 +10,20 @@ export interface Warned {
 }
 
 const noted = new WeakMap<Connection, Warned>();
+/** Connections with something noted: none, before and after nearly every query. */
+let left = 0;
 
 /** Adds the warnings of an answer. */
 export function noteWarnings(connection: Connection, count: number, info: string): void {
-  noted.set(connection, { count: count + (noted.get(connection)?.count ?? 0), info });
+  const before = noted.get(connection);
+  if (!before) left++;
+  noted.set(connection, { count: count + (before?.count ?? 0), info });
 }
 
-/** Returns what was noted, and forgets it; undefined for none, as nearly always. */
+/** Returns what was noted, and forgets it; undefined for none. */
 export function takeWarnings(connection: Connection): Warned | undefined {
+  if (left === 0) return undefined;
   const warned = noted.get(connection);
-  if (warned) noted.delete(connection);
+  if (warned && noted.delete(connection)) left--;
   return warned;
 }
