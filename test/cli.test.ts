@@ -535,7 +535,9 @@ describe("myscript.ts with", () => {
 });
 
 test("every option of the help is used by a test of this file, or of one of its own", () => {
-  const own = ["lag", "steering", "transport"].map((name) => readFileSync(join(root, `test/${name}.test.ts`), "utf8"));
+  const own = ["gates", "lag", "pause", "steering", "transport"].map((name) =>
+    readFileSync(join(root, `test/${name}.test.ts`), "utf8"),
+  );
   const isUsed = (name: string) => used.has(name) || own.join("").includes(`"--${name}"`);
   assert.deepEqual(
     Object.keys(tableOfFlags()).filter((name) => !isUsed(name)),
