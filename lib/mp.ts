@@ -86,6 +86,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     else if (givenBack.length > 0) bell.ringSoon(); // the next round skips what workers have given back meanwhile
     feed.readOn();
     askGates();
+    const longPause = gatekeeper.pausedTooLong(options.maxPauseSeconds);
+    if (longPause !== undefined) run.stop(longPause);
     run.watchUnits(pool);
     run.showProgress(feed, pool);
     if ((feed.isOver || run.stopped) && records.isAnswered) break;

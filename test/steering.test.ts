@@ -73,11 +73,12 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   await sql("DO GET_LOCK('gate', 0)");
   const paused = await status();
   assert.deepEqual([paused.done, paused.held], [4, "paused by hand"]);
+  const quiet = { maxLoad: null, criticalLoad: null, maxLag: null };
   assert.deepEqual(await tell(control, "workers 2", "rate 1000", "max-load Threads_running=90", "resume"), [
-    { paused: true, rate: null, maxLoad: null, maxLag: null, workers: 2 },
-    { paused: true, rate: 1000, maxLoad: null, maxLag: null, workers: 2 },
-    { paused: true, rate: 1000, maxLoad: "Threads_running=90", maxLag: null, workers: 2 },
-    { paused: false, rate: 1000, maxLoad: "Threads_running=90", maxLag: null, workers: 2 },
+    { paused: true, rate: null, ...quiet, workers: 2 },
+    { paused: true, rate: 1000, ...quiet, workers: 2 },
+    { paused: true, rate: 1000, ...quiet, maxLoad: "Threads_running=90", workers: 2 },
+    { paused: false, rate: 1000, ...quiet, maxLoad: "Threads_running=90", workers: 2 },
   ]);
   assert.deepEqual((await inFlight(2)).map(({ worker }) => worker).sort(), [1, 2]);
   assert.deepEqual(await tell(control, "workers 5", "rate fast"), [
@@ -181,7 +182,7 @@ test("obey() does what a line says, or says what would be right and changes noth
   const drain = new AbortController();
   const changes: string[] = [];
   const servers = [{ db, where: "db1" }];
-  const throttling = await throttle(undefined, undefined, 3, servers);
+  const throttling = await throttle({ workers: 3 }, { servers, drain });
   const lag = await watchReplicas({}, { servers, server: undefined, progress: silent });
   const dials = [...throttling.dials!, ...lag.dials!];
   const onChange = (change: string) => void changes.push(change);
@@ -191,12 +192,16 @@ test("obey() does what a line says, or says what would be right and changes noth
   const reason = () => gates.find((gate) => gate.reason !== undefined)?.reason;
   const { settings } = steering;
   for (const [line, message] of [
-    ["", /^Unknown command "": it may be status, pause, resume, workers, drain, rate, max-load, max-lag$/],
+    [
+      "",
+      /^Unknown command "": it may be status, pause, resume, workers, drain, rate, max-load, critical-load, max-lag$/,
+    ],
     ["toString", /^Unknown command "toString"/],
     ["pause now", /^pause takes no argument, not "now"$/],
     ["rate 0", /rate must be a number of queries a second from 0.0001 to 1000000, not "0"$/],
     ["workers 0", /workers must be a whole number from 1 to 3, not "0"$/],
     ["max-load Threads_runing=1", /max-load: the server has no number called Threads_runing$/],
+    ["critical-load Threads_runing=1", /critical-load: the server has no number called Threads_runing$/],
     ["max-load 5", /max-load must be like Threads_running=25/],
     ["max-lag 5", /^The replicas were not named at the start: --replicas db2,db3:3307, or auto$/],
   ] as const) {

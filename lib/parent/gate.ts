@@ -11,6 +11,8 @@ export class Gatekeeper {
   #announced = 0;
   #waiting = false;
   #isOpen = true;
+  /** When the pause has begun, if there is one. */
+  #pausedAt: number | undefined;
 
   constructor(gates: readonly Gate[], records: Records) {
     this.#gates = gates;
@@ -20,6 +22,17 @@ export class Gatekeeper {
   /** Why queries are held back just now. */
   get reason(): string | undefined {
     return this.#gates.find((gate) => gate.reason !== undefined)?.reason;
+  }
+
+  /** Returns why the run is to end, once it has paused for longer than so many seconds and there are queries left to claim. */
+  pausedTooLong(mostSeconds: number): string | undefined {
+    const { reason } = this;
+    this.#pausedAt = reason === undefined ? undefined : (this.#pausedAt ?? performance.now());
+    if (this.#pausedAt === undefined || performance.now() - this.#pausedAt <= mostSeconds * 1000) return undefined;
+    if (this.#records.open.length > 0)
+      return `paused for longer than ${mostSeconds} s: ${reason!.replace(/^paused:? /, "")}`;
+    this.#pausedAt = undefined;
+    return undefined;
   }
 
   /** How many workers may claim a query. */

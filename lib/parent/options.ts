@@ -40,6 +40,8 @@ export interface WorkOptions {
   shard?: { index: number; count: number } | undefined;
   /** What may hold the queries back: the one that admits the fewest decides. */
   gates?: readonly Gate[] | undefined;
+  /** Starts nothing more once gates have held queries back for so long, and have said a reason. @default no limit */
+  maxPauseSeconds?: number | undefined;
   /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */
   retries?: number | undefined;
   /** How long to try to get a connection, at the start and after one was lost. @default 60 */
@@ -132,6 +134,7 @@ export const ownOptions = [
     "initCommands",
     "shard",
     "gates",
+    "maxPauseSeconds",
   ],
   ...[
     "retries",
@@ -165,6 +168,7 @@ export function withDefaults(workers: number, options: WorkOptions) {
     connectTimeoutSeconds: options.connectTimeoutSeconds ?? 60,
     idempotent: options.idempotent ?? false,
     gates: options.gates ?? [],
+    maxPauseSeconds: options.maxPauseSeconds ?? Number.POSITIVE_INFINITY,
     hosts: options.hosts ?? [],
     initCommands: options.initCommands ?? [],
   };
@@ -174,6 +178,7 @@ export function withDefaults(workers: number, options: WorkOptions) {
   checkNumber("maxFailures", complete.maxFailures, 1, Number.POSITIVE_INFINITY);
   checkNumber("maxWarnings", complete.maxWarnings, 1, Number.POSITIVE_INFINITY);
   checkNumber("connectTimeoutSeconds", complete.connectTimeoutSeconds, 0.001, limits.seconds);
+  checkNumber("maxPauseSeconds", complete.maxPauseSeconds, 0.001, Number.POSITIVE_INFINITY);
   if (timeoutSeconds !== undefined) checkNumber("timeoutSeconds", timeoutSeconds, 0.001, limits.seconds);
   if (threads > workers) {
     throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);

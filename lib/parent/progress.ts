@@ -135,7 +135,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
       !stopped && secondsLeft !== undefined && `${about(secondsLeft)} left`,
       failed > 0 && `${count(failed)} failed`,
       unknown > 0 && `${count(unknown)} unknown`,
-      !stopped && held,
+      !stopped && held !== undefined && printable(held),
     ].filter((part) => typeof part === "string");
   }
 }
