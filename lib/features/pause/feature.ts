@@ -10,7 +10,7 @@ export const feature = defineFeature({
       value: "S",
       read: seconds,
       group: "gently",
-      help: "pause while F is there or SQL gives no 0; end the run after S s of a pause",
+      help: "pause while F is there or SQL gives no 0; end the run after S of a pause",
     },
   },
   isAsked: ({ pauseFile, pauseQuery, maxPause }) => (pauseFile ?? pauseQuery ?? maxPause) !== undefined,

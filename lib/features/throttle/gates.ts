@@ -10,11 +10,11 @@ export interface Rate {
 }
 
 /** Admits so many queries a second over all workers, evenly; what was not used is not made up for. */
-export function rateGate(rate: Rate, workers: number): Gate {
+export function rateGate(rate: Rate): Gate {
   let admitted: number | undefined;
   let at = performance.now();
   return {
-    limit(ended) {
+    limit(ended, workers) {
       const { perSecond } = rate;
       const now = performance.now();
       const more = (now - at) * ((perSecond ?? 0) / 1000);
@@ -56,7 +56,7 @@ export async function loadGates(
     throw refused.reason;
   }
   const gate: Gate = {
-    limit: (ended) => Math.min(...watches.map((watch) => watch.gate.limit(ended))),
+    limit: (ended, workers) => Math.min(...watches.map((watch) => watch.gate.limit(ended, workers))),
     get reason() {
       return watches.find((watch) => watch.gate.reason !== undefined)?.gate.reason;
     },
