@@ -113,10 +113,16 @@ export async function loadGate(
   function firstAbove(flag: keyof LoadLimits, values: ReadonlyMap<string | undefined, string | null | undefined>) {
     let found: string | undefined;
     for (const { variable, most } of limits[flag]) {
-      const value = Number(values.get(variable.toLowerCase()) ?? Number.NaN);
+      const value = toNumber(values.get(variable.toLowerCase()));
       if (Number.isNaN(value)) throw new UsageError(`--${flag}: the server has no number called ${variable}`);
       if (value > most) found ??= `${variable} is ${value}${where ? ` on ${where}` : ""}, above ${most}`;
     }
     return found;
   }
+}
+
+/** Returns 1 and 0 for what is on and off, such as Galera's `wsrep_flow_control_active`. */
+function toNumber(value: string | null | undefined): number {
+  if (/^(?:on|true)$/i.test(value ?? "")) return 1;
+  return /^(?:off|false)$/i.test(value ?? "") ? 0 : Number(value ?? Number.NaN);
 }
