@@ -189,7 +189,7 @@ test("lagGate() refuses what is no replica, and says which GRANT helps", async (
   const { gate, stop } = await watch(replicas("root", 1), { seconds: 1 });
   stop();
   assert.equal(gate.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
-  assert.equal(gate.limit(7), 7);
+  assert.equal(gate.limit(7, 1), 7);
 });
 
 test("the command max-lag begins to look at the replicas that were named, or changes nothing", async () => {
@@ -206,7 +206,7 @@ test("the command max-lag begins to look at the replicas that were named, or cha
   await dial!.set("5");
   assert.equal(dial!.value, 5);
   assert.equal(gate!.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
-  assert.equal(gate!.limit(3), 3);
+  assert.equal(gate!.limit(3, 1), 3);
   await dial!.set("off");
   assert.equal(gate!.reason, undefined);
   for (const { close } of [refused, hook]) close?.();

@@ -13,6 +13,8 @@ import { describeUnit } from "../../shared/query.ts";
 
 export interface SteeringOptions {
   readonly workers: number;
+  /** The most that there may be. */
+  readonly maxWorkers: number;
   readonly progress: Progress;
   /** Is aborted by `drain`. */
   readonly drain: AbortController;
@@ -130,7 +132,7 @@ const commands: Record<string, Command> = {
     setPaused(steering, false);
   },
   workers: (steering, argument) => {
-    const wanted = count(1, steering.options.workers)(argument, "workers");
+    const wanted = count(1, steering.options.maxWorkers)(argument, "workers");
     steering.workers = wanted;
     steering.changed(`workers ${wanted}`);
   },
