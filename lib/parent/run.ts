@@ -123,7 +123,6 @@ export class Run implements PoolListener, RunOfFeature {
   }
 
   // What the pool tells:
-
   started(thread: Thread): void {
     for (const segment of this.records.open) this.records.announce(segment, thread);
   }
@@ -207,7 +206,8 @@ export class Run implements PoolListener, RunOfFeature {
       unknown,
       total: feed.total,
       noun: this.#noun,
-      held: this.stopped ? "ending" : (this.waits.reason ?? this.gatekeeper.reason),
+      held: this.stopped ? "ending" : this.gatekeeper.reason,
+      waiting: this.waits.describe(this.#workers),
       latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
     };
