@@ -116,7 +116,6 @@ export class Run implements PoolListener, RunOfFeature {
   }
 
   // What the pool tells:
-
   started(thread: Thread): void {
     for (const segment of this.records.open) this.records.announce(segment, thread);
   }
@@ -203,7 +202,8 @@ export class Run implements PoolListener, RunOfFeature {
       total: total ?? about,
       isAbout: about !== undefined,
       noun: this.#noun,
-      held: this.stopped ? "ending" : (this.waits.reason ?? this.gatekeeper.reason),
+      held: this.stopped ? "ending" : this.gatekeeper.reason,
+      waiting: this.waits.describe(this.reading.workers),
       latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
     };

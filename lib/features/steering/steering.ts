@@ -95,7 +95,7 @@ export class Steering implements Gate {
   /** How far the run is. */
   get status() {
     const latest = this.#latest;
-    const { ended = 0, earlier = 0, failed = 0, unknown = 0, total, held } = latest ?? {};
+    const { ended = 0, earlier = 0, failed = 0, unknown = 0, total, held, waiting } = latest ?? {};
     const secondsLeft = held === undefined ? this.#pace.secondsLeft(now()) : undefined;
     return {
       total: (latest?.isAbout ? undefined : total) ?? null,
@@ -104,7 +104,7 @@ export class Steering implements Gate {
       perSecond: this.perSecond ?? null,
       secondsLeft: secondsLeft === undefined ? null : Math.round(secondsLeft),
       latencyMs: latest?.latencyMs() ?? null,
-      held: held ?? null,
+      held: held ?? waiting ?? null,
       ...this.settings,
       inFlight: (latest?.inFlight() ?? []).map(({ unit, ...rest }) => ({ ...rest, sql: describeUnit(unit, 80) })),
     };
