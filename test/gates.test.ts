@@ -28,11 +28,11 @@ test("rateGate() admits evenly, and does not make up for what was not used", (t)
   t.mock.method(performance, "now", () => clock);
   const rate = 200;
   const workers = 4;
-  const gate = rateGate({ perSecond: rate }, workers);
+  const gate = rateGate({ perSecond: rate });
   const looks: { at: number; ended: number; limit: number }[] = [];
   let ended = 0;
   for (let n = 0; n < 2000; n++) {
-    const limit = gate.limit(ended);
+    const limit = gate.limit(ended, workers);
     looks.push({ at: clock, ended, limit });
     if (random() < 0.9) ended = Math.max(ended, Math.floor(limit)); // or else the queries take longer
     clock += random() < 0.01 ? 700 : random() * 20; // the parent was held up
@@ -46,12 +46,24 @@ test("rateGate() admits evenly, and does not make up for what was not used", (t)
     }
   }
   const before = { at: clock, ended };
-  for (; clock < before.at + 10_000; clock += 20) ended = Math.floor(gate.limit(ended));
+  for (; clock < before.at + 10_000; clock += 20) ended = Math.floor(gate.limit(ended, workers));
   assert.ok(ended - before.ended >= rate * 9.9, `${ended - before.ended}`);
 });
 
+test("rateGate() lets the workers that there are now have what they can take", (t) => {
+  let clock = 0;
+  t.mock.method(performance, "now", () => clock);
+  const gate = rateGate({ perSecond: 40 });
+  gate.limit(0, 2);
+  const limits = [2, 20, 2].map((workers) => {
+    clock += 10_000;
+    return gate.limit(0, workers);
+  });
+  assert.deepEqual(limits, [4, 22, 4]);
+});
+
 test("rateGate() holds for all workers together", async () => {
-  const gates = [rateGate({ perSecond: 200 }, 4)];
+  const gates = [rateGate({ perSecond: 200 })];
   const { done, seconds } = await doWork(Array(200).fill("DO 0"), 4, { gates });
   assert.equal(done, 200);
   assert.ok(seconds > 0.95, `${seconds} s`);
@@ -77,7 +89,7 @@ test("loadGate() holds queries back while the server is above the limit, and not
     stop() {},
   };
   const queries = Array.from({ length: 2000 }, (_, n) => `UPDATE t SET v = v + SLEEP(0.002) + 1 WHERE id = ${n + 1}`);
-  const summary = await doWork(queries, 4, { gates: [gate, releaseAhead(4)], progress });
+  const summary = await doWork(queries, 4, { gates: [gate, releaseAhead()], progress });
   stop();
   assert.match(held ?? "", /^paused: threads_connected is \d+, above 20$/);
   assert.equal(summary.done, 2000);
@@ -89,10 +101,20 @@ test("loadGate() says which of several servers it is, and does not wait for one 
   const { gate, stop } = await loadGate(db, load, never, "db2:3306");
   stop();
   assert.match(gate.reason ?? "", /^paused: Threads_connected is \d+ on db2:3306, above 0$/);
-  assert.equal(gate.limit(7), 7);
+  assert.equal(gate.limit(7, 1), 7);
   const gone = await loadGate({ ...db, socketPath: `${db.socketPath}.no` }, load, never, "db3:3306");
   gone.stop();
-  assert.equal(gone.gate.limit(7), Number.POSITIVE_INFINITY);
+  assert.equal(gone.gate.limit(7, 1), Number.POSITIVE_INFINITY);
+});
+
+test("loadGate() takes on and off for 1 and 0", async (t) => {
+  const rows = await sql<{ Variable_name: string; Value: string }>("SHOW GLOBAL STATUS");
+  const variable = rows.find(({ Value }) => Value === "OFF")?.Variable_name;
+  if (variable === undefined) return t.skip("all variables of this server are numbers or texts");
+  const off = [{ variable, most: 0 }];
+  const { gate, stop } = await loadGate(db, { "max-load": off, "critical-load": off }, never);
+  stop();
+  assert.equal(gate.reason, undefined);
 });
 
 test("loadGate() rejects a variable that the server does not have", async () => {
@@ -112,7 +134,7 @@ test("--critical-load ends the run half-way or at its start, and it can be resum
   const inserts = [1, 2, 3, 4].map((n) => `INSERT INTO c VALUES (${n})`);
   const drain = new AbortController();
   const criticalLoad = [{ variable: "Threads_connected", most: 20.5 }];
-  const hook = await throttle({ criticalLoad, workers: 1 }, { servers: [{ db, where: "db1" }], drain });
+  const hook = await throttle({ criticalLoad }, { servers: [{ db, where: "db1" }], drain });
   let doneSoFar = 0;
   async function* queries() {
     yield* inserts.slice(0, 2);

@@ -68,7 +68,10 @@ test("--pause-file and --pause-query refuse what can never pause a run", async (
       /^myscript: Cannot use --pause-file ".*": no such file or directory$/m,
     ],
     [["--pause-file="], /^myscript: --pause-file must not be empty$/m],
-    [["--pause-query", "SELECT nope"], /^myscript: --pause-query: Unknown column 'nope'/m],
+    [
+      ["--pause-file", join(directory, "f"), "--pause-query", "SELECT nope"],
+      /^myscript: --pause-query: Unknown column 'nope'/m,
+    ],
     [["--pause-query", "SELECT SLEEP(30)"], /^myscript: --pause-query: The server did not answer within 2 s$/m],
     [["--max-pause", "0"], /^myscript: --max-pause must be a number of seconds from 0\.001 to 2000000, not "0"$/m],
   ] as const) {

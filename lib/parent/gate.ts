@@ -6,6 +6,7 @@ import type { Records } from "./records.ts";
 export class Gatekeeper {
   readonly #gates: readonly Gate[];
   readonly #records: Records;
+  readonly #workers: number;
   #admitted = 0;
   /** How many the gates have been told of. */
   #announced = 0;
@@ -14,9 +15,11 @@ export class Gatekeeper {
   /** When the pause has begun, if there is one. */
   #pausedAt: number | undefined;
 
-  constructor(gates: readonly Gate[], records: Records) {
+  /** @param workers how many there are at the start. */
+  constructor(gates: readonly Gate[], records: Records, workers: number) {
     this.#gates = gates;
     this.#records = records;
+    this.#workers = workers;
   }
 
   /** Why queries are held back just now. */
@@ -37,7 +40,8 @@ export class Gatekeeper {
 
   /** How many workers may claim a query. */
   get workers(): number {
-    return Math.min(...this.#gates.map(({ workers }) => workers ?? Number.POSITIVE_INFINITY));
+    const wanted = this.#gates.flatMap(({ workers }) => workers ?? []);
+    return wanted.length === 0 ? this.#workers : Math.min(...wanted);
   }
 
   /** Whether no gate held anything back when they were last asked: then they need not be asked often. */
@@ -83,7 +87,8 @@ export class Gatekeeper {
 
   /** How many of the released queries the gates allow to be claimed when so many have ended. */
   #allowed(ended: number): number {
-    const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended))));
+    const { workers } = this;
+    const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended, workers))));
     this.#isOpen = limit === Number.POSITIVE_INFINITY;
     return Math.min(this.#records.released, limit);
   }

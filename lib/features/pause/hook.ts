@@ -20,14 +20,17 @@ export async function pauseFor(
   servers: Context["servers"],
 ): Promise<Hook> {
   const watches: Watch[] = [];
-  if (pauseFile !== undefined) watches.push(await watchFile(pauseFile));
-  if (pauseQuery !== undefined) watches.push(await watchQuery(pauseQuery, new Link(servers.map(({ db }) => db))));
-  return {
-    options: { gates: watches.map(({ gate }) => gate), maxPauseSeconds: maxPause },
-    close() {
-      for (const { stop } of watches) stop();
-    },
+  const close = () => {
+    for (const { stop } of watches) stop();
   };
+  try {
+    if (pauseFile !== undefined) watches.push(await watchFile(pauseFile));
+    if (pauseQuery !== undefined) watches.push(await watchQuery(pauseQuery, new Link(servers.map(({ db }) => db))));
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { options: { gates: watches.map(({ gate }) => gate), maxPauseSeconds: maxPause }, close };
 }
 
 async function watchFile(path: string): Promise<Watch> {

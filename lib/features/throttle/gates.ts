@@ -10,11 +10,11 @@ export interface Rate {
 }
 
 /** Admits so many queries a second over all workers, evenly; what was not used is not made up for. */
-export function rateGate(rate: Rate, workers: number): Gate {
+export function rateGate(rate: Rate): Gate {
   let admitted: number | undefined;
   let at = performance.now();
   return {
-    limit(ended) {
+    limit(ended, workers) {
       const { perSecond } = rate;
       const now = performance.now();
       const more = (now - at) * ((perSecond ?? 0) / 1000);
@@ -56,7 +56,7 @@ export async function loadGates(
     throw refused.reason;
   }
   const gate: Gate = {
-    limit: (ended) => Math.min(...watches.map((watch) => watch.gate.limit(ended))),
+    limit: (ended, workers) => Math.min(...watches.map((watch) => watch.gate.limit(ended, workers))),
     get reason() {
       return watches.find((watch) => watch.gate.reason !== undefined)?.gate.reason;
     },
@@ -113,10 +113,16 @@ export async function loadGate(
   function firstAbove(flag: keyof LoadLimits, values: ReadonlyMap<string | undefined, string | null | undefined>) {
     let found: string | undefined;
     for (const { variable, most } of limits[flag]) {
-      const value = Number(values.get(variable.toLowerCase()) ?? Number.NaN);
+      const value = toNumber(values.get(variable.toLowerCase()));
       if (Number.isNaN(value)) throw new UsageError(`--${flag}: the server has no number called ${variable}`);
       if (value > most) found ??= `${variable} is ${value}${where ? ` on ${where}` : ""}, above ${most}`;
     }
     return found;
   }
+}
+
+/** Returns 1 and 0 for what is on and off, such as Galera's `wsrep_flow_control_active`. */
+function toNumber(value: string | null | undefined): number {
+  if (/^(?:on|true)$/i.test(value ?? "")) return 1;
+  return /^(?:off|false)$/i.test(value ?? "") ? 0 : Number(value ?? Number.NaN);
 }

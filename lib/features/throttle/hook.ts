@@ -9,12 +9,11 @@ interface ThrottleFlags {
   readonly rate?: number | undefined;
   readonly maxLoad?: readonly LoadLimit[] | undefined;
   readonly criticalLoad?: readonly LoadLimit[] | undefined;
-  readonly workers: number;
 }
 
 /** @throws UsageError for a variable that the server does not have. */
 export async function throttle(
-  { rate: perSecond, maxLoad = [], criticalLoad = [], workers }: ThrottleFlags,
+  { rate: perSecond, maxLoad = [], criticalLoad = [] }: ThrottleFlags,
   { servers, drain }: Pick<Context, "servers" | "drain">,
 ): Promise<Hook> {
   const rate: Rate = { perSecond };
@@ -22,7 +21,7 @@ export async function throttle(
   let limits: LoadLimits = { "max-load": [], "critical-load": [] };
   await limitLoad({ "max-load": maxLoad, "critical-load": criticalLoad });
   return {
-    options: { gates: [rateGate(rate, workers), slot] },
+    options: { gates: [rateGate(rate), slot] },
     dials: [
       {
         name: "rate",
