@@ -68,7 +68,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
   const [files] = await Promise.all([startFiles(options.script), run.begin()]);
-  const pool = new Pool(workers, options.threads, { ...run.settings, ...files }, run.finished, run);
+  const pool = new Pool(options.maxWorkers, options.threads, { ...run.settings, ...files }, run.finished, run);
+  run.limitWorkers(pool); // before the threads are there
   run.onStop = () => pool.drain(); // at once: nothing more is claimed when others hear that the run ends
   run.prologue.onStatement = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, run.reading, records, run.selection(), release);
@@ -79,12 +80,14 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   // The workers take the queries from shared memory by themselves: here it is only watched what becomes of them.
   for (;;) {
     await bell.wait(gatekeeper.isOpen ? tickMs : gateTickMs);
-    if (run.stopped) records.skipRest(workers + 1, feed.stop()); // claimed by the parent, as by one worker more
+    if (run.stopped) records.skipRest(options.maxWorkers + 1, feed.stop()); // claimed by the parent, as by one worker more
     const givenBack = records.collect();
     if (!run.stopped) for (const segment of givenBack) announce(segment);
     else if (givenBack.length > 0) bell.ringSoon(); // the next round skips what workers have given back meanwhile
     feed.readOn();
     askGates();
+    const longPause = gatekeeper.pausedTooLong(options.maxPauseSeconds);
+    if (longPause !== undefined) run.stop(longPause);
     run.watchUnits(pool);
     run.showProgress(feed, pool);
     if ((feed.isOver || run.stopped) && records.isAnswered) break;

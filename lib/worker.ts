@@ -41,6 +41,7 @@ export function workerDo(query: Query, connection: Connection, listener?: Result
 /** A worker, from its first connection to its last. */
 export async function work(session: Session, executor: Executor, thread: Thread): Promise<void> {
   const canBatch = (job: Job) => executor.canBatch(job, session);
+  while (!thread.isWanted(session.worker)) if (!(await thread.wait())) return; // it has no connection yet
   while (!session.hasGivenUp && (session.isReady || (await session.ready()))) {
     const jobs = thread.claimNow(session.worker, executor.maxBatch, canBatch);
     if (jobs.length > 0) await settle(jobs, session, executor, thread);

@@ -537,7 +537,7 @@ describe("myscript.ts with", () => {
 });
 
 test("every option of the help is used by a test of this file, or of one of its own", () => {
-  const own = ["lag", "steering", "transport", "warnings"].map((name) =>
+  const own = ["gates", "lag", "pause", "steering", "transport", "warnings"].map((name) =>
     readFileSync(join(root, `test/${name}.test.ts`), "utf8"),
   );
   const isUsed = (name: string) => used.has(name) || own.join("").includes(`"--${name}"`);

@@ -114,6 +114,8 @@ test("parseFlags() says in one line what is wrong, and what would be right", () 
     ["--max-lag 5", "--max-lag needs to know the replicas: --replicas db2,db3:3307, or auto"],
     ["--max-lag 0 --replicas db2", '--max-lag must be a number of seconds from 0.001 to 2000000, not "0"'],
     ["--control=", "--control must not be empty"],
+    ["--max-workers 8", "--max-workers goes with --control SOCKET"],
+    ["-j 4 --max-workers 3 --control c", "--max-workers 3 contradicts --workers 4: it is the most that there may be"],
     ["--replicas db2", "--replicas goes with --max-lag SECONDS"],
     ["--heartbeat h", "--heartbeat goes with --replicas and --max-lag SECONDS"],
     ["--channel c", "--channel goes with --replicas and --max-lag SECONDS"],

@@ -242,7 +242,7 @@ test("doWork() in batches lets another worker have what one gives back, also whe
       if (ids.length > 0) await sql(`KILL CONNECTION ${ids[0]!.id}`);
     }
   };
-  const options = { threads: 2, batch: 16, script, idempotent: true, gates: [releaseAhead(2)], onEnded };
+  const options = { threads: 2, batch: 16, script, idempotent: true, gates: [releaseAhead()], onEnded };
   const { done, skipped } = await doWork(queries, 2, options);
   assert.deepEqual([done, skipped], [100, 0]);
 });

@@ -34,15 +34,15 @@ async function count(at = server): Promise<number> {
 async function workInWindow(queries: readonly Query[], workers: number, options: WorkOptions = {}, stays = false) {
   await server.root.query("DELETE FROM myscript.t");
   await server.root.query("DROP TABLE IF EXISTS myscript.window_ledger");
-  let held: string | undefined;
+  let waiting = "";
   const update = (snapshot: Snapshot) => {
-    held = snapshot.held;
+    waiting = snapshot.waiting ?? "";
   };
   const read = async function* () {
     yield "DO 0";
     await set(1);
     yield* queries;
-    if (!stays) await poll(() => /^waiting for \d+ s: /.test(held ?? "") && readOnly.test(held ?? ""));
+    if (!stays) await poll(() => /^(?:\d of \d workers )?waiting for \d+ s: .*--read-only/.test(waiting));
     if (!stays) await set(0);
   };
   myglobals.config = { db };

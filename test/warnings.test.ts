@@ -111,6 +111,8 @@ test("LOAD DATA tells what it has cut and skipped, in the summary, in --json and
   assert.equal(JSON.parse(again.stdout).earlier.done, 2);
   const quiet = await runHere([...at, "--quiet", "-"], { input: "INSERT IGNORE INTO short VALUES (5, 'too long')" });
   assert.match(quiet.stderr, /1 warning in 1 query/);
+  const note = await runHere([...at, "--quiet", "-"], { input: "DROP TABLE IF EXISTS not_there" });
+  assert.equal(note.stderr, "");
 });
 
 test("--max-warnings starts nothing more after so many, and counts no notes that are switched off", async () => {

@@ -76,7 +76,7 @@ export async function finish(
   }
   const status = summary.unknown > 0 ? 3 : error || unwritten || lost > 0 || summary.done < summary.total ? 1 : 0;
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
-  if (!facts.quiet || error || unwritten || hasFailed || summary.warnings > 0) {
+  if (!facts.quiet || error || unwritten || hasFailed || warnsOfMore(summary)) {
     const leftUnknown = hooks.flatMap((hook) => hook.leftUnknown ?? []);
     for (const line of reportLines(summary, leftUnknown, fileOf(goingOn))) progress.log(line);
   }
@@ -92,6 +92,12 @@ export async function finish(
     for (const line of steps) progress.log(line);
   }
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);
+}
+
+/** Returns true for warnings of which nobody can say that they are notes. */
+function warnsOfMore({ warnings, firstWarned = [] }: Summary): boolean {
+  const areNotes = firstWarned.every(({ messages }) => messages?.every(({ level }) => level === "Note"));
+  return warnings > 0 && !areNotes;
 }
 
 /** Has the job log give the rows again that may not have been read. `lost` counts the queries whose rows nothing gives again. */

@@ -76,8 +76,8 @@ export interface Watch {
 export class WatchSlot implements Gate {
   #watch: Watch | undefined;
 
-  limit(ended: number): number {
-    return this.#watch?.gate.limit(ended) ?? Number.POSITIVE_INFINITY;
+  limit(ended: number, workers: number): number {
+    return this.#watch?.gate.limit(ended, workers) ?? Number.POSITIVE_INFINITY;
   }
 
   get reason(): string | undefined {

@@ -46,7 +46,7 @@ export function reportLines(
     );
   }
   for (const { seconds: waited, reason } of summary.waited ?? []) {
-    if (waited >= leastWaited) lines.push(`waited ${significant(waited)} s for a server: ${reason}`);
+    if (waited >= leastWaited) lines.push(`workers waited ${significant(waited)} s for a server: ${reason}`);
   }
   lines.push(...warningLines(summary, noun));
   const { selfCommitted = 0 } = summary;

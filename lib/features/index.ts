@@ -34,6 +34,11 @@ export const features: readonly FeatureEntry[] = [
     command: () => import("./throttle/feature.ts"),
   },
   {
+    name: "pause",
+    about: "--pause-file, --pause-query: by who is on call",
+    command: () => import("./pause/feature.ts"),
+  },
+  {
     name: "lag",
     about: "--max-lag: pauses while a replica is behind",
     command: () => import("./lag/feature.ts"),

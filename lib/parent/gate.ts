@@ -6,15 +6,20 @@ import type { Records } from "./records.ts";
 export class Gatekeeper {
   readonly #gates: readonly Gate[];
   readonly #records: Records;
+  readonly #workers: number;
   #admitted = 0;
   /** How many the gates have been told of. */
   #announced = 0;
   #waiting = false;
   #isOpen = true;
+  /** When the pause has begun, if there is one. */
+  #pausedAt: number | undefined;
 
-  constructor(gates: readonly Gate[], records: Records) {
+  /** @param workers how many there are at the start. */
+  constructor(gates: readonly Gate[], records: Records, workers: number) {
     this.#gates = gates;
     this.#records = records;
+    this.#workers = workers;
   }
 
   /** Why queries are held back just now. */
@@ -22,9 +27,21 @@ export class Gatekeeper {
     return this.#gates.find((gate) => gate.reason !== undefined)?.reason;
   }
 
+  /** Returns why the run is to end, once it has paused for longer than so many seconds and there are queries left to claim. */
+  pausedTooLong(mostSeconds: number): string | undefined {
+    const { reason } = this;
+    this.#pausedAt = reason === undefined ? undefined : (this.#pausedAt ?? performance.now());
+    if (this.#pausedAt === undefined || performance.now() - this.#pausedAt <= mostSeconds * 1000) return undefined;
+    if (this.#records.open.length > 0)
+      return `paused for longer than ${mostSeconds} s: ${reason!.replace(/^paused:? /, "")}`;
+    this.#pausedAt = undefined;
+    return undefined;
+  }
+
   /** How many workers may claim a query. */
   get workers(): number {
-    return Math.min(...this.#gates.map(({ workers }) => workers ?? Number.POSITIVE_INFINITY));
+    const wanted = this.#gates.flatMap(({ workers }) => workers ?? []);
+    return wanted.length === 0 ? this.#workers : Math.min(...wanted);
   }
 
   /** Whether no gate held anything back when they were last asked: then they need not be asked often. */
@@ -70,7 +87,8 @@ export class Gatekeeper {
 
   /** How many of the released queries the gates allow to be claimed when so many have ended. */
   #allowed(ended: number): number {
-    const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended))));
+    const { workers } = this;
+    const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended, workers))));
     this.#isOpen = limit === Number.POSITIVE_INFINITY;
     return Math.min(this.#records.released, limit);
   }

@@ -38,8 +38,15 @@ export interface WorkOptions {
   initCommands?: readonly string[] | undefined;
   /** Runs every `count`-th query only, beginning with the `index`-th (from 1); the seq stays. */
   shard?: { index: number; count: number } | undefined;
+  /**
+   * Gates may let so many workers claim; those beyond the number of `doWork()` connect when a gate first wants them.
+   * @default no more than at the start
+   */
+  maxWorkers?: number | undefined;
   /** What may hold the queries back: the one that admits the fewest decides. */
   gates?: readonly Gate[] | undefined;
+  /** Starts nothing more once gates have held queries back for so long, and have said a reason. @default no limit */
+  maxPauseSeconds?: number | undefined;
   /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */
   retries?: number | undefined;
   /** How long to try to get a connection, at the start and after one was lost. @default 60 */
@@ -62,13 +69,17 @@ export interface WorkOptions {
 
 /** Holds queries back. */
 export interface Gate {
-  /** How many queries the workers may have claimed in all, when `ended` of them have ended. It is asked often. */
-  limit(ended: number): number;
+  /**
+   * Returns how many queries the workers may have claimed in all, when `ended` of them have ended. It is asked often.
+   *
+   * @param workers how many workers may claim a query just now.
+   */
+  limit(ended: number, workers: number): number;
   /** Is told before queries with a seq up to this one can be claimed; they wait for the promise. */
   admitted?(seq: number): Promise<void>;
   /** Is given, at the start, what has the gates asked at once: to be called when their answers have changed. */
   attach?(askNow: () => void): void;
-  /** How many workers may claim a query just now. @default all of them */
+  /** How many workers may claim a query just now. @default as many as at the start */
   readonly workers?: number | undefined;
   /** Why it holds queries back just now, for the bar. */
   readonly reason?: string | undefined;
@@ -131,7 +142,9 @@ export const ownOptions = [
     "resumed",
     "initCommands",
     "shard",
+    "maxWorkers",
     "gates",
+    "maxPauseSeconds",
   ],
   ...[
     "retries",
@@ -156,15 +169,19 @@ export type CompleteOptions = ReturnType<typeof withDefaults>;
  */
 export function withDefaults(workers: number, options: WorkOptions) {
   checkCount("workers", workers, limits.workers);
+  const maxWorkers = Math.max(workers, options.maxWorkers ?? 0);
+  checkCount("workers", maxWorkers, limits.workers);
   const complete = {
     ...options,
-    threads: options.threads ?? defaultThreads(workers, options),
+    maxWorkers,
+    threads: options.threads ?? defaultThreads(maxWorkers, options),
     retries: options.retries ?? 10,
     maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
     maxWarnings: options.maxWarnings ?? Number.POSITIVE_INFINITY,
     connectTimeoutSeconds: options.connectTimeoutSeconds ?? 60,
     idempotent: options.idempotent ?? false,
     gates: options.gates ?? [],
+    maxPauseSeconds: options.maxPauseSeconds ?? Number.POSITIVE_INFINITY,
     hosts: options.hosts ?? [],
     initCommands: options.initCommands ?? [],
   };
@@ -174,9 +191,10 @@ export function withDefaults(workers: number, options: WorkOptions) {
   checkNumber("maxFailures", complete.maxFailures, 1, Number.POSITIVE_INFINITY);
   checkNumber("maxWarnings", complete.maxWarnings, 1, Number.POSITIVE_INFINITY);
   checkNumber("connectTimeoutSeconds", complete.connectTimeoutSeconds, 0.001, limits.seconds);
+  checkNumber("maxPauseSeconds", complete.maxPauseSeconds, 0.001, Number.POSITIVE_INFINITY);
   if (timeoutSeconds !== undefined) checkNumber("timeoutSeconds", timeoutSeconds, 0.001, limits.seconds);
-  if (threads > workers) {
-    throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
+  if (threads > maxWorkers) {
+    throw new RangeError(`Cannot start ${threads} threads for ${maxWorkers} workers: at most one thread a worker`);
   }
   return complete;
 }

@@ -34,7 +34,9 @@ const loadMs = 10_000;
 const tellMs = 200;
 
 export class Pool {
-  readonly #workers: number;
+  readonly #most: number;
+  /** How many workers were wanted so far, of `#most`. */
+  #workers = 0;
   readonly #slots: number;
   readonly #data: Omit<Settings, "workers" | "isRenewed">;
   readonly #listener: PoolListener;
@@ -63,7 +65,7 @@ export class Pool {
     finished: () => number,
     listener: PoolListener,
   ) {
-    this.#workers = workers;
+    this.#most = workers;
     this.#slots = threads;
     this.#data = data;
     this.#finished = finished;
@@ -81,8 +83,9 @@ export class Pool {
     return worker % this.#slots;
   }
 
-  /** The number of the last one of the first `count` workers that have not given up; of all, where there are fewer. */
+  /** The number of the last one of the first `count` workers that have not given up; of all wanted so far, where there are fewer. */
   numberOf(count: number): number {
+    this.#workers = Math.max(this.#workers, Math.min(count, this.#most));
     let number = 0;
     for (let left = count; number < this.#workers && left > 0; ) if (!this.#gone.has(++number)) left--;
     return number;

@@ -21,6 +21,8 @@ export interface Snapshot {
   noun?: "query" | "unit";
   /** Why no time that is left can be told: queries are held back, or are not run any more. */
   held?: string | undefined;
+  /** How many workers are waiting for a server, how long, and for what. */
+  waiting?: string | undefined;
   /** How long the queries took that have ended. */
   latencyMs: () => Summary["latencyMs"];
   /** What every worker is doing. */
@@ -124,7 +126,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
   }
 
   /** What is told beside the bar. At the end that is what became of the queries: the summary has the whole run's rate. */
-  function figures({ ended, earlier, failed, unknown, total, isAbout, held }: Snapshot): string[] {
+  function figures({ ended, earlier, failed, unknown, total, isAbout, held, waiting }: Snapshot): string[] {
     const secondsLeft = held === undefined && ended !== total ? pace.secondsLeft(now()) : undefined;
     const all = total === undefined ? undefined : count(total);
     return [
@@ -135,7 +137,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
       !stopped && secondsLeft !== undefined && `${about(secondsLeft)} left`,
       failed > 0 && `${count(failed)} failed`,
       unknown > 0 && `${count(unknown)} unknown`,
-      !stopped && held,
+      ...(stopped ? [] : [held, waiting].map((reason) => reason !== undefined && printable(reason))),
     ].filter((part) => typeof part === "string");
   }
 }

@@ -30,7 +30,6 @@ export class Run implements PoolListener, RunOfFeature {
   /** Why it ends early; with an error when that is what `doWork()` rejects with. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
   readonly #options: ReturnType<typeof withDefaults>;
-  readonly #workers: number;
   readonly #total: number | undefined; // where the source says it
   readonly #startedAt = performance.now();
   /** What a person calls what is done: units, once a thread has found a `workerDo()` in the script. */
@@ -41,10 +40,10 @@ export class Run implements PoolListener, RunOfFeature {
   readonly #parts = new Parts();
 
   constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
-    this.#workers = workers;
+    const { maxWorkers } = options;
     this.#total = total;
     this.#options = options;
-    this.counters = new Counters(workers);
+    this.counters = new Counters(maxWorkers);
     this.reading = new Reading({ ...options, workers, log: this.log });
     this.records = new Records(this.counters, (ended, unit) => {
       this.reading.ended(ended);
@@ -55,8 +54,8 @@ export class Run implements PoolListener, RunOfFeature {
       }
     });
     this.#watchUnits = unitsWatch(this.records, options.timeoutSeconds, this.log);
-    this.prologue = new Prologue({ ...options, workers });
-    this.gatekeeper = new Gatekeeper(options.gates, this.records);
+    this.prologue = new Prologue({ ...options, workers: maxWorkers });
+    this.gatekeeper = new Gatekeeper(options.gates, this.records, workers);
   }
 
   /** @throws what a feature has against the options. */
@@ -76,11 +75,11 @@ export class Run implements PoolListener, RunOfFeature {
 
   /** What each thread is told at its start. */
   get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
-    const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
+    const { maxWorkers, script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
     const { retries, idempotent, maxFailures, maxWarnings } = this.#options;
     return {
       myglobals,
-      isOnlyWorker: this.#workers === 1,
+      isOnlyWorker: maxWorkers === 1,
       script: script === undefined ? undefined : String(script),
       counters: this.counters.shared,
       hosts: hosts.map(({ host, port }) => ({ host, port })),
@@ -117,7 +116,6 @@ export class Run implements PoolListener, RunOfFeature {
   }
 
   // What the pool tells:
-
   started(thread: Thread): void {
     for (const segment of this.records.open) this.records.announce(segment, thread);
   }
@@ -170,6 +168,7 @@ export class Run implements PoolListener, RunOfFeature {
     const last = pool.numberOf(this.gatekeeper.workers);
     const isMore = last > this.counters.lastWorker;
     this.counters.lastWorker = last;
+    this.reading.workers = Math.max(1, last);
     if (isMore) pool.broadcast({ type: "admitted" });
   }
 
@@ -203,7 +202,8 @@ export class Run implements PoolListener, RunOfFeature {
       total: total ?? about,
       isAbout: about !== undefined,
       noun: this.#noun,
-      held: this.stopped ? "ending" : (this.waits.reason ?? this.gatekeeper.reason),
+      held: this.stopped ? "ending" : this.gatekeeper.reason,
+      waiting: this.waits.describe(this.reading.workers),
       latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
     };

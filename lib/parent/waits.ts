@@ -34,11 +34,13 @@ export class Waits {
     this.#secondsOf.set(this.#reason, (before ?? 0) + this.#seconds);
   }
 
-  /** For the bar: for what somebody is waiting, and how long. */
-  get reason(): string | undefined {
-    if (this.#waiting.size === 0) return undefined;
+  /** For the bar: how many of the workers are waiting, how long somebody has been, and for what. */
+  describe(workers: number): string | undefined {
+    const { size } = this.#waiting;
+    if (size === 0) return undefined;
     const reason = this.#reason.length > reasonLength ? `${this.#reason.slice(0, reasonLength)}…` : this.#reason;
-    return `waiting for ${count(Math.round(this.#seconds))} s: ${reason}`;
+    const who = size < workers ? `${count(size)} of ${count(workers)} workers ` : "";
+    return `${who}waiting for ${count(Math.round(this.#seconds))} s: ${reason}`;
   }
 
   get ended(): Wait[] {

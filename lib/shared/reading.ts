@@ -48,7 +48,8 @@ export interface ReadingOptions extends Omit<Connecting, "signal"> {
 
 /** A run's reading of its queue. It is in the parent, as the generator is: both are in one thread, and nothing is sent. */
 export class Reading {
-  readonly workers: number;
+  /** How many may claim a query just now. */
+  workers: number;
   readonly shard: Shard | undefined;
   /** Is set before the reading begins. */
   notes: Notes | undefined;

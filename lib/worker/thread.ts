@@ -57,10 +57,15 @@ export class Thread {
     return last > 0 ? jobs.filter(({ seq }) => seq > last) : jobs;
   }
 
+  /** Whether a worker may claim queries; if not, it may be wanted later. */
+  isWanted(worker: number): boolean {
+    return worker <= this.counters.lastWorker;
+  }
+
   /** Claims up to `maxBatch` queries, as long as `canBatch` says that they can go together; none when there is none. */
   claimNow(worker: number, maxBatch: number, canBatch: (job: Job) => boolean): readonly Job[] {
     const jobs: Job[] = [];
-    while (jobs.length < maxBatch && worker <= this.counters.lastWorker && !this.isDraining && !this.rows.isFull) {
+    while (jobs.length < maxBatch && this.isWanted(worker) && !this.isDraining && !this.rows.isFull) {
       const job = this.#claimOne(worker);
       if (job) jobs.push(job);
       if (!job || !canBatch(job)) break;

@@ -9,7 +9,7 @@ type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryU
 
 /** @throws UsageError for a job log that cannot be used. */
 export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: Context): Promise<Hook> {
-  const { resume, retryFailed, retryUnknown, idempotent, shard, dryRun, workers } = flags;
+  const { resume, retryFailed, retryUnknown, idempotent, shard, dryRun } = flags;
   const isDecided = hooks.some(({ decidesUnknown }) => decidesUnknown);
   const options: JournalOptions = {
     resume,
@@ -33,7 +33,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
     options: {
       ...common.options,
       onEnded: (ended, unit) => journal.ended(ended, unit),
-      gates: [{ ...releaseAhead(workers), admitted: (seq) => journal.releaseTo(seq) }],
+      gates: [{ ...releaseAhead(), admitted: (seq) => journal.releaseTo(seq) }],
     },
     // A query that the ledger has is not run again.
     ...(!isDecided && { takeBack: (seqs: ReadonlySet<number>) => journal.takeBack(seqs) }),
@@ -50,10 +50,10 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
 }
 
 /** Admits only a little more than the workers claim in a tenth of a second: two for each, when queries are slow. */
-export function releaseAhead(workers: number): Gate {
+export function releaseAhead(): Gate {
   const samples: { at: number; ended: number }[] = [];
   return {
-    limit(ended) {
+    limit(ended, workers) {
       const at = performance.now();
       samples.push({ at, ended });
       while (samples.length > 2 && at - samples[1]!.at > 100) samples.shift();

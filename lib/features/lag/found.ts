@@ -22,23 +22,25 @@ export async function foundReplicas(sources: readonly Link[]): Promise<Address[]
 
 async function replicasOf(source: Link): Promise<Address[]> {
   const registered = await asked(source, ["SHOW REPLICAS", "SHOW SLAVE HOSTS"], "REPLICATION SLAVE");
-  const named = registered.filter((row) => row.get("host"));
   const unnamed = registered.filter((row) => !row.get("host"));
-  const addresses: Address[] = named.map((row) => ({ host: row.get("host")!, port: Number(row.get("port")) }));
-  // MariaDB tells of those only that have a report_host, MySQL of the others without a name.
-  const readers = await source.rows(
-    "SELECT host FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'",
-  );
-  if (readers.length > named.length || unnamed.length > 0) addresses.push(...readersOf(readers, unnamed));
+  const addresses: Address[] = registered
+    .filter((row) => row.get("host"))
+    .map((row) => ({ host: row.get("host")!, port: Number(row.get("port")) }));
+  // Without a report_host, some servers tell of a replica without its name, others not at all.
+  if (unnamed.length > 0 || registered.length === 0) addresses.push(...(await readersOf(source, unnamed)));
   return [...addresses, ...(await membersOf(source))];
 }
 
 /** Returns where those are that read the binary log; the port is not that of their connection. */
-function readersOf(readers: readonly Row[], unnamed: readonly Row[]): Address[] {
+async function readersOf(source: Link, unnamed: readonly Row[]): Promise<Address[]> {
+  const readers = await source.rows(
+    "SELECT host FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'",
+  );
   const hosts = [...new Set(readers.map((row) => (row.get("host") ?? "").replace(/:\d+$/, "")))];
   const ports = [...new Set(unnamed.map((row) => Number(row.get("port"))))];
   const help = "name the replicas, or set report_host on them";
-  if (hosts.length === 0) throw new UsageError(`--replicas auto: where they are is told with PROCESS only: ${help}`);
+  if (unnamed.length > 0 && hosts.length === 0)
+    throw new UsageError(`--replicas auto: where they are is told with PROCESS only: ${help}`);
   if (hosts.length > 1 && ports.length > 1)
     throw new UsageError(`--replicas auto: which of them has which port is not known: ${help}`);
   return hosts.flatMap((host) => (ports.length > 0 ? ports.map((port) => ({ host, port })) : [{ host }]));

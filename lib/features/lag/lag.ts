@@ -78,7 +78,11 @@ export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWat
       throw new UsageError("--replicas auto: the server knows of none: name them, or set report_host on them");
     for (const host of hosts) replicas.set(shortName(host), open(server, host));
     await Promise.all([...replicas.values()].map((replica) => replica.begin()));
-    if (mayChange) log(`replicas: ${[...replicas.keys()].join(", ")}`);
+    if (!mayChange) return;
+    const missing = [...replicas.values()].find(({ isThere }) => !isThere);
+    if (missing)
+      throw new UsageError(`--replicas auto: ${missing.name} ${missing.describe()}: name those that are to be watched`);
+    log(`replicas: ${[...replicas.keys()].join(", ")}`);
   }
 
   /** The source first: how far a replica is behind is told by what was on the source just before. */

@@ -2,12 +2,21 @@
 import { type Context, type Hook, tellChange } from "../../command/feature.ts";
 import { obey, Steering } from "./steering.ts";
 
+interface SteeringFlags {
+  readonly control?: string | undefined;
+  readonly workers: number;
+  readonly maxWorkers?: number | undefined;
+}
+
 /** @throws UsageError when it cannot listen on the socket `control`. */
-export async function steer(control: string | undefined, workers: number, context: Context): Promise<Hook> {
+export async function steer(
+  { control, workers, maxWorkers = workers }: SteeringFlags,
+  context: Context,
+): Promise<Hook> {
   const { io, progress, hooks, drain, hasKeys } = context;
   const closers: (() => void)[] = [];
   const steering = new Steering({
-    ...{ workers, progress, drain },
+    ...{ workers, maxWorkers, progress, drain },
     dials: () => hooks.flatMap(({ dials }) => dials ?? []),
     onChange: (change) => tellChange(change, context),
   });
@@ -25,7 +34,7 @@ export async function steer(control: string | undefined, workers: number, contex
     };
   }
   return {
-    options: { gates: [steering], progress: steering.progress },
+    options: { gates: [steering], progress: steering.progress, maxWorkers },
     close() {
       for (const close of closers) close();
     },

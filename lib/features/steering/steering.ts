@@ -13,6 +13,8 @@ import { describeUnit } from "../../shared/query.ts";
 
 export interface SteeringOptions {
   readonly workers: number;
+  /** The most that there may be. */
+  readonly maxWorkers: number;
   readonly progress: Progress;
   /** Is aborted by `drain`. */
   readonly drain: AbortController;
@@ -93,7 +95,7 @@ export class Steering implements Gate {
   /** How far the run is. */
   get status() {
     const latest = this.#latest;
-    const { ended = 0, earlier = 0, failed = 0, unknown = 0, total, held } = latest ?? {};
+    const { ended = 0, earlier = 0, failed = 0, unknown = 0, total, held, waiting } = latest ?? {};
     const secondsLeft = held === undefined ? this.#pace.secondsLeft(now()) : undefined;
     return {
       total: (latest?.isAbout ? undefined : total) ?? null,
@@ -102,7 +104,7 @@ export class Steering implements Gate {
       perSecond: this.perSecond ?? null,
       secondsLeft: secondsLeft === undefined ? null : Math.round(secondsLeft),
       latencyMs: latest?.latencyMs() ?? null,
-      held: held ?? null,
+      held: held ?? waiting ?? null,
       ...this.settings,
       inFlight: (latest?.inFlight() ?? []).map(({ unit, ...rest }) => ({ ...rest, sql: describeUnit(unit, 80) })),
     };
@@ -130,7 +132,7 @@ const commands: Record<string, Command> = {
     setPaused(steering, false);
   },
   workers: (steering, argument) => {
-    const wanted = count(1, steering.options.workers)(argument, "workers");
+    const wanted = count(1, steering.options.maxWorkers)(argument, "workers");
     steering.workers = wanted;
     steering.changed(`workers ${wanted}`);
   },

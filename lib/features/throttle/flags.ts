@@ -1,4 +1,4 @@
-/** What `--rate` and `--max-load` take. */
+/** What `--rate`, `--max-load` and `--critical-load` take. */
 import { UsageError } from "../../command/errors.ts";
 import { decimal, type Reader } from "../../command/flags.ts";
 import type { LoadLimit } from "./gates.ts";
