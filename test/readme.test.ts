@@ -32,7 +32,7 @@ before(async () => {
   writeFileSync(tsx, `#!/bin/sh\n${tell}`, { mode: 0o755 });
   writeFileSync(join(dirname(tsx), "node"), `#!/bin/sh\nshift 2 # --import tsx\n${tell}`, { mode: 0o755 });
   process.chdir(directory); // the README's commands name files of their folder
-  server = await startServer();
+  server = await startServer({ tls: true }); // without it, MySQL 9.7 and its clients take no password over TCP
   await server.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
   await server.root.query("GRANT ALL ON *.* TO app");
   await server.root.query("CREATE DATABASE shop");
