@@ -3,6 +3,7 @@
  *
  *     npm run bench                          everything, five rounds
  *     npm run bench -- --quick               the main work beside the thinnest loop there is, in two minutes
+ *     npm run bench -- --start               where the time of a start goes, beside an empty script
  *     npm run bench -- a e --rounds 7        two of the works
  *     npm run bench -- --scale 0.05          a twentieth of the work, to see that it runs
  *     npm run bench -- a --only myscript     the contestants whose name contains that
@@ -23,6 +24,7 @@ import { compare, figures, type Ratio, type Runs } from "./ratios.ts";
 import { memoryTable, ratioTable, rules, workTable } from "./report.ts";
 import { here, native, runtimes } from "./runtime.ts";
 import { startServer } from "./server.ts";
+import { timeline } from "./start.ts";
 import { spread } from "./statistics.ts";
 import { type Place, type Work, works } from "./works.ts";
 
@@ -30,7 +32,7 @@ import { type Place, type Work, works } from "./works.ts";
 const foreignLimit = 0.1;
 
 const usage =
-  "npm run bench -- [a b c d e f g h i] [--quick] [--rounds N] [--scale X] [--only NAME] [--json] [--svg DIR]";
+  "npm run bench -- [a b c d e f g h i] [--quick] [--start] [--rounds N] [--scale X] [--only NAME] [--json] [--svg DIR]";
 const { options, rounds, scale, selected } = readArguments();
 if (process.platform !== "linux") throw new Error(`Cannot measure on ${process.platform}: it takes Linux's /proc`);
 const leftOut: Record<string, string> = {};
@@ -50,7 +52,8 @@ const machine = {
   scale,
 };
 try {
-  for (const work of selected) await runWork(work);
+  if (options.start) console.log(await timeline(server, directory, rounds));
+  else for (const work of selected) await runWork(work);
 } finally {
   await server.stop();
 }
@@ -58,7 +61,7 @@ if (options.svg !== undefined) {
   writeFileSync(join(options.svg, "chart.svg"), draw(["a"], ["per second, work phase", "per second, exec to exit"]));
   writeFileSync(join(options.svg, "work.svg"), draw(["h", "i", "d"], ["per second, exec to exit"]));
 }
-console.log(options.json ? JSON.stringify(document()) : report());
+if (!options.start) console.log(options.json ? JSON.stringify(document()) : report());
 
 async function runWork(work: Work): Promise<void> {
   const place: Place = { socketPath: server.socketPath, directory };
@@ -180,6 +183,7 @@ function readArguments() {
         scale: { type: "string" },
         only: { type: "string", default: "" },
         quick: { type: "boolean", default: false },
+        start: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         svg: { type: "string" },
       },

@@ -118,7 +118,7 @@ export async function measure(contestant: Contestant, server: Server): Promise<R
 }
 
 /** Prints, on descriptor 3, when the command was started and what it used; the command's own stderr stays what it is. */
-const timed = `
+export const timed = `
 exec 4>&2 2>&3
 TIMEFORMAT='%3R %3U %3S'
 echo "$EPOCHREALTIME" >&2
