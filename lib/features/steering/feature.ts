@@ -10,13 +10,12 @@ export const feature = defineFeature({
       value: "SOCKET",
       read: notEmpty,
       group: "gently",
-      help: "changes the run while it goes on: a line such as status, pause, rate 200",
     },
     "max-workers": {
       value: "N",
       read: count(1, limits.workers),
       group: "gently",
-      help: "the most that its line workers N may ask for",
+      help: "lines such as pause, rate 200, workers N change the run",
     },
   },
   check({ control, workers, maxWorkers }) {
