@@ -4,19 +4,20 @@
  * Loads the command and the parent's side when they are called. A worker thread imports the script, too, and needs neither.
  */
 import type { Command } from "./command/cli.ts";
+import { load } from "./load.ts";
 import type { Summary } from "./mp.ts";
 import { isThreadOfRun } from "./shared/own-thread.ts";
 
 export type { Command } from "./command/cli.ts";
 export type { Ended, Failure, Gate, Host, Query, Source, Summary, WorkOptions } from "./mp.ts";
 export { type MyGlobals, myglobals, typedGlobals } from "./myglobals.ts";
-export { execute } from "./mysql/execute.ts";
 export { RunError } from "./parent/errors.ts";
 export { RetryError } from "./shared/causes.ts";
 export type { WorkerInit } from "./worker/hosts.ts";
 export type { WorkerDo, WorkerDoOptions } from "./worker/scripted.ts";
 
 type Port = typeof import("./mp.ts");
+type Execute = typeof import("./mysql/execute.ts").execute;
 let port: Port | undefined;
 
 /**
@@ -28,7 +29,7 @@ let port: Port | undefined;
  */
 export async function runCommand(main: (command: Command) => Promise<Summary>): Promise<number> {
   if (isThreadOfRun()) return 0;
-  const [{ runCommand }] = await Promise.all([import("./command/cli.ts"), loadPort()]);
+  const [{ runCommand }] = await Promise.all([load("command", () => import("./command/cli.ts")), loadPort()]);
   return runCommand(main);
 }
 
@@ -37,7 +38,15 @@ export const doWork = ((...args: Parameters<Port["doWork"]>) =>
   // In `main`, at once: an error has the script's line in its stack then.
   port ? port.doWork(...args) : loadPort().then((loaded) => loaded.doWork(...args))) as Port["doWork"];
 
+/** Sends a query, and returns how many rows it concerned: `execute()` of `mysql/execute.ts`. */
+export const execute: Execute = isThreadOfRun() ? (await import("./mysql/execute.ts")).execute : loadAndExecute;
+
+async function loadAndExecute(...args: Parameters<Execute>): Promise<number> {
+  const { execute } = await load("execute", () => import("./mysql/execute.ts"));
+  return execute(...args);
+}
+
 async function loadPort(): Promise<Port> {
-  port = await import("./mp.ts");
+  port = await load("port", () => import("./mp.ts"));
   return port;
 }

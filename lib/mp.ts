@@ -3,14 +3,13 @@
  *
  * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
  */
-import { features } from "./features/index.ts";
+import { startFiles } from "./load.ts";
 import { whyNoServer } from "./myglobals.ts";
 import { messageOf, RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
 import { Run } from "./parent/run.ts";
-import type { StartFiles } from "./shared/feature-entry.ts";
 import { refuseInWorkerThread } from "./shared/own-thread.ts";
 import type { Query } from "./shared/query.ts";
 import type { Segment } from "./shared/segment.ts";
@@ -68,8 +67,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   }
   const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
-  const [startFiles] = await Promise.all([prepareStart(options.script), run.begin()]);
-  const pool = new Pool(options.maxWorkers, options.threads, { ...run.settings, ...startFiles }, run.finished, run);
+  const [files] = await Promise.all([startFiles(options.script), run.begin()]);
+  const pool = new Pool(options.maxWorkers, options.threads, { ...run.settings, ...files }, run.finished, run);
   run.limitWorkers(pool); // before the threads are there
   run.onStop = () => pool.drain(); // at once: nothing more is claimed when others hear that the run ends
   run.prologue.onStatement = (statement) => pool.broadcast({ type: "prologue", statement });
@@ -144,12 +143,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
       options.script === undefined ? "the server did not answer" : "neither workerDo() nor the server ended it";
     setTimeout(() => pool.terminate(`${who} when it was interrupted`), killMs).unref();
   }
-}
-
-/** Has what the threads start from made ready, where this copy has the feature. */
-async function prepareStart(script: WorkOptions["script"]): Promise<StartFiles> {
-  const startup = features.find((feature) => feature.startup)?.startup;
-  return startup ? (await startup()).feature.prepare(script) : {};
 }
 
 function onAbort(signal: AbortSignal | undefined, then: () => void): () => void {

@@ -173,7 +173,7 @@ describe("myscript.ts with", () => {
     await plain.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
     await plain.root.query("GRANT ALL ON myscript.* TO app");
     await plain.root.query("CREATE TABLE myscript.myscript_orders (id INT PRIMARY KEY) SELECT 1 AS id");
-    const where = ["-h", "127.0.0.1", "-P", `${plain.port}`, "-u", "app", "-D", "myscript"];
+    const where = ["-h", "127.0.0.1", "-P", `${plain.port}`, "-u", "app", "-D", "myscript", "--get-server-public-key"];
     const { status, stdout } = await run([...where, "--dry-run"], { env });
     await plain.stop();
     assert.match(stdout, /^1\tUPDATE myscript_orders SET total = quantity \* price WHERE `id` >= 1 AND `id` <= 1\n$/);

@@ -61,6 +61,15 @@ test("verdictOf() a commit that a Galera node could not end is unknown, and anot
   for (const errno of [3101, 8002, 8005, 8022, 8028, 9007]) assert.equal(verdictOf({ message: "", errno }), "retry");
 });
 
+test("verdictOf() what a proxy or TiDB had no server, no storage or no memory for is to try again", () => {
+  for (const errno of [1041, 1203, 8027, 9001, 9002, 9003, 9004, 9005, 9008]) {
+    assert.equal(verdictOf({ message: "", errno }), "retry");
+  }
+  const changed = "Information schema is changed. [try again later]";
+  assert.equal(verdictOf({ message: changed, errno: 1105 }), "retry");
+  assert.equal(verdictOf({ message: "unknown error", errno: 1105 }), "failed");
+});
+
 test("verdictOf() an ERR packet with an error of clients is unknown, and its connection lost", () => {
   for (const errno of [2000, 2006, 2013, 2999]) {
     const error = { message: "", errno };

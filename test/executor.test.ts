@@ -28,7 +28,8 @@ test("plain().judge() says what an error means for the query, and whether it is 
   ];
   for (const [what, facts, text, idempotent, warning, setback] of cases) {
     const executor = plain({ settings: { idempotent } } as Thread);
-    const session = { ask: async () => (warning ? [["Warning", ...warning.split(" ", 1)]] : []) };
+    const itself = ["Error", String((facts as DatabaseError).errno)]; // what a server lists
+    const session = { ask: async () => (warning ? [itself, ["Warning", ...warning.split(" ", 1)]] : [itself]) };
     const error: DatabaseError = { message: "it failed", ...facts };
     assert.deepEqual(await executor.judge({ text } as Job, error, session as never as Session), setback, what);
     if (warning) assert.equal(error.message, "it failed; what it did to tables without transactions stays");

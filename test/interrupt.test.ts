@@ -1,9 +1,5 @@
 /** What KILL QUERY makes of a query, and what is said where it cannot be sent: servers differ in both. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import net from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
@@ -12,7 +8,7 @@ import { type DatabaseError, verdictOf } from "../lib/mysql/errors.ts";
 import { execute } from "../lib/mysql/execute.ts";
 import { interrupt } from "../lib/mysql/interrupt.ts";
 import { runHere, startHere } from "./command.ts";
-import { startProxy } from "./proxy.ts";
+import { startBalancer, startProxy } from "./proxy.ts";
 import { poll, start } from "./run.ts";
 import { startServer, type TestServer } from "./server.ts";
 import { lacks } from "./target.ts";
@@ -113,18 +109,8 @@ test("where KILL QUERY gets no connection, the reason is said; it is sent as soo
 test("KILL QUERY goes to the query's own server, whatever a balancer does, or the connection is closed", async (t) => {
   const another = await startServer();
   t.after(() => another.stop());
-  const path = join(tmpdir(), `myscript-balancer-${process.pid}`);
   let turns: TestServer[] = [];
-  const balancer = net.createServer((client) => {
-    const to = turns.length > 1 ? turns.shift()! : turns[0]!;
-    client
-      .pipe(net.connect(to.socketPath))
-      .on("error", () => {})
-      .pipe(client)
-      .on("error", () => {});
-  });
-  await once(balancer.listen(path), "listening");
-  t.after(() => balancer.close());
+  const path = await startBalancer(t, () => (turns.length > 1 ? turns.shift()! : turns[0]!).socketPath);
   const kills = async ({ root }: TestServer) =>
     Number(((await root.query("SHOW GLOBAL STATUS LIKE 'Com_kill'"))[0] as { Value: string }[])[0]!.Value);
   const before = await kills(another);

@@ -118,3 +118,82 @@ export async function startProxy(t: { after(then: () => void): void }, socketPat
     });
   }
 }
+
+/** A proxy that speaks for the server, as ProxySQL does: it keeps its client when the server dies. */
+export interface ProxySql {
+  readonly path: string;
+  /** Has no server for a query, so often. */
+  refuse(pattern: RegExp, times: number): void;
+}
+
+/** Starts a proxy that answers `SHOW WARNINGS` by itself, and a query whose server dies with 2013. */
+export async function startProxySql(t: { after(then: () => void): void }, socketPath: string): Promise<ProxySql> {
+  let refused = /(?!)/;
+  let left = 0;
+  const path = await listen(t, (client) => {
+    const upstream = net.connect(socketPath);
+    let isAnswering = false;
+    client.on("data", (chunk: Buffer) => {
+      const text = chunk.toString("latin1");
+      if (text.includes("SHOW WARNINGS")) return void client.write(emptyResult);
+      if (left > 0 && refused.test(text)) {
+        left--;
+        return void client.write(
+          errorPacket(9001, "Max connect timeout reached while reaching hostgroup 1 after 10000ms"),
+        );
+      }
+      isAnswering = true;
+      upstream.write(chunk);
+    });
+    upstream.on("data", (chunk) => {
+      isAnswering = false;
+      client.write(chunk);
+    });
+    upstream
+      .on("error", () => {})
+      .on("close", () => {
+        if (isAnswering) client.write(errorPacket(2013, "Lost connection to server during query"));
+        else client.destroy();
+      });
+    client.on("error", () => {}).on("close", () => upstream.destroy());
+  });
+  return {
+    path,
+    refuse(pattern, times) {
+      refused = pattern;
+      left = times;
+    },
+  };
+}
+
+/** Starts a balancer; `next` says for each connection which server gets it. Returns its socket's path. */
+export function startBalancer(t: { after(then: () => void): void }, next: () => string): Promise<string> {
+  return listen(t, (client) => {
+    const upstream = net.connect(next());
+    client.pipe(upstream).pipe(client);
+    for (const socket of [client, upstream]) socket.on("error", () => {});
+    client.on("close", () => upstream.destroy());
+    upstream.on("close", () => client.destroy());
+  });
+}
+
+async function listen(t: { after(then: () => void): void }, take: (client: net.Socket) => void): Promise<string> {
+  const path = join(tmpdir(), `myscript-proxy-${process.pid}-${Math.random()}`);
+  const server = net.createServer(take);
+  await once(server.listen(path), "listening");
+  t.after(() => server.close());
+  return path;
+}
+
+/** The answer to a SELECT of one column without rows: the number of columns, the column, EOF, EOF. */
+const emptyResult = Buffer.concat(
+  [Buffer.from([1]), columnOf("Level"), ...Array(2).fill(Buffer.from([0xfe, 0, 0, 2, 0]))].map((body, index) =>
+    Buffer.concat([Buffer.from([body.length, 0, 0, index + 1]), body]),
+  ),
+);
+
+function columnOf(name: string): Buffer {
+  const text = (value: string) => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
+  const type = Buffer.from([12, 45, 0, 255, 0, 0, 0, 253, 0, 0, 0, 0, 0]); // utf8mb4, 255 long, a VARCHAR
+  return Buffer.concat([...["def", "", "", "", name, name].map(text), type]);
+}

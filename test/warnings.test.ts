@@ -71,7 +71,7 @@ test("warnings of a SELECT, of a query of several statements, and notes count, w
     [
       [1, 1, "Warning", 1],
       [2, 3, "Warning", 2],
-      [3, 1, undefined, undefined],
+      [3, 1, undefined, 0],
       [4, 1, "Note", 1],
     ],
   );

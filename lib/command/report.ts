@@ -68,7 +68,8 @@ function warningLines({ warnings, warnedQueries, firstWarned = [] }: Summary, no
   const plural = noun === "unit" ? "units" : "queries";
   const lines = firstWarned.map((query) => {
     const [first] = query.messages ?? [];
-    const text = first ? `${first.level} ${first.code}: ${first.message}` : "its text is lost, as others followed";
+    const lost = query.messages ? "the server does not tell its text" : "its text is lost, as others followed";
+    const text = first ? `${first.level} ${first.code}: ${first.message}` : lost;
     const info = query.info === undefined ? "" : ` (${query.info.replace(/ +/g, " ")})`;
     return `${nameOfQuery(query.seq, query, noun)}: ${warningsOf(query.warnings)}: ${text}${info}`;
   });

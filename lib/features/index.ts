@@ -64,10 +64,11 @@ export const features: readonly FeatureEntry[] = [
   {
     name: "ranges",
     about: "ranges(): a table in ranges of its key",
+    script: () => import("./ranges/walk.ts"),
   },
   {
     name: "bundle",
-    about: "threads that start fast on Node before 22.18",
+    about: "a fast start on Node",
     startup: () => import("./bundle/bundle.ts"),
   },
 ];

@@ -31,9 +31,17 @@ const refusals = new Set<number | undefined>([
   3168, // ER_SERVER_ISNT_AVAILABLE: MySQL is starting
 ]);
 
+/** Errors of a proxy that had no server for the query. */
+const unreached = new Set<number | undefined>([
+  1203, // ER_TOO_MANY_USER_CONNECTIONS, of a query: all connections of vtgate's or vttablet's pool are taken
+  9001, // ProxySQL: "Max connect timeout reached while reaching hostgroup". TiDB: its placement driver does not answer
+]);
+
 /** Errors of a query after which the server has not applied it. */
 const retried = new Set([
   ...refusals,
+  ...unreached,
+  1041, // ER_OUT_OF_RESOURCES: out of memory; vttablet's "Transaction throttled"
   1213, // ER_LOCK_DEADLOCK: rolled back, "restart the transaction"; Galera's certification conflicts come as this one, too
   1205, // ER_LOCK_WAIT_TIMEOUT: the statement is rolled back; the lock's holder will be done sooner or later
   3101, // ER_TRANSACTION_ROLLBACK_DURING_COMMIT: a conflict in MySQL's group replication
@@ -43,9 +51,18 @@ const retried = new Set([
   8002, // TiDB: a write conflict of SELECT FOR UPDATE; for all of these its manual says that the whole can be run again
   8005, // TiDB: a write conflict
   8022, // TiDB: the commit failed, and was rolled back
-  8028, // TiDB: the table was altered meanwhile
+  8027, // TiDB: the server has lost touch with the schema, and commits nothing until it has it again
+  8028, // TiDB: the table was altered meanwhile; a transaction may stay open
+  9002, // TiDB: the storage does not answer; for a COMMIT that may have succeeded there is no error, the connection closes
+  9003, // TiDB: the storage is busy
+  9004, // TiDB: too many transactions want the same rows
+  9005, // TiDB: a part of the table has no leader in the storage
   9007, // TiDB: a write conflict
+  9008, // TiDB: too many requests to the storage
 ]);
+
+/** TiDB's mark at errors of any number, mostly 1105, that are its own and not the query's. */
+const isMarkedForRetry = /\[try again later\]/;
 
 /** Errors after which the server closes the connection. */
 const closing = new Set<number | undefined>([
@@ -109,7 +126,7 @@ export function verdictOf(error: DatabaseError): Verdict {
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
     if (isIdleTooLong(error)) return "reconnect";
     if (error.errno === 1290 && !isReadOnly(error)) return "failed"; // some other option, such as secure_file_priv
-    return retried.has(error.errno) ? "retry" : "failed";
+    return retried.has(error.errno) || isMarkedForRetry.test(error.message) ? "retry" : "failed";
   }
   if (!error.fatal) return "failed"; // mysql2 or workerDo() refused it: it was never sent
   // mysql2's fatal errors without a code: nothing was sent, or it cannot read the answer.
@@ -142,6 +159,11 @@ export function isReadOnly({ errno, message }: DatabaseError): boolean {
 /** Returns true if the server takes no writes for the moment, or no queries: that is as if it were not there. */
 export function isRefusal(error: DatabaseError): boolean {
   return refusals.has(error.errno) && (error.errno !== 1290 || isReadOnly(error));
+}
+
+/** Returns true if the query has not begun. */
+export function isUnreached(error: DatabaseError): boolean {
+  return unreached.has(error.errno) || isRefusal(error);
 }
 
 /** Whether an error of connecting is worth another try. */

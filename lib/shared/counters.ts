@@ -101,7 +101,10 @@ export interface WarnedQuery {
   warnings: number;
   /** What the server says of the rows, such as `Records: 3  Deleted: 0  Skipped: 1  Warnings: 2`. */
   info?: string;
-  /** The first three. Missing if the server had forgotten them: other statements had followed in the same round trip. */
+  /**
+   * The first three. Missing if the server had forgotten them: other statements had followed in the same round trip. Empty if
+   * it did not tell them: another statement of the query had followed, or a proxy answered `SHOW WARNINGS` by itself.
+   */
   messages?: { level: string; code: number; message: string }[];
 }
 

@@ -14,16 +14,26 @@ export interface FeatureEntry {
   readonly command?: Part;
   readonly parent?: Part;
   readonly worker?: Part;
-  /** Makes the threads start faster. */
+  /** Imports what its functions for scripts stand on. */
+  readonly script?: () => Promise<unknown>;
+  /** Makes the script and its threads start faster. */
   readonly startup?: () => Promise<{ readonly feature: Startup }>;
 }
 
 type Part = () => Promise<{ readonly feature: unknown }>;
 
 export interface Startup {
+  /**
+   * @param given modules that the parts take from the caller, by their paths in lib.
+   * @returns what can be loaded faster than from its files; `undefined` where nothing can.
+   */
+  parts(given: Readonly<Record<string, object>>): Promise<Parts | undefined>;
   /** @param script the module whose `workerInit()` and `workerDo()` replace the default ones. */
-  prepare(script: string | URL | undefined): Promise<StartFiles>;
+  startFiles(script: string | URL | undefined): Promise<StartFiles>;
 }
+
+/** Modules by their names, each loaded when it is asked for. */
+export type Parts = Readonly<Record<string, (() => Promise<unknown>) | undefined>>;
 
 export interface StartFiles {
   /** Path of a JavaScript file with all that a thread loads, the script too; without it, there are the TypeScript files. */

@@ -110,7 +110,11 @@ export class Reading {
   }
 }
 
-const underWay = new Set<Reading>();
+const readings = Symbol.for("myscript.readings");
+/** The process's: a script may have `doWork()` from a file, and `ranges()` from a bundle. */
+const own = globalThis as { [readings]?: Set<Reading> };
+own[readings] ??= new Set();
+const underWay = own[readings];
 
 /** The run that is reading its queue; of several in one process, nobody can tell which one a generator is read by. */
 export function currentReading(): Reading | undefined {

@@ -1,10 +1,11 @@
 /** The ways of sending queries to the server, and what an error means in each of them. */
-import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
+import { type DatabaseError, verdictOf } from "../mysql/errors.ts";
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
 import { onlyReads, statementIn } from "../mysql/statement.ts";
 import { workerDo } from "../worker.ts";
 import type { LoadedFeature } from "./feature.ts";
 import type { Job } from "./job.ts";
+import { mayHaveLeftChanges } from "./left-changes.ts";
 import { scripted, type WorkerDo } from "./scripted.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
@@ -82,7 +83,7 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
       if (verdict === "unknown") return { mayHaveRun: true, retry: idempotent ? "counted" : "no" };
       if (verdict === "reconnect" || idempotent) return { retry: "counted", waits: verdict === "retry" };
       // The server has not applied the statement that failed; of a compound one it may have applied others.
-      const stays = (await hasLeftChanges(error, session)) || answered > 0 || !statementIn(text).isAtomic;
+      const stays = (await mayHaveLeftChanges(error, session)) || answered > 0 || !statementIn(text).isAtomic;
       return { retry: stays ? "no" : "counted", waits: true };
     },
   };
@@ -112,13 +113,4 @@ function limited(single: Executor, limitMs: number, thread: Thread): Executor {
       }
     },
   };
-}
-
-/** Whether the server could not undo all of a failed try: what it did to tables without transactions stays. */
-async function hasLeftChanges(error: DatabaseError, session: Session): Promise<boolean> {
-  if (isLost(error)) return false;
-  const warnings = await session.ask("SHOW WARNINGS").catch(() => []);
-  const hasLeft = warnings.some(([, code]) => Number(code) === 1196); // ER_WARNING_NOT_COMPLETE_ROLLBACK
-  if (hasLeft) error.message += "; what it did to tables without transactions stays";
-  return hasLeft;
 }

@@ -21,7 +21,7 @@ interface Refusal {
   readonly error: DatabaseError;
   /** When the worker stops waiting for one that does. */
   readonly until: number;
-  /** How often it was so since a query was answered. */
+  /** How often it was so since it has taken one. */
   readonly times: number;
   /** Nothing is sent before the worker has waited. */
   isPending: boolean;
@@ -67,7 +67,7 @@ export class Hosts {
     this.#refusal = { error, until, times: times + 1, isPending: true };
   }
 
-  /** Notes that a query was answered. */
+  /** Notes that the server has taken a query, whatever became of it. */
   forgetRefusal(): void {
     this.#refusal = undefined;
   }
@@ -163,11 +163,13 @@ export class Hosts {
     const connection = await this.#init(host, { connectTimeout });
     const mysql = connectionIn(connection);
     if (mysql) {
-      await takeOver(mysql, this.#timeoutMs);
-      await this.#checkWritable(mysql, "SESSION").catch((error) => {
+      try {
+        await takeOver(mysql, this.#timeoutMs);
+        await this.#checkWritable(mysql, "SESSION");
+      } catch (error) {
         mysql.destroy();
         throw error;
-      });
+      }
     }
     this.#thread.post({ type: "connected", worker: this.#worker, host: host && nameOf(host) });
     this.#away = (at - this.#home) % this.#route.length === 0 ? undefined : nextHomeTry(0);
@@ -191,7 +193,7 @@ export class Hosts {
   }
 
   #giveUp(error: PlainError, isRefused: boolean): void {
-    const message = `No server took writes for ${this.#timeoutMs / 1000} s: ${error.message}`;
+    const message = `No server takes writes: ${error.message}`;
     if (isRefused)
       this.#gaveUp = { ...error, message }; // told once its query has ended: a ledger may have to be asked
     else this.#thread.post({ type: "gone", worker: this.#worker, error });

@@ -107,6 +107,7 @@ export class Session {
     const { isOpen } = this.transaction;
     const isRefused = isRefusal(error) || (!isOpen && (await this.#hosts.isServers(error, this.mysql)));
     if (isRefused) this.#hosts.refuse(error);
+    else if (!isLost(error) && !isReadOnly(error)) this.#hosts.forgetRefusal();
     // After a failover, the one name of a cluster stands for another server.
     const isBetterElsewhere = (isRefused || isReadOnly(error)) && !this.#lasting && !isOpen;
     if (isLost(error) || isBetterElsewhere) {

@@ -60,6 +60,6 @@ export class WarnedQueries {
       code: Number(code),
       message: String(message),
     }));
-    this.#thread.post({ type: "warned", query: { ...pending.query, ...(messages.length > 0 && { messages }) } });
+    this.#thread.post({ type: "warned", query: { ...pending.query, ...(isAsked && { messages }) } });
   }
 }

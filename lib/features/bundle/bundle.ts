@@ -1,5 +1,6 @@
 /**
- * The workers' side as one JavaScript file, which a thread loads in a tenth of the time that it takes under tsx.
+ * All of lib as one JavaScript file, and the workers' side with a script as another one: they are loaded in a tenth of the time
+ * that their files take.
  *
  * It is built once and kept for this user alone, in a folder of the system's temporary directory. What it was built from is
  * looked at each time: where a file has changed, it is built anew.
@@ -10,6 +11,7 @@ import { tmpdir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { debuglog } from "node:util";
+import { evaluate, mapLines } from "../../evaluate.js";
 import type { Startup } from "../../shared/feature-entry.ts";
 
 /** What a bundle was built from. */
@@ -30,12 +32,35 @@ interface Manifest extends Sources {
 
 /** A bundle that was built so long ago is removed. */
 const keptMs = 30 * 24 * 3600 * 1000;
-const main = fileURLToPath(new URL("../../worker/main.ts", import.meta.url));
+const lib = fileURLToPath(new URL("../../", import.meta.url));
 const builder = fileURLToPath(new URL("esbuild.ts", import.meta.url));
 const debug = debuglog("myscript");
 
+/** The bundle without a script, which this process and its threads share. */
+let own: Promise<string | undefined> | undefined;
+let evaluated: ReturnType<typeof evaluate> | undefined;
+
 export const feature: Startup = {
-  prepare: async (script) => ({ bundle: await bundle(script), compileCache: compileCache() }),
+  async parts(given) {
+    own ??= bundle();
+    const path = await own;
+    if (path === undefined) return undefined;
+    try {
+      evaluated = evaluate(path, "process", given);
+      mapLines(path);
+      return evaluated.parts;
+    } catch (error) {
+      debug("no bundle: %s", error); // another process may have replaced it
+      return undefined;
+    }
+  },
+  async startFiles(script) {
+    if (evaluated) process.once("exit", evaluated.keep);
+    evaluated = undefined;
+    if (script !== undefined) return { bundle: await bundle(script), compileCache: compileCache() };
+    own ??= bundle();
+    return { bundle: await own, compileCache: compileCache() };
+  },
 };
 
 /**
@@ -43,10 +68,10 @@ export const feature: Startup = {
  * @returns the bundle's path; `undefined` where there is no need of one, or none can be had, and tsx has to do.
  */
 export async function bundle(script?: string | URL): Promise<string | undefined> {
-  if ((process.features as { typescript?: unknown }).typescript || process.versions.bun || process.versions.deno) {
-    return undefined;
-  }
+  const readsTypeScript = (process.features as { typescript?: unknown }).typescript;
+  if ((script !== undefined && readsTypeScript) || process.versions.bun || process.versions.deno) return undefined;
   try {
+    if (isDebugged()) throw new Error("a debugger is to find the files");
     if (process.env.TSX_TSCONFIG_PATH) throw new Error("there is a tsconfig.json that only tsx knows");
     const folder = privateFolder();
     const entry = entryOf(script);
@@ -61,6 +86,10 @@ export async function bundle(script?: string | URL): Promise<string | undefined>
     debug("no bundle: %s", error);
     return undefined;
   }
+}
+
+function isDebugged(): boolean {
+  return /--inspect(?:-brk|-wait)?(?:[= ]|$)/.test([...process.execArgv, process.env.NODE_OPTIONS].join(" "));
 }
 
 /** Where a thread that loads files may keep what V8 compiles of them; `undefined` where others could write to it. */
@@ -80,11 +109,23 @@ interface Entry {
 }
 
 function entryOf(script: string | URL | undefined): Entry {
-  const source = `export { main } from ${JSON.stringify(main)};`;
-  if (script === undefined) return { source, isModule: false };
+  const path = (name: string) => JSON.stringify(join(lib, name));
+  if (script === undefined) {
+    const parts = `
+      import { features } from ${path("features/index.ts")};
+      export const parts = {
+        command: () => import(${path("command/cli.ts")}),
+        execute: () => import(${path("mysql/execute.ts")}),
+        port: () => import(${path("mp.ts")}),
+        worker: () => import(${path("worker/main.ts")}),
+      };
+      for (const { name, script } of features) if (script) parts[name] = script;`;
+    return { source: parts, isModule: false };
+  }
   const url = new URL(script);
   if (url.search || url.hash || url.pathname.includes("/node_modules/"))
     throw new Error(`${url} is not a person's file`);
+  const source = `export { main } from ${path("worker/main.ts")};`;
   const load = ` export const importScript = () => import(${JSON.stringify(fileURLToPath(url))});`;
   return { source: source + load, isModule: true };
 }
@@ -116,7 +157,7 @@ function find(folder: string, name: string): string | undefined {
 
 async function make(folder: string, name: string, { source, isModule }: Entry): Promise<string> {
   const { build } = await import("./esbuild.ts");
-  const { code, files, packaged } = await build(source, join(folder, name), isModule);
+  const { code, map, files, packaged } = await build(source, join(folder, name), isModule);
   const folders = [...new Set([...files.keys()].map((path) => dirname(path)))];
   const configurations = new Set(folders.flatMap(configurationsFor));
   // In the same order each time: esbuild reads as the disk does.
@@ -129,6 +170,7 @@ async function make(folder: string, name: string, { source, isModule }: Entry): 
   const file = `${name}-${digest}.${isModule ? "mjs" : "cjs"}`;
   const manifest: Manifest = { ...sources, digest, file, bytes: code.length };
   write(join(folder, file), code);
+  if (map) write(join(folder, `${file}.map`), map);
   write(join(folder, `${name}.json`), JSON.stringify(manifest));
   for (const other of readdirSync(folder)) {
     const isSuperseded = other.startsWith(`${name}-`) && !other.startsWith(file);

@@ -2,12 +2,13 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire, isBuiltin } from "node:module";
-import { dirname, extname, isAbsolute, sep } from "node:path";
+import { dirname, extname, isAbsolute, relative, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Loader, Plugin, PluginBuild } from "esbuild";
 
 export interface Built {
   readonly code: Uint8Array;
+  readonly map: Uint8Array | undefined;
   /** The files that went into it, as they were read. */
   readonly files: ReadonlyMap<string, Uint8Array>;
   /** Those of packages. */
@@ -21,10 +22,19 @@ const require = createRequire(import.meta.url);
 /**
  * @param entry the source of a module that imports the rest by absolute paths.
  * @param path where the result is going to be.
- * @param isModule makes an ES module, with a source map, instead of a function of CommonJS, `(module, exports, require) => …`.
+ * @param isModule makes an ES module, with its source map in it, instead of a function of CommonJS, `(module, exports, require, given) => …`.
  * @throws Error when there is no esbuild, or something would not be in the bundle what it is in its own file.
  */
-export async function build(entry: string, path: string, isModule: boolean): Promise<Built> {
+export function build(entry: string, path: string, isModule: boolean): Promise<Built> {
+  const built = last.then(() => buildNow(entry, path, isModule));
+  last = built.catch(() => {});
+  return built;
+}
+
+/** esbuild is ended after each build: another one would never end. */
+let last: Promise<unknown> = Promise.resolve();
+
+async function buildNow(entry: string, path: string, isModule: boolean): Promise<Built> {
   const esbuild = await import("esbuild");
   const files = new Map<string, Uint8Array>();
   const packaged = [require.resolve("esbuild/package.json")]; // another version may build something else
@@ -38,12 +48,13 @@ export async function build(entry: string, path: string, isModule: boolean): Pro
       platform: "node",
       target: `node${process.versions.node}`,
       conditions: [], // those of Node alone
-      plugins: [likeFiles(files, packaged)],
+      plugins: [likeFiles(files, packaged, isModule)],
       define: Object.fromEntries(Object.keys(metaOf(lib)).map((name) => [`import.meta.${name}`, `importMeta_${name}`])),
       ignoreAnnotations: true, // such as "sideEffects": Node knows none
       minify: true,
       keepNames: true, // a class's name is the code of its errors
-      sourcemap: isModule && "inline",
+      sourcemap: isModule ? "inline" : "external",
+      supported: { "dynamic-import": isModule }, // what evaluates the function has no loader for one
       sourcesContent: false,
       legalComments: "none",
       banner: {
@@ -52,23 +63,26 @@ export async function build(entry: string, path: string, isModule: boolean): Pro
       footer: { js: isModule ? "" : "})" },
       logLevel: "silent",
     });
-    return { code: outputFiles[0]!.contents, files, packaged };
+    const [code, map] = outputFiles.toSorted((a, b) => a.path.length - b.path.length).map(({ contents }) => contents);
+    return { code: code!, map, files, packaged };
   } finally {
     await esbuild.stop();
   }
 }
 
-const head = "(function (module, exports, require) {";
+const head = "(function (module, exports, require, given) {";
 
 /** Lets each module of the bundle find what it would find from its own place. */
-function likeFiles(files: Map<string, Uint8Array>, packaged: string[]): Plugin {
+function likeFiles(files: Map<string, Uint8Array>, packaged: string[], isModule: boolean): Plugin {
   return {
     name: "like-files",
     setup(build) {
-      // Of features, threads have what their workers do.
-      build.onResolve({ filter: /^\.\/[\w-]+\/[\w-]+\.ts$/ }, ({ path, importer }) =>
-        importer === listOfFeatures && !path.endsWith("/worker.ts") ? { path, external: true } : undefined,
-      );
+      // Beside a script, there is what workers do of features. What bundles is not in a bundle.
+      build.onResolve({ filter: /^\.\/[\w-]+\/[\w-]+\.ts$/ }, ({ path, importer }) => {
+        const isLeft = isModule ? !path.endsWith("/worker.ts") : path.startsWith("./bundle/");
+        return importer === listOfFeatures && isLeft ? { path, external: true } : undefined;
+      });
+      if (!isModule) takeGiven(build);
       build.onResolve({ filter: /^[^.]/ }, ({ path, importer, kind, resolveDir, pluginData }) =>
         pluginData === asked || isAbsolute(path) || isBuiltin(path) || isInPackage(importer)
           ? undefined
@@ -87,6 +101,20 @@ function likeFiles(files: Map<string, Uint8Array>, packaged: string[]): Plugin {
     },
   };
 }
+
+/** Lets the bundle have the modules that it is given, instead of its own. */
+function takeGiven(build: PluginBuild): void {
+  build.onResolve({ filter: /\b(?:load|myglobals|errors)\.ts$/ }, ({ path, resolveDir, namespace }) => {
+    const name = relative(lib, resolve(resolveDir, path)).replaceAll(sep, "/");
+    return namespace !== "given" && givenNames.includes(name) ? { path: name, namespace: "given" } : undefined;
+  });
+  build.onLoad({ filter: /./, namespace: "given" }, ({ path }) => ({
+    contents: `module.exports = given[${quote(path)}] ?? require(${quote(`./${path}`)});`,
+    resolveDir: lib,
+  }));
+}
+
+const givenNames = ["load.ts", "myglobals.ts", "parent/errors.ts"];
 
 const asked = Symbol();
 /** The lines of packages are not worth the time that their map takes. */

@@ -1,0 +1,36 @@
+/** What a failed statement may have left on the server, although it was rolled back. */
+import type { Connection } from "mysql2";
+import { type DatabaseError, isLost, isUnreached } from "../mysql/errors.ts";
+import type { Session } from "./session.ts";
+
+/** Returns true if a statement that failed has changed tables without transactions, or may have. The error then says so. */
+export async function mayHaveLeftChanges(error: DatabaseError, session: Session): Promise<boolean> {
+  if (isLost(error)) return false;
+  const warnings = await session.ask("SHOW WARNINGS").catch(() => []);
+  const codes = warnings.map(([, code]) => Number(code));
+  if (codes.includes(notRolledBack)) {
+    error.message += "; what it did to tables without transactions stays";
+    return true;
+  }
+  // A server lists the error itself. A proxy answers with an empty list, or with that of another session.
+  if (codes.includes(error.errno!) || isUnreached(error) || !(await mayHaveSuchTables(session))) return false;
+  error.message += "; if it has changed tables without transactions, that stays: the server does not tell";
+  return true;
+}
+
+const notRolledBack = 1196; // ER_WARNING_NOT_COMPLETE_ROLLBACK
+
+/** Servers that were seen to have no tables without transactions, by the connection that was asked. */
+const transactional = new WeakSet<Connection>();
+
+/** Returns false if no table without transactions is there for this account. */
+async function mayHaveSuchTables(session: Session): Promise<boolean> {
+  if (transactional.has(session.mysql)) return false;
+  const rows = await session.ask(oneSuchTable).catch(() => undefined);
+  if (rows?.length === 0) transactional.add(session.mysql);
+  return rows?.length !== 0;
+}
+
+const oneSuchTable = `SELECT 1 FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine
+  WHERE e.transactions <> 'YES' AND t.table_type = 'BASE TABLE'
+  AND t.table_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema') LIMIT 1`;
