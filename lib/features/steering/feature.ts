@@ -15,7 +15,7 @@ export const feature = defineFeature({
       value: "N",
       read: count(1, limits.workers),
       group: "gently",
-      help: "a line such as status, pause, rate 200, workers 8 changes the run",
+      help: "lines such as pause, rate 200, workers N change the run",
     },
   },
   check({ control, workers, maxWorkers }) {
