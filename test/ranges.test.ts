@@ -390,7 +390,19 @@ test("ranges() with `seconds` makes ranges larger and smaller, by what their que
 test("ranges() with `seconds` keeps its size where nothing tells: in two runs at once, and in none", async () => {
   for (const table of ["t", "u"]) await createNumbers(table, 300);
   const options = { size: 10, seconds: 60 };
-  const both = await Promise.all(["t", "u"].map((table) => doWork(updates(table, options), 2, { threads: 1 })));
+  let readers = 0;
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  async function* together(table: string): AsyncGenerator<Query> {
+    if (++readers === 2) begin();
+    await begun;
+    for await (const { where, values } of ranges(db, table, options)) {
+      yield { sql: `UPDATE ${table} SET v = v + 1 WHERE ${where}`, values };
+    }
+  }
+  const both = await Promise.all(["t", "u"].map((table) => doWork(together(table), 2, { threads: 1 })));
   for (const { done, rows } of both) assert.deepEqual([done, rows], [30, 300]);
   assert.equal((await all("t", options)).length, 30);
 });
