@@ -70,6 +70,19 @@ test("verdictOf() what a proxy or TiDB had no server, no storage or no memory fo
   assert.equal(verdictOf({ message: "unknown error", errno: 1105 }), "failed");
 });
 
+test("verdictOf() what vtgate says of a shard that it has lost or given up is unknown, and what the shard says is its word", () => {
+  const at = "target: shop.-80.primary: vttablet: rpc error: code =";
+  for (const [errno, message, verdict] of [
+    [1105, `${at} Unavailable desc = error reading from server: EOF`, "unknown"],
+    [1317, `${at} Canceled desc = context canceled`, "unknown"],
+    [1317, `${at} Canceled desc = Query execution was interrupted (errno 1317) (sqlstate 70100)`, "failed"],
+    [1213, `${at} Aborted desc = Deadlock found (errno 1213) (sqlstate 40001)`, "retry"],
+    [1317, "Query execution was interrupted", "failed"],
+  ] as const) {
+    assert.equal(verdictOf({ errno, message }), verdict, message);
+  }
+});
+
 test("verdictOf() an ERR packet with an error of clients is unknown, and its connection lost", () => {
   for (const errno of [2000, 2006, 2013, 2999]) {
     const error = { message: "", errno };

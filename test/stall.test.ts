@@ -37,7 +37,7 @@ for (const [what, pattern, ledger] of [
   ["CREATE TABLE", /CREATE TABLE/, "fresh"],
   ["its engine", /SELECT IF\(\(SELECT/, "old"],
   ["what may be inserted", /FROM DUAL WHERE FALSE/, "old"],
-  ["what may be selected", /seq = 0 LOCK IN/, "old"],
+  ["what may be selected", /seq = 0 FOR UPDATE/, "old"],
 ] as const) {
   test(`opening a ledger ends when the answer about ${what} is swallowed`, async (t) => {
     await doWork(["DO 0"], 1, { ledger: "old" });
@@ -69,7 +69,7 @@ for (const [what, pattern, query, options, outcome] of [
   ],
   [
     "a look-up in the ledger",
-    /seq = 1 LOCK IN SHARE MODE/,
+    /seq = 1 FOR UPDATE/,
     "CREATE TABLE IF NOT EXISTS made (id INT)",
     { ledger: "old" },
     "done",

@@ -122,6 +122,7 @@ export function verdictOf(error: DatabaseError): Verdict {
     // A connection that is killed may have committed before the server noticed: the error alone does not tell.
     if (error.errno === 1927 || isClients(error)) return "unknown"; // ER_CONNECTION_KILLED
     if (error.errno === 1317 && error.fatal) return "unknown"; // ER_QUERY_INTERRUPTED: the same on MySQL
+    if (isVtgates(error)) return "unknown";
     // A Galera node that lost the others while it was committing: they may have got it.
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
     if (isIdleTooLong(error)) return "reconnect";
@@ -144,6 +145,14 @@ export function isLost(error: DatabaseError): boolean {
 /** Whether a proxy has lost the server: no server sends the errors of its clients, such as 2013, but ProxySQL and vtgate do. */
 function isClients({ errno = 0 }: DatabaseError): boolean {
   return errno >= 2000 && errno < 3000;
+}
+
+/**
+ * ER_UNKNOWN_ERROR or ER_QUERY_INTERRUPTED of a vtgate that has lost a shard, or gave up waiting for it: the shard may have run
+ * the query. What the shard's MySQL said has its number in the text, too.
+ */
+function isVtgates({ errno, message }: DatabaseError): boolean {
+  return (errno === 1105 || errno === 1317) && /^target: |\bvttablet: /.test(message) && !/\(errno \d+\)/.test(message);
 }
 
 /** ER_CLIENT_INTERACTION_TIMEOUT: MySQL closed it while it was idle. MariaDB's error of this number is another one. */

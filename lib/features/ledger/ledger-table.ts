@@ -1,6 +1,6 @@
 /** The ledger's table: looking at one that is there, and creating it. */
 import { quoted, splitName } from "../../mysql/literal.ts";
-import { type IdColumn, textAsSql } from "./row.ts";
+import { type IdColumn, locking, textAsSql } from "./row.ts";
 
 /** Runs a statement of our own and returns its rows. */
 export type Ask = (text: string) => Promise<(string | null)[][]>;
@@ -91,7 +91,7 @@ async function columnOf(database: string, name: string, ask: Ask): Promise<IdCol
 async function checkRights(table: string, column: IdColumn, ask: Ask, { deletes }: LedgerOptions): Promise<void> {
   const none = column === "seq" ? "0" : "''";
   await ask(`INSERT INTO ${table} (${column}, hash) SELECT ${none}, '' FROM DUAL WHERE FALSE`);
-  await ask(`SELECT hash FROM ${table} WHERE ${column} = ${none} LOCK IN SHARE MODE`);
+  await ask(locking(`SELECT hash FROM ${table} WHERE ${column} = ${none}`));
   if (deletes) await ask(`DELETE FROM ${table} WHERE ${column} = ${none}`);
 }
 

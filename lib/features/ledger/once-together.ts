@@ -18,7 +18,7 @@ import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
 import { commit, duplicateKey, nothing, release, rollback, savepoint, separator, start } from "./once.ts";
-import { type IdColumn, type LedgerRow, rowOf } from "./row.ts";
+import { type IdColumn, type LedgerRow, locking, rowOf } from "./row.ts";
 
 interface Entry {
   readonly job: Job;
@@ -52,7 +52,7 @@ export class OnceTogether {
   async run(probablyDone: boolean, done: (rows: number) => void): Promise<void> {
     let failed: { readonly entry: Entry; readonly error: DatabaseError } | undefined;
     try {
-      if (probablyDone) await this.#look("");
+      if (probablyDone) await this.#look((select) => select);
       failed = await this.#runAll();
     } catch (error) {
       if (!isLost(error as DatabaseError)) {
@@ -87,7 +87,7 @@ export class OnceTogether {
         const isBeforeCommit = !isLost(error) && answered < firstQueryAt + left.length;
         if (isBeforeCommit) this.state.mayBeRecorded = false;
         if (answered === insertAt && error.errno === duplicateKey) {
-          await this.#look(`${rollback};`);
+          await this.#look((select) => `${rollback};${locking(select)}`);
           if (this.#left.length === left.length) throw error; // somebody has deleted what was in the way
           continue;
         }
@@ -135,12 +135,12 @@ export class OnceTogether {
     }
   }
 
-  /** Looks which of them the ledger has, once those are committed that others are adding. */
-  async #look(before: string): Promise<void> {
+  /** Looks which of them the ledger has; with a lock, once those are committed that others are adding. */
+  async #look(textOf: (select: string) => string): Promise<void> {
     const ids = this.#entries.map(({ row }) => row.id);
     const where = `FORCE INDEX (PRIMARY) WHERE ${this.#column} IN (${ids})`;
-    const select = `SELECT ${this.#column}, hash FROM ${this.#table} ${where} LOCK IN SHARE MODE`;
-    const found = new Map((await this.#session.ask(before + select)).map(([id, hash]) => [id, hash]));
+    const text = textOf(`SELECT ${this.#column}, hash FROM ${this.#table} ${where}`);
+    const found = new Map((await this.#session.ask(text)).map(([id, hash]) => [id, hash]));
     for (const entry of this.#entries) {
       const hash = found.get(entry.row.printed);
       if (hash !== undefined && hash !== entry.row.hash)

@@ -13,7 +13,7 @@
  *     a longer text     the query
  *                       COMMIT
  *
- *     DDL, CALL and     SELECT; START TRANSACTION; SAVEPOINT
+ *     DDL, CALL and     START TRANSACTION; SELECT FOR UPDATE; COMMIT; START TRANSACTION; SAVEPOINT
  *     all others        the query
  *                       RELEASE SAVEPOINT; INSERT; COMMIT      without the savepoint, the query has committed by itself
  */
@@ -25,7 +25,7 @@ import { canShare, keepsTransaction, statementIn } from "../../mysql/statement.t
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { anotherQuery, type LedgerRow, rowOf } from "./row.ts";
+import { anotherQuery, type LedgerRow, locking, rowOf } from "./row.ts";
 
 /** What is known of a try, should its connection be lost. */
 export interface LedgerState {
@@ -106,7 +106,7 @@ export class Once {
       isPlain || (keepsTransaction(text) && (!text.includes(";") || (await isOneStatement(this.#connection, text))));
     try {
       if (probablyDone) {
-        const known = await this.#look(this.#select);
+        const known = await this.#look(this.#select); // without a lock: of a row that is not there yet, the INSERT tells
         if (known !== undefined) return this.#doneBefore(known);
       }
       if (isPlain) await this.#send([start, this.#insert, bytes, commit]);
@@ -116,7 +116,7 @@ export class Once {
         if (isInterrupted(this.#connection)) throw interruption();
         await this.#send([commit]);
       } else {
-        const known = await this.#look(`${this.#select};${start};${savepoint}`);
+        const known = await this.#look(`${locking(this.#select)};${start};${savepoint}`);
         if (known !== undefined) {
           await this.#send([rollback]);
           return this.#doneBefore(known);
@@ -149,7 +149,9 @@ export class Once {
       const { text } = this.#job;
       const isAtomic = statementIn(text).isAtomic && !text.includes(";");
       if (state.mayHaveCommitted && !isAtomic) isPartlyDone = !(await this.#isInside());
-      known = asksLedger ? await this.#look(`${rollback};${this.#select}`) : void (await this.#session.ask(rollback));
+      known = asksLedger
+        ? await this.#look(`${rollback};${locking(this.#select)}`)
+        : void (await this.#session.ask(rollback));
     } catch (failure) {
       this.#connection.destroy(); // the server rolls back what was open
       if (asksLedger) throw this.#undecided(failure as DatabaseError);
@@ -177,7 +179,7 @@ export class Once {
     }
   }
 
-  /** Looks for the row; what it waits for is answered within the connect timeout, or the connection is lost. */
+  /** Looks for the row; what a lock waits for is answered within the connect timeout, or the connection is lost. */
   async #look(text: string): Promise<string | undefined> {
     this.#answering = this.#select;
     return (await this.#session.ask(text))[0]?.[0] ?? undefined;
@@ -242,7 +244,6 @@ export const separator = Buffer.from(";");
 export const duplicateKey = 1062; // ER_DUP_ENTRY
 const noSavepoint = 1305; // ER_SP_DOES_NOT_EXIST
 
-/** Waits for a transaction that is adding the row. */
 export function selectOf(table: string, { column, id }: LedgerRow): string {
-  return `SELECT hash FROM ${table} WHERE ${column} = ${id} LOCK IN SHARE MODE`;
+  return `SELECT hash FROM ${table} WHERE ${column} = ${id}`;
 }

@@ -26,6 +26,14 @@ export function textAsSql(text: string): string {
   return `_utf8mb4 X'${Buffer.from(text).toString("hex")}'`;
 }
 
+/**
+ * Returns statements that wait for transactions which are adding the rows of a SELECT, and keep no lock. In a transaction, as
+ * TiDB locks nothing for a SELECT outside of one, nor for LOCK IN SHARE MODE.
+ */
+export function locking(select: string): string {
+  return `START TRANSACTION;${select} FOR UPDATE;COMMIT`;
+}
+
 /** Says that the ledger has another query in the place of this one, or under its key, and what to do. */
 export function anotherQuery(seq: number, unit: unknown, table: string): string {
   const advice = keyOf(unit) === undefined ? sameQueries : sameKeys;

@@ -5,9 +5,9 @@ import { checkValues } from "../../shared/query.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { LedgerError, nothing, Once, selectOf } from "./once.ts";
+import { LedgerError, nothing, Once, rollback, selectOf } from "./once.ts";
 import { OnceTogether } from "./once-together.ts";
-import { rowOf } from "./row.ts";
+import { locking, rowOf } from "./row.ts";
 
 export const feature: WorkerFeature<string> = {
   executor: (_, thread, table) => ledgered(thread, table),
@@ -68,7 +68,8 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
     },
     async askLedger(job, session) {
       const row = rowOf(job);
-      const rows = await session.ask(selectOf(table, row)).catch(() => undefined);
+      const select = locking(selectOf(table, row));
+      const rows = await session.ask(select).catch(() => void session.ask(rollback).catch(() => {}));
       if (rows?.[0]?.[0] === row.hash) return "done";
       // Only of a row that was inserted, not of one that may be yet to come, does its absence tell.
       return rows && state.inserted && !state.mayHaveCommitted ? "failed" : "unknown";
