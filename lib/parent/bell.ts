@@ -1,21 +1,21 @@
-/** Wakes the parent's loop: at the latest after so many milliseconds, at once when something has happened. */
+/** Lets the parent's loop sleep between two rounds, and wakes it when there is news. */
 export class Bell {
   #wake = () => {};
   #isRung = false;
   #soon: NodeJS.Immediate | undefined;
 
-  /** Wakes the loop before this thread does anything else: the source may keep it busy for the rest of the turn. */
+  /** Wakes the loop in a microtask. Otherwise the source could keep this thread busy for the rest of the turn first. */
   ring = (): void => {
     this.#isRung = true;
     this.#wake();
   };
 
-  /** Wakes it once for all that comes in this turn: thousands of queries may fail at a time. */
+  /** Wakes the loop once, after this turn of the event loop. Thousands of queries may fail in one turn. */
   ringSoon(): void {
     this.#soon ??= setImmediate(this.ring);
   }
 
-  /** Resolves when the bell was rung since the last time, or when the time is up. */
+  /** Resolves at the next `ring()`, at once if there was one since the last `wait()`, and after `ms` at the latest. */
   async wait(ms: number): Promise<void> {
     if (!this.#isRung) {
       const timer = setTimeout(this.ring, ms);

@@ -1,4 +1,4 @@
-/** Showing the queries of a queue instead of running them. */
+/** `dryRun`: shows the queries of a queue instead of running them. */
 import type { Reading } from "../shared/reading.ts";
 import { isInShard, Keys } from "./keys.ts";
 import type { Source, WorkOptions } from "./options.ts";
@@ -7,8 +7,8 @@ import { canBePrologue } from "./prologue.ts";
 type Options = Pick<WorkOptions, "shard" | "signal" | "earlier" | "resumed" | "script">;
 
 /**
- * Shows every query of the queue, or of its shard, that is to be run. Of a resumed run that is also what stands at the top of
- * the input, as each run runs it again.
+ * Calls `show` with each query that the run would send: those of its shard that no earlier run has ended. If the run is resumed,
+ * also with the session statements at the top of the input, because each run sends these again.
  */
 export async function showAll(
   queue: Source<unknown>,

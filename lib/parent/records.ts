@@ -1,4 +1,4 @@
-/** What was released to the workers, and what has become of it: the parent's reading of the records in shared memory. */
+/** Keeps the released segments, and reads the outcomes of their queries from the records in shared memory. */
 import { type Counters, type Ended, Tally } from "../shared/counters.ts";
 import type { PlainError } from "../shared/messages.ts";
 import { claimerOf, type Outcome, outcomeOf, type Segment } from "../shared/segment.ts";
@@ -12,7 +12,7 @@ interface Live {
   readonly collected: Uint8Array;
   /** Queries that are not collected yet. */
   left: number;
-  /** Threads that may still look into the segment, each as often as it was announced to it. */
+  /** Threads that may still read the segment. The value is how often the segment was sent to that thread. */
   readonly holders: Map<Thread, number>;
 }
 
@@ -23,11 +23,11 @@ export interface Claimed {
   readonly worker: number;
 }
 
-/** Segments whose memory is kept to be used again. */
+/** Most segments whose memory is kept for reuse. */
 const sparesKept = 4;
-/** Of larger ones it is not kept: few are. */
+/** Most bytes of a segment whose memory is kept. Few are larger. */
 const spareBytes = 1 << 21;
-/** What was in flight when so many threads died is not run again. */
+/** Most tries of a query that runs again after its thread died. The query itself may be what kills the threads. */
 const deathsSurvived = 2;
 
 export class Records {
@@ -39,23 +39,23 @@ export class Records {
   #live: Live[] = [];
   #released = 0;
 
-  /** @param onEnded is called with each query that has ended, and with what decodes it. */
+  /** @param onEnded is called with each query that has ended, and with a function that decodes it. */
   constructor(counters: Counters, onEnded: (ended: Ended, unit: () => unknown) => void) {
     this.#counters = counters;
     this.#onEnded = onEnded;
   }
 
-  /** How many queries were released. */
+  /** Number of released queries. */
   get released(): number {
     return this.#released;
   }
 
-  /** Whether nothing is left but what was answered in a transaction that is still open. */
+  /** True if only queries in transactions that are still open have not ended. */
   get isAnswered(): boolean {
     return this.#live.reduce((sum, { left }) => sum + left, 0) === this.answered;
   }
 
-  /** How many queries were answered in a transaction that is still open: it decides about them. */
+  /** Number of queries that were answered in a transaction that is still open. Its end decides their outcome. */
   get answered(): number {
     let count = 0;
     for (const { outcome, segment, index } of this.#claimed()) {
@@ -64,7 +64,7 @@ export class Records {
     return count;
   }
 
-  /** The segments that have queries left to claim. */
+  /** Segments with unclaimed queries. */
   get open(): Segment[] {
     return this.#live.filter(({ segment }) => !segment.exhausted).map(({ segment }) => segment);
   }
@@ -76,7 +76,7 @@ export class Records {
     this.#released += count;
   }
 
-  /** Shows a segment to a thread. */
+  /** Sends a segment to a thread. */
   announce(segment: Segment, thread: Thread): void {
     const { holders } = this.#live.find((live) => live.segment === segment)!;
     holders.set(thread, (holders.get(thread) ?? 0) + 1);
@@ -92,18 +92,18 @@ export class Records {
     this.#prune();
   }
 
-  /** Memory of a segment that nobody uses any more, to be used again: freed memory is given back late. */
+  /** Returns memory of a segment that nobody uses any more. Reuse keeps memory low, because the runtime frees it late. */
   takeSpare(): SharedArrayBuffer | undefined {
     return this.#spares.pop();
   }
 
-  /** The seq of the last of the first `count` queries that were released, while its segment is live. */
+  /** Returns the seq of the `count`-th released query while its segment is live. */
   seqAt(count: number): number | undefined {
     const live = this.#live.find(({ before, segment }) => count <= before + segment.count);
     return live && count > live.before ? live.segment.seq(count - live.before - 1) : undefined;
   }
 
-  /** Lets the workers claim the first `count` queries that were released. */
+  /** Lets the workers claim the first `count` released queries. */
   admit(count: number): void {
     for (const { segment, before } of this.#live) segment.admit(Math.min(Math.max(0, count - before), segment.count));
   }
@@ -114,22 +114,22 @@ export class Records {
     this.#counters.add(0, outcome);
   }
 
-  /** Notes why a query failed or is unknown. */
+  /** Stores the error of a query that failed or is unknown. */
   explain(seq: number, error: PlainError): void {
     this.#errors.set(seq, error);
   }
 
   /**
-   * Takes each query that has ended since the last time, once.
+   * Collects the queries that have ended since the last call.
    *
-   * @returns segments to be announced again: a query that was given back can be claimed anew.
+   * @returns segments to announce again, because a query in them was given back and can be claimed anew.
    */
   collect(): Segment[] {
     const again: Segment[] = [];
     for (const live of this.#live) {
       const { segment, collected } = live;
       if (live.left === 0) continue;
-      const { hint } = segment; // read before the states: what is pending below it was given back, and nobody looks there
+      const { hint } = segment; // read before the states: a pending query below it was given back, and no claim looks there
       let isPassed = false;
       for (let index = 0; index < segment.count; index++) {
         if (collected[index]) continue;
@@ -148,17 +148,18 @@ export class Records {
     return again;
   }
 
-  /** What every worker is running. */
+  /** Yields the query that each worker is running. */
   *inFlight(): Generator<Claimed> {
     for (const { outcome, ...claimed } of this.#claimed()) {
-      const isAnswered = claimed.segment.record(claimed.index).durationMs > 0; // and its transaction open
+      const isAnswered = claimed.segment.record(claimed.index).durationMs > 0; // its transaction is open
       if (outcome === undefined && !isAnswered) yield claimed;
     }
   }
 
   /**
-   * Ends what a thread had in flight when it died, as `unknown`, except what can be run again: that can be claimed anew. Rows
-   * that are on their way would be given twice. What had ended before gets a cause when the thread could not tell it.
+   * Decides about the queries of a dead thread. A query in flight that can run again can be claimed anew, any other is `unknown`.
+   * A query does not run again if some of its rows were delivered, because these would come twice. A query that ended with an
+   * error gets the error `THREAD_DIED` if the thread could not send its own.
    */
   bury(thread: Thread, cause: string, canRunAgain: (unit: unknown) => boolean): void {
     const error = { code: "THREAD_DIED", message: `Its thread died: ${cause}` };
@@ -179,10 +180,10 @@ export class Records {
   }
 
   /**
-   * Ends every query that no worker has claimed, as `skipped` or, when it may have run, as `unknown`.
+   * Ends every query that no worker has claimed as `skipped`, or as `unknown` if it may have run.
    *
    * @param claimer a number that no worker has.
-   * @param unreleased what no worker has seen.
+   * @param unreleased queries that no worker has seen.
    */
   skipRest(claimer: number, unreleased?: Segment): void {
     if (unreleased) this.add(unreleased);
@@ -203,7 +204,7 @@ export class Records {
     this.#counters.add(0, "unknown");
   }
 
-  /** Reads the record of a query that has ended; returns false while the message about it is on its way. */
+  /** Reads the record of a query that has ended. Returns false while the message with its error is on its way. */
   #take(segment: Segment, index: number, outcome: Outcome): boolean {
     const seq = segment.seq(index);
     const error = this.#errors.get(seq);
@@ -236,7 +237,7 @@ export class Records {
   }
 }
 
-/** Whether a message tells why. */
+/** Returns true if a message with an error belongs to the outcome. */
 function hasCause(outcome: Outcome): boolean {
   return outcome === "failed" || outcome === "unknown";
 }

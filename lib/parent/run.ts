@@ -1,4 +1,4 @@
-/** A run as the parent knows it: what its threads say, why it ends early, and what came of it. */
+/** State of a run in the parent. Handles the messages of its threads, ends it early, and makes the summary. */
 import { myglobals } from "../myglobals.ts";
 import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import type { FromThread, Settings } from "../shared/messages.ts";
@@ -27,15 +27,15 @@ export class Run implements PoolListener, RunOfFeature {
   readonly prologue: Prologue;
   readonly waits = new Waits();
   onStop = (): void => {};
-  /** Why it ends early; with an error when that is what `doWork()` rejects with. */
+  /** Reason of an early end. If `error` is set, `doWork()` rejects with it. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
   readonly #options: ReturnType<typeof withDefaults>;
-  readonly #total: number | undefined; // where the source says it
+  readonly #total: number | undefined; // if the source has a length or size
   readonly #startedAt = performance.now();
-  /** What a person calls what is done: units, once a thread has found a `workerDo()` in the script. */
+  /** Word for what is counted. It is "unit" once a thread has found a `workerDo()` in the script. */
   #noun: "query" | "unit" = "query";
   #hasToldOfRows = false;
-  readonly #warned: WarnedQuery[] = []; // the first of each thread
+  readonly #warned: WarnedQuery[] = []; // the first ones of each thread
   readonly #watchUnits: (pool: Pool) => void;
   readonly #parts = new Parts();
 
@@ -58,7 +58,7 @@ export class Run implements PoolListener, RunOfFeature {
     this.gatekeeper = new Gatekeeper(options.gates, this.records, workers);
   }
 
-  /** @throws what a feature has against the options. */
+  /** @throws the errors of the features. */
   async begin(): Promise<void> {
     await this.#parts.begin(this.#options, this);
     for (const why of this.#parts.standsAlone) this.prologue.standAlone(why);
@@ -66,14 +66,14 @@ export class Run implements PoolListener, RunOfFeature {
     this.reading.notes = notes?.isBegun ? notes : (this.#parts.notes ?? notes);
   }
 
-  /** What decides about each query; to be asked for after `begin()`. */
+  /** Returns the decision about each query. Call it after `begin()`. */
   selection(): Selection {
     return new Selection(this.#options, this.#parts.known, this.prologue, (outcome) =>
       this.records.addEarlier(outcome),
     );
   }
 
-  /** What each thread is told at its start. */
+  /** The settings that each thread starts with. */
   get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
     const { maxWorkers, script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
     const { retries, idempotent, maxFailures, maxWarnings } = this.#options;
@@ -91,7 +91,7 @@ export class Run implements PoolListener, RunOfFeature {
     };
   }
 
-  /** Ends the run early: what is in flight ends, the rest is skipped. */
+  /** Ends the run early. Queries in flight end, the rest is skipped. */
   stop(reason: string, error?: unknown): void {
     if (this.stopped) return;
     this.stopped = { reason, error };
@@ -99,7 +99,7 @@ export class Run implements PoolListener, RunOfFeature {
     this.bell.ring();
   }
 
-  /** Runs what the caller of `doWork()` has given; what it throws ends the run. */
+  /** Calls a function of the caller of `doWork()`. If it throws, the run ends with that error; `what` is put before its message. */
   guard = async (action: () => unknown, what = ""): Promise<void> => {
     try {
       await action();
@@ -110,12 +110,12 @@ export class Run implements PoolListener, RunOfFeature {
 
   failure = (error: unknown): RunError => new RunError(messageOf(error), this.summary(0), error);
 
-  /** Resolves when nothing of the features is under way. */
+  /** Resolves when the features have finished their work. */
   endFeatures(): Promise<void> {
     return this.#parts.end();
   }
 
-  // What the pool tells:
+  // PoolListener:
   started(thread: Thread): void {
     for (const segment of this.records.open) this.records.announce(segment, thread);
   }
@@ -138,7 +138,7 @@ export class Run implements PoolListener, RunOfFeature {
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
     else if (type === "broken") {
-      if (this.stopped) this.log(message.reason); // it is worth knowing, whatever else ends the run
+      if (this.stopped) this.log(message.reason); // also if the run ends for another reason
       this.stop(message.reason, new Error(message.reason));
     }
   }
@@ -163,7 +163,7 @@ export class Run implements PoolListener, RunOfFeature {
     this.stop(reason, error);
   }
 
-  /** Lets as many workers claim queries as the gates say: the first ones that have not given up. */
+  /** Lets as many workers claim queries as the gates allow. These are the first ones that have not given up. */
   limitWorkers(pool: Pool): void {
     const last = pool.numberOf(this.gatekeeper.workers);
     const isMore = last > this.counters.lastWorker;
@@ -172,12 +172,12 @@ export class Run implements PoolListener, RunOfFeature {
     if (isMore) pool.broadcast({ type: "admitted" });
   }
 
-  /** Sees to units that take too long. */
+  /** Checks for units of a script that run too long. */
   watchUnits(pool: Pool): void {
     if (this.#noun === "unit") this.#watchUnits(pool);
   }
 
-  /** How many queries have been done or have failed. */
+  /** Returns how many queries are done or failed. */
   finished = (): number => {
     const { done, failed } = this.counters.read();
     return done + failed;
@@ -185,7 +185,7 @@ export class Run implements PoolListener, RunOfFeature {
 
   log = (line: string): void => void this.guard(() => this.#options.progress?.log(line));
 
-  // What it tells:
+  // Progress and summary:
 
   showProgress(feed: Feed, pool: Pool): void {
     void this.guard(() => this.#options.progress?.update(this.#snapshot(feed, pool)));

@@ -1,42 +1,42 @@
-/** What a generator of queries can know of the run that reads them, such as `ranges()`. */
+/** Facts about a run, for the generator of its queries, such as `ranges()`. */
 import type { Host } from "../mysql/connection.ts";
 import type { Outcome } from "./segment.ts";
 
-/** Where a generator keeps what it has found, to find the same when its run is resumed. */
+/** Storage for the notes of a generator. With them it yields the same queries when its run is resumed. */
 export interface Notes {
-  /** True if earlier runs are known to have noted something. */
+  /** True if earlier runs are known to have stored notes. */
   readonly isBegun?: boolean;
-  /** True if all machines that run the same queries see the same notes. */
+  /** True if all machines that run the same queries share the notes. */
   readonly isShared: boolean;
-  /** Returns what gives one note after the other. */
+  /** Returns a function that returns one note after the other. */
   open(name: string): NextNote;
 }
 
 /**
- * Returns the next note, one that was found earlier or elsewhere, or else what `find` returns, which is noted before a query that
- * is read after it can be claimed. A note can be JSON; undefined is the end.
+ * Returns the next note that an earlier run or another machine has stored. If there is none, stores and returns the result of
+ * `find`. It is stored before any query that is read after it can be claimed. A note is JSON. undefined means the end.
  */
 export type NextNote = (find: () => Promise<unknown>) => Promise<unknown>;
 
 export interface ReadingListener {
-  /** A query has ended, so long after its claim. */
+  /** A query has ended, `durationMs` after its claim. */
   ended(query: { readonly seq: number; readonly outcome: Outcome; readonly durationMs: number }): void;
-  /** The run reads nothing more. */
+  /** The run reads no further query. */
   over(): void;
 }
 
 type Shard = { readonly index: number; readonly count: number };
 
-/** How the workers of a run connect. */
+/** Connection settings of the workers of a run. */
 export interface Connecting {
   readonly hosts: readonly Host[];
   readonly connectTimeoutSeconds: number;
-  /** How often a statement is sent again. */
+  /** Most retries of a statement. */
   readonly retries: number;
   readonly initCommands: readonly string[];
-  /** Is aborted when the run reads nothing more. */
+  /** Is aborted when the run reads no further query. */
   readonly signal?: AbortSignal;
-  /** Tells a person of a connection that is waited for. */
+  /** Shows a line to the user, about a connection that cannot be made yet. */
   log(line: string): void;
 }
 
@@ -46,17 +46,17 @@ export interface ReadingOptions extends Omit<Connecting, "signal"> {
   readonly notes?: Notes | undefined;
 }
 
-/** A run's reading of its queue. It is in the parent, as the generator is: both are in one thread, and nothing is sent. */
+/** State of a run while it reads its queue. The run and the generator use it in the same thread, without messages. */
 export class Reading {
-  /** How many may claim a query just now. */
+  /** Number of workers that may claim a query now. */
   workers: number;
   readonly shard: Shard | undefined;
-  /** Is set before the reading begins. */
+  /** Set before the run begins to read. */
   notes: Notes | undefined;
   readonly connecting: Connecting;
-  /** The seq of the query that was read last. */
+  /** Seq of the query that was read last. */
   seq = 0;
-  /** The seq of the last query that earlier runs know of: nothing is run before that was read. */
+  /** Seq of the last query that earlier runs know of. No query runs before that was read. */
   knownTo = 0;
   readonly #over = new AbortController();
   readonly #listeners = new Set<ReadingListener>();
@@ -76,12 +76,12 @@ export class Reading {
     return this.#over.signal.aborted;
   }
 
-  /** How much of the queue has been read, from 0 to 1; undefined unless one generator can tell. */
+  /** Part of the queue that has been read, from 0 to 1. Undefined unless exactly one generator measures it. */
   get part(): number | undefined {
     return this.#parts.length === 1 ? this.#parts[0]!() : undefined;
   }
 
-  /** Takes what tells how much of its queries a generator has given. */
+  /** Adds a function that returns which part of its queries a generator has yielded, from 0 to 1. */
   measure(part: () => number | undefined): void {
     this.#parts.push(part);
   }
@@ -94,7 +94,7 @@ export class Reading {
     this.#listeners.add(listener);
   }
 
-  /** A name for notes that no other call has got, and that is the same when the run is resumed. */
+  /** Returns a name for notes. Each call returns another one, and a resumed run gets the same ones. */
   nameFor(what: string): string {
     return `${what}.${++this.#names}`;
   }
@@ -111,12 +111,12 @@ export class Reading {
 }
 
 const readings = Symbol.for("myscript.readings");
-/** The process's: a script may have `doWork()` from a file, and `ranges()` from a bundle. */
+/** Shared by the copies of this module in a process, because a script may have `doWork()` from a file and `ranges()` from a bundle. */
 const own = globalThis as { [readings]?: Set<Reading> };
 own[readings] ??= new Set();
 const underWay = own[readings];
 
-/** The run that is reading its queue; of several in one process, nobody can tell which one a generator is read by. */
+/** Returns the run that is reading its queue. Undefined if several are, because it is not known which one reads a generator. */
 export function currentReading(): Reading | undefined {
   const [reading, another] = underWay;
   return another ? undefined : reading;

@@ -1,4 +1,4 @@
-/** The job log as a part of a run. */
+/** Connects the job log with a run. */
 import type { CoreFlags } from "../../command/core-flags.ts";
 import type { Context, Hook } from "../../command/feature.ts";
 import type { Gate } from "../../mp.ts";
@@ -35,7 +35,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
       onEnded: (ended, unit) => journal.ended(ended, unit),
       gates: [{ ...releaseAhead(), admitted: (seq) => journal.releaseTo(seq) }],
     },
-    // A query that the ledger has is not run again.
+    // With a ledger there is nothing to take back, because a query that is done does not run again.
     ...(!isDecided && { takeBack: (seqs: ReadonlySet<number>) => journal.takeBack(seqs) }),
     flush: () => journal.flush(),
     leftUnknown: journal.leftUnknown,
@@ -49,7 +49,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
   };
 }
 
-/** Admits only a little more than the workers claim in a tenth of a second: two for each, when queries are slow. */
+/** Gate that admits about as many queries as the workers claim in 100 ms, and at least two per worker. */
 export function releaseAhead(): Gate {
   const samples: { at: number; ended: number }[] = [];
   return {

@@ -1,4 +1,4 @@
-/** Opening a job log: to append to it, or to look at it. */
+/** Opens a job log for appending or only for reading. */
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { UsageError, why } from "../../command/errors.ts";
@@ -8,9 +8,9 @@ import { header, type Past, readLog } from "./journal-lines.ts";
 import { openLocked } from "./lock.ts";
 
 /**
- * Opens the job log and locks it; with `resume`, reads what earlier runs left.
+ * Opens the job log, locks it, and reads what earlier runs have left.
  *
- * @throws UsageError when it is another run's, is there without `resume`, or cannot be opened, written or understood.
+ * @throws UsageError if another run uses it, if it has lines and `resume` is false, or if it cannot be opened, written or understood.
  */
 export async function openJournal(path: string, options: JournalOptions): Promise<Journal> {
   let handle: FileHandle | undefined;
@@ -36,9 +36,9 @@ export async function openJournal(path: string, options: JournalOptions): Promis
 }
 
 /**
- * Reads what earlier runs have left, to look at: writes nothing, and does not mind a run that is using the log.
+ * Reads what earlier runs have left. It writes nothing and takes no lock, so a run may be using the log.
  *
- * @throws UsageError when it is not there, is another run's, or cannot be understood.
+ * @throws UsageError if it does not exist, is of another shard, or cannot be understood.
  */
 export async function readJournal(path: string, options: JournalOptions): Promise<Journal> {
   let handle: FileHandle | undefined;

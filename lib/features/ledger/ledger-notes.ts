@@ -1,11 +1,11 @@
-/** What `ranges()` has found, in a table beside the ledger: a resumed run and other machines find the same there. */
+/** Stores the notes of `ranges()` in a table beside the ledger. A resumed run and other machines read the same ones. */
 import type { DatabaseError } from "../../mysql/errors.ts";
 import { quoted, splitName } from "../../mysql/literal.ts";
 import type { NextNote, Notes } from "../../shared/reading.ts";
 import type { Ask } from "./ledger-table.ts";
 import { textAsSql } from "./row.ts";
 
-/** Notes that are read in one round trip. */
+/** Notes per round trip. */
 const pageRows = 1000;
 const duplicateKey = 1062; // ER_DUP_ENTRY
 const noTable = 1146; // ER_NO_SUCH_TABLE
@@ -15,7 +15,7 @@ export class LedgerNotes implements Notes {
   readonly #table: string;
   readonly #ask: Ask;
 
-  /** @param ledger the name of the ledger's table, as SQL. */
+  /** @param ledger name of the ledger's table, quoted as SQL. */
   constructor(ledger: string, ask: Ask) {
     const { database, table } = splitName(ledger)!;
     this.#table = `${quoted(database!)}.${quoted(`${table}_ranges`)}`;
@@ -37,7 +37,7 @@ export class LedgerNotes implements Notes {
         if (known !== undefined) return JSON.parse(known);
         const note = await find();
         if (note === undefined || (await this.#insert(name, number, note))) return note;
-        isAtEnd = false; // another machine was first
+        isAtEnd = false; // another machine has inserted a note with this number
       }
     };
   }
@@ -61,7 +61,7 @@ export class LedgerNotes implements Notes {
     return this.#read(name, from);
   }
 
-  /** Returns false if there is one with that number. */
+  /** Returns false if there is a note with that number already. */
   async #insert(name: string, number: number, note: unknown): Promise<boolean> {
     const values = `${textAsSql(name)}, ${number}, ${textAsSql(JSON.stringify(note))}`;
     try {

@@ -1,4 +1,4 @@
-/** Queries with a ledger: what is sent of them is in once.ts and once-together.ts; here is what an error means. */
+/** The executor for a ledger: decides about errors. once.ts and once-together.ts send the statements. */
 import { verdictOf } from "../../mysql/errors.ts";
 import { takesLiterals } from "../../mysql/filled.ts";
 import { checkValues } from "../../shared/query.ts";
@@ -14,20 +14,20 @@ export const feature: WorkerFeature<string> = {
 };
 
 /**
- * Runs each query and inserts its row, both or neither; a query that the ledger has is not run.
+ * Runs each query and inserts its row, both or neither. A query that the ledger has does not run.
  *
- * @param table its name as SQL.
- * @param maxBatch how many queries go together in one transaction, at the most.
+ * @param table name of the ledger, quoted as SQL.
+ * @param maxBatch most queries in one transaction.
  */
 function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
   const { idempotent } = thread.settings;
   let state = nothing;
-  /** The last query was done before: the next one is probably, too, and asking for that costs the least. */
+  /** True if the last query was in the ledger already. The next one probably is, too, and a SELECT first is the cheapest then. */
   let probablyDone = false;
   return {
     maxBatch,
     together: (most) => ledgered(thread, table, most),
-    // Rows that are given cannot be taken back.
+    // Rows that were delivered cannot be taken back.
     canBatch: (job, { mysql }) => maxBatch > 1 && !thread.rows.isWanted && job.canBatch(takesLiterals(mysql)),
     commits: true,
     get commitMs() {
@@ -71,7 +71,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
       const select = locking(selectOf(table, row));
       const rows = await session.ask(select).catch(() => void session.ask(rollback).catch(() => {}));
       if (rows?.[0]?.[0] === row.hash) return "done";
-      // Only of a row that was inserted, not of one that may be yet to come, does its absence tell.
+      // A missing row proves failure only if this try had inserted it. Otherwise it may still be inserted.
       return rows && state.inserted && !state.mayHaveCommitted ? "failed" : "unknown";
     },
   };

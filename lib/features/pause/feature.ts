@@ -1,4 +1,4 @@
-/** `--pause-file` and `--pause-query`: a run that whoever is on call can pause from outside; `--max-pause`: but not for ever. */
+/** `--pause-file` and `--pause-query`: pause the run from outside. `--max-pause`: the longest pause. */
 import { defineFeature } from "../../command/feature.ts";
 import { notEmpty, seconds } from "../../command/flags.ts";
 

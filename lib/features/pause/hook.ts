@@ -1,4 +1,4 @@
-/** What pauses a run from outside, as its gates. */
+/** Gates that pause a run from outside. */
 import { statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -14,7 +14,7 @@ interface PauseFlags {
   readonly maxPause?: number | undefined;
 }
 
-/** @throws UsageError for a file that can never be there, and for a query that fails. */
+/** @throws UsageError for a file whose directory does not exist, and for a query that fails. */
 export async function pauseFor(
   { pauseFile, pauseQuery, maxPause }: PauseFlags,
   servers: Context["servers"],
@@ -36,7 +36,7 @@ export async function pauseFor(
 async function watchFile(path: string): Promise<Watch> {
   const refuse = (reason: string) => new UsageError(`Cannot use --pause-file ${JSON.stringify(path)}: ${reason}`);
   try {
-    statSync(`${dirname(path)}/`); // where it is to be made
+    statSync(`${dirname(path)}/`); // the directory of the file must exist
   } catch (error) {
     throw refuse(why(error));
   }
@@ -61,7 +61,7 @@ async function watchQuery(sql: string, link: Link): Promise<Watch> {
     } catch (thrown) {
       const error = thrown as QueryError;
       if (isFirst) throw new UsageError(`--pause-query: ${error.message}`);
-      // Where it does not answer, the workers will say what is wrong with the server; its last answer holds.
+      // If the server does not answer, its last answer holds. The workers will report the error.
       if ((error.errno ?? 0) > 0 && !isTransient(error)) latest = `paused: --pause-query: ${error.message}`;
     }
     isFirst = false;
@@ -70,7 +70,7 @@ async function watchQuery(sql: string, link: Link): Promise<Watch> {
   return watchReason(ask, () => link.close());
 }
 
-/** Admits nothing as long as `look` returns a reason. */
+/** Returns a gate that admits nothing while `look` returns a reason. */
 async function watchReason(look: () => Promise<string | undefined>, close = () => {}): Promise<Watch> {
   let reason: string | undefined;
   const lookAgain = async () => {

@@ -1,43 +1,42 @@
-/** Walking a table by key, in ranges of so many rows. */
+/** Walks a table by key, in ranges of rows. */
 import type { Connection, ConnectionOptions } from "mysql2";
 import type { Connection as PromiseConnection } from "mysql2/promise";
 import { load } from "../../load.ts";
 
 /** A part of a table, for a query's WHERE. */
 export interface Range {
-  /** In parentheses where it needs them, with a placeholder for each of `values`. */
+  /** Condition that may be joined to others with AND, with a placeholder for each of `values`. */
   readonly where: string;
   readonly values: readonly (string | number | bigint)[];
 }
 
 export interface RangesOptions {
-  /** Rows of a range; with `seconds`, of the first ones. @default 1000 */
+  /** Rows of a range. With `seconds`, the rows of the first ranges. @default 1000 */
   size?: number;
-  /** How long the query of a range is to take: its rows become more or fewer by how long those before it took. */
+  /** Target time of one query, in seconds. The range size adapts to the time of earlier queries. @default the size stays the same */
   seconds?: number;
-  /** SQL that the rows must meet, without placeholders; it is in each range's `where`, too. */
+  /** SQL condition on the rows, without placeholders. Each range's `where` contains it. */
   where?: string;
-  /** The unique index to walk by. @default the primary key or, where that does not do, another one */
+  /** Unique index to walk by. @default the primary key, or another one if that cannot be used */
   index?: string;
 }
 
 /**
  * Walks a table by a unique index, of one or several columns, and yields one range of its rows after the other.
  *
- * When it was looked for, a range had `size` rows that meet `where`, and the last one at least one. No two ranges have a key in
- * common. A row that is there all the time, and meets `where` all the time, is in exactly one of them. One that comes, goes or
- * changes meanwhile is in one or in none; none is beyond the last key at the start, so the walk ends however fast rows are added.
+ * When a range is made, it has `size` rows that meet `where`, and the last one at least one. No two ranges have a key in common. A
+ * row that exists and meets `where` during the whole walk is in exactly one range. A row that is added, deleted or changed
+ * meanwhile is in one or in none. No range goes beyond the last key at the start, so the walk ends however fast rows are added.
  *
- * In a generator that `doWork()` reads, a run with a ledger or a job log keeps the ranges there: resumed, it has the same again,
- * whatever the data are by then, and goes on behind them. With a ledger, shards and other machines have the same ranges, too:
- * whoever comes first finds them.
+ * If `doWork()` reads the generator, a run with a ledger or a job log stores the ranges there. A resumed run yields the same ranges
+ * again, whatever the data are then, and goes on after them. With a ledger, shards and other machines yield the same ranges, too.
  *
- * @param db the server, such as `myglobals.config.db`: `ranges()` makes a connection of its own and closes it. Or a connection of
- * mysql2, which must do nothing else as long as `ranges()` walks; its `wait_timeout` is raised. When the connection is lost, the
- * walk goes on from its last key on a new one, within the connect timeout of the run. That has what the options and
- * `--init-command` say, but not what a script has set on a connection that it gave.
- * @param table `table` or `database.table`; a name that has a dot or a backtick in it is quoted as in SQL.
- * @throws RangeError or TypeError for what cannot be; Error for a table without a unique index that does, and in a shard.
+ * @param db connection options, such as `myglobals.config.db`: `ranges()` makes its own connection and closes it. Or a connection of
+ * mysql2, which must do nothing else during the walk. Its `wait_timeout` is raised. If the connection is lost, the walk goes on from
+ * its last key on a new one, within the connect timeout of the run. The new one has the options and `--init-command`, but not what
+ * a script has set on a connection that it gave.
+ * @param table `table` or `database.table`. A name with a dot or a backtick must be quoted as in SQL.
+ * @throws RangeError or TypeError for an invalid argument. Error if no unique index can be used, and in a shard without a ledger.
  * @example
  * ```ts
  * for await (const { where, values } of ranges(myglobals.config.db, "orders", { size: 1000 })) {

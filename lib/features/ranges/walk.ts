@@ -1,4 +1,4 @@
-/** What `ranges()` does. */
+/** Implements `ranges()`. */
 import { inspect } from "node:util";
 import type { Connection, ConnectionOptions } from "mysql2";
 import { connectionIn } from "../../mysql/connection.ts";
@@ -28,7 +28,7 @@ export async function* walk(
     const walk = await startWalk(connection, table, options);
     const rangeSize = reading && seconds > 0 ? new RangeSize(size, seconds, reading) : undefined;
     const nextNote: NextNote = reading?.notes?.open(reading.nameFor(table)) ?? ((find) => find());
-    // The first note has the last key of the table. Each of the others has the first and the last key of a range; null is the end.
+    // The first note has the last key of the table. Each other note has the first and the last key of a range. null means the end.
     const [, last] = ((await nextNote(() => walk.findLast().then((key) => (key ? [[], key] : null)))) ?? []) as Key[];
     if (!last) return;
     let start: Key | undefined;
@@ -41,14 +41,14 @@ export async function* walk(
       const isBehindFound = found !== undefined && found.end === past;
       const first = isBehindFound ? found!.next : await walk.findFirst(past, last);
       const [end, next] = first ? await walk.findEnd(first, last, rows) : [];
-      if (!first || !end) return null; // what was left may have gone meanwhile
+      if (!first || !end) return null; // the remaining rows may have been deleted meanwhile
       found = { end, rows, next };
       return [first, end];
     };
     for (let note = await nextNote(find); note; note = await nextNote(find)) {
       const [first, end] = note as [Key, Key];
       start ??= first;
-      if (found?.end === end) rangeSize?.given(found.rows); // else it is of an earlier run, or of another machine
+      if (found?.end === end) rangeSize?.given(found.rows); // otherwise the range is of an earlier run or another machine
       yield walk.range(first, end);
       past = end;
     }
@@ -57,10 +57,10 @@ export async function* walk(
   }
 }
 
-/** How to connect where no run says it. */
+/** Connection settings outside of a run. */
 const withoutRun: Connecting = { hosts: [], connectTimeoutSeconds: 60, retries: 10, initCommands: [], log() {} };
 
-/** @throws TypeError for what names no server. */
+/** @throws TypeError if `db` is neither options nor a connection. */
 function checkDatabase(db: unknown, table: string): Connection | ConnectionOptions {
   const connection = connectionIn(db);
   if (connection) return connection;
@@ -79,7 +79,7 @@ function checkDatabase(db: unknown, table: string): Connection | ConnectionOptio
   );
 }
 
-/** @throws TypeError for what is no name; what `uniqueKeyOf()` throws. */
+/** @throws TypeError for an invalid name, and the errors of `uniqueKeyOf()`. */
 async function startWalk(connection: Reconnecting, name: string, { where, index }: RangesOptions) {
   const names = splitName(name);
   if (!names) throw new TypeError(`Cannot walk ${JSON.stringify(name)}: it must be TABLE or DATABASE.TABLE`);
@@ -87,7 +87,7 @@ async function startWalk(connection: Reconnecting, name: string, { where, index 
     try {
       return await connection.ask(text);
     } catch (error) {
-      Error.captureStackTrace(error as Error); // with the script's place, which is not known where an answer is read
+      Error.captureStackTrace(error as Error); // adds the place in the script, which the stack of an answer lacks
       throw error;
     }
   };
@@ -95,12 +95,12 @@ async function startWalk(connection: Reconnecting, name: string, { where, index 
   return new Walk(run, table, await uniqueKeyOf(run, table, index), where);
 }
 
-/** A table, and the index that it is walked by. */
+/** A table, and the index by which it is walked. */
 class Walk {
   readonly #run: Run;
   readonly #table: string;
   readonly #key: UniqueKey;
-  /** What the rows must meet, behind other conditions. */
+  /** Condition on the rows, to append to other conditions. */
   readonly #and: string;
 
   constructor(run: Run, table: string, key: UniqueKey, where: string | undefined) {
@@ -110,14 +110,14 @@ class Walk {
     this.#and = where === undefined ? "" : ` AND (${where}${/--|#/.test(where) ? "\n" : ""})`; // it may end in a comment
   }
 
-  /** From one key to another, both included. */
+  /** Returns the range from one key to another, including both. */
   range(first: Key, end: Key): Range {
     const { columns } = this.#key;
     const [from, to] = [compare(columns, first, ">", ">="), compare(columns, end, "<", "<=")];
     return { where: `${from.where} AND ${to.where}${this.#and}`, values: [...from.values, ...to.values] };
   }
 
-  /** Returns how much of the way from one key to another is behind a walk, if the key's first column is an integer. */
+  /** Returns which part of the walk is done, from 0 to 1, if the key's first column is an integer. */
   partOf(start: Key | undefined, past: Key | undefined, last: Key): number | undefined {
     if (!start || !past) return undefined;
     const values = [start, past, last].map(([text]) => this.#key.columns[0]!.valueOf(text!));
@@ -127,19 +127,19 @@ class Walk {
     return part > 0 && part <= 1 ? part : undefined;
   }
 
-  /** The last key of all: the last that meets `where` may be far before it, and is found at the end of the walk. */
+  /** Returns the last key of the table, without `where`. The last one with `where` may be far before it and slow to find. */
   async findLast(): Promise<Key | undefined> {
     return (await this.#keys("TRUE", "DESC", "1"))[0];
   }
 
-  /** The first key of all, or behind another one. */
+  /** Returns the first key, or the first one after `past`. */
   async findFirst(past: Key | undefined, last: Key): Promise<Key | undefined> {
     const { columns } = this.#key;
     const ends = [...(past ? [compare(columns, past, ">", ">")] : []), compare(columns, last, "<", "<=")];
     return (await this.#keys(ends.map(inText).join(" AND ") + this.#and, "ASC", "1"))[0];
   }
 
-  /** The last key of the range that begins with `first`, and the first key of the next one, if there is one. */
+  /** Returns the last key of the range that begins with `first`, and the first key of the next range if there is one. */
   async findEnd(first: Key, last: Key, rows: number): Promise<(Key | undefined)[]> {
     const rest = inText(this.range(first, last));
     const found = await this.#keys(rest, "ASC", `2 OFFSET ${rows - 1}`);
@@ -149,18 +149,18 @@ class Walk {
   async #keys(where: string, direction: "ASC" | "DESC", limit: string): Promise<Key[]> {
     const { index, columns } = this.#key;
     const order = columns.map(({ name }) => `${name} ${direction}`);
-    const from = `FROM ${this.#table} FORCE INDEX (${index})`; // else a sort of all that is left may look cheaper
+    const from = `FROM ${this.#table} FORCE INDEX (${index})`; // otherwise the optimizer may prefer to sort all remaining rows
     const text = `SELECT ${columns.map(({ read }) => read)} ${from} WHERE ${where} ORDER BY ${order} LIMIT ${limit}`;
     return (await this.#run(text)) as string[][];
   }
 }
 
 /**
- * Compares a key with the row's, by its last column with `atEnd`: `(a > 1 OR (a = 1 AND b >= 2))`.
+ * Returns the condition that compares a row with a key, its last column with `atEnd`: `(a > 1 OR (a = 1 AND b >= 2))`.
  *
- * Measured on MariaDB 10.11 and 11.8, MySQL 5.7 and 9.7: each reads no more of an index than is in such a range. Of
- * `(a, b) >= (1, 2)` it reads all of it, and of `a >= 1 AND (a > 1 OR b >= 2)` all that has this `a`. BETWEEN is not as exact:
- * MariaDB compares some types otherwise.
+ * Measured on MariaDB 10.11 and 11.8, MySQL 5.7 and 9.7: with this condition they read only the range of the index. With
+ * `(a, b) >= (1, 2)` they read the whole index, and with `a >= 1 AND (a > 1 OR b >= 2)` all rows with this `a`. BETWEEN is not as
+ * exact, because MariaDB compares some types differently in it.
  */
 function compare(columns: readonly KeyColumn[], key: Key, operator: ">" | "<", atEnd: string): Range {
   const [column, ...others] = columns as [KeyColumn, ...KeyColumn[]];
@@ -174,7 +174,7 @@ function compare(columns: readonly KeyColumn[], key: Key, operator: ">" | "<", a
   };
 }
 
-/** Puts the values into the text. A name, such as `a?`, has no placeholders. */
+/** Writes the values into the text. A `?` in a quoted name, such as `a?`, is not a placeholder. */
 function inText({ where, values }: Range): string {
   const left = [...values];
   return where.replace(/`[^`]*`|\?/g, (part) => (part === "?" ? withValues(part, left.splice(0, 1)) : part));

@@ -1,4 +1,4 @@
-/** Queries from SQL files, and back into one. */
+/** Reads queries from SQL files, and prints them as one. */
 import { defineFeature } from "../../command/feature.ts";
 
 export const feature = defineFeature({

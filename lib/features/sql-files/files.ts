@@ -1,4 +1,4 @@
-/** The queries of the files on the command line. */
+/** Reads the queries of the files on the command line. */
 import { statSync } from "node:fs";
 import type { Files } from "../../command/feature.ts";
 import { sessionStatement } from "../../mysql/statement.ts";
@@ -10,9 +10,9 @@ import { type ReadOptions, readBatches } from "./input.ts";
 import type { FileQuery } from "./splitter.ts";
 
 /**
- * Reads the first query, so that a file that cannot be read ends the command before it starts anything.
+ * Opens the files and reads the first queries. So a file that cannot be read ends the command before it starts anything.
  *
- * @param onOrdered is told of the first session statement that is not at the top of the input.
+ * @param onOrdered is called with the first session statement that is not at the top of the input.
  */
 export async function openFiles(
   names: readonly string[],
@@ -64,7 +64,7 @@ export async function openFiles(
   }
 }
 
-/** The size of all files together; undefined if one is a stream, such as standard input. */
+/** Returns the size of all files together, undefined if one is a stream, such as standard input. */
 function sizeOf(names: readonly string[]): number | undefined {
   let size = 0;
   for (const name of names) {

@@ -1,4 +1,4 @@
-/** A run that can be changed while it goes on: by keys on a terminal, and by `--control`. */
+/** Changes a run while it goes on, by keys on a terminal and by `--control`. */
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
 import { count, notEmpty } from "../../command/flags.ts";

@@ -1,4 +1,4 @@
-/** Who steers a run: somebody at the terminal, or on a socket. */
+/** Connects the terminal's keys and the control socket with a run. */
 import { type Context, type Hook, tellChange } from "../../command/feature.ts";
 import { obey, Steering } from "./steering.ts";
 
@@ -8,7 +8,7 @@ interface SteeringFlags {
   readonly maxWorkers?: number | undefined;
 }
 
-/** @throws UsageError when it cannot listen on the socket `control`. */
+/** @throws UsageError if it cannot listen on the socket `control`. */
 export async function steer(
   { control, workers, maxWorkers = workers }: SteeringFlags,
   context: Context,
@@ -27,7 +27,7 @@ export async function steer(
   if (hasKeys) {
     const { watchKeys } = await import("./keys.ts");
     const interrupt = () => drain.signal.aborted || process.kill(process.pid, "SIGINT");
-    // Not before the run begins: a script may ask a person something first.
+    // Takes keys only when the run begins, because a script may ask the user something before.
     steering.onBegin = () => {
       steering.onBegin = () => {};
       closers.push(watchKeys(io, steering, interrupt));

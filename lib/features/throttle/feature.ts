@@ -1,4 +1,4 @@
-/** `--rate`, `--max-load` and `--critical-load`: a run that leaves the server its air. */
+/** `--rate`, `--max-load` and `--critical-load`: limit the load on the server. */
 import { defineFeature } from "../../command/feature.ts";
 import { readLoadLimits, readRate } from "./flags.ts";
 

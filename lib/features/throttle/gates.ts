@@ -1,15 +1,15 @@
-/** What holds queries back: a rate, and a loaded server. */
+/** Gates that hold queries back: a rate, and the load of the server. */
 import type { ConnectionOptions } from "mysql2";
 import { UsageError } from "../../command/errors.ts";
 import { keepLooking, Link, type Watch } from "../../command/link.ts";
 import type { Gate } from "../../mp.ts";
 
-/** Queries a second over all workers, if there is a limit; it is read each time, and may change. */
+/** Limit of queries per second over all workers. It may change, because the gate reads it each time. */
 export interface Rate {
   perSecond: number | undefined;
 }
 
-/** Admits so many queries a second over all workers, evenly; what was not used is not made up for. */
+/** Returns a gate that admits `rate.perSecond` queries per second, evenly. Time in which fewer ran is not made up for. */
 export function rateGate(rate: Rate): Gate {
   let admitted: number | undefined;
   let at = performance.now();
@@ -36,10 +36,10 @@ export interface LoadLimit {
   readonly most: number;
 }
 
-/** Limits by the flags that set them: above the first the run pauses, above the second it ends. */
+/** Limits by flag. Above a `max-load` the run pauses, above a `critical-load` it ends. */
 export type LoadLimits = Readonly<Record<"max-load" | "critical-load", readonly LoadLimit[]>>;
 
-/** The same for several servers, with what to call them: the most loaded one decides. */
+/** Returns `loadGate()` for several servers. The most loaded one decides. `where` is the name of a server. */
 export async function loadGates(
   servers: readonly { readonly db: ConnectionOptions; readonly where?: string }[],
   limits: LoadLimits,
@@ -65,11 +65,12 @@ export async function loadGates(
 }
 
 /**
- * Admits nothing while one of the server's status variables is above its limit. A server that is not there has no load.
+ * Returns a gate that admits nothing while one of the server's status variables is above its limit. A server that cannot be
+ * reached counts as one without load.
  *
- * @param end ends the run, for the reason that it is given.
- * @param where what to call the server where there are several.
- * @returns the gate, and what ends its looking.
+ * @param end ends the run with the given reason.
+ * @param where name of the server, if there are several.
+ * @returns the gate, and a function that stops watching.
  * @throws UsageError for a variable that the server does not have.
  */
 export async function loadGate(
@@ -102,7 +103,7 @@ export async function loadGate(
   async function look(): Promise<void> {
     const rows = await link.rows("SHOW GLOBAL STATUS").catch(() => undefined);
     reason = undefined;
-    if (!rows) return; // the workers will say what is wrong with the server
+    if (!rows) return; // the workers will report the error of the server
     const values = new Map(rows.map((row) => [row.get("variable_name")?.toLowerCase(), row.get("value")]));
     const critical = firstAbove("critical-load", values);
     if (critical !== undefined) end(`${critical}: --critical-load`);
@@ -121,7 +122,7 @@ export async function loadGate(
   }
 }
 
-/** Returns 1 and 0 for what is on and off, such as Galera's `wsrep_flow_control_active`. */
+/** Returns the number of a status variable, 1 and 0 for ON and OFF, such as of Galera's `wsrep_flow_control_active`. */
 function toNumber(value: string | null | undefined): number {
   if (/^(?:on|true)$/i.test(value ?? "")) return 1;
   return /^(?:off|false)$/i.test(value ?? "") ? 0 : Number(value ?? Number.NaN);

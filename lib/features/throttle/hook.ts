@@ -1,4 +1,4 @@
-/** The rate and the load as limits of a run, which can be changed while it goes on. */
+/** Limits the rate and the load of a run. Both can be changed while it goes on. */
 import type { Context, Dial, Hook } from "../../command/feature.ts";
 import { isOff } from "../../command/flags.ts";
 import { WatchSlot } from "../../command/link.ts";
