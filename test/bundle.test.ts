@@ -168,9 +168,16 @@ test("a bundle is used again until something of it has changed, and then replace
   assert.deepEqual(await see(), { ...expected(), version: 2, isOne: false, code: "Error" });
   writeFileSync(join(project, "data.json"), '{ "colour": "blue" }');
   assert.deepEqual((await see()).data, { colour: "blue" });
+  const copy = join(project, "copy");
+  mkdirSync(copy);
+  writeFileSync(join(copy, "copy.ts"), "export const n = 1;\n");
+  const ofCopy = await bundle(pathToFileURL(join(copy, "copy.ts")));
+  assert.ok(ofCopy !== undefined && existsSync(ofCopy));
+  rmSync(copy, { recursive: true });
   const changed = await bundle(pathToFileURL(script));
   writeFileSync(join(project, "tsconfig.json"), '{ "compilerOptions": { "paths": {} } }');
   const configured = await bundle(pathToFileURL(script));
+  assert.equal(existsSync(ofCopy), false, "what it was built from is gone");
   rmSync(join(project, "tsconfig.json"));
   assert.ok(changed !== undefined && configured !== undefined && changed !== configured);
   assert.equal(existsSync(file!), false);

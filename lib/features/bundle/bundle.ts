@@ -6,7 +6,17 @@
  * looked at each time: where a file has changed, it is built anew.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -172,11 +182,24 @@ async function make(folder: string, name: string, { source, isModule }: Entry): 
   write(join(folder, file), code);
   if (map) write(join(folder, `${file}.map`), map);
   write(join(folder, `${name}.json`), JSON.stringify(manifest));
-  for (const other of readdirSync(folder)) {
+  const all = readdirSync(folder);
+  const orphans = all.filter((other) => other.endsWith(".json") && isOrphan(join(folder, other)));
+  const gone = orphans.map((other) => other.slice(0, -".json".length));
+  for (const other of all) {
     const isSuperseded = other.startsWith(`${name}-`) && !other.startsWith(file);
-    removeOld(join(folder, other), isSuperseded);
+    removeOld(join(folder, other), isSuperseded || gone.some((each) => other.startsWith(each)));
   }
   return join(folder, file);
+}
+
+/** Returns true if a folder that a bundle was built from is gone, for example that of a copy. */
+function isOrphan(path: string): boolean {
+  try {
+    const { folders } = JSON.parse(readFileSync(path, "utf8")) as Manifest;
+    return folders.some((folder) => !existsSync(folder));
+  } catch {
+    return false; // another process has removed it
+  }
 }
 
 /** Files in a folder and above it that say how its modules are read. */
@@ -222,8 +245,8 @@ function write(path: string, content: string | Uint8Array): void {
 }
 
 /** A run that has not loaded it yet does without. */
-function removeOld(path: string, isSuperseded: boolean): void {
+function removeOld(path: string, isUseless: boolean): void {
   try {
-    if (isSuperseded || Date.now() - statSync(path).mtimeMs > keptMs) rmSync(path);
+    if (isUseless || Date.now() - statSync(path).mtimeMs > keptMs) rmSync(path);
   } catch {} // another run has removed it
 }
