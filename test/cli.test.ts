@@ -421,7 +421,7 @@ describe("myscript.ts with", () => {
         /^myscript: Cannot tell how far \S+ is behind: .*: GRANT (SLAVE MONITOR|REPLICATION CLIENT) ON \*\.\* TO 'app'@'%'$/m,
       ],
       [[...lag, "--heartbeat", "d.nope"], /^myscript: --heartbeat d\.nope: /m],
-      [["--control", directory], /^myscript: Cannot use --control ".*": it is there and is no socket$/m],
+      [["--control", directory], /^myscript: Cannot use --control ".*": it exists and is not a socket$/m],
     ] as const) {
       const { status, stderr } = await cli([...at, ...args, "-"], "DO 1");
       assert.match(stderr, refusal);
@@ -498,7 +498,7 @@ describe("myscript.ts with", () => {
       ],
       [["--joblog", "no/such/place"], "Cannot use no/such/place: no such file or directory"],
       [["--joblog", write("is.log", "x")], /^Job log \S+is\.log exists: give --resume to go on with it, or remove it$/],
-      [["--max-load", "Nope=1"], "--max-load: the server has no number called Nope"],
+      [["--max-load", "Nope=1"], "--max-load: the server has no numeric status variable Nope"],
       [["--defaults-file", "missing.cnf"], 'Cannot use option file "missing.cnf": no such file or directory'],
       [["--ssl-ca", "missing.pem"], 'Cannot use --ssl-ca "missing.pem": no such file or directory'],
       [
@@ -650,7 +650,7 @@ describe("myscript.ts with files", () => {
       [["-j", "1", "--ledger", "session_ledger"], "with a ledger each query must stand by itself"],
     ] as const) {
       const { status, stderr } = await cli([...at, ...flags, "-"], input);
-      assert.ok(stderr.includes(`Cannot go on at stdin:2: SET means something to one connection, and ${why}`), stderr);
+      assert.ok(stderr.includes(`Cannot go on at stdin:2: SET applies to one connection only, and ${why}`), stderr);
       assert.equal(status, 2);
     }
     const [refused] = await server.root.query("SHOW TABLES FROM myscript LIKE 'refused'");
@@ -658,7 +658,10 @@ describe("myscript.ts with files", () => {
     assert.equal((await cli([...at, "-j", "1", "-"], "DO 1;\nSET @a = 1;\nDO @a")).status, 0);
     const joblog = join(directory, "session.joblog");
     const { stderr } = await cli([...at, "-j", "1", "--joblog", joblog, "-"], "DO 1;\nSET @a = 1;\n");
-    assert.match(stderr, /^warning: stdin:2: SET means something to one connection: --resume cannot go on/m);
+    assert.match(
+      stderr,
+      /^warning: stdin:2: SET applies to one connection only: if the run is interrupted, --resume refuses/m,
+    );
     assert.doesNotMatch((await cli([...at, "-"], "DO 1; SET GLOBAL x = 1")).stderr, /warning/);
   });
 

@@ -121,11 +121,11 @@ test("loadGate() rejects a variable that the server does not have", async () => 
   const connections = () => sql("SELECT COUNT(*) AS n FROM information_schema.processlist");
   const before = await connections();
   await assert.rejects(loadGate(db, above("Nope", 1), never), {
-    message: "--max-load: the server has no number called Nope",
+    message: "--max-load: the server has no numeric status variable Nope",
   });
   await poll(async () => isDeepStrictEqual(await connections(), before));
   const { status, stderr } = await runHere([...server, "--critical-load", "Nope=1", "-"], { input: "DO 1" });
-  assert.match(stderr, /^myscript: --critical-load: the server has no number called Nope$/m);
+  assert.match(stderr, /^myscript: --critical-load: the server has no numeric status variable Nope$/m);
   assert.equal(status, 2);
 });
 

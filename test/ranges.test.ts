@@ -344,8 +344,8 @@ test("ranges() says what is wrong with a table, a connection or an option", asyn
   const need = "^Error: Cannot walk `t` without a unique index that has no NULLs: ";
   for (const what of ["n can have NULL in a", "k is not unique", "p has only the beginning of c"])
     await refused(RegExp(`${need}.*${what}`), "t");
-  await refused(RegExp(`${need}d has d, and timestamp cannot be told exactly by its text$`), "t", { index: "D" });
-  await refused(RegExp(`${need}.*e has e, and float cannot be told exactly by its text`), "t");
+  await refused(RegExp(`${need}d has d, and timestamp cannot be compared exactly by its text$`), "t", { index: "D" });
+  await refused(RegExp(`${need}.*e has e, and float cannot be compared exactly by its text`), "t");
   await refused(RegExp(`${need}it has no index "x"$`), "t", { index: "x" });
   await sql("DROP TABLE t; CREATE TABLE t (a INT)");
   await refused(RegExp(`${need}it has none$`), "t");

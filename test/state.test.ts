@@ -149,7 +149,7 @@ test("doWork() with a ledger refuses what means something to its connection only
     const queries = ["DO 1", statement, "INSERT INTO log (v) VALUES (40)"];
     const words = /^\w+(?: TEMPORARY TABLE)?/.exec(statement)![0];
     await assert.rejects(doWork(queries, 1, { ledger: "session_ledger" }), {
-      message: `Cannot go on at query 2: ${words} means something to one connection, and with a ledger each query must stand by itself: put it before all others`,
+      message: `Cannot go on at query 2: ${words} applies to one connection only, and with a ledger each query must stand by itself: put it before all others`,
     });
   }
   assert.deepEqual(await sql("SELECT * FROM log WHERE v = 40"), []);
@@ -186,7 +186,7 @@ test("doWork() takes the same statements for the prologue where it runs them and
   const dryRun = (seq: number) => void shown.push(seq);
   await doWork(queries, 1, { dryRun, resumed: true, earlier: () => "done" });
   assert.deepEqual(shown, [1, 2]);
-  await assert.rejects(doWork(queries, 2), /^RunError: Cannot go on at query 3: SET means something to one connection/);
+  await assert.rejects(doWork(queries, 2), /^RunError: Cannot go on at query 3: SET applies to one connection only/);
   await assert.rejects(doWork(["SET @a = 1; DO 2", "USE elsewhere"], 2), /Cannot go on at query 2: USE/);
 });
 
@@ -397,7 +397,7 @@ test("a ledger that is dropped half-way ends the run", async () => {
 test("a ledger refuses what locks for all, and waits beyond the time limit for a query that runs elsewhere", async () => {
   await assert.rejects(
     doWork(["FLUSH TABLES WITH READ LOCK"], 1, { ledger: "locks" }),
-    /FLUSH TABLES WITH READ LOCK means something to one connection, and with a ledger/,
+    /FLUSH TABLES WITH READ LOCK applies to one connection only, and with a ledger/,
   );
   await sql("BEGIN; INSERT INTO waits VALUES (1, 'another', NOW())").catch(() => {});
   await doWork(["DO 0"], 1, { ledger: "waits" });

@@ -160,7 +160,7 @@ test("openControl() refuses what is no socket of a dead run, and answers line by
   writeFileSync(file, "mine");
   const obeyed = async (line: string) => ({ line });
   for (const [path, reason] of [
-    [file, "it is there and is no socket"],
+    [file, "it exists and is not a socket"],
     [join(directory, "no", "where"), "no such file or directory"],
     [join(directory, "x".repeat(120)), `it must not be longer than ${process.platform === "linux" ? 107 : 103} bytes`],
   ] as const) {
@@ -239,8 +239,8 @@ test("obey() does what a line says, or says what would be right and changes noth
     ["pause now", /^pause takes no argument, not "now"$/],
     ["rate 0", /rate must be a number of queries a second from 0.0001 to 1000000, not "0"$/],
     ["workers 0", /workers must be a whole number from 1 to 3, not "0"$/],
-    ["max-load Threads_runing=1", /max-load: the server has no number called Threads_runing$/],
-    ["critical-load Threads_runing=1", /critical-load: the server has no number called Threads_runing$/],
+    ["max-load Threads_runing=1", /max-load: the server has no numeric status variable Threads_runing$/],
+    ["critical-load Threads_runing=1", /critical-load: the server has no numeric status variable Threads_runing$/],
     ["max-load 5", /max-load must be like Threads_running=25/],
     ["max-lag 5", /^The replicas were not named at the start: --replicas db2,db3:3307, or auto$/],
   ] as const) {

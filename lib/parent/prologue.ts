@@ -84,7 +84,7 @@ export class Prologue {
     if (this.#cannotStand === undefined) return;
     const text = sqlOf(query);
     const name = sessionStatement(text)?.name;
-    if (name) this.#refuse(seq, query, `${name} means something to one connection`);
+    if (name) this.#refuse(seq, query, `${name} applies to one connection only`);
     const variables = variablesIn(text, true);
     if (variables && isRun) this.#checkReads(seq, query, variables);
     this.#last = { seq, isRun };
@@ -98,7 +98,7 @@ export class Prologue {
       const left = isLeft(name);
       const setter = left === "by each" ? this.#last : left ? this.#lastOfId : this.#setters.get(name);
       if (setter || left || this.#isSetForAll(name)) this.#checkRead(seq, query, name, setter);
-      else this.#refuse(seq, query, `it reads ${name}, which no query sets where all can see it`, true);
+      else this.#refuse(seq, query, `it reads ${name}, which no query sets on all connections`, true);
     }
     // A procedure may set its arguments. Passing an argument that another query has set counts as reading it.
     for (const name of procedure === undefined ? [] : sets) {

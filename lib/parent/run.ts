@@ -147,7 +147,7 @@ export class Run implements PoolListener, RunOfFeature {
     if (this.#hasToldOfRows) return;
     this.#hasToldOfRows = true;
     this.log(
-      `workerDo() returned ${returned} for unit ${seq}: it counts as no rows, as each number that is no number of rows`,
+      `workerDo() returned ${returned} for unit ${seq}: it counts as 0 rows, because it is not a number of rows`,
     );
   }
 

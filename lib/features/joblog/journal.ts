@@ -216,7 +216,7 @@ const runDied = {
   tries: 0,
   durationMs: 0,
   rows: 0,
-  failure: { code: "RUN_DIED", message: "Its run ended before it could say", sql: "" },
+  failure: { code: "RUN_DIED", message: "Its run was killed before it recorded the outcome", sql: "" },
 } as const;
 
-const rowsLost = { code: "ROWS_LOST", message: "It is done, but not all of its rows are sure to have been read" };
+const rowsLost = { code: "ROWS_LOST", message: "It is done, but some of its rows may not have been read" };

@@ -40,9 +40,9 @@ async function readersOf(source: Link, unnamed: readonly Row[]): Promise<Address
   const ports = [...new Set(unnamed.map((row) => Number(row.get("port"))))];
   const help = "name the replicas, or set report_host on them";
   if (unnamed.length > 0 && hosts.length === 0)
-    throw new UsageError(`--replicas auto: where they are is told with PROCESS only: ${help}`);
+    throw new UsageError(`--replicas auto: the account needs PROCESS to see where they are: ${help}`);
   if (hosts.length > 1 && ports.length > 1)
-    throw new UsageError(`--replicas auto: which of them has which port is not known: ${help}`);
+    throw new UsageError(`--replicas auto: cannot match their hosts with their ports: ${help}`);
   return hosts.flatMap((host) => (ports.length > 0 ? ports.map((port) => ({ host, port })) : [{ host }]));
 }
 

@@ -22,7 +22,7 @@ export async function lagInGroup(link: Link): Promise<Lag | undefined> {
   const [row] = await link.rows(statement);
   if (!row) return undefined;
   const state = row.get("state");
-  if (state !== "ONLINE") return unable(`does not replicate: in its group, it is ${state}`);
+  if (state !== "ONLINE") return unable(`does not replicate: its state in the group is ${state}`);
   if (row.get("applier") !== "ON") return unable("does not replicate: the applier of its group does not run");
   return { seconds: Math.max(0, Number(row.get("seconds") ?? 0)), queued: Number(row.get("queued") ?? 0) };
 }

@@ -83,7 +83,7 @@ async function columnOf(database: string, name: string, ask: Ask): Promise<IdCol
     `SELECT IF((SELECT transactions FROM information_schema.engines e WHERE e.engine = t.engine) = 'YES', '', t.engine)
     ${from("tables")}`,
   );
-  if (engine?.[0] !== "") throw new Error(`it must have transactions: it is ${engine?.[0]}`);
+  if (engine?.[0] !== "") throw new Error(`its engine ${engine?.[0]} has no transactions`);
   return column;
 }
 
@@ -104,5 +104,5 @@ async function warningOf(ask: Ask): Promise<string | undefined> {
   const names = rows.map(([table, engine]) => `${table} (${engine})`);
   if (names.length === 0) return undefined;
   const shown = names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${names.length - 10} more` : "");
-  return `warning: without transactions, what is done to them may be done twice: ${shown}`;
+  return `warning: changes to tables without transactions may be made twice: ${shown}`;
 }

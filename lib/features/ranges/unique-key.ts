@@ -65,7 +65,7 @@ function objectionTo({ column, type, nonUnique, prefix, isNullable, kind }: Inde
   if (prefix !== null) return `has only the beginning of ${column}`;
   if (isNullable === "YES") return `can have NULL in ${column}`;
   // The text of a FLOAT is not exact, that of a TIMESTAMP is ambiguous for one hour a year, and an ENUM sorts by its number.
-  if (!walkable.test(type)) return `has ${column}, and ${/^\w*/.exec(type)} cannot be told exactly by its text`;
+  if (!walkable.test(type)) return `has ${column}, and ${/^\w*/.exec(type)} cannot be compared exactly by its text`;
   return undefined;
 }
 

@@ -27,7 +27,7 @@ export function toSqlFile(seq: number, unit: unknown): Buffer {
 function toBytes(sql: unknown, values: unknown, name: string): Buffer {
   if (sql instanceof Uint8Array && values === undefined) return Buffer.from(sql);
   if (typeof sql !== "string" && !(sql instanceof Uint8Array)) {
-    throw new UsageError(`Cannot print ${name}, as SQL: it is none`);
+    throw new UsageError(`Cannot print ${name}, as SQL: it is not SQL`);
   }
   const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
   try {

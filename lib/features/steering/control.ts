@@ -90,7 +90,7 @@ async function makeWay(path: string): Promise<void> {
   statSync(dirname(path));
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (!found) return;
-  if (!found.isSocket()) throw new Error("it is there and is no socket");
+  if (!found.isSocket()) throw new Error("it exists and is not a socket");
   if (await isAnswered(path)) throw new Error("another run is using it");
   await unlink(path);
 }

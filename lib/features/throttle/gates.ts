@@ -115,7 +115,7 @@ export async function loadGate(
     let found: string | undefined;
     for (const { variable, most } of limits[flag]) {
       const value = toNumber(values.get(variable.toLowerCase()));
-      if (Number.isNaN(value)) throw new UsageError(`--${flag}: the server has no number called ${variable}`);
+      if (Number.isNaN(value)) throw new UsageError(`--${flag}: the server has no numeric status variable ${variable}`);
       if (value > most) found ??= `${variable} is ${value}${where ? ` on ${where}` : ""}, above ${most}`;
     }
     return found;
