@@ -1,4 +1,4 @@
-/** What queries have set on the only worker's connection for those after them: with another connection it is lost. */
+/** Session state, such as user variables, that later queries of a single-worker run may read. A reconnect loses it. */
 import { leavings, variablesIn } from "../mysql/variables.ts";
 import { sqlOf } from "../shared/query.ts";
 import type { Job } from "./job.ts";
@@ -7,7 +7,7 @@ import type { Thread } from "./thread.ts";
 export class Kept {
   readonly #thread: Thread;
   #hasSent = false;
-  /** What was set on this connection, once it is not the first one. */
+  /** Names that were set on this connection. Undefined on the first connection, where nothing can be lost yet. */
   #known: Set<string> | undefined;
 
   constructor(thread: Thread) {
@@ -15,17 +15,17 @@ export class Kept {
     if (thread.settings.isRenewed) this.#known = new Set();
   }
 
-  /** Whether user variables would be lost with a connection that is not the first one. */
+  /** True if this is not the first connection, and dropping it would lose user variables. */
   get isAny(): boolean {
     return this.#known !== undefined && [...this.#known].some((name) => name.startsWith("@"));
   }
 
-  /** There is another connection. */
+  /** Starts anew for another connection. */
   renew(): void {
     if (this.#hasSent && this.#thread.settings.isOnlyWorker) this.#known = new Set();
   }
 
-  /** Notes what is to be sent; returns what is wrong with it, if it reads what was lost. */
+  /** Notes what these jobs set. Returns an error message if one of them reads what was lost with an earlier connection. */
   missing(jobs: readonly Job[]): string | undefined {
     this.#hasSent = true;
     if (!this.#known) return undefined; // nearly always
