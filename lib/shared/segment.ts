@@ -15,7 +15,7 @@
  */
 import { decodeUnit, textIn } from "./query.ts";
 
-/** How a query ended. */
+/** Outcome of a query. */
 export type Outcome = "done" | "failed" | "unknown" | "skipped";
 
 /** State of a query in its record: 0 if pending, the worker's number if claimed. A negative number holds worker and outcome. */
