@@ -59,7 +59,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const { progress, signal, killSignal, maxFailures, maxWarnings } = options;
   checkSource(queue);
   const run = new Run(workers, options, totalOf(queue, options.shard));
-  const { records, gatekeeper, bell } = run;
+  const { records, gatekeeper, wakeup } = run;
   if (options.dryRun) {
     const { showAll } = await import("./parent/dry-run.ts");
     await showAll(queue, options.dryRun, run.reading, options);
@@ -79,11 +79,11 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
 
   // Workers claim queries from shared memory by themselves. This loop only watches.
   for (;;) {
-    await bell.wait(gatekeeper.isOpen ? tickMs : gateTickMs);
+    await wakeup.wait(gatekeeper.isOpen ? tickMs : gateTickMs);
     if (run.stopped) records.skipRest(options.maxWorkers + 1, feed.stop()); // claimed by the parent, as by one more worker
     const givenBack = records.collect();
     if (!run.stopped) for (const segment of givenBack) announce(segment);
-    else if (givenBack.length > 0) bell.ringSoon(); // the next round skips what workers have just given back
+    else if (givenBack.length > 0) wakeup.wakeNextTurn(); // the next round skips what workers have just given back
     feed.readOn();
     askGates();
     const longPause = gatekeeper.pausedTooLong(options.maxPauseSeconds);
@@ -108,7 +108,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
 
   function sourceEnded(): void {
     if (feed.failure && !records.isAnswered) run.log(`${messageOf(feed.failure.error)}: running what was read before`);
-    bell.ring();
+    wakeup.wake();
   }
 
   function release(segment: Segment): void {

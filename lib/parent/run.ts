@@ -3,7 +3,6 @@ import { myglobals } from "../myglobals.ts";
 import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import type { FromThread, Settings } from "../shared/messages.ts";
 import { Reading } from "../shared/reading.ts";
-import { Bell } from "./bell.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
 import type { RunOfFeature } from "./feature.ts";
 import type { Feed } from "./feed.ts";
@@ -17,9 +16,10 @@ import { type Claimed, Records } from "./records.ts";
 import { Selection } from "./selection.ts";
 import { unitsWatch } from "./units.ts";
 import { Waits } from "./waits.ts";
+import { Wakeup } from "./wakeup.ts";
 
 export class Run implements PoolListener, RunOfFeature {
-  readonly bell = new Bell();
+  readonly wakeup = new Wakeup();
   readonly counters: Counters;
   readonly records: Records;
   readonly reading: Reading;
@@ -96,7 +96,7 @@ export class Run implements PoolListener, RunOfFeature {
     if (this.stopped) return;
     this.stopped = { reason, error };
     this.onStop();
-    this.bell.ring();
+    this.wakeup.wake();
   }
 
   /** Calls a function of the caller of `doWork()`. If it throws, the run ends with that error; `what` is put before its message. */
@@ -122,11 +122,11 @@ export class Run implements PoolListener, RunOfFeature {
 
   message(thread: Thread, message: FromThread): void {
     const { type } = message;
-    if (type === "idle") this.bell.ring();
+    if (type === "idle") this.wakeup.wake();
     else if (type === "segmentLeft") this.records.leave(message.id, thread);
     else if (type === "error") {
       this.records.explain(message.seq, message.error);
-      this.bell.ringSoon();
+      this.wakeup.wakeNextTurn();
     } else if (type === "feature") {
       const { name, data } = message;
       this.#parts.message(name, data, (answer) => thread.send({ type: "feature", name, data: answer }));
@@ -155,7 +155,7 @@ export class Run implements PoolListener, RunOfFeature {
     for (const worker of thread.workers) this.waits.end(worker);
     const isSafe = (unit: unknown) => this.#options.idempotent || this.#parts.decide(unit);
     this.records.bury(thread, cause, (unit) => !this.stopped && isSafe(unit));
-    this.bell.ring();
+    this.wakeup.wake();
   }
 
   runFailed(reason: string, error?: Error): void {
