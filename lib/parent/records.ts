@@ -161,7 +161,7 @@ export class Records {
    * A query does not run again if some of its rows were delivered, because these would come twice. A query that ended with an
    * error gets the error `THREAD_DIED` if the thread could not send its own.
    */
-  bury(thread: Thread, cause: string, canRunAgain: (unit: unknown) => boolean): void {
+  resolveDeadThread(thread: Thread, cause: string, canRunAgain: (unit: unknown) => boolean): void {
     const error = { code: "THREAD_DIED", message: `Its thread died: ${cause}` };
     for (const { holders } of this.#live) holders.delete(thread);
     this.#prune();

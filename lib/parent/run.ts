@@ -154,7 +154,7 @@ export class Run implements PoolListener, RunOfFeature {
   died(thread: Thread, cause: string): void {
     for (const worker of thread.workers) this.waits.end(worker);
     const isSafe = (unit: unknown) => this.#options.idempotent || this.#parts.decide(unit);
-    this.records.bury(thread, cause, (unit) => !this.stopped && isSafe(unit));
+    this.records.resolveDeadThread(thread, cause, (unit) => !this.stopped && isSafe(unit));
     this.wakeup.wake();
   }
 
