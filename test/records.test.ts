@@ -17,7 +17,7 @@ test("Records.collect() takes each ended query once, a failed one only when the 
   records.collect();
   records.collect();
   assert.deepEqual(seen(), ["1 done"]);
-  records.explain(2, error);
+  records.setError(2, error);
   records.collect();
   assert.deepEqual(seen(), ["1 done", "2 failed"]);
   assert.equal(records.isAnswered, false);

@@ -115,7 +115,7 @@ export class Records {
   }
 
   /** Stores the error of a query that failed or is unknown. */
-  explain(seq: number, error: PlainError): void {
+  setError(seq: number, error: PlainError): void {
     this.#errors.set(seq, error);
   }
 
@@ -174,7 +174,7 @@ export class Records {
         segment.reopen(index, true);
         continue;
       }
-      this.explain(segment.seq(index), error);
+      this.setError(segment.seq(index), error);
       if (!outcome) this.#endUnknown(segment, index, Date.now() - start);
     }
   }
@@ -192,7 +192,7 @@ export class Records {
       segment.rewind();
       for (let index = segment.claimAny(claimer); index >= 0; index = segment.claimAny(claimer)) {
         if (segment.mayHaveRun(index)) {
-          this.explain(segment.seq(index), { code: "RUN_ENDED", message });
+          this.setError(segment.seq(index), { code: "RUN_ENDED", message });
           this.#endUnknown(segment, index, 0);
         } else segment.end(index, "skipped", 0, 0);
       }

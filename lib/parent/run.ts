@@ -125,7 +125,7 @@ export class Run implements PoolListener, RunOfFeature {
     if (type === "idle") this.wakeup.wake();
     else if (type === "segmentLeft") this.records.leave(message.id, thread);
     else if (type === "error") {
-      this.records.explain(message.seq, message.error);
+      this.records.setError(message.seq, message.error);
       this.wakeup.wakeNextTurn();
     } else if (type === "feature") {
       const { name, data } = message;
