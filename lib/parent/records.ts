@@ -129,12 +129,12 @@ export class Records {
     for (const live of this.#live) {
       const { segment, collected } = live;
       if (live.left === 0) continue;
-      const { hint } = segment; // read before the states: a pending query below it was given back, and no claim looks there
+      const { scanStart } = segment; // read before the states: a pending query below it was given back, and no claim looks there
       let isPassed = false;
       for (let index = 0; index < segment.count; index++) {
         if (collected[index]) continue;
         const state = segment.state(index);
-        if (state === 0 && index < hint) isPassed = true;
+        if (state === 0 && index < scanStart) isPassed = true;
         const outcome = outcomeOf(state);
         if (outcome === undefined || !this.#take(segment, index, outcome)) continue;
         collected[index] = 1;
