@@ -62,7 +62,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const { records, gatekeeper, wakeup } = run;
   if (options.dryRun) {
     const { showAll } = await import("./parent/dry-run.ts");
-    await showAll(queue, options.dryRun, run.reading, options);
+    await showAll(queue, options.dryRun, run.sourceContext, options);
     return run.summary(0);
   }
   const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
@@ -72,7 +72,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   run.limitWorkers(pool); // before the threads start to claim
   run.onStop = () => pool.drain(); // at once: no worker claims a query after a callback has heard that the run ends
   run.prologue.onStatement = (statement) => pool.broadcast({ type: "prologue", statement });
-  const feed = new Feed(queue, run.reading, records, run.selection(), release);
+  const feed = new Feed(queue, run.sourceContext, records, run.selection(), release);
   feed.ended.then(sourceEnded, (error) => run.stop(messageOf(error), error));
   for (const gate of options.gates) gate.attach?.(askGates);
   const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];

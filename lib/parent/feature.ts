@@ -1,6 +1,6 @@
 /** Interface between a run and the parts of its features in the parent. */
 import type { Counts } from "../shared/counters.ts";
-import type { Notes } from "../shared/reading.ts";
+import type { Notes } from "../shared/source-context.ts";
 import type { RunError } from "./errors.ts";
 import type { CompleteOptions, Summary } from "./options.ts";
 import type { Waits } from "./waits.ts";

@@ -4,8 +4,8 @@ import type { ConnectionOptions } from "mysql2";
 import { myglobals } from "../myglobals.ts";
 import type { Host } from "../mysql/connection.ts";
 import type { Ended, Result, WarnedQuery } from "../shared/counters.ts";
-import type { Notes } from "../shared/reading.ts";
 import type { Outcome } from "../shared/segment.ts";
+import type { Notes } from "../shared/source-context.ts";
 import type { Progress } from "./progress.ts";
 import type { Wait } from "./waits.ts";
 

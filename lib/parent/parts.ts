@@ -1,7 +1,7 @@
 /** The features of a run, in the parent. */
 import { features } from "../features/index.ts";
 import type { Counts } from "../shared/counters.ts";
-import type { Notes } from "../shared/reading.ts";
+import type { Notes } from "../shared/source-context.ts";
 import type { KnownQueries, ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
 import { type CompleteOptions, ownOptions, type Summary } from "./options.ts";
 

@@ -2,7 +2,7 @@
 import { myglobals } from "../myglobals.ts";
 import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import type { FromThread, Settings } from "../shared/messages.ts";
-import { Reading } from "../shared/reading.ts";
+import { SourceContext } from "../shared/source-context.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
 import type { RunOfFeature } from "./feature.ts";
 import type { Feed } from "./feed.ts";
@@ -22,7 +22,7 @@ export class Run implements PoolListener, RunOfFeature {
   readonly wakeup = new Wakeup();
   readonly counters: Counters;
   readonly records: Records;
-  readonly reading: Reading;
+  readonly sourceContext: SourceContext;
   readonly gatekeeper: Gatekeeper;
   readonly prologue: Prologue;
   readonly waits = new Waits();
@@ -44,9 +44,9 @@ export class Run implements PoolListener, RunOfFeature {
     this.#total = total;
     this.#options = options;
     this.counters = new Counters(maxWorkers);
-    this.reading = new Reading({ ...options, workers, log: this.log });
+    this.sourceContext = new SourceContext({ ...options, workers, log: this.log });
     this.records = new Records(this.counters, (ended, unit) => {
-      this.reading.ended(ended);
+      this.sourceContext.ended(ended);
       try {
         options.onEnded?.(ended, unit());
       } catch (error) {
@@ -63,7 +63,7 @@ export class Run implements PoolListener, RunOfFeature {
     await this.#parts.begin(this.#options, this);
     for (const why of this.#parts.standsAlone) this.prologue.standAlone(why);
     const { notes } = this.#options;
-    this.reading.notes = notes?.isBegun ? notes : (this.#parts.notes ?? notes);
+    this.sourceContext.notes = notes?.isBegun ? notes : (this.#parts.notes ?? notes);
   }
 
   /** Returns the decision about each query. Call it after `begin()`. */
@@ -168,7 +168,7 @@ export class Run implements PoolListener, RunOfFeature {
     const last = pool.numberOf(this.gatekeeper.workers);
     const isMore = last > this.counters.lastWorker;
     this.counters.lastWorker = last;
-    this.reading.workers = Math.max(1, last);
+    this.sourceContext.workers = Math.max(1, last);
     if (isMore) pool.broadcast({ type: "admitted" });
   }
 
@@ -203,7 +203,7 @@ export class Run implements PoolListener, RunOfFeature {
       isAbout: about !== undefined,
       noun: this.#noun,
       held: this.stopped ? "ending" : this.gatekeeper.reason,
-      waiting: this.waits.describe(this.reading.workers),
+      waiting: this.waits.describe(this.sourceContext.workers),
       latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
     };

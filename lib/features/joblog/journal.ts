@@ -4,8 +4,8 @@ import { UsageError } from "../../command/errors.ts";
 import type { Ended, Failure } from "../../shared/counters.ts";
 import { hashOf, sameKeys, sameQueries } from "../../shared/hash.ts";
 import { describeUnit, describeValues, keyOf, nameOfQuery } from "../../shared/query.ts";
-import type { NextNote, Notes } from "../../shared/reading.ts";
 import type { Outcome } from "../../shared/segment.ts";
+import type { NextNote, Notes } from "../../shared/source-context.ts";
 import { AppendFile } from "./append-file.ts";
 import { commentOf, lineOf, linesDone, noteOf, type Past, readNotes, releasedLine } from "./journal-lines.ts";
 

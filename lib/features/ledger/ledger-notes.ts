@@ -1,7 +1,7 @@
 /** Stores the notes of `ranges()` in a table beside the ledger. A resumed run and other machines read the same ones. */
 import type { DatabaseError } from "../../mysql/errors.ts";
 import { quoted, splitName } from "../../mysql/literal.ts";
-import type { NextNote, Notes } from "../../shared/reading.ts";
+import type { NextNote, Notes } from "../../shared/source-context.ts";
 import type { Ask } from "./ledger-table.ts";
 import { textAsSql } from "./row.ts";
 

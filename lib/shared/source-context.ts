@@ -18,7 +18,7 @@ export interface Notes {
  */
 export type NextNote = (find: () => Promise<unknown>) => Promise<unknown>;
 
-export interface ReadingListener {
+export interface SourceListener {
   /** A query has ended, `durationMs` after its claim. */
   ended(query: { readonly seq: number; readonly outcome: Outcome; readonly durationMs: number }): void;
   /** The run reads no further query. */
@@ -40,14 +40,14 @@ export interface Connecting {
   log(line: string): void;
 }
 
-export interface ReadingOptions extends Omit<Connecting, "signal"> {
+export interface SourceContextOptions extends Omit<Connecting, "signal"> {
   readonly workers: number;
   readonly shard?: Shard | undefined;
   readonly notes?: Notes | undefined;
 }
 
 /** State of a run while it reads its queue. The run and the generator use it in the same thread, without messages. */
-export class Reading {
+export class SourceContext {
   /** Number of workers that may claim a query now. */
   workers: number;
   readonly shard: Shard | undefined;
@@ -59,11 +59,11 @@ export class Reading {
   /** Seq of the last query that earlier runs know of. No query runs before that was read. */
   knownTo = 0;
   readonly #over = new AbortController();
-  readonly #listeners = new Set<ReadingListener>();
+  readonly #listeners = new Set<SourceListener>();
   readonly #parts: (() => number | undefined)[] = [];
   #names = 0;
 
-  constructor(options: ReadingOptions) {
+  constructor(options: SourceContextOptions) {
     const { workers, shard, notes, connectTimeoutSeconds, retries, initCommands, log } = options;
     this.workers = workers;
     this.shard = shard;
@@ -90,7 +90,7 @@ export class Reading {
     underWay.add(this);
   }
 
-  listen(listener: ReadingListener): void {
+  listen(listener: SourceListener): void {
     this.#listeners.add(listener);
   }
 
@@ -99,7 +99,7 @@ export class Reading {
     return `${what}.${++this.#names}`;
   }
 
-  ended(query: Parameters<ReadingListener["ended"]>[0]): void {
+  ended(query: Parameters<SourceListener["ended"]>[0]): void {
     if (this.#listeners.size > 0) for (const listener of this.#listeners) listener.ended(query);
   }
 
@@ -110,14 +110,14 @@ export class Reading {
   }
 }
 
-const readings = Symbol.for("myscript.readings");
+const contexts = Symbol.for("myscript.contexts");
 /** Shared by the copies of this module in a process, because a script may have `doWork()` from a file and `ranges()` from a bundle. */
-const own = globalThis as { [readings]?: Set<Reading> };
-own[readings] ??= new Set();
-const underWay = own[readings];
+const own = globalThis as { [contexts]?: Set<SourceContext> };
+own[contexts] ??= new Set();
+const underWay = own[contexts];
 
 /** Returns the run that is reading its queue. Undefined if several are, because it is not known which one reads a generator. */
-export function currentReading(): Reading | undefined {
-  const [reading, another] = underWay;
-  return another ? undefined : reading;
+export function currentSource(): SourceContext | undefined {
+  const [source, another] = underWay;
+  return another ? undefined : source;
 }
