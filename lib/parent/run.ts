@@ -62,8 +62,8 @@ export class Run implements PoolListener, RunOfFeature {
   async begin(): Promise<void> {
     await this.#parts.begin(this.#options, this);
     for (const why of this.#parts.standsAlone) this.prologue.standAlone(why);
-    const { notes } = this.#options;
-    this.sourceContext.notes = notes?.isBegun ? notes : (this.#parts.notes ?? notes);
+    const { checkpoints } = this.#options;
+    this.sourceContext.checkpoints = checkpoints?.isBegun ? checkpoints : (this.#parts.checkpoints ?? checkpoints);
   }
 
   /** Returns the decision about each query. Call it after `begin()`. */

@@ -2,21 +2,21 @@
 import type { Host } from "../mysql/connection.ts";
 import type { Outcome } from "./segment.ts";
 
-/** Storage for the notes of a generator. With them it yields the same queries when its run is resumed. */
-export interface Notes {
-  /** True if earlier runs are known to have stored notes. */
+/** Storage for the checkpoints of a generator. With them it yields the same queries when its run is resumed. */
+export interface Checkpoints {
+  /** True if earlier runs are known to have stored checkpoints. */
   readonly isBegun?: boolean;
-  /** True if all machines that run the same queries share the notes. */
+  /** True if all machines that run the same queries share the checkpoints. */
   readonly isShared: boolean;
-  /** Returns a function that returns one note after the other. */
-  open(name: string): NextNote;
+  /** Returns a function that returns one checkpoint after the other. */
+  open(name: string): NextCheckpoint;
 }
 
 /**
- * Returns the next note that an earlier run or another machine has stored. If there is none, stores and returns the result of
- * `find`. It is stored before any query that is read after it can be claimed. A note is JSON. undefined means the end.
+ * Returns the next checkpoint that an earlier run or another machine has stored. If there is none, stores and returns the result of
+ * `find`. It is stored before any query that is read after it can be claimed. A checkpoint is JSON. undefined means the end.
  */
-export type NextNote = (find: () => Promise<unknown>) => Promise<unknown>;
+export type NextCheckpoint = (find: () => Promise<unknown>) => Promise<unknown>;
 
 export interface SourceListener {
   /** A query has ended, `durationMs` after its claim. */
@@ -43,7 +43,7 @@ export interface Connecting {
 export interface SourceContextOptions extends Omit<Connecting, "signal"> {
   readonly workers: number;
   readonly shard?: Shard | undefined;
-  readonly notes?: Notes | undefined;
+  readonly checkpoints?: Checkpoints | undefined;
 }
 
 /** State of a run while it reads its queue. The run and the generator use it in the same thread, without messages. */
@@ -52,7 +52,7 @@ export class SourceContext {
   workers: number;
   readonly shard: Shard | undefined;
   /** Set before the run begins to read. */
-  notes: Notes | undefined;
+  checkpoints: Checkpoints | undefined;
   readonly connecting: Connecting;
   /** Seq of the query that was read last. */
   seq = 0;
@@ -64,10 +64,10 @@ export class SourceContext {
   #names = 0;
 
   constructor(options: SourceContextOptions) {
-    const { workers, shard, notes, connectTimeoutSeconds, retries, initCommands, log } = options;
+    const { workers, shard, checkpoints, connectTimeoutSeconds, retries, initCommands, log } = options;
     this.workers = workers;
     this.shard = shard;
-    this.notes = notes;
+    this.checkpoints = checkpoints;
     const hosts = options.hosts.map(({ host, port }) => ({ host, port }));
     this.connecting = { hosts, connectTimeoutSeconds, retries, initCommands, signal: this.#over.signal, log };
   }
@@ -94,7 +94,7 @@ export class SourceContext {
     this.#listeners.add(listener);
   }
 
-  /** Returns a name for notes. Each call returns another one, and a resumed run gets the same ones. */
+  /** Returns a name for checkpoints. Each call returns another one, and a resumed run gets the same ones. */
   nameFor(what: string): string {
     return `${what}.${++this.#names}`;
   }

@@ -5,9 +5,17 @@ import type { Ended, Failure } from "../../shared/counters.ts";
 import { hashOf, sameKeys, sameQueries } from "../../shared/hash.ts";
 import { describeUnit, describeValues, keyOf, nameOfQuery } from "../../shared/query.ts";
 import type { Outcome } from "../../shared/segment.ts";
-import type { NextNote, Notes } from "../../shared/source-context.ts";
+import type { Checkpoints, NextCheckpoint } from "../../shared/source-context.ts";
 import { AppendFile } from "./append-file.ts";
-import { commentOf, lineOf, linesDone, noteOf, type Past, readNotes, releasedLine } from "./journal-lines.ts";
+import {
+  checkpointLine,
+  commentOf,
+  lineOf,
+  linesDone,
+  type Past,
+  readCheckpoints,
+  releasedLine,
+} from "./journal-lines.ts";
 
 /** Most unknown queries that are kept for the summary. */
 const unknownKept = 10;
@@ -21,7 +29,7 @@ export interface JournalOptions {
   readonly shard?: string;
 }
 
-export class Journal implements Notes {
+export class Journal implements Checkpoints {
   /** True if an earlier run has begun. What was set on its connections is lost. */
   readonly isResumed: boolean;
   /** The last query that the input must have. */
@@ -146,17 +154,17 @@ export class Journal implements Notes {
   }
 
   get isBegun(): boolean {
-    return this.#past.hasNotes;
+    return this.#past.hasCheckpoints;
   }
 
-  open(name: string): NextNote {
-    const earlier = readNotes(this.#handle, this.#past.bytes, name);
+  open(name: string): NextCheckpoint {
+    const earlier = readCheckpoints(this.#handle, this.#past.bytes, name);
     return async (find) => {
       const { value, done } = await earlier.next();
       if (!done) return value;
-      const note = await find();
-      if (note !== undefined) this.#file?.writeSoon(noteOf(name, note));
-      return note;
+      const checkpoint = await find();
+      if (checkpoint !== undefined) this.#file?.writeSoon(checkpointLine(name, checkpoint));
+      return checkpoint;
     };
   }
 

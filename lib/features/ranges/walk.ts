@@ -4,7 +4,7 @@ import type { Connection, ConnectionOptions } from "mysql2";
 import { connectionIn } from "../../mysql/connection.ts";
 import { quoted, splitName, withValues } from "../../mysql/literal.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
-import { type Connecting, currentSource, type NextNote } from "../../shared/source-context.ts";
+import { type Connecting, currentSource, type NextCheckpoint } from "../../shared/source-context.ts";
 import { RangeSize } from "./range-size.ts";
 import type { Range, RangesOptions, ranges } from "./ranges.ts";
 import { type Key, type KeyColumn, type Run, type UniqueKey, uniqueKeyOf } from "./unique-key.ts";
@@ -18,7 +18,7 @@ export async function* walk(
   checkNumber("size", size, Number.isSafeInteger(size) && size > 0, "a positive integer");
   checkNumber("seconds", seconds, seconds >= 0, "a positive number");
   const context = currentSource();
-  if (context?.shard && !context.notes?.isShared) {
+  if (context?.shard && !context.checkpoints?.isShared) {
     throw new Error(
       "Cannot walk a table in a shard: each shard would find ranges of its own. Use a ledger, which keeps them for all shards, or give each a part in `where`",
     );
@@ -27,9 +27,10 @@ export async function* walk(
   try {
     const walk = await startWalk(connection, table, options);
     const rangeSize = context && seconds > 0 ? new RangeSize(size, seconds, context) : undefined;
-    const nextNote: NextNote = context?.notes?.open(context.nameFor(table)) ?? ((find) => find());
-    // The first note has the last key of the table. Each other note has the first and the last key of a range. null means the end.
-    const [, last] = ((await nextNote(() => walk.findLast().then((key) => (key ? [[], key] : null)))) ?? []) as Key[];
+    const nextCheckpoint: NextCheckpoint = context?.checkpoints?.open(context.nameFor(table)) ?? ((find) => find());
+    // The first checkpoint has the last key of the table. The others have the first and the last key of a range. null means the end.
+    const [, last] = ((await nextCheckpoint(() => walk.findLast().then((key) => (key ? [[], key] : null)))) ??
+      []) as Key[];
     if (!last) return;
     let start: Key | undefined;
     let past: Key | undefined;
@@ -45,8 +46,8 @@ export async function* walk(
       found = { end, rows, next };
       return [first, end];
     };
-    for (let note = await nextNote(find); note; note = await nextNote(find)) {
-      const [first, end] = note as [Key, Key];
+    for (let checkpoint = await nextCheckpoint(find); checkpoint; checkpoint = await nextCheckpoint(find)) {
+      const [first, end] = checkpoint as [Key, Key];
       start ??= first;
       if (found?.end === end) rangeSize?.given(found.rows); // otherwise the range is of an earlier run or another machine
       yield walk.range(first, end);
