@@ -71,7 +71,7 @@ export const savepoint = "SAVEPOINT myscript_ledger";
 export const release = `RELEASE ${savepoint}`;
 
 /** One try of one query. */
-export class Once {
+export class LedgerAttempt {
   readonly state = { ...nothing };
   readonly #job: Job;
   readonly #session: Session;
