@@ -56,7 +56,7 @@ export function commentOf(text: string): string {
 }
 
 /** Content of the log from earlier runs. */
-export interface Past {
+export interface EarlierRuns {
   readonly known: LoggedQueries;
   /** Highest seq of a `released` line without a hash. Every query up to it was released. */
   readonly released: number;
@@ -77,7 +77,7 @@ const beginning = 128;
  *
  * @throws UsageError if the file is not a job log.
  */
-export async function readLog(handle: FileHandle, path: string): Promise<Past> {
+export async function readLog(handle: FileHandle, path: string): Promise<EarlierRuns> {
   const known = new LoggedQueries();
   let released = 0;
   let shard: string | undefined;
