@@ -74,7 +74,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   run.prologue.onStatement = (statement) => pool.broadcast({ type: "prologue", statement });
   const feed = new Feed(queue, run.sourceContext, records, run.selection(), release);
   feed.ended.then(sourceEnded, (error) => run.stop(messageOf(error), error));
-  for (const gate of options.gates) gate.attach?.(askGates);
+  for (const gate of options.gates) gate.attach?.(reevaluateGates);
   const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];
 
   // Workers claim queries from shared memory by themselves. This loop only watches.
@@ -85,7 +85,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     if (!run.stopped) for (const segment of givenBack) announce(segment);
     else if (givenBack.length > 0) wakeup.wakeNextTurn(); // the next round skips what workers have just given back
     feed.readOn();
-    askGates();
+    reevaluateGates();
     const longPause = gatekeeper.pausedTooLong(options.maxPauseSeconds);
     if (longPause !== undefined) run.stop(longPause);
     run.watchUnits(pool);
@@ -114,14 +114,14 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   function release(segment: Segment): void {
     gatekeeper.release(segment);
     announce(segment);
-    askGates();
+    reevaluateGates();
   }
 
   function announce(segment: Segment): void {
     for (const thread of pool.threads) records.announce(segment, thread);
   }
 
-  function askGates(): void {
+  function reevaluateGates(): void {
     run.limitWorkers(pool);
     void run.guard(async () => {
       const isMore = await gatekeeper.advance(

@@ -86,7 +86,7 @@ export interface Gate {
   /** Is called before queries with a seq up to this one can be claimed. They wait for the promise. */
   admitted?(seq: number): Promise<void>;
   /** Receives a callback at the start of the run. Call it when the gate's answers have changed: it asks all gates at once. */
-  attach?(askNow: () => void): void;
+  attach?(notify: () => void): void;
   /** Number of workers that may claim a query now. @default the number at the start */
   readonly workers?: number | undefined;
   /** Reason for holding queries back now, for the bar. */
