@@ -8,6 +8,7 @@ import { doWork, type Query } from "../lib/mp.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
 import type { Snapshot } from "../lib/parent/progress.ts";
+import type { Checkpoints } from "../lib/shared/source-context.ts";
 import { useDatabase } from "./database.ts";
 import { startProxy } from "./proxy.ts";
 import { poll } from "./run.ts";
@@ -406,6 +407,30 @@ test("ranges() with `seconds` keeps its size where nothing tells: in two runs at
   for (const { done, rows } of both) assert.deepEqual([done, rows], [30, 300]);
   assert.equal((await all("t", options)).length, 30);
 });
+
+for (const name of ["checkpoints", "notes"]) {
+  test(`doWork() walks the ranges that its option \`${name}\` has, and stores the next ones there`, async () => {
+    await createNumbers("t", 30);
+    const stored: unknown[] = [
+      [[], ["30"]],
+      [["1"], ["25"]],
+    ];
+    const checkpoints: Checkpoints = {
+      isBegun: true,
+      isShared: false,
+      open() {
+        let next = 0;
+        return async (find) => {
+          if (next === stored.length) stored.push(await find());
+          return stored[next++];
+        };
+      },
+    };
+    const { done, rows } = await doWork(updates("t", { size: 3 }), 1, { [name]: checkpoints });
+    assert.deepEqual([done, rows], [3, 30]);
+    assert.deepEqual(stored.slice(2), [[["26"], ["28"]], [["29"], ["30"]], null]);
+  });
+}
 
 async function* updates(table: string, options?: RangesOptions, rows: number[] = []): AsyncGenerator<Query> {
   const walked = await mysql.createConnection(db);

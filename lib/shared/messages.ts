@@ -59,10 +59,13 @@ export type FromThread =
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** The worker cannot connect to one of several hosts. */
   | { readonly type: "away"; readonly host: string; readonly error: PlainError }
-  /** `idle`: the worker found nothing to claim. `waiting`: it retries to reach a server. `waited`: that has ended. `gone`: it gave up. */
+  /** The worker found nothing to claim. */
   | { readonly type: "idle" }
+  /** The worker retries to reach a server. */
   | { readonly type: "waiting"; readonly worker: number; readonly error: PlainError }
+  /** The worker has stopped waiting for a server. */
   | { readonly type: "waited"; readonly worker: number }
+  /** The worker has given up. */
   | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
   /** A query has changed the session of a connection of this thread, for example with `USE`. Other queries may depend on it. */
   | { readonly type: "sessionChanged"; readonly statement: string }

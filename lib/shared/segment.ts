@@ -67,8 +67,8 @@ export class Segment {
 
   /** Claims the first pending query that is admitted. Returns its index, or -1 if there is none. */
   claim(worker: number, admitted = Atomics.load(this.#int32, header.admitted)): number {
-    // Every query below `scanStart` is claimed, or was given back and will be found by the parent. A `scanStart` that is too low costs a
-    // few steps. No claim is lost if the thread dies between two of these lines.
+    // Every query below `scanStart` is claimed, or was given back and will be found by the parent. If `scanStart` is too low, the
+    // search takes a few steps more. No claim is lost if the thread dies between two of these lines.
     for (let index = Atomics.load(this.#int32, header.scanStart); index < admitted; index++) {
       if (Atomics.compareExchange(this.#int32, this.#stateAt(index), pending, worker) === pending) {
         Atomics.store(this.#int32, header.scanStart, index + 1);
