@@ -59,10 +59,10 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const { progress, signal, killSignal, maxFailures, maxWarnings } = options;
   checkSource(queue);
   const run = new Run(workers, options, totalOf(queue, options.shard));
-  const { records, gatekeeper, bell } = run;
+  const { records, gatekeeper, wakeup } = run;
   if (options.dryRun) {
     const { showAll } = await import("./parent/dry-run.ts");
-    await showAll(queue, options.dryRun, run.reading, options);
+    await showAll(queue, options.dryRun, run.sourceContext, options);
     return run.summary(0);
   }
   const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
@@ -72,20 +72,20 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   run.limitWorkers(pool); // before the threads start to claim
   run.onStop = () => pool.drain(); // at once: no worker claims a query after a callback has heard that the run ends
   run.prologue.onStatement = (statement) => pool.broadcast({ type: "prologue", statement });
-  const feed = new Feed(queue, run.reading, records, run.selection(), release);
+  const feed = new Feed(queue, run.sourceContext, records, run.selection(), release);
   feed.ended.then(sourceEnded, (error) => run.stop(messageOf(error), error));
-  for (const gate of options.gates) gate.attach?.(askGates);
+  for (const gate of options.gates) gate.attach?.(reevaluateGates);
   const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];
 
   // Workers claim queries from shared memory by themselves. This loop only watches.
   for (;;) {
-    await bell.wait(gatekeeper.isOpen ? tickMs : gateTickMs);
+    await wakeup.wait(gatekeeper.isOpen ? tickMs : gateTickMs);
     if (run.stopped) records.skipRest(options.maxWorkers + 1, feed.stop()); // claimed by the parent, as by one more worker
     const givenBack = records.collect();
     if (!run.stopped) for (const segment of givenBack) announce(segment);
-    else if (givenBack.length > 0) bell.ringSoon(); // the next round skips what workers have just given back
+    else if (givenBack.length > 0) wakeup.wakeNextTurn(); // the next round skips what workers have just given back
     feed.readOn();
-    askGates();
+    reevaluateGates();
     const longPause = gatekeeper.pausedTooLong(options.maxPauseSeconds);
     if (longPause !== undefined) run.stop(longPause);
     run.watchUnits(pool);
@@ -108,20 +108,20 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
 
   function sourceEnded(): void {
     if (feed.failure && !records.isAnswered) run.log(`${messageOf(feed.failure.error)}: running what was read before`);
-    bell.ring();
+    wakeup.wake();
   }
 
   function release(segment: Segment): void {
     gatekeeper.release(segment);
     announce(segment);
-    askGates();
+    reevaluateGates();
   }
 
   function announce(segment: Segment): void {
     for (const thread of pool.threads) records.announce(segment, thread);
   }
 
-  function askGates(): void {
+  function reevaluateGates(): void {
     run.limitWorkers(pool);
     void run.guard(async () => {
       const isMore = await gatekeeper.advance(

@@ -17,7 +17,7 @@ test("Records.collect() takes each ended query once, a failed one only when the 
   records.collect();
   records.collect();
   assert.deepEqual(seen(), ["1 done"]);
-  records.explain(2, error);
+  records.setError(2, error);
   records.collect();
   assert.deepEqual(seen(), ["1 done", "2 failed"]);
   assert.equal(records.isAnswered, false);
@@ -51,7 +51,7 @@ test("Records.takeSpare() gives a segment's memory only when every thread has le
   records.collect();
   records.leave(other.id, b);
   records.leave(other.id, a);
-  records.bury(c, "killed", () => false);
+  records.resolveDeadThread(c, "killed", () => false);
   assert.equal(records.takeSpare(), undefined, "it was announced to thread a twice");
   records.leave(other.id, a);
   assert.equal(records.takeSpare(), other.shared);
@@ -83,7 +83,7 @@ test("Records.collect() names a segment to be announced again when a query in it
   assert.deepEqual(seen(), ["2 unknown"], "it may have run");
 });
 
-test("Records.bury() ends as unknown what a dead thread had in flight, and gives back what can run again", () => {
+test("Records.resolveDeadThread() ends as unknown what a dead thread had in flight, and gives back what can run again", () => {
   for (const canRunAgain of [false, true]) {
     const { records, seen } = recordsOf();
     const segment = segmentOf(3);
@@ -91,7 +91,7 @@ test("Records.bury() ends as unknown what a dead thread had in flight, and gives
     segment.claim(1);
     segment.claim(2);
     segment.end(segment.claim(1), "failed", 1, 0); // its message was lost with the thread
-    records.bury(threadOf([1]), "killed", () => canRunAgain);
+    records.resolveDeadThread(threadOf([1]), "killed", () => canRunAgain);
     assert.deepEqual(records.collect(), canRunAgain ? [segment] : []);
     assert.deepEqual(seen(), canRunAgain ? ["3 failed"] : ["1 unknown", "3 failed"]);
     assert.equal(segment.mayHaveRun(0), canRunAgain);

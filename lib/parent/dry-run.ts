@@ -1,5 +1,5 @@
 /** `dryRun`: shows the queries of a queue instead of running them. */
-import type { Reading } from "../shared/reading.ts";
+import type { SourceContext } from "../shared/source-context.ts";
 import { isInShard, Keys } from "./keys.ts";
 import type { Source, WorkOptions } from "./options.ts";
 import { canBePrologue } from "./prologue.ts";
@@ -13,22 +13,22 @@ type Options = Pick<WorkOptions, "shard" | "signal" | "earlier" | "resumed" | "s
 export async function showAll(
   queue: Source<unknown>,
   show: NonNullable<WorkOptions["dryRun"]>,
-  reading: Reading,
+  context: SourceContext,
   { shard, signal, earlier, resumed = false, script }: Options,
 ): Promise<void> {
   const areUnits = script !== undefined;
   const keys = new Keys();
   let isTop = !areUnits;
-  reading.begin();
+  context.begin();
   try {
     for await (const unit of queue) {
       if (signal?.aborted) break;
-      const seq = ++reading.seq;
+      const seq = ++context.seq;
       isTop &&= canBePrologue(unit);
       const isLeft = isInShard(seq, shard, keys.take(seq, unit)) && earlier?.(seq, unit) === undefined;
       if (isLeft || (resumed && isTop)) await show(seq, unit, areUnits);
     }
   } finally {
-    reading.end();
+    context.end();
   }
 }

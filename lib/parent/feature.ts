@@ -1,6 +1,6 @@
 /** Interface between a run and the parts of its features in the parent. */
 import type { Counts } from "../shared/counters.ts";
-import type { Notes } from "../shared/reading.ts";
+import type { Checkpoints } from "../shared/source-context.ts";
 import type { RunError } from "./errors.ts";
 import type { CompleteOptions, Summary } from "./options.ts";
 import type { Waits } from "./waits.ts";
@@ -50,8 +50,8 @@ export interface ParentPart {
   /** Returns true if a query that may have run can be sent again, because the feature finds out whether it did. */
   decides?(unit: unknown): boolean;
   readonly known?: KnownQueries;
-  /** Storage for the notes of `ranges()`. Used unless `WorkOptions.notes` holds notes of an earlier run. */
-  readonly notes?: Notes;
+  /** Storage for the checkpoints of `ranges()`. Used unless `WorkOptions.checkpoints` holds those of an earlier run. */
+  readonly checkpoints?: Checkpoints;
   summary?(counts: Counts): Partial<Summary>;
   /** Resolves when the feature has finished its work. */
   end?(): Promise<unknown>;

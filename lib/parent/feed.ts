@@ -3,8 +3,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { inspect } from "node:util";
 import { findUncloneable } from "../myglobals.ts";
 import { nounOf } from "../shared/query.ts";
-import type { Reading } from "../shared/reading.ts";
 import type { Segment } from "../shared/segment.ts";
+import type { SourceContext } from "../shared/source-context.ts";
 import { RefusedError } from "./errors.ts";
 import { HeldSegments } from "./held.ts";
 import type { Source, WorkOptions } from "./options.ts";
@@ -32,7 +32,7 @@ export class Feed {
   /** Resolves when the source has ended or has thrown. Rejects if a query cannot run. */
   readonly ended: Promise<void>;
   readonly #source: Source<unknown>;
-  readonly #reading: Reading;
+  readonly #context: SourceContext;
   readonly #selection: Selection;
   readonly #records: Records;
   readonly #release: (segment: Segment) => void;
@@ -48,19 +48,19 @@ export class Feed {
   /** @param release receives each segment. */
   constructor(
     source: Source<unknown>,
-    reading: Reading,
+    context: SourceContext,
     records: Records,
     selection: Selection,
     release: (segment: Segment) => void,
   ) {
     this.#source = source;
-    this.#reading = reading;
+    this.#context = context;
     this.#records = records;
     this.#selection = selection;
     this.#release = release;
-    reading.knownTo = selection.knownTo;
-    reading.begin();
-    this.ended = this.#read().finally(() => reading.end());
+    context.knownTo = selection.knownTo;
+    context.begin();
+    this.ended = this.#read().finally(() => context.end());
   }
 
   /** True if no more queries will come. */
@@ -76,12 +76,12 @@ export class Feed {
   /** Number of queries, including those that an earlier run has ended. Undefined while a stream has not ended. */
   get total(): number | undefined {
     if (this.#isRead) return this.#records.released + this.#records.tally.earlier;
-    return totalOf(this.#source, this.#reading.shard);
+    return totalOf(this.#source, this.#context.shard);
   }
 
   /** Estimated number of queries, if the source can estimate it before its end. */
   get about(): number | undefined {
-    const { part, seq, shard } = this.#reading;
+    const { part, seq, shard } = this.#context;
     if (!part || this.total !== undefined) return undefined;
     const calm = Number((seq / part / (shard?.count ?? 1)).toPrecision(2)); // other digits change too often to be read
     return Math.max(Math.round(calm), this.#records.released + this.#records.tally.earlier);
@@ -97,7 +97,7 @@ export class Feed {
   /** Stops reading. Returns the queries that were read and not released. Held segments count as not read. */
   stop(): Segment | undefined {
     this.#isStopped = true;
-    this.#reading.end();
+    this.#context.end();
     this.#wake();
     this.#held.clear();
     return this.#packer.size > 0 ? this.#packer.seal() : undefined;
@@ -106,7 +106,7 @@ export class Feed {
   async #read(): Promise<void> {
     try {
       await this.#readAll();
-      if (this.#isHolding && !this.#isStopped) throw this.#selection.endedAt(this.#reading.seq);
+      if (this.#isHolding && !this.#isStopped) throw this.#selection.endedAt(this.#context.seq);
       await this.#room();
       if (!this.#isStopped) this.#isRead = true;
     } catch (error) {
@@ -118,7 +118,7 @@ export class Feed {
 
   /** True until the input has reached the last query that earlier runs know of. Until then it may turn out to be another input. */
   get #isHolding(): boolean {
-    return this.#reading.seq < this.#selection.knownTo;
+    return this.#context.seq < this.#selection.knownTo;
   }
 
   async #readAll(): Promise<void> {
@@ -148,11 +148,11 @@ export class Feed {
 
   #prepare(unit: unknown): Promise<void> | undefined {
     this.#isRefused = true; // until #add() has succeeded
-    return this.#selection.prepare(this.#reading.seq + 1, unit);
+    return this.#selection.prepare(this.#context.seq + 1, unit);
   }
 
   #add(unit: unknown): void {
-    const seq = ++this.#reading.seq;
+    const seq = ++this.#context.seq;
     this.#isRefused = true; // if one of these throws
     const isSelected = this.#selection.select(seq, unit);
     if (isSelected) this.#pack(unit, seq);

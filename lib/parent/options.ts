@@ -4,8 +4,8 @@ import type { ConnectionOptions } from "mysql2";
 import { myglobals } from "../myglobals.ts";
 import type { Host } from "../mysql/connection.ts";
 import type { Ended, Result, WarnedQuery } from "../shared/counters.ts";
-import type { Notes } from "../shared/reading.ts";
 import type { Outcome } from "../shared/segment.ts";
+import type { Checkpoints } from "../shared/source-context.ts";
 import type { Progress } from "./progress.ts";
 import type { Wait } from "./waits.ts";
 
@@ -33,8 +33,10 @@ export interface WorkOptions {
   earlier?: ((seq: number, unit: unknown) => Exclude<Outcome, "skipped"> | undefined) | undefined;
   /** The last query that `earlier` knows of, and the name of its source. No query runs before the input has reached that one. */
   earlierTo?: { readonly seq: number; readonly by: string } | undefined;
-  /** Storage for the notes of `ranges()`. A resumed run reads them, and makes the same queries again. */
-  notes?: Notes | undefined;
+  /** Storage for the checkpoints of `ranges()`. A resumed run reads them, and makes the same queries again. */
+  checkpoints?: Checkpoints | undefined;
+  /** @deprecated Old name of `checkpoints`. */
+  notes?: Checkpoints | undefined;
   /** True if an earlier run has begun these queries. What was set on its connections is lost. @default false */
   resumed?: boolean | undefined;
   /** SQL that runs on every new connection, before the session statements at the top of the queue. */
@@ -84,7 +86,7 @@ export interface Gate {
   /** Is called before queries with a seq up to this one can be claimed. They wait for the promise. */
   admitted?(seq: number): Promise<void>;
   /** Receives a callback at the start of the run. Call it when the gate's answers have changed: it asks all gates at once. */
-  attach?(askNow: () => void): void;
+  attach?(notify: () => void): void;
   /** Number of workers that may claim a query now. @default the number at the start */
   readonly workers?: number | undefined;
   /** Reason for holding queries back now, for the bar. */
@@ -144,6 +146,7 @@ export const ownOptions = [
     "onEnded",
     "earlier",
     "earlierTo",
+    "checkpoints",
     "notes",
     "resumed",
     "initCommands",
@@ -180,6 +183,7 @@ export function withDefaults(workers: number, options: WorkOptions) {
   const complete = {
     ...options,
     maxWorkers,
+    checkpoints: options.checkpoints ?? options.notes,
     threads: options.threads ?? defaultThreads(maxWorkers, options),
     retries: options.retries ?? 10,
     maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,

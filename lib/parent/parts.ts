@@ -1,7 +1,7 @@
 /** The features of a run, in the parent. */
 import { features } from "../features/index.ts";
 import type { Counts } from "../shared/counters.ts";
-import type { Notes } from "../shared/reading.ts";
+import type { Checkpoints } from "../shared/source-context.ts";
 import type { KnownQueries, ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
 import { type CompleteOptions, ownOptions, type Summary } from "./options.ts";
 
@@ -42,8 +42,8 @@ export class Parts {
     return this.#all.flatMap((part) => part.known ?? []);
   }
 
-  get notes(): Notes | undefined {
-    return this.#all.find((part) => part.notes)?.notes;
+  get checkpoints(): Checkpoints | undefined {
+    return this.#all.find((part) => part.checkpoints)?.checkpoints;
   }
 
   /** Passes what a feature's part in a thread has posted to its part here. */

@@ -3,7 +3,7 @@ import type { Connection, ConnectionOptions } from "mysql2";
 import { adopt, ask, close, connect, connectionIn, type Host, isBusy, isClosed, sever } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "../mysql/errors.ts";
 import { reach, untilAborted } from "../mysql/reach.ts";
-import type { Connecting } from "../shared/reading.ts";
+import type { Connecting } from "../shared/source-context.ts";
 
 /** Default timeout of a statement in ms. A search in a large table may take long, because few rows may meet its condition. */
 const hourMs = 3_600_000;

@@ -13,7 +13,7 @@ interface Live {
   /** Queries that are not collected yet. */
   left: number;
   /** Threads that may still read the segment. The value is how often the segment was sent to that thread. */
-  readonly holders: Map<Thread, number>;
+  readonly references: Map<Thread, number>;
 }
 
 /** A query that a worker has claimed and not ended. */
@@ -72,23 +72,23 @@ export class Records {
   add(segment: Segment): void {
     const { count } = segment;
     const collected = new Uint8Array(count);
-    this.#live.push({ segment, before: this.#released, collected, left: count, holders: new Map() });
+    this.#live.push({ segment, before: this.#released, collected, left: count, references: new Map() });
     this.#released += count;
   }
 
   /** Sends a segment to a thread. */
   announce(segment: Segment, thread: Thread): void {
-    const { holders } = this.#live.find((live) => live.segment === segment)!;
-    holders.set(thread, (holders.get(thread) ?? 0) + 1);
+    const { references } = this.#live.find((live) => live.segment === segment)!;
+    references.set(thread, (references.get(thread) ?? 0) + 1);
     thread.send({ type: "segment", shared: segment.shared });
   }
 
   /** Notes that a thread has left the segment with this id. */
   leave(id: number, thread: Thread): void {
-    const { holders } = this.#live.find(({ segment }) => segment.id === id)!;
-    const times = holders.get(thread)! - 1;
-    if (times > 0) holders.set(thread, times);
-    else holders.delete(thread);
+    const { references } = this.#live.find(({ segment }) => segment.id === id)!;
+    const times = references.get(thread)! - 1;
+    if (times > 0) references.set(thread, times);
+    else references.delete(thread);
     this.#prune();
   }
 
@@ -115,7 +115,7 @@ export class Records {
   }
 
   /** Stores the error of a query that failed or is unknown. */
-  explain(seq: number, error: PlainError): void {
+  setError(seq: number, error: PlainError): void {
     this.#errors.set(seq, error);
   }
 
@@ -129,12 +129,12 @@ export class Records {
     for (const live of this.#live) {
       const { segment, collected } = live;
       if (live.left === 0) continue;
-      const { hint } = segment; // read before the states: a pending query below it was given back, and no claim looks there
+      const { scanStart } = segment; // read before the states: a pending query below it was given back, and no claim looks there
       let isPassed = false;
       for (let index = 0; index < segment.count; index++) {
         if (collected[index]) continue;
         const state = segment.state(index);
-        if (state === 0 && index < hint) isPassed = true;
+        if (state === 0 && index < scanStart) isPassed = true;
         const outcome = outcomeOf(state);
         if (outcome === undefined || !this.#take(segment, index, outcome)) continue;
         collected[index] = 1;
@@ -161,9 +161,9 @@ export class Records {
    * A query does not run again if some of its rows were delivered, because these would come twice. A query that ended with an
    * error gets the error `THREAD_DIED` if the thread could not send its own.
    */
-  bury(thread: Thread, cause: string, canRunAgain: (unit: unknown) => boolean): void {
+  resolveDeadThread(thread: Thread, cause: string, canRunAgain: (unit: unknown) => boolean): void {
     const error = { code: "THREAD_DIED", message: `Its thread died: ${cause}` };
-    for (const { holders } of this.#live) holders.delete(thread);
+    for (const { references } of this.#live) references.delete(thread);
     this.#prune();
     for (const { segment, index, worker, outcome } of this.#claimed()) {
       if (!thread.workers.includes(worker)) continue;
@@ -174,7 +174,7 @@ export class Records {
         segment.reopen(index, true);
         continue;
       }
-      this.explain(segment.seq(index), error);
+      this.setError(segment.seq(index), error);
       if (!outcome) this.#endUnknown(segment, index, Date.now() - start);
     }
   }
@@ -192,7 +192,7 @@ export class Records {
       segment.rewind();
       for (let index = segment.claimAny(claimer); index >= 0; index = segment.claimAny(claimer)) {
         if (segment.mayHaveRun(index)) {
-          this.explain(segment.seq(index), { code: "RUN_ENDED", message });
+          this.setError(segment.seq(index), { code: "RUN_ENDED", message });
           this.#endUnknown(segment, index, 0);
         } else segment.end(index, "skipped", 0, 0);
       }
@@ -228,8 +228,8 @@ export class Records {
   }
 
   #prune(): void {
-    this.#live = this.#live.filter(({ segment, left, holders }) => {
-      if (left > 0 || holders.size > 0) return true;
+    this.#live = this.#live.filter(({ segment, left, references }) => {
+      if (left > 0 || references.size > 0) return true;
       if (this.#spares.length < sparesKept && segment.shared.byteLength <= spareBytes)
         this.#spares.push(segment.shared);
       return false;

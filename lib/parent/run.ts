@@ -2,8 +2,7 @@
 import { myglobals } from "../myglobals.ts";
 import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import type { FromThread, Settings } from "../shared/messages.ts";
-import { Reading } from "../shared/reading.ts";
-import { Bell } from "./bell.ts";
+import { SourceContext } from "../shared/source-context.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
 import type { RunOfFeature } from "./feature.ts";
 import type { Feed } from "./feed.ts";
@@ -17,12 +16,13 @@ import { type Claimed, Records } from "./records.ts";
 import { Selection } from "./selection.ts";
 import { unitsWatch } from "./units.ts";
 import { Waits } from "./waits.ts";
+import { Wakeup } from "./wakeup.ts";
 
 export class Run implements PoolListener, RunOfFeature {
-  readonly bell = new Bell();
+  readonly wakeup = new Wakeup();
   readonly counters: Counters;
   readonly records: Records;
-  readonly reading: Reading;
+  readonly sourceContext: SourceContext;
   readonly gatekeeper: Gatekeeper;
   readonly prologue: Prologue;
   readonly waits = new Waits();
@@ -44,9 +44,9 @@ export class Run implements PoolListener, RunOfFeature {
     this.#total = total;
     this.#options = options;
     this.counters = new Counters(maxWorkers);
-    this.reading = new Reading({ ...options, workers, log: this.log });
+    this.sourceContext = new SourceContext({ ...options, workers, log: this.log });
     this.records = new Records(this.counters, (ended, unit) => {
-      this.reading.ended(ended);
+      this.sourceContext.ended(ended);
       try {
         options.onEnded?.(ended, unit());
       } catch (error) {
@@ -62,8 +62,8 @@ export class Run implements PoolListener, RunOfFeature {
   async begin(): Promise<void> {
     await this.#parts.begin(this.#options, this);
     for (const why of this.#parts.standsAlone) this.prologue.standAlone(why);
-    const { notes } = this.#options;
-    this.reading.notes = notes?.isBegun ? notes : (this.#parts.notes ?? notes);
+    const { checkpoints } = this.#options;
+    this.sourceContext.checkpoints = checkpoints?.isBegun ? checkpoints : (this.#parts.checkpoints ?? checkpoints);
   }
 
   /** Returns the decision about each query. Call it after `begin()`. */
@@ -96,7 +96,7 @@ export class Run implements PoolListener, RunOfFeature {
     if (this.stopped) return;
     this.stopped = { reason, error };
     this.onStop();
-    this.bell.ring();
+    this.wakeup.wake();
   }
 
   /** Calls a function of the caller of `doWork()`. If it throws, the run ends with that error; `what` is put before its message. */
@@ -122,11 +122,11 @@ export class Run implements PoolListener, RunOfFeature {
 
   message(thread: Thread, message: FromThread): void {
     const { type } = message;
-    if (type === "idle") this.bell.ring();
+    if (type === "idle") this.wakeup.wake();
     else if (type === "segmentLeft") this.records.leave(message.id, thread);
     else if (type === "error") {
-      this.records.explain(message.seq, message.error);
-      this.bell.ringSoon();
+      this.records.setError(message.seq, message.error);
+      this.wakeup.wakeNextTurn();
     } else if (type === "feature") {
       const { name, data } = message;
       this.#parts.message(name, data, (answer) => thread.send({ type: "feature", name, data: answer }));
@@ -154,8 +154,8 @@ export class Run implements PoolListener, RunOfFeature {
   died(thread: Thread, cause: string): void {
     for (const worker of thread.workers) this.waits.end(worker);
     const isSafe = (unit: unknown) => this.#options.idempotent || this.#parts.decide(unit);
-    this.records.bury(thread, cause, (unit) => !this.stopped && isSafe(unit));
-    this.bell.ring();
+    this.records.resolveDeadThread(thread, cause, (unit) => !this.stopped && isSafe(unit));
+    this.wakeup.wake();
   }
 
   runFailed(reason: string, error?: Error): void {
@@ -168,7 +168,7 @@ export class Run implements PoolListener, RunOfFeature {
     const last = pool.numberOf(this.gatekeeper.workers);
     const isMore = last > this.counters.lastWorker;
     this.counters.lastWorker = last;
-    this.reading.workers = Math.max(1, last);
+    this.sourceContext.workers = Math.max(1, last);
     if (isMore) pool.broadcast({ type: "admitted" });
   }
 
@@ -203,7 +203,7 @@ export class Run implements PoolListener, RunOfFeature {
       isAbout: about !== undefined,
       noun: this.#noun,
       held: this.stopped ? "ending" : this.gatekeeper.reason,
-      waiting: this.waits.describe(this.reading.workers),
+      waiting: this.waits.describe(this.sourceContext.workers),
       latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
     };

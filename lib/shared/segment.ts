@@ -7,7 +7,7 @@
  *
  * Layout of a segment, in bytes:
  *
- *     0         header: Int32 count, Int32 hint, Int32 admitted, Int32 unused, Float64 id
+ *     0         header: Int32 count, Int32 scanStart, Int32 admitted, Int32 unused, Float64 id
  *     24        4096 records of 48 bytes, one per query: Int32 state, Int32 tries,
  *               Float64 start (ms since the epoch), Float64 duration (ms), Float64 rows, Float64 seq, Float64 warnings
  *     196632    Uint32 offsets of the encoded queries, one more than there are queries
@@ -15,7 +15,7 @@
  */
 import { decodeUnit, textIn } from "./query.ts";
 
-/** How a query ended. */
+/** Outcome of a query. */
 export type Outcome = "done" | "failed" | "unknown" | "skipped";
 
 /** State of a query in its record: 0 if pending, the worker's number if claimed. A negative number holds worker and outcome. */
@@ -38,7 +38,7 @@ const mayHaveRunFlag = 1 << 24;
 export const headerBytes = 24;
 export const recordBytes = 48;
 /** Positions in the header, in Int32 numbers. */
-export const header = { count: 0, hint: 1, admitted: 2 } as const;
+export const header = { count: 0, scanStart: 1, admitted: 2 } as const;
 export const segmentQueries = 4096;
 export const offsetsAt = headerBytes + segmentQueries * recordBytes;
 export const bytesAt = offsetsAt + (segmentQueries + 2) * 4;
@@ -67,16 +67,16 @@ export class Segment {
 
   /** Claims the first pending query that is admitted. Returns its index, or -1 if there is none. */
   claim(worker: number, admitted = Atomics.load(this.#int32, header.admitted)): number {
-    // Every query below the hint is claimed, or was given back and will be found by the parent. A hint that is too low costs a
+    // Every query below `scanStart` is claimed, or was given back and will be found by the parent. A `scanStart` that is too low costs a
     // few steps. No claim is lost if the thread dies between two of these lines.
-    for (let index = Atomics.load(this.#int32, header.hint); index < admitted; index++) {
+    for (let index = Atomics.load(this.#int32, header.scanStart); index < admitted; index++) {
       if (Atomics.compareExchange(this.#int32, this.#stateAt(index), pending, worker) === pending) {
-        Atomics.store(this.#int32, header.hint, index + 1);
+        Atomics.store(this.#int32, header.scanStart, index + 1);
         this.#float64[this.#timesAt(index)] = Date.now();
         return index;
       }
     }
-    if (admitted === this.count) Atomics.store(this.#int32, header.hint, this.count);
+    if (admitted === this.count) Atomics.store(this.#int32, header.scanStart, this.count);
     return -1;
   }
 
@@ -91,13 +91,13 @@ export class Segment {
   }
 
   /** Index at which the search for a pending query begins. Below it, only `reopen()` makes a query pending again. */
-  get hint(): number {
-    return Atomics.load(this.#int32, header.hint);
+  get scanStart(): number {
+    return Atomics.load(this.#int32, header.scanStart);
   }
 
   /** True if no query is left to claim. */
   get exhausted(): boolean {
-    return Atomics.load(this.#int32, header.hint) >= this.count;
+    return Atomics.load(this.#int32, header.scanStart) >= this.count;
   }
 
   /** Number of bytes in use, from the beginning. */
@@ -145,7 +145,7 @@ export class Segment {
 
   /** Makes claims search from the first query again. */
   rewind(): void {
-    Atomics.store(this.#int32, header.hint, 0);
+    Atomics.store(this.#int32, header.scanStart, 0);
   }
 
   /** Marks a query as answered in a transaction that is still open. A duration of 0 removes the mark. */

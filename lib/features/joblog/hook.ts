@@ -23,7 +23,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
       earlier: (seq, unit) => journal.earlier(seq, unit),
       earlierTo: journal.knownTo,
       resumed: journal.isResumed,
-      notes: journal,
+      checkpoints: journal,
     },
     close: () => journal.close(),
   };

@@ -17,7 +17,7 @@
  * every query up to that seq.
  *
  * A line that begins with `#` is not about a query. `# ` is a comment for people, about a change during the run. `#note`, a tab and
- * a JSON array of name and value is a note of a generator. It is on disk before the queries made from it are released.
+ * a JSON array of name and value is a checkpoint of a generator. It is on disk before the queries made from it are released.
  */
 import type { FileHandle } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -56,7 +56,7 @@ export function commentOf(text: string): string {
 }
 
 /** Content of the log from earlier runs. */
-export interface Past {
+export interface EarlierRuns {
   readonly known: LoggedQueries;
   /** Highest seq of a `released` line without a hash. Every query up to it was released. */
   readonly released: number;
@@ -64,7 +64,7 @@ export interface Past {
   readonly shard: string | undefined;
   /** True if its queries have keys. Undefined if the log has no queries. */
   readonly isKeyed: boolean | undefined;
-  readonly hasNotes: boolean;
+  readonly hasCheckpoints: boolean;
   /** Length of the file without a last line that was cut off. */
   readonly bytes: number;
 }
@@ -77,12 +77,12 @@ const beginning = 128;
  *
  * @throws UsageError if the file is not a job log.
  */
-export async function readLog(handle: FileHandle, path: string): Promise<Past> {
+export async function readLog(handle: FileHandle, path: string): Promise<EarlierRuns> {
   const known = new LoggedQueries();
   let released = 0;
   let shard: string | undefined;
   let isKeyed: boolean | undefined;
-  let hasNotes = false;
+  let hasCheckpoints = false;
   let most = beginning;
   let bytes = 0;
   let lines = 0;
@@ -104,11 +104,11 @@ export async function readLog(handle: FileHandle, path: string): Promise<Past> {
     // The header may have been cut off, too.
     if (lines === 0 && !header.startsWith(line)) throw new UsageError(`Cannot use ${path}: it is not a job log`);
   }
-  return { known, released, shard, isKeyed, hasNotes, bytes };
+  return { known, released, shard, isKeyed, hasCheckpoints, bytes };
 
   function read(line: string): void {
     if (line.startsWith("#")) {
-      hasNotes ||= line.startsWith(noteStart);
+      hasCheckpoints ||= line.startsWith(checkpointStart);
       return;
     }
     const [, digits, hash, outcome = ""] = /^(\d+)\t([\da-f]{16})?\t([a-z]+)\t/.exec(line) ?? [];
@@ -138,27 +138,27 @@ export async function linesDone(handle: FileHandle, seqs: ReadonlySet<number>) {
   });
 }
 
-const noteStart = "#note\t";
+const checkpointStart = "#note\t";
 
-/** Returns a line with a note. It is ASCII, because a chunk of the file may end within a character. */
-export function noteOf(name: string, note: unknown): string {
-  const ascii = JSON.stringify([name, note]).replace(/[^\0-\x7e]/g, (character) => {
+/** Returns a line with a checkpoint. It is ASCII, because a chunk of the file may end within a character. */
+export function checkpointLine(name: string, checkpoint: unknown): string {
+  const ascii = JSON.stringify([name, checkpoint]).replace(/[^\0-\x7e]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
-  return `${noteStart}${ascii}\n`;
+  return `${checkpointStart}${ascii}\n`;
 }
 
-/** Reads the notes under a name in the first `bytes` of a log, in order. */
-export async function* readNotes(handle: FileHandle, bytes: number, name: string): AsyncGenerator<unknown> {
+/** Reads the checkpoints under a name in the first `bytes` of a log, in order. */
+export async function* readCheckpoints(handle: FileHandle, bytes: number, name: string): AsyncGenerator<unknown> {
   if (bytes === 0) return; // a new log
   let cut = "";
   for await (const chunk of handle.createReadStream({ autoClose: false, start: 0, end: bytes - 1 })) {
     const lines = (cut + chunk.toString("latin1")).split("\n");
     cut = lines.pop()!;
     for (const line of lines) {
-      if (!line.startsWith(noteStart)) continue;
-      const [noted, note] = JSON.parse(line.slice(noteStart.length)) as [string, unknown];
-      if (noted === name) yield note;
+      if (!line.startsWith(checkpointStart)) continue;
+      const [owner, checkpoint] = JSON.parse(line.slice(checkpointStart.length)) as [string, unknown];
+      if (owner === name) yield checkpoint;
     }
   }
 }

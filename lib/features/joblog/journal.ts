@@ -4,10 +4,18 @@ import { UsageError } from "../../command/errors.ts";
 import type { Ended, Failure } from "../../shared/counters.ts";
 import { hashOf, sameKeys, sameQueries } from "../../shared/hash.ts";
 import { describeUnit, describeValues, keyOf, nameOfQuery } from "../../shared/query.ts";
-import type { NextNote, Notes } from "../../shared/reading.ts";
 import type { Outcome } from "../../shared/segment.ts";
+import type { Checkpoints, NextCheckpoint } from "../../shared/source-context.ts";
 import { AppendFile } from "./append-file.ts";
-import { commentOf, lineOf, linesDone, noteOf, type Past, readNotes, releasedLine } from "./journal-lines.ts";
+import {
+  checkpointLine,
+  commentOf,
+  type EarlierRuns,
+  lineOf,
+  linesDone,
+  readCheckpoints,
+  releasedLine,
+} from "./journal-lines.ts";
 
 /** Most unknown queries that are kept for the summary. */
 const unknownKept = 10;
@@ -21,7 +29,7 @@ export interface JournalOptions {
   readonly shard?: string;
 }
 
-export class Journal implements Notes {
+export class Journal implements Checkpoints {
   /** True if an earlier run has begun. What was set on its connections is lost. */
   readonly isResumed: boolean;
   /** The last query that the input must have. */
@@ -33,7 +41,7 @@ export class Journal implements Notes {
   /** Undefined if the log is only read. */
   readonly #file: AppendFile | undefined;
   readonly #path: string;
-  readonly #past: Past;
+  readonly #earlierRuns: EarlierRuns;
   readonly #options: JournalOptions;
   /** Hashes of the queries to run, until they have ended. */
   readonly #hashes = new Map<number, string>();
@@ -45,15 +53,21 @@ export class Journal implements Notes {
   /** The last seq of the input so far. */
   #last = 0;
 
-  constructor(handle: FileHandle, path: string, past: Past, options: JournalOptions, use: "read" | "append") {
+  constructor(
+    handle: FileHandle,
+    path: string,
+    earlierRuns: EarlierRuns,
+    options: JournalOptions,
+    use: "read" | "append",
+  ) {
     this.#handle = handle;
     this.#file = use === "append" ? new AppendFile(handle, path) : undefined;
     this.#path = path;
-    this.#past = past;
+    this.#earlierRuns = earlierRuns;
     this.#options = options;
-    this.isResumed = past.shard !== undefined;
+    this.isResumed = earlierRuns.shard !== undefined;
     // Queries with keys may come in another order, and some may be missing.
-    const seq = past.isKeyed ? 0 : Math.max(past.known.last, past.released);
+    const seq = earlierRuns.isKeyed ? 0 : Math.max(earlierRuns.known.last, earlierRuns.released);
     this.knownTo = { seq, by: `job log ${path}` };
   }
 
@@ -65,7 +79,7 @@ export class Journal implements Notes {
    */
   earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined {
     this.#last = seq;
-    const { known, released } = this.#past;
+    const { known, released } = this.#earlierRuns;
     const { retryUnknown, retryFailed } = this.#options;
     const key = this.#keyOf(seq, unit);
     const id = key === undefined ? seq : known.idOf(key);
@@ -99,7 +113,7 @@ export class Journal implements Notes {
   /** @throws UsageError if the log has keys and the query has none, or the other way round. */
   #keyOf(seq: number, unit: unknown): string | undefined {
     const key = keyOf(unit);
-    const { isKeyed } = this.#past;
+    const { isKeyed } = this.#earlierRuns;
     if (isKeyed === undefined || isKeyed === (key !== undefined)) return key;
     const [has, have] = isKeyed ? ["no key", "keys"] : ["a key", "none"];
     const name = nameOfQuery(seq, unit);
@@ -110,7 +124,7 @@ export class Journal implements Notes {
 
   #refuse(seq: number, unit: unknown): never {
     const name = nameOfQuery(seq, unit);
-    const advice = this.#past.isKeyed ? sameKeys : sameQueries;
+    const advice = this.#earlierRuns.isKeyed ? sameKeys : sameQueries;
     throw new UsageError(`Cannot resume ${this.#path}: ${name} is not the one in the log: ${advice}`);
   }
 
@@ -146,17 +160,17 @@ export class Journal implements Notes {
   }
 
   get isBegun(): boolean {
-    return this.#past.hasNotes;
+    return this.#earlierRuns.hasCheckpoints;
   }
 
-  open(name: string): NextNote {
-    const earlier = readNotes(this.#handle, this.#past.bytes, name);
+  open(name: string): NextCheckpoint {
+    const earlier = readCheckpoints(this.#handle, this.#earlierRuns.bytes, name);
     return async (find) => {
       const { value, done } = await earlier.next();
       if (!done) return value;
-      const note = await find();
-      if (note !== undefined) this.#file?.writeSoon(noteOf(name, note));
-      return note;
+      const checkpoint = await find();
+      if (checkpoint !== undefined) this.#file?.writeSoon(checkpointLine(name, checkpoint));
+      return checkpoint;
     };
   }
 

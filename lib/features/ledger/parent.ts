@@ -8,7 +8,7 @@ import { Reconnecting } from "../../parent/reconnecting.ts";
 import { withCauses } from "../../shared/causes.ts";
 import { sqlOf } from "../../shared/query.ts";
 import { KnownRows } from "./known-rows.ts";
-import { LedgerNotes } from "./ledger-notes.ts";
+import { LedgerCheckpoints } from "./ledger-checkpoints.ts";
 import { type Ask, createLedger, openLedger } from "./ledger-table.ts";
 import type { IdColumn } from "./row.ts";
 
@@ -45,7 +45,7 @@ export const feature: ParentFeature = {
         standsAlone: "with a ledger each query must stand by itself",
         decides: (unit) => keepsTransaction(sqlOf(unit)),
         known: new KnownRows(table, ask, (column) => create(column).catch((error) => Promise.reject(named(error)))),
-        notes: new LedgerNotes(table.name, ask),
+        checkpoints: new LedgerCheckpoints(table.name, ask),
         summary: ({ selfCommitted }) => ({ selfCommitted }),
         end: () => connection.close(),
       };

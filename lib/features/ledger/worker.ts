@@ -1,12 +1,12 @@
-/** The executor for a ledger: decides about errors. once.ts and once-together.ts send the statements. */
+/** The executor for a ledger: decides about errors. ledger-attempt.ts and ledger-batch-attempt.ts send the statements. */
 import { verdictOf } from "../../mysql/errors.ts";
 import { takesLiterals } from "../../mysql/filled.ts";
 import { checkValues } from "../../shared/query.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { LedgerError, nothing, Once, rollback, selectOf } from "./once.ts";
-import { OnceTogether } from "./once-together.ts";
+import { LedgerAttempt, LedgerError, nothing, rollback, selectOf } from "./ledger-attempt.ts";
+import { LedgerBatchAttempt } from "./ledger-batch-attempt.ts";
 import { locking, rowOf } from "./row.ts";
 
 export const feature: WorkerFeature<string> = {
@@ -35,18 +35,18 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
     },
     async attempt(jobs, session, done) {
       if (jobs.length > 1) {
-        const together = new OnceTogether(jobs, session, thread, table);
-        state = together.state;
-        await together.run(probablyDone, done);
+        const attempt = new LedgerBatchAttempt(jobs, session, thread, table);
+        state = attempt.state;
+        await attempt.run(probablyDone, done);
         probablyDone = state.doneBefore;
         return;
       }
       const [job] = jobs;
       if (job!.bytes === undefined) checkValues(job!.query); // before anything is sent
-      const once = new Once(job!, session, thread, table);
-      state = once.state;
-      const rows = await once.run(probablyDone).catch((error) => {
-        job!.mayBeRecorded ||= once.state.mayBeRecorded;
+      const attempt = new LedgerAttempt(job!, session, thread, table);
+      state = attempt.state;
+      const rows = await attempt.run(probablyDone).catch((error) => {
+        job!.mayBeRecorded ||= attempt.state.mayBeRecorded;
         throw error;
       });
       probablyDone = state.doneBefore;

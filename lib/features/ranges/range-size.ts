@@ -1,6 +1,6 @@
 /** Adapts the rows of a range to the time of earlier queries, for `seconds` of `ranges()`. */
 import { isInShard } from "../../parent/keys.ts";
-import type { Reading, ReadingListener } from "../../shared/reading.ts";
+import type { SourceContext, SourceListener } from "../../shared/source-context.ts";
 
 /** Weight of the latest query in the moving average. */
 const weight = 0.25;
@@ -9,28 +9,28 @@ const growth = 2;
 /** Ranges per worker that have not ended: one is running, and one is ready. */
 const aheadOfEach = 2;
 
-export class RangeSize implements ReadingListener {
+export class RangeSize implements SourceListener {
   #rows: number;
   readonly #targetMs: number;
-  readonly #reading: Reading;
+  readonly #context: SourceContext;
   /** Rows of the ranges that have not ended, by the seq of their query. */
   readonly #underWay = new Map<number, number>();
   #msPerRow: number | undefined;
   #wake = (): void => {};
 
   /** @param seconds target time of one query. */
-  constructor(rows: number, seconds: number, reading: Reading) {
+  constructor(rows: number, seconds: number, context: SourceContext) {
     this.#rows = rows;
     this.#targetMs = seconds * 1000;
-    this.#reading = reading;
-    reading.listen(this);
+    this.#context = context;
+    context.listen(this);
   }
 
   /** Returns the rows of the next range. Waits while many ranges have not ended, so that the size follows the time of their queries. */
   async next(): Promise<number> {
-    const { workers, knownTo, seq } = this.#reading;
+    const { workers, knownTo, seq } = this.#context;
     if (seq < knownTo) return this.#rows; // no query runs before that
-    while (this.#underWay.size >= aheadOfEach * workers && !this.#reading.isOver) {
+    while (this.#underWay.size >= aheadOfEach * workers && !this.#context.isOver) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -40,11 +40,11 @@ export class RangeSize implements ReadingListener {
 
   /** Notes that the next query of the run has a range with this many rows. */
   given(rows: number): void {
-    const { seq, shard } = this.#reading;
+    const { seq, shard } = this.#context;
     if (isInShard(seq + 1, shard)) this.#underWay.set(seq + 1, rows);
   }
 
-  ended({ seq, outcome, durationMs }: Parameters<ReadingListener["ended"]>[0]): void {
+  ended({ seq, outcome, durationMs }: Parameters<SourceListener["ended"]>[0]): void {
     const rows = this.#underWay.get(seq);
     if (rows === undefined) return;
     this.#underWay.delete(seq);

@@ -4,7 +4,7 @@ import type { Connection, ConnectionOptions } from "mysql2";
 import { connectionIn } from "../../mysql/connection.ts";
 import { quoted, splitName, withValues } from "../../mysql/literal.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
-import { type Connecting, currentReading, type NextNote } from "../../shared/reading.ts";
+import { type Connecting, currentSource, type NextCheckpoint } from "../../shared/source-context.ts";
 import { RangeSize } from "./range-size.ts";
 import type { Range, RangesOptions, ranges } from "./ranges.ts";
 import { type Key, type KeyColumn, type Run, type UniqueKey, uniqueKeyOf } from "./unique-key.ts";
@@ -17,27 +17,28 @@ export async function* walk(
   const { size = 1000, seconds = 0 } = options;
   checkNumber("size", size, Number.isSafeInteger(size) && size > 0, "a positive integer");
   checkNumber("seconds", seconds, seconds >= 0, "a positive number");
-  const reading = currentReading();
-  if (reading?.shard && !reading.notes?.isShared) {
+  const context = currentSource();
+  if (context?.shard && !context.checkpoints?.isShared) {
     throw new Error(
       "Cannot walk a table in a shard: each shard would find ranges of its own. Use a ledger, which keeps them for all shards, or give each a part in `where`",
     );
   }
-  const connection = new Reconnecting(checkDatabase(db, table), reading?.connecting ?? withoutRun, "ranges()");
+  const connection = new Reconnecting(checkDatabase(db, table), context?.connecting ?? withoutRun, "ranges()");
   try {
     const walk = await startWalk(connection, table, options);
-    const rangeSize = reading && seconds > 0 ? new RangeSize(size, seconds, reading) : undefined;
-    const nextNote: NextNote = reading?.notes?.open(reading.nameFor(table)) ?? ((find) => find());
-    // The first note has the last key of the table. Each other note has the first and the last key of a range. null means the end.
-    const [, last] = ((await nextNote(() => walk.findLast().then((key) => (key ? [[], key] : null)))) ?? []) as Key[];
+    const rangeSize = context && seconds > 0 ? new RangeSize(size, seconds, context) : undefined;
+    const nextCheckpoint: NextCheckpoint = context?.checkpoints?.open(context.nameFor(table)) ?? ((find) => find());
+    // The first checkpoint has the last key of the table. The others have the first and the last key of a range. null means the end.
+    const [, last] = ((await nextCheckpoint(() => walk.findLast().then((key) => (key ? [[], key] : null)))) ??
+      []) as Key[];
     if (!last) return;
     let start: Key | undefined;
     let past: Key | undefined;
-    reading?.measure(() => walk.partOf(start, past, last));
+    context?.measure(() => walk.partOf(start, past, last));
     let found: { readonly end: Key; readonly rows: number; readonly next: Key | undefined } | undefined;
     const find = async () => {
       const rows = (await rangeSize?.next()) ?? size;
-      if (reading?.isOver) return undefined;
+      if (context?.isOver) return undefined;
       const isBehindFound = found !== undefined && found.end === past;
       const first = isBehindFound ? found!.next : await walk.findFirst(past, last);
       const [end, next] = first ? await walk.findEnd(first, last, rows) : [];
@@ -45,8 +46,8 @@ export async function* walk(
       found = { end, rows, next };
       return [first, end];
     };
-    for (let note = await nextNote(find); note; note = await nextNote(find)) {
-      const [first, end] = note as [Key, Key];
+    for (let checkpoint = await nextCheckpoint(find); checkpoint; checkpoint = await nextCheckpoint(find)) {
+      const [first, end] = checkpoint as [Key, Key];
       start ??= first;
       if (found?.end === end) rangeSize?.given(found.rows); // otherwise the range is of an earlier run or another machine
       yield walk.range(first, end);

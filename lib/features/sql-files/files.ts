@@ -5,7 +5,7 @@ import { sessionStatement } from "../../mysql/statement.ts";
 import { inBatches } from "../../parent/feed.ts";
 import { canBePrologue } from "../../parent/prologue.ts";
 import { sqlOf } from "../../shared/query.ts";
-import { currentReading } from "../../shared/reading.ts";
+import { currentSource } from "../../shared/source-context.ts";
 import { type ReadOptions, readBatches } from "./input.ts";
 import type { FileQuery } from "./splitter.ts";
 
@@ -33,7 +33,7 @@ export async function openFiles(
     queries: inBatches(
       (async function* () {
         isStarted = true;
-        if (size !== undefined) currentReading()?.measure(() => Math.min(1, bytesRead / size));
+        if (size !== undefined) currentSource()?.measure(() => Math.min(1, bytesRead / size));
         if (first.done) return;
         yield lookAt(first.value);
         for await (const queries of all) yield lookAt(queries);

@@ -27,7 +27,7 @@ export interface SteeringOptions {
 export class Steering implements Gate {
   /** Callback for the begin of the run. */
   onBegin = (): void => {};
-  #askNow = (): void => {};
+  #notify = (): void => {};
   /** Wraps the bar and keeps the last snapshot for `status`. Pass it to `doWork()`. */
   readonly progress: Progress;
   readonly options: SteeringOptions;
@@ -52,14 +52,14 @@ export class Steering implements Gate {
     };
   }
 
-  attach(askNow: () => void): void {
-    this.#askNow = askNow;
+  attach(notify: () => void): void {
+    this.#notify = notify;
     this.onBegin();
   }
 
   /** Applies a change and reports it. */
   changed(change: string): void {
-    this.#askNow();
+    this.#notify();
     this.options.onChange(change);
   }
 

@@ -17,7 +17,7 @@ import { noteWarnings, takeWarnings, type Warned } from "../../mysql/warnings.ts
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { commit, duplicateKey, nothing, release, rollback, savepoint, separator, start } from "./once.ts";
+import { commit, duplicateKey, nothing, release, rollback, savepoint, separator, start } from "./ledger-attempt.ts";
 import { type IdColumn, type LedgerRow, locking, rowOf } from "./row.ts";
 
 interface Entry {
@@ -34,7 +34,7 @@ const insertAt = 1;
 const firstQueryAt = 3;
 
 /** One try of several queries in one round trip. */
-export class OnceTogether {
+export class LedgerBatchAttempt {
   readonly state = { ...nothing };
   readonly #entries: readonly Entry[];
   readonly #session: Session;

@@ -2,23 +2,23 @@
 import type { Host } from "../mysql/connection.ts";
 import type { Outcome } from "./segment.ts";
 
-/** Storage for the notes of a generator. With them it yields the same queries when its run is resumed. */
-export interface Notes {
-  /** True if earlier runs are known to have stored notes. */
+/** Storage for the checkpoints of a generator. With them it yields the same queries when its run is resumed. */
+export interface Checkpoints {
+  /** True if earlier runs are known to have stored checkpoints. */
   readonly isBegun?: boolean;
-  /** True if all machines that run the same queries share the notes. */
+  /** True if all machines that run the same queries share the checkpoints. */
   readonly isShared: boolean;
-  /** Returns a function that returns one note after the other. */
-  open(name: string): NextNote;
+  /** Returns a function that returns one checkpoint after the other. */
+  open(name: string): NextCheckpoint;
 }
 
 /**
- * Returns the next note that an earlier run or another machine has stored. If there is none, stores and returns the result of
- * `find`. It is stored before any query that is read after it can be claimed. A note is JSON. undefined means the end.
+ * Returns the next checkpoint that an earlier run or another machine has stored. If there is none, stores and returns the result of
+ * `find`. It is stored before any query that is read after it can be claimed. A checkpoint is JSON. undefined means the end.
  */
-export type NextNote = (find: () => Promise<unknown>) => Promise<unknown>;
+export type NextCheckpoint = (find: () => Promise<unknown>) => Promise<unknown>;
 
-export interface ReadingListener {
+export interface SourceListener {
   /** A query has ended, `durationMs` after its claim. */
   ended(query: { readonly seq: number; readonly outcome: Outcome; readonly durationMs: number }): void;
   /** The run reads no further query. */
@@ -40,34 +40,34 @@ export interface Connecting {
   log(line: string): void;
 }
 
-export interface ReadingOptions extends Omit<Connecting, "signal"> {
+export interface SourceContextOptions extends Omit<Connecting, "signal"> {
   readonly workers: number;
   readonly shard?: Shard | undefined;
-  readonly notes?: Notes | undefined;
+  readonly checkpoints?: Checkpoints | undefined;
 }
 
 /** State of a run while it reads its queue. The run and the generator use it in the same thread, without messages. */
-export class Reading {
+export class SourceContext {
   /** Number of workers that may claim a query now. */
   workers: number;
   readonly shard: Shard | undefined;
   /** Set before the run begins to read. */
-  notes: Notes | undefined;
+  checkpoints: Checkpoints | undefined;
   readonly connecting: Connecting;
   /** Seq of the query that was read last. */
   seq = 0;
   /** Seq of the last query that earlier runs know of. No query runs before that was read. */
   knownTo = 0;
   readonly #over = new AbortController();
-  readonly #listeners = new Set<ReadingListener>();
+  readonly #listeners = new Set<SourceListener>();
   readonly #parts: (() => number | undefined)[] = [];
   #names = 0;
 
-  constructor(options: ReadingOptions) {
-    const { workers, shard, notes, connectTimeoutSeconds, retries, initCommands, log } = options;
+  constructor(options: SourceContextOptions) {
+    const { workers, shard, checkpoints, connectTimeoutSeconds, retries, initCommands, log } = options;
     this.workers = workers;
     this.shard = shard;
-    this.notes = notes;
+    this.checkpoints = checkpoints;
     const hosts = options.hosts.map(({ host, port }) => ({ host, port }));
     this.connecting = { hosts, connectTimeoutSeconds, retries, initCommands, signal: this.#over.signal, log };
   }
@@ -90,16 +90,16 @@ export class Reading {
     underWay.add(this);
   }
 
-  listen(listener: ReadingListener): void {
+  listen(listener: SourceListener): void {
     this.#listeners.add(listener);
   }
 
-  /** Returns a name for notes. Each call returns another one, and a resumed run gets the same ones. */
+  /** Returns a name for checkpoints. Each call returns another one, and a resumed run gets the same ones. */
   nameFor(what: string): string {
     return `${what}.${++this.#names}`;
   }
 
-  ended(query: Parameters<ReadingListener["ended"]>[0]): void {
+  ended(query: Parameters<SourceListener["ended"]>[0]): void {
     if (this.#listeners.size > 0) for (const listener of this.#listeners) listener.ended(query);
   }
 
@@ -110,14 +110,14 @@ export class Reading {
   }
 }
 
-const readings = Symbol.for("myscript.readings");
+const contexts = Symbol.for("myscript.contexts");
 /** Shared by the copies of this module in a process, because a script may have `doWork()` from a file and `ranges()` from a bundle. */
-const own = globalThis as { [readings]?: Set<Reading> };
-own[readings] ??= new Set();
-const underWay = own[readings];
+const own = globalThis as { [contexts]?: Set<SourceContext> };
+own[contexts] ??= new Set();
+const underWay = own[contexts];
 
 /** Returns the run that is reading its queue. Undefined if several are, because it is not known which one reads a generator. */
-export function currentReading(): Reading | undefined {
-  const [reading, another] = underWay;
-  return another ? undefined : reading;
+export function currentSource(): SourceContext | undefined {
+  const [source, another] = underWay;
+  return another ? undefined : source;
 }

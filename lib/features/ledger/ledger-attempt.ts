@@ -71,7 +71,7 @@ export const savepoint = "SAVEPOINT myscript_ledger";
 export const release = `RELEASE ${savepoint}`;
 
 /** One try of one query. */
-export class Once {
+export class LedgerAttempt {
   readonly state = { ...nothing };
   readonly #job: Job;
   readonly #session: Session;
@@ -107,7 +107,7 @@ export class Once {
       isPlain || (keepsTransaction(text) && (!text.includes(";") || (await isOneStatement(this.#connection, text))));
     try {
       if (probablyDone) {
-        const known = await this.#look(this.#select); // without a lock: of a row that is not there yet, the INSERT tells
+        const known = await this.#look(this.#select); // without a lock: the INSERT waits for a row that is being inserted
         if (known !== undefined) return this.#doneBefore(known);
       }
       if (isPlain) await this.#send([start, this.#insert, bytes, commit]);

@@ -11,7 +11,7 @@ const goalMs = 5;
 const weight = 1 / 4;
 
 /** Wraps an executor and sets its `maxBatch`: 1 for slow queries, growing for fast ones. */
-export function sized(executor: Executor): Executor {
+export function withAutoBatch(executor: Executor): Executor {
   let maxBatch = 1;
   let averageMs: number | undefined;
   let measured: Connection | undefined;
