@@ -6,7 +6,7 @@ export interface Statement {
   readonly name: string;
   /** Effect on an open transaction. */
   readonly transaction: Effect;
-  /** True if the server applies all of it or nothing. Not so for CALL and other compound statements: each inner one commits by itself. */
+  /** True if the server applies all of it or nothing. In compound ones such as CALL, each inner statement commits by itself. */
   readonly isAtomic: boolean;
   /** Set for a statement that changes its connection, such as `SET`. */
   readonly session: Scope | undefined;
