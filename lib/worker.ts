@@ -68,7 +68,7 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
     const [job] = jobs;
     if (!job || !error) continue; // after the last answer only a lost connection matters, and `isReady` notices that
     await session.detectLoss(error);
-    const { mayHaveRun, neverRan, retry, waits } = await executor.judge(job, error, session);
+    const { mayHaveRun, neverRan, retry, waits } = await executor.classifyError(job, error, session);
     await session.afterError(error, job);
     if (neverRan) job.mayHaveRun = false; // in no earlier try either
     const unanswered = mayHaveRun ? sent.slice(answered) : [job];

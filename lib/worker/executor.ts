@@ -31,13 +31,13 @@ export interface Executor {
    */
   attempt(jobs: readonly Job[], session: Session, done: (rows: number) => void, signal?: AbortSignal): Promise<void>;
   /** Decides whether a job that ended with this error is sent again. */
-  judge(job: Job, error: DatabaseError, session: Session): Setback | Promise<Setback>;
+  classifyError(job: Job, error: DatabaseError, session: Session): RetryDecision | Promise<RetryDecision>;
   /** Looks up in the ledger whether a job that may have run is done. */
   askLedger?(job: Job, session: Session): Promise<"done" | "failed" | "unknown">;
 }
 
 /** Decision about a job that ended with an error. */
-export interface Setback {
+export interface RetryDecision {
   /** The job may have run, and so may the jobs that were sent after it. */
   readonly mayHaveRun?: boolean;
   /** The job has certainly not run in an earlier try either. */
@@ -73,7 +73,7 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
       if (isInterrupted(session.mysql) && onlyReads(text)) throw interruption();
       done(rows);
     },
-    async judge({ text }, error, session) {
+    async classifyError({ text }, error, session) {
       const { answered = 0 } = error;
       if (answered > 0 && statementIn(text).isAtomic) {
         error.message += ` (statement ${answered + 1} of the query; those before it are done)`;

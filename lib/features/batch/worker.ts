@@ -45,14 +45,14 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
         throw error;
       }
     },
-    judge(job, error, session) {
+    classifyError(job, error, session) {
       if (together.length > 0 && verdictOf(error) === "failed") {
         // TiDB parses the whole text before it runs any of it: the mistake may stand in another one, and none has run.
         if (error.errno === 1064 && answered === 0) for (const each of together) each.goesAlone = true;
         // With values in its text, it may have failed where the prepared statement does not.
         if (job.goesAlone || job.bytes === undefined) return { retry: "free" };
       }
-      return single.judge(job, error, session);
+      return single.classifyError(job, error, session);
     },
   };
 }
