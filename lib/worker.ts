@@ -45,14 +45,19 @@ export async function work(session: Session, executor: Executor, thread: Thread)
   while (!thread.isWanted(session.worker)) if (!(await thread.wait())) return; // no connection to close yet
   while (!session.hasGivenUp && (session.isReady || (await session.ready()))) {
     const jobs = thread.claimNow(session.worker, executor.maxBatch, canBatch);
-    if (jobs.length > 0) await settle(jobs, session, executor, thread);
+    if (jobs.length > 0) await runToOutcome(jobs, session, executor, thread);
     else if (!(await thread.wait())) break;
   }
   await session.close();
 }
 
 /** Sends claimed queries, in order, until each has an outcome. Sends several in one round trip until one of them fails. */
-async function settle(claimed: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
+async function runToOutcome(
+  claimed: readonly Job[],
+  session: Session,
+  executor: Executor,
+  thread: Thread,
+): Promise<void> {
   let jobs = claimed;
   for (let isFirst = true; jobs.length > 0; isFirst = false) {
     // A claimed query is sent once even if the run is draining by now.
