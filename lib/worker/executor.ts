@@ -57,7 +57,7 @@ export function executorFor(
   let executor = own ? scripted(thread, own) : plain(thread);
   for (const { part, settings } of features) executor = part.executor?.(executor, thread, settings) ?? executor;
   const { timeoutMs } = thread.settings;
-  return timeoutMs === undefined ? executor : limited(executor, timeoutMs, thread);
+  return timeoutMs === undefined ? executor : withTimeout(executor, timeoutMs, thread);
 }
 
 /** Creates the executor that sends each query by itself, as text or as a prepared statement. */
@@ -91,7 +91,7 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
 }
 
 /** Wraps an executor for `--timeout`: interrupts an attempt on the server after `limitMs`. */
-function limited(single: Executor, limitMs: number, thread: Thread): Executor {
+function withTimeout(single: Executor, limitMs: number, thread: Thread): Executor {
   return {
     ...single,
     async attempt(jobs, session, done) {
