@@ -6,7 +6,7 @@ import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { largestBatch, sized } from "./sized.ts";
+import { largestBatch, withAutoBatch } from "./auto-batch.ts";
 
 export const feature: WorkerFeature<number | "auto"> = {
   executor(inner, thread, batch) {
@@ -14,7 +14,7 @@ export const feature: WorkerFeature<number | "auto"> = {
     if (batch === 1 || inner.isAlone || thread.settings.timeoutMs !== undefined) return inner;
     const maxBatch = batch === "auto" ? largestBatch : batch;
     const executor = inner.together?.(maxBatch) ?? batched(inner, maxBatch, thread);
-    return batch === "auto" ? sized(executor) : executor;
+    return batch === "auto" ? withAutoBatch(executor) : executor;
   },
 };
 

@@ -11,7 +11,7 @@ const goalMs = 5;
 const weight = 1 / 4;
 
 /** Chooses how many queries go together: one slow query by itself, and ever more of small ones. */
-export function sized(executor: Executor): Executor {
+export function withAutoBatch(executor: Executor): Executor {
   let maxBatch = 1;
   let averageMs: number | undefined;
   let measured: Connection | undefined;
