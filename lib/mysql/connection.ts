@@ -34,7 +34,7 @@ export async function connect(
   const timer = setTimeout(sever, options.connectTimeout ?? 10_000, connection, late); // mysql2's ends with the handshake
   const interrupt = () => sever(connection, new Error("interrupted"));
   signal?.addEventListener("abort", interrupt);
-  adopt(connection);
+  prepareConnection(connection);
   let speaksX = false; // byte 4 is the version, 10, in the classic protocol, and a message type in the X Protocol
   streamOf(connection).once("data", (greeting) => {
     speaksX = greeting[4] === 11;
@@ -84,9 +84,9 @@ const asClient: ConnectionOptions = {
 };
 
 /** Prepares any mysql2 connection for `execute()`: adds an error listener, and fixes the character set of what is sent. */
-export function adopt(connection: Connection): void {
-  if (adopted.has(connection)) return;
-  adopted.add(connection);
+export function prepareConnection(connection: Connection): void {
+  if (preparedConnections.has(connection)) return;
+  preparedConnections.add(connection);
   // Without a listener, losing an idle connection would end the thread. If mysql2 cannot read an answer, it emits the error on
   // the connection only, so this passes it to the command.
   connection.on("error", (error) => {
@@ -104,7 +104,7 @@ export function adopt(connection: Connection): void {
  * does not understand that query.
  */
 export async function takeOver(connection: Connection, timeoutMs: number): Promise<void> {
-  adopt(connection);
+  prepareConnection(connection);
   if (identityOf(connection) !== undefined) return;
   await within(connection, timeoutMs, () => lookAtServer(connection)).catch((error) => {
     if (isLost(error)) throw error;
@@ -128,7 +128,7 @@ function acceptAnyOrder(reader: PacketReader): void {
   };
 }
 
-const adopted = new WeakSet<Connection>();
+const preparedConnections = new WeakSet<Connection>();
 
 /** Id of `utf8mb4_unicode_ci`, mysql2's default collation. */
 const utf8mb4 = 224;

@@ -1,6 +1,16 @@
 /** A connection for statements of our own that reconnects when it is lost, as a worker's does. */
 import type { Connection, ConnectionOptions } from "mysql2";
-import { adopt, ask, close, connect, connectionIn, type Host, isBusy, isClosed, sever } from "../mysql/connection.ts";
+import {
+  ask,
+  close,
+  connect,
+  connectionIn,
+  type Host,
+  isBusy,
+  isClosed,
+  prepareConnection,
+  sever,
+} from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "../mysql/errors.ts";
 import { reach, untilAborted } from "../mysql/reach.ts";
 import type { Connecting } from "../shared/reading.ts";
@@ -33,7 +43,7 @@ export class Reconnecting {
   constructor(given: Connection | ConnectionOptions, run: Connecting, who: string) {
     const connection = connectionIn(given);
     if (connection) {
-      adopt(connection);
+      prepareConnection(connection);
       this.#connection = connection;
       this.#isOwn = false;
     }
