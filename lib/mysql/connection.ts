@@ -31,8 +31,8 @@ export async function connect(
   const authPlugins = options.authPlugins ?? authPluginsFor({ ...options, getServerPublicKey });
   const connection = mysql.createConnection({ ...asClient, ...options, authPlugins, flags });
   const late = Object.assign(new Error("connect ETIMEDOUT"), { code: "ETIMEDOUT" });
-  const timer = setTimeout(sever, options.connectTimeout ?? 10_000, connection, late); // mysql2's ends with the handshake
-  const interrupt = () => sever(connection, new Error("interrupted"));
+  const timer = setTimeout(destroyWith, options.connectTimeout ?? 10_000, connection, late); // mysql2's ends with the handshake
+  const interrupt = () => destroyWith(connection, new Error("interrupted"));
   signal?.addEventListener("abort", interrupt);
   prepareConnection(connection);
   let speaksX = false; // byte 4 is the version, 10, in the classic protocol, and a message type in the X Protocol
@@ -154,7 +154,7 @@ export async function within<Result>(
   const error = Object.assign(new Error(`The server did not answer within ${timeoutMs / 1000} s`), {
     code: "ETIMEDOUT",
   });
-  const timer = setTimeout(sever, timeoutMs, connection, error);
+  const timer = setTimeout(destroyWith, timeoutMs, connection, error);
   try {
     return await action();
   } finally {
@@ -179,7 +179,7 @@ export function close(connection: Connection): Promise<void> {
 const closeMs = 1000;
 
 /** Destroys a connection at once. The query that it is running rejects with `error`. */
-export function sever(connection: Connection, error: Error): void {
+export function destroyWith(connection: Connection, error: Error): void {
   streamOf(connection).destroy(error);
 }
 

@@ -2,7 +2,7 @@
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
-import { ask, connect, isBusy, sever, streamOf } from "./connection.ts";
+import { ask, connect, destroyWith, isBusy, streamOf } from "./connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "./errors.ts";
 import { execute } from "./execute.ts";
 import { endUnread } from "./local-infile.ts";
@@ -67,7 +67,7 @@ async function interruptAt(
       ? `KILL QUERY was not possible within ${graceMs / 1000} s: ${obstacle.message}`
       : `No answer within ${graceMs / 1000} s of KILL QUERY`;
     const error = Object.assign(new Error(message), { code: "ETIMEDOUT" });
-    for (const connection of connections) sever(connection, error);
+    for (const connection of connections) destroyWith(connection, error);
   }, graceMs);
   closing.unref();
   // If KILL QUERY never succeeds, `closing` destroys the connections, unless their queries end by themselves before.

@@ -5,11 +5,11 @@ import {
   close,
   connect,
   connectionIn,
+  destroyWith,
   type Host,
   isBusy,
   isClosed,
   prepareConnection,
-  sever,
 } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "../mysql/errors.ts";
 import { reach, untilAborted } from "../mysql/reach.ts";
@@ -32,7 +32,8 @@ export class Reconnecting {
   #isOwn = true;
   #isSetUp = false;
   readonly #stop = (): void => {
-    if (this.#isOwn && this.#connection && isBusy(this.#connection)) sever(this.#connection, new Error("interrupted"));
+    if (this.#isOwn && this.#connection && isBusy(this.#connection))
+      destroyWith(this.#connection, new Error("interrupted"));
   };
 
   /**
