@@ -4,7 +4,7 @@
  */
 import type { Connection, ConnectionOptions } from "mysql2";
 import type { Gate } from "../mp.ts";
-import { connect, within } from "../mysql/connection.ts";
+import { connect, withDeadline } from "../mysql/connection.ts";
 import { type DatabaseError, isLost } from "../mysql/errors.ts";
 import { executeText, toBytes } from "../mysql/execute.ts";
 
@@ -41,7 +41,7 @@ export class Link {
       return true;
     };
     try {
-      await within(connection, answerMs, () => executeText(connection, [toBytes(text)], { onResult }));
+      await withDeadline(connection, answerMs, () => executeText(connection, [toBytes(text)], { onResult }));
       return rows;
     } catch (error) {
       const { errno = 0 } = error as DatabaseError;

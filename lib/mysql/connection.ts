@@ -106,7 +106,7 @@ export function prepareConnection(connection: Connection): void {
 export async function takeOver(connection: Connection, timeoutMs: number): Promise<void> {
   prepareConnection(connection);
   if (identityOf(connection) !== undefined) return;
-  await within(connection, timeoutMs, () => lookAtServer(connection)).catch((error) => {
+  await withDeadline(connection, timeoutMs, () => lookAtServer(connection)).catch((error) => {
     if (isLost(error)) throw error;
   });
 }
@@ -142,11 +142,11 @@ export function ask(
   text: string | Uint8Array,
   timeoutMs: number,
 ): Promise<(string | null)[][]> {
-  return within(connection, timeoutMs, () => textRows(connection, text));
+  return withDeadline(connection, timeoutMs, () => textRows(connection, text));
 }
 
 /** Runs `action`, and destroys the connection with ETIMEDOUT if that takes longer than `timeoutMs`. */
-export async function within<Result>(
+export async function withDeadline<Result>(
   connection: Connection,
   timeoutMs: number,
   action: () => Promise<Result>,
