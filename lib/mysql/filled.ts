@@ -8,7 +8,7 @@
 import type { Connection } from "mysql2";
 import { hexCharacter, withValues } from "./literal.ts";
 import { needsUtf8 } from "./server-state.ts";
-import { canShare, longest } from "./statement.ts";
+import { isBatchable, longest } from "./statement.ts";
 import type { SqlValue } from "./values.ts";
 
 /** Returns true if the server gives a parameter the type of its value, as it does for a literal, and the session uses UTF-8. */
@@ -21,7 +21,7 @@ export function takesLiterals(connection: Connection): boolean {
  * statement. If the text succeeds, the prepared statement would have done the same. If it fails, that says nothing.
  */
 export function filled(sql: string, values: readonly SqlValue[]): string | undefined {
-  if (!canShare(sql) || strange.test(sql) || !values.every(isAlike)) return undefined;
+  if (!isBatchable(sql) || strange.test(sql) || !values.every(isAlike)) return undefined;
   const count = (sql.match(tokens) ?? []).filter((token) => token === "?").length;
   if (count !== values.length) return undefined;
   const text = withValues(sql, values, { takesDigits: () => false });

@@ -30,7 +30,7 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
       together = jobs.length > 1 ? jobs : [];
       answered = 0;
       if (jobs.length === 1) return single.attempt(jobs, session, done);
-      const pieces = jobs.flatMap(({ part }, index) => (index === 0 ? [part!] : [separator, part!]));
+      const pieces = jobs.flatMap(({ batchText }, index) => (index === 0 ? [batchText!] : [separator, batchText!]));
       const listener = thread.rows.listener(jobs, session.mysql);
       try {
         await executeText(session.mysql, pieces, {
