@@ -62,7 +62,7 @@ async function runToOutcome(
   for (let isFirst = true; jobs.length > 0; isFirst = false) {
     // A claimed query is sent once even if the run is draining by now.
     if ((!isFirst && thread.isDraining) || !(session.isReady || (await session.ready()))) break;
-    jobs = thread.endPrologue(session.worker, jobs);
+    jobs = thread.endSetupStatements(session.worker, jobs);
     if (jobs.length === 0) return;
     const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));
     const sent = jobs.slice(0, firstAlone < 0 ? jobs.length : Math.max(1, firstAlone));

@@ -43,7 +43,7 @@ export interface PrologueStatement {
 export type ToThread =
   | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
   /** The prologue has one more statement; comes before the segments with what follows it. */
-  | { readonly type: "prologue"; readonly statement: PrologueStatement }
+  | { readonly type: "setupStatement"; readonly statement: PrologueStatement }
   /** For a feature's part in the thread. */
   | { readonly type: "feature"; readonly name: string; readonly data: unknown }
   /** More queries can be claimed. */
