@@ -121,7 +121,7 @@ async function sendOnce(sent: readonly Job[], session: Session, executor: Execut
       session.forgetRefusal();
       const warned = takeWarnings(mysql);
       if (warned) session.warned.add(job, warned, mysql, answered === sent.length);
-      if (isInterrupted(mysql)) thread.post({ type: "late", seq: job.seq });
+      if (isInterrupted(mysql)) thread.post({ type: "killedTooLate", seq: job.seq });
       if (executor.commits) thread.end(worker, job, "done", rows);
       else session.answered(job, rows);
       sent[answered]?.addTry();

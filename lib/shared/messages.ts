@@ -58,18 +58,18 @@ export type FromThread =
   | { readonly type: "units" }
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** One of several hosts does not let the worker in. */
-  | { readonly type: "away"; readonly host: string; readonly error: PlainError }
-  /** `idle`: the worker found nothing to claim. `waiting`, `waited`, `gone`: it tries again to get a server, has ended that, has given up. */
+  | { readonly type: "hostDown"; readonly host: string; readonly error: PlainError }
+  /** `idle`: the worker found nothing to claim. `waiting`, `waited`, `workerGaveUp`: it tries again to get a server, has ended that, has given up. */
   | { readonly type: "idle" }
   | { readonly type: "waiting"; readonly worker: number; readonly error: PlainError }
   | { readonly type: "waited"; readonly worker: number }
-  | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
+  | { readonly type: "workerGaveUp"; readonly worker: number; readonly error: PlainError }
   /** A query has set something, such as `USE`, on a connection of this thread: others may depend on it. */
   | { readonly type: "sessionChanged"; readonly statement: string }
   /** The run cannot go on: as what it was given is not right, or as something was lost with a connection. */
   | { readonly type: "refused" | "broken"; readonly reason: string }
   /** The query was interrupted, and is done all the same. */
-  | { readonly type: "late"; readonly seq: number }
+  | { readonly type: "killedTooLate"; readonly seq: number }
   /** A query with warnings, with their texts as far as they are known. */
   | { readonly type: "warned"; readonly query: WarnedQuery }
   /** A `workerDo()` has returned a number that no number of rows can be. A thread says so once. */

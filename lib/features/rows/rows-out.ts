@@ -54,7 +54,7 @@ export class RowsOut implements RowsTaker {
   }
 
   /** Notes that the parent has taken so many bytes. */
-  taken(bytes: number): void {
+  rowsConsumed(bytes: number): void {
     this.#untaken -= bytes;
     // All at once, and below the limit only: one that is resumed gives at once all that it has read.
     if (this.isFull) return;
