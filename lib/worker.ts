@@ -45,19 +45,24 @@ export async function work(session: Session, executor: Executor, thread: Thread)
   while (!thread.isWanted(session.worker)) if (!(await thread.wait())) return; // no connection to close yet
   while (!session.hasGivenUp && (session.isReady || (await session.ready()))) {
     const jobs = thread.claimNow(session.worker, executor.maxBatch, canBatch);
-    if (jobs.length > 0) await settle(jobs, session, executor, thread);
+    if (jobs.length > 0) await runToOutcome(jobs, session, executor, thread);
     else if (!(await thread.wait())) break;
   }
   await session.close();
 }
 
 /** Sends claimed queries, in order, until each has an outcome. Sends several in one round trip until one of them fails. */
-async function settle(claimed: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
+async function runToOutcome(
+  claimed: readonly Job[],
+  session: Session,
+  executor: Executor,
+  thread: Thread,
+): Promise<void> {
   let jobs = claimed;
   for (let isFirst = true; jobs.length > 0; isFirst = false) {
     // A claimed query is sent once even if the run is draining by now.
     if ((!isFirst && thread.isDraining) || !(session.isReady || (await session.ready()))) break;
-    jobs = thread.endPrologue(session.worker, jobs);
+    jobs = thread.endSetupStatements(session.worker, jobs);
     if (jobs.length === 0) return;
     const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));
     const sent = jobs.slice(0, firstAlone < 0 ? jobs.length : Math.max(1, firstAlone));
@@ -68,7 +73,7 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
     const [job] = jobs;
     if (!job || !error) continue; // after the last answer only a lost connection matters, and `isReady` notices that
     await session.detectLoss(error);
-    const { mayHaveRun, neverRan, retry, waits } = await executor.judge(job, error, session);
+    const { mayHaveRun, neverRan, retry, waits } = await executor.classifyError(job, error, session);
     await session.afterError(error, job);
     if (neverRan) job.mayHaveRun = false; // in no earlier try either
     const unanswered = mayHaveRun ? sent.slice(answered) : [job];
@@ -116,7 +121,7 @@ async function sendOnce(sent: readonly Job[], session: Session, executor: Execut
       session.forgetRefusal();
       const warned = takeWarnings(mysql);
       if (warned) session.warned.add(job, warned, mysql, answered === sent.length);
-      if (isInterrupted(mysql)) thread.post({ type: "late", seq: job.seq });
+      if (isInterrupted(mysql)) thread.post({ type: "killedTooLate", seq: job.seq });
       if (executor.commits) thread.end(worker, job, "done", rows);
       else session.answered(job, rows);
       sent[answered]?.addTry();

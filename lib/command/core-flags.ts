@@ -1,9 +1,8 @@
-/** The flags that every copy has. */
+/** The core's flags, which every copy has. */
 import { limits } from "../parent/options.ts";
 import type { FlagTable, ReadFlags } from "./flags.ts";
 import { count, seconds, shard } from "./flags.ts";
 
-/** The flags of the core. */
 export const core = {
   workers: {
     letter: "j",
@@ -72,8 +71,8 @@ export const core = {
   quiet: { letter: "q", group: "output", help: "no bar, and a summary only when something went wrong" },
 } as const satisfies FlagTable;
 
-/** Those that the help names last. */
+/** Flags at the end of the help. */
 export const last = { help: { group: "output" }, version: { group: "output", help: "" } } as const satisfies FlagTable;
 
-/** What the command line says, as far as the core knows it. */
+/** Values of the core's flags. */
 export type CoreFlags = ReadFlags<typeof core & typeof last>;

@@ -1,15 +1,18 @@
-/** What a server gets of an account's password: no more than MySQL's own client would give it. */
+/** Authentication plugins. A server gets no more of the password than MySQL's own client would give it. */
 import mysql, { type ConnectionOptions } from "mysql2";
 
 type Plugins = NonNullable<ConnectionOptions["authPlugins"]>;
 
-/** `--get-server-public-key`, beside mysql2's options. */
+/** Options beside mysql2's. */
 export interface AccountOptions {
-  /** Over an unencrypted TCP connection, the password is encrypted with whatever key the server sends. @default false */
+  /**
+   * True to encrypt the password with whatever key the server sends, over TCP without TLS: `--get-server-public-key`.
+   * @default false
+   */
   getServerPublicKey?: boolean | undefined;
 }
 
-/** Whoever sits in between may send a key of his own, and then has the password. mysql2 would use any. */
+/** Rejects the server's RSA key. mysql2 would use any key, and a man in the middle could send his own to get the password. */
 function refuseKey(): never {
   const how = "use TLS or a socket, or trust the key that the server sends: --get-server-public-key";
   throw new Error(`The account's password may only go over a secure connection: ${how}`);
@@ -24,7 +27,7 @@ const guarded = {
   sha256_password: sha256!({ onServerPublicKey: refuseKey }),
 };
 
-/** How an account proves who it is, where the caller does not say it. With plugins of its own, mysql2 needs a round trip more. */
+/** Returns plugins that refuse the server's key, or none if they are not needed. Own plugins cost mysql2 a round trip more. */
 export function authPluginsFor(options: ConnectionOptions & AccountOptions): Plugins {
   const isSecret = Boolean(options.ssl || options.socketPath);
   return isSecret || options.getServerPublicKey ? {} : guarded;
@@ -32,7 +35,10 @@ export function authPluginsFor(options: ConnectionOptions & AccountOptions): Plu
 
 const supported = "mysql_native_password and caching_sha2_password are";
 
-/** Says which way of logging in is missing, or must be allowed. mysql2 gives a password of before MySQL 4.1 no name. */
+/**
+ * Rewrites mysql2's error about an authentication plugin, so that it says which plugin is not supported or must be allowed.
+ * mysql2 gives the password format of before MySQL 4.1 no name.
+ */
 export function explainAccount(error: Error & { readonly code?: string | undefined }): void {
   if (error.code === "MYSQL_CLEAR_PASSWORD_NOT_ENABLED") {
     error.message =

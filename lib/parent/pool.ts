@@ -174,14 +174,14 @@ export class Pool {
       if (message.host !== undefined && this.#hostsAway.delete(message.host)) {
         this.#listener.log(`${message.host} is back`);
       }
-    } else if (message.type === "away") {
+    } else if (message.type === "hostDown") {
       if (!this.#hostsAway.has(message.host)) this.#listener.log(`${message.error.message}: trying the other hosts`);
       this.#hostsAway.add(message.host);
     } else if (message.type === "waiting") {
       const seconds = this.#data.connectTimeoutMs / 1000;
       if (!this.#waiting) this.#listener.log(`${message.error.message}: trying again for up to ${seconds} s`);
       this.#waiting = true;
-    } else if (message.type === "gone") this.#giveUp(message.worker, message.error);
+    } else if (message.type === "workerGaveUp") this.#giveUp(message.worker, message.error);
     else if (message.type === "sessionChanged") this.#sessionChanges.set(thread, message.statement);
     this.#listener.message(thread, message);
   }

@@ -1,6 +1,16 @@
 /** A connection for lib's own statements. It reconnects when it is lost, as a worker's does. */
 import type { Connection, ConnectionOptions } from "mysql2";
-import { adopt, ask, close, connect, connectionIn, type Host, isBusy, isClosed, sever } from "../mysql/connection.ts";
+import {
+  ask,
+  close,
+  connect,
+  connectionIn,
+  destroyWith,
+  type Host,
+  isBusy,
+  isClosed,
+  prepareConnection,
+} from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "../mysql/errors.ts";
 import { reach, untilAborted } from "../mysql/reach.ts";
 import type { Connecting } from "../shared/source-context.ts";
@@ -22,7 +32,8 @@ export class Reconnecting {
   #isOwn = true;
   #isSetUp = false;
   readonly #stop = (): void => {
-    if (this.#isOwn && this.#connection && isBusy(this.#connection)) sever(this.#connection, new Error("interrupted"));
+    if (this.#isOwn && this.#connection && isBusy(this.#connection))
+      destroyWith(this.#connection, new Error("interrupted"));
   };
 
   /**
@@ -33,7 +44,7 @@ export class Reconnecting {
   constructor(given: Connection | ConnectionOptions, run: Connecting, who: string) {
     const connection = connectionIn(given);
     if (connection) {
-      adopt(connection);
+      prepareConnection(connection);
       this.#connection = connection;
       this.#isOwn = false;
     }

@@ -134,7 +134,7 @@ export class Run implements PoolListener, RunOfFeature {
     else if (type === "waited") this.waits.end(message.worker);
     else if (type === "warned") this.#warned.push(message.query);
     else if (type === "units") this.#noun = "unit";
-    else if (type === "late") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
+    else if (type === "killedTooLate") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
     else if (type === "broken") {

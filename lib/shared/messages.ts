@@ -43,7 +43,7 @@ export interface PrologueStatement {
 export type ToThread =
   | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
   /** One more statement of the prologue. It comes before the segments with the queries that follow it. */
-  | { readonly type: "prologue"; readonly statement: PrologueStatement }
+  | { readonly type: "setupStatement"; readonly statement: PrologueStatement }
   /** Data for a feature's part in the thread. */
   | { readonly type: "feature"; readonly name: string; readonly data: unknown }
   /** More queries can be claimed. */
@@ -58,7 +58,7 @@ export type FromThread =
   | { readonly type: "units" }
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** The worker cannot connect to one of several hosts. */
-  | { readonly type: "away"; readonly host: string; readonly error: PlainError }
+  | { readonly type: "hostDown"; readonly host: string; readonly error: PlainError }
   /** The worker found nothing to claim. */
   | { readonly type: "idle" }
   /** The worker retries to reach a server. */
@@ -66,13 +66,13 @@ export type FromThread =
   /** The worker has stopped waiting for a server. */
   | { readonly type: "waited"; readonly worker: number }
   /** The worker has given up. */
-  | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
+  | { readonly type: "workerGaveUp"; readonly worker: number; readonly error: PlainError }
   /** A query has changed the session of a connection of this thread, for example with `USE`. Other queries may depend on it. */
   | { readonly type: "sessionChanged"; readonly statement: string }
   /** The run cannot go on. `refused`: the caller gave something wrong. `broken`: something was lost with a connection. */
   | { readonly type: "refused" | "broken"; readonly reason: string }
   /** `KILL QUERY` came too late. The query is `done`. */
-  | { readonly type: "late"; readonly seq: number }
+  | { readonly type: "killedTooLate"; readonly seq: number }
   /** A query with warnings, and their messages if the server returned them. */
   | { readonly type: "warned"; readonly query: WarnedQuery }
   /** A `workerDo()` has returned an impossible number of rows. Each thread reports it once. */

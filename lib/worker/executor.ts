@@ -31,13 +31,13 @@ export interface Executor {
    */
   attempt(jobs: readonly Job[], session: Session, done: (rows: number) => void, signal?: AbortSignal): Promise<void>;
   /** Decides whether a job that ended with this error is sent again. */
-  judge(job: Job, error: DatabaseError, session: Session): Setback | Promise<Setback>;
+  classifyError(job: Job, error: DatabaseError, session: Session): RetryDecision | Promise<RetryDecision>;
   /** Looks up in the ledger whether a job that may have run is done. */
   askLedger?(job: Job, session: Session): Promise<"done" | "failed" | "unknown">;
 }
 
 /** Decision about a job that ended with an error. */
-export interface Setback {
+export interface RetryDecision {
   /** The job may have run, and so may the jobs that were sent after it. */
   readonly mayHaveRun?: boolean;
   /** The job has certainly not run in an earlier try either. */
@@ -57,7 +57,7 @@ export function executorFor(
   let executor = own ? scripted(thread, own) : plain(thread);
   for (const { part, settings } of features) executor = part.executor?.(executor, thread, settings) ?? executor;
   const { timeoutMs } = thread.settings;
-  return timeoutMs === undefined ? executor : limited(executor, timeoutMs, thread);
+  return timeoutMs === undefined ? executor : withTimeout(executor, timeoutMs, thread);
 }
 
 /** Creates the executor that sends each query by itself, as text or as a prepared statement. */
@@ -73,7 +73,7 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
       if (isInterrupted(session.mysql) && onlyReads(text)) throw interruption();
       done(rows);
     },
-    async judge({ text }, error, session) {
+    async classifyError({ text }, error, session) {
       const { answered = 0 } = error;
       if (answered > 0 && statementIn(text).isAtomic) {
         error.message += ` (statement ${answered + 1} of the query; those before it are done)`;
@@ -91,7 +91,7 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
 }
 
 /** Wraps an executor for `--timeout`: interrupts an attempt on the server after `limitMs`. */
-function limited(single: Executor, limitMs: number, thread: Thread): Executor {
+function withTimeout(single: Executor, limitMs: number, thread: Thread): Executor {
   return {
     ...single,
     async attempt(jobs, session, done) {

@@ -143,7 +143,7 @@ export class Hosts {
     if (!host) return cause as DatabaseError;
     const { message, ...error } = toPlain(cause);
     const named = Object.assign(new Error(`${nameOf(host)}: ${message}`), error);
-    if (this.#route.length > 1) this.#thread.post({ type: "away", host: nameOf(host), error: toPlain(named) });
+    if (this.#route.length > 1) this.#thread.post({ type: "hostDown", host: nameOf(host), error: toPlain(named) });
     return named;
   }
 
@@ -197,7 +197,7 @@ export class Hosts {
     const message = `No server takes writes: ${error.message}`;
     if (isRefused)
       this.#gaveUp = { ...error, message }; // the session reports it after its query has ended: a ledger may have to be asked first
-    else this.#thread.post({ type: "gone", worker: this.#worker, error });
+    else this.#thread.post({ type: "workerGaveUp", worker: this.#worker, error });
   }
 
   get #timeoutMs(): number {

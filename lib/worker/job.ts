@@ -1,6 +1,6 @@
 /** A claimed query, from its claim to its outcome. */
 import { filled } from "../mysql/filled.ts";
-import { canShare } from "../mysql/statement.ts";
+import { isBatchable } from "../mysql/statement.ts";
 import { type Query, sqlOf, valuesOf } from "../shared/query.ts";
 import type { Outcome, Segment } from "../shared/segment.ts";
 
@@ -25,7 +25,7 @@ export class Job {
   readonly #start = performance.now();
   readonly #bytes: Buffer | undefined;
   #text: string | undefined;
-  #part: Uint8Array | false | undefined;
+  #batchText: Uint8Array | false | undefined;
   #durationMs: number | undefined;
 
   constructor(segment: Segment, index: number) {
@@ -58,13 +58,16 @@ export class Job {
    * @param withValues true if its values may be written into the text.
    */
   canBatch(withValues: boolean): boolean {
-    return this.tries === 0 && !this.goesAlone && (withValues || this.#bytes !== undefined) && this.part !== undefined;
+    return (
+      this.tries === 0 && !this.goesAlone && (withValues || this.#bytes !== undefined) && this.batchText !== undefined
+    );
   }
 
   /** Text that a batch sends for it. Undefined if it cannot be in a batch. */
-  get part(): Uint8Array | undefined {
-    if (this.#part === undefined) this.#part = this.#bytes ? canShare(this.text) && this.#bytes : this.#filled();
-    return this.#part || undefined;
+  get batchText(): Uint8Array | undefined {
+    if (this.#batchText === undefined)
+      this.#batchText = this.#bytes ? isBatchable(this.text) && this.#bytes : this.#filled();
+    return this.#batchText || undefined;
   }
 
   /** The SQL text, to look at and not to send: bytes are read as Latin-1. */

@@ -11,7 +11,7 @@ export interface RowsTaker {
   listener(jobs: readonly Job[], connection: Connection): ResultListener;
   /** Passes on the buffered rows of a query that has ended. */
   flush(): void;
-  /** Keeps a connection from being paused, even if `isFull`. Otherwise it would not read the answer after KILL QUERY. */
+  /** Resumes a connection, and does not pause it even if `isFull`. Otherwise nobody would read the answer to KILL QUERY. */
   unstop(connection: Connection): void;
   /** Allows pausing the connection again. */
   mayStop(connection: Connection): void;

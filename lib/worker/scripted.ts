@@ -70,7 +70,7 @@ export function scripted(thread: Thread, workerDo: WorkerDo<unknown, unknown>): 
       if (mysql) await checkEnded(mysql, session, bytesBefore!, thread);
       done(rowsOf(returned, job!.seq));
     },
-    async judge(_, error, session) {
+    async classifyError(_, error, session) {
       if (session.mysql && !isLost(error)) await session.ask("ROLLBACK").catch(() => {}); // of what it left open
       if (asksForRetry(error)) return { retry: "counted", waits: true };
       const verdict = verdictOf(error);

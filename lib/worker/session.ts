@@ -162,7 +162,7 @@ export class Session {
     }
     this.transaction.leavePrepared();
     const { gaveUp } = this.#hosts;
-    if (gaveUp) this.#thread.post({ type: "gone", worker: this.worker, error: gaveUp });
+    if (gaveUp) this.#thread.post({ type: "workerGaveUp", worker: this.worker, error: gaveUp });
     const connection = connectionIn(this.connection);
     if (connection) await close(connection);
   }

@@ -57,7 +57,7 @@ export class Thread {
   }
 
   /** Ends the jobs that are prologue statements, because every connection runs these itself. Returns the other jobs. */
-  endPrologue(worker: number, jobs: readonly Job[]): readonly Job[] {
+  endSetupStatements(worker: number, jobs: readonly Job[]): readonly Job[] {
     const last = this.prologue.at(-1)?.seq ?? 0;
     for (const job of jobs) if (job.seq <= last) this.end(worker, job, "done");
     return last > 0 ? jobs.filter(({ seq }) => seq > last) : jobs;
@@ -147,7 +147,7 @@ export class Thread {
       while (this.#segments[0]?.exhausted) this.#leaveSegment(); // here, too: all workers may be busy for long
       this.#segments.push(new Segment(message.shared));
       this.#segments.sort((a, b) => a.id - b.id); // a segment may be announced again, before those not yet admitted
-    } else if (message.type === "prologue") this.prologue.push(message.statement);
+    } else if (message.type === "setupStatement") this.prologue.push(message.statement);
     else if (message.type === "feature") this.onFeature.get(message.name)?.(message.data);
     else if (message.type === "kill") {
       for (const controller of this.aborting) controller.abort(new Error("The run was interrupted"));

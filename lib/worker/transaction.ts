@@ -38,7 +38,7 @@ export class Transaction {
   /** Handles a job that the server has answered: ends it, or holds it if a transaction is open after it. */
   answered(job: Job, rows: number, isOpen: boolean): void {
     const wasOpen = this.#isOpen || this.#prepared.size > 0;
-    if (wasOpen) this.#settle(job, isOpen);
+    if (wasOpen) this.#resolveHeld(job, isOpen);
     // After XA PREPARE the transaction no longer belongs to this connection, though the server reports it as open.
     this.#isOpen = isOpen && !(wasOpen && statementIn(job.text).transaction === "prepares");
     if (this.#isOpen) {
@@ -92,7 +92,7 @@ export class Transaction {
   }
 
   /** Ends the held jobs that a statement has committed or rolled back. */
-  #settle(job: Job, isOpen: boolean): void {
+  #resolveHeld(job: Job, isOpen: boolean): void {
     if (isOpen && keepsTransaction(job.text)) return; // nearly always
     const { transaction, target = "" } = statementIn(job.text);
     if (transaction === "prepares") this.#prepared.set(target, this.#held.splice(0));

@@ -32,7 +32,7 @@ export class WarnedQueries {
     this.#thread.counters.add(this.#worker, "warnings", count);
     if (this.#thread.warnedTold++ >= warnedKept) return;
     const { seq, unit } = job;
-    const { at } = Object(unit) as { at?: unknown };
+    const { key, at = key } = Object(unit) as { at?: unknown; key?: unknown };
     const query: WarnedQuery = {
       seq,
       ...(typeof at === "string" && { at }),

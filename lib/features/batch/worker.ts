@@ -30,7 +30,7 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
       together = jobs.length > 1 ? jobs : [];
       answered = 0;
       if (jobs.length === 1) return single.attempt(jobs, session, done);
-      const pieces = jobs.flatMap(({ part }, index) => (index === 0 ? [part!] : [separator, part!]));
+      const pieces = jobs.flatMap(({ batchText }, index) => (index === 0 ? [batchText!] : [separator, batchText!]));
       const listener = thread.rows.listener(jobs, session.mysql);
       try {
         await executeText(session.mysql, pieces, {
@@ -45,14 +45,14 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
         throw error;
       }
     },
-    judge(job, error, session) {
+    classifyError(job, error, session) {
       if (together.length > 0 && verdictOf(error) === "failed") {
         // TiDB parses the whole text before it runs any of it. The syntax error may be in another query, and none has run.
         if (error.errno === 1064 && answered === 0) for (const each of together) each.goesAlone = true;
         // A query with values in its text may fail although the prepared statement does not.
         if (job.goesAlone || job.bytes === undefined) return { retry: "free" };
       }
-      return single.judge(job, error, session);
+      return single.classifyError(job, error, session);
     },
   };
 }

@@ -1,9 +1,9 @@
 /**
- * All of lib as one JavaScript file, and the workers' side with a script as another one: they are loaded in a tenth of the time
- * that their files take.
+ * Bundles lib into one JavaScript file, and the workers' side with a script into another one. A bundle loads in a tenth of the
+ * time that its source files take.
  *
- * It is built once and kept for this user alone, in a folder of the system's temporary directory. What it was built from is
- * looked at each time: where a file has changed, it is built anew.
+ * A bundle is built once and kept in a private folder of this user, in the system's temporary directory. Each start compares
+ * the sources with it, and builds it again if one has changed.
  */
 import { createHash, randomUUID } from "node:crypto";
 import {
@@ -24,29 +24,31 @@ import { debuglog } from "node:util";
 import { evaluate, mapLines } from "../../evaluate.js";
 import type { Startup } from "../../shared/feature-entry.ts";
 
-/** What a bundle was built from. */
+/** Sources of a bundle. */
 interface Sources {
-  /** Their paths; also that of a `tsconfig.json` that was not there. */
+  /** Paths of the sources, and of each `package.json` and `tsconfig.json` that applies to them, or would if it existed. */
   readonly files: readonly string[];
+  /** Paths of the sources that are in packages. */
   readonly packaged: readonly string[];
-  /** Folders of modules: another name in them may be what an import means. */
+  /** Folders of the sources. A new file in one of them may change what an import resolves to. */
   readonly folders: readonly string[];
 }
 
+/** Description of a bundle, in a file beside it. */
 interface Manifest extends Sources {
   readonly digest: string;
-  /** The bundle's name. */
+  /** Name of the bundle's file. */
   readonly file: string;
   readonly bytes: number;
 }
 
-/** A bundle that was built so long ago is removed. */
+/** Age in ms at which a bundle is removed. */
 const keptMs = 30 * 24 * 3600 * 1000;
 const lib = fileURLToPath(new URL("../../", import.meta.url));
 const builder = fileURLToPath(new URL("esbuild.ts", import.meta.url));
 const debug = debuglog("myscript");
 
-/** The bundle without a script, which this process and its threads share. */
+/** Path of the bundle without a script. This process and its threads share it. */
 let own: Promise<string | undefined> | undefined;
 let evaluated: ReturnType<typeof evaluate> | undefined;
 
@@ -74,8 +76,10 @@ export const feature: Startup = {
 };
 
 /**
- * @param script the module whose `workerInit()` and `workerDo()` replace the default ones: it is part of the bundle.
- * @returns the bundle's path; `undefined` where there is no need of one, or none can be had, and tsx has to do.
+ * Returns the path of a bundle. Builds it if there is none, or a source has changed.
+ *
+ * @param script module whose `workerInit()` and `workerDo()` replace the default ones. The bundle contains it.
+ * @returns `undefined` if none is needed, or none can be built. The runtime or tsx then loads the files.
  */
 export async function bundle(script?: string | URL): Promise<string | undefined> {
   const readsTypeScript = (process.features as { typescript?: unknown }).typescript;
@@ -102,7 +106,7 @@ function isDebugged(): boolean {
   return /--inspect(?:-brk|-wait)?(?:[= ]|$)/.test([...process.execArgv, process.env.NODE_OPTIONS].join(" "));
 }
 
-/** Where a thread that loads files may keep what V8 compiles of them; `undefined` where others could write to it. */
+/** Returns the folder of Node's compile cache, for threads that load files. Returns `undefined` if others could write to it. */
 function compileCache(): string | undefined {
   try {
     return join(privateFolder(), "compile-cache");
@@ -112,9 +116,10 @@ function compileCache(): string | undefined {
   }
 }
 
-/** What is bundled. A script may await at its top level, as only an ES module can. */
+/** Entry module of a bundle. */
 interface Entry {
   readonly source: string;
+  /** True to build an ES module. A script needs one, because it may have a top-level await. */
   readonly isModule: boolean;
 }
 
@@ -140,20 +145,20 @@ function entryOf(script: string | URL | undefined): Entry {
   return { source: source + load, isModule: true };
 }
 
-/** A folder that nobody else can write to: what is in it is going to be run. */
+/** Returns a folder that nobody else can write to, because its content is executed. @throws Error if others could. */
 function privateFolder(): string {
   const uid = process.geteuid?.();
   const path = join(tmpdir(), `myscript-bundles-${uid ?? userInfo().username}`);
   try {
     mkdirSync(path, 0o700);
-  } catch {} // mostly, it is there
+  } catch {} // it mostly exists already
   const stat = lstatSync(path);
   const isPrivate = uid === undefined || (stat.uid === uid && (stat.mode & 0o077) === 0);
   if (!stat.isDirectory() || !isPrivate) throw new Error(`${path} is not a folder of this user alone`);
   return path;
 }
 
-/** The bundle, if it is there and nothing has changed. */
+/** Returns the path of an existing bundle, if none of its sources has changed. */
 function find(folder: string, name: string): string | undefined {
   try {
     const manifest: Manifest = JSON.parse(readFileSync(join(folder, `${name}.json`), "utf8"));
@@ -170,7 +175,7 @@ async function make(folder: string, name: string, { source, isModule }: Entry): 
   const { code, map, files, packaged } = await build(source, join(folder, name), isModule);
   const folders = [...new Set([...files.keys()].map((path) => dirname(path)))];
   const configurations = new Set(folders.flatMap(configurationsFor));
-  // In the same order each time: esbuild reads as the disk does.
+  // Sorted, because esbuild reads files in no fixed order.
   const sources = {
     files: [...files.keys(), ...configurations].sort(),
     packaged: packaged.toSorted(),
@@ -202,14 +207,14 @@ function isOrphan(path: string): boolean {
   }
 }
 
-/** Files in a folder and above it that say how its modules are read. */
+/** Returns the paths of configuration files that would apply to modules of a folder, in it and above it. */
 function configurationsFor(folder: string): string[] {
   const above = dirname(folder);
   const here = ["package.json", "tsconfig.json", "tsconfig.base.json"].map((name) => join(folder, name));
   return above === folder ? here : [...here, ...configurationsFor(above)];
 }
 
-/** @param read what of the files was read already. */
+/** Returns a hash of all sources. @param read contents of files that were read already. */
 function digestOf({ files, packaged, folders }: Sources, read?: ReadonlyMap<string, Uint8Array>): string {
   const hash = createHash("sha256");
   for (const path of files) hash.update(`\0${path}\0`).update(read?.get(path) ?? contentOf(path));
@@ -218,7 +223,7 @@ function digestOf({ files, packaged, folders }: Sources, read?: ReadonlyMap<stri
   return hash.digest("hex");
 }
 
-/** Nobody edits a package: its files are looked at from outside. */
+/** Returns size and times of a package's file. Its content need not be read, because nobody edits a package. */
 function stampOf(path: string): string {
   const { size, mtimeMs, ctimeMs } = statSync(path);
   return `${size} ${mtimeMs} ${ctimeMs}`;
@@ -237,14 +242,14 @@ function modulesIn(folder: string): string {
   return names.sort().join("\0");
 }
 
-/** Another run sees all of it or nothing. */
+/** Writes a file atomically, for other runs that may read it. */
 function write(path: string, content: string | Uint8Array): void {
   const unfinished = join(dirname(path), `${randomUUID()}.unfinished`);
   writeFileSync(unfinished, content, { mode: 0o600, flag: "wx" });
   renameSync(unfinished, path);
 }
 
-/** A run that has not loaded it yet does without. */
+/** Removes an old bundle. A run that was about to load it loads the files instead. */
 function removeOld(path: string, isUseless: boolean): void {
   try {
     if (isUseless || Date.now() - statSync(path).mtimeMs > keptMs) rmSync(path);

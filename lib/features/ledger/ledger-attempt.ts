@@ -22,7 +22,7 @@ import type { Connection } from "mysql2";
 import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
 import { execute, executeText, isOneStatement, toBytes } from "../../mysql/execute.ts";
 import { interruption, isInterrupted } from "../../mysql/interrupt.ts";
-import { canShare, keepsTransaction, statementIn } from "../../mysql/statement.ts";
+import { isBatchable, keepsTransaction, statementIn } from "../../mysql/statement.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
@@ -102,7 +102,7 @@ export class LedgerAttempt {
   async run(probablyDone: boolean): Promise<number> {
     const { text, bytes } = this.#job;
     // If rows are delivered, the COMMIT is sent only when all of them have arrived.
-    const isPlain = bytes !== undefined && canShare(text) && !this.#thread.rows.isWanted;
+    const isPlain = bytes !== undefined && isBatchable(text) && !this.#thread.rows.isWanted;
     const keeps =
       isPlain || (keepsTransaction(text) && (!text.includes(";") || (await isOneStatement(this.#connection, text))));
     try {

@@ -54,7 +54,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
       if (state.doneBefore && !job!.mayBeRecorded) thread.counters.add(session.worker, "doneBefore");
       done(rows);
     },
-    judge(_, error) {
+    classifyError(_, error) {
       if (error instanceof LedgerError) thread.endRun("refused", error.message);
       const verdict = verdictOf(error);
       const mayHaveRun = verdict === "unknown";

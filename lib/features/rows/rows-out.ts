@@ -54,7 +54,7 @@ export class RowsOut implements RowsTaker {
   }
 
   /** Notes that the parent has taken `bytes` bytes. */
-  taken(bytes: number): void {
+  rowsConsumed(bytes: number): void {
     this.#untaken -= bytes;
     // Resumes all connections, but only below the limit. A resumed connection delivers everything it has buffered.
     if (this.isFull) return;
