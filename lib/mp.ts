@@ -90,7 +90,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     if (longPause !== undefined) run.stop(longPause);
     run.watchUnits(pool);
     run.showProgress(feed, pool);
-    if ((feed.isOver || run.stopped) && records.isAnswered) break;
+    if ((feed.isOver || run.stopped) && records.isDrained) break;
     const { failed, unknown, warnings } = records.tally;
     if (failed + unknown >= maxFailures) run.stop(`too many failures: ${failed} failed, ${unknown} unknown`);
     if (warnings >= maxWarnings) run.stop(`too many warnings: ${warnings}`);
@@ -107,7 +107,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   return summary;
 
   function sourceEnded(): void {
-    if (feed.failure && !records.isAnswered) run.log(`${messageOf(feed.failure.error)}: running what was read before`);
+    if (feed.failure && !records.isDrained) run.log(`${messageOf(feed.failure.error)}: running what was read before`);
     wakeup.wake();
   }
 
@@ -125,7 +125,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     run.limitWorkers(pool);
     void run.guard(async () => {
       const isMore = await gatekeeper.advance(
-        () => records.tally.ended + records.answered,
+        () => records.tally.ended + records.awaitingCommit,
         () => run.stopped !== undefined,
       );
       if (isMore) pool.broadcast({ type: "admitted" });

@@ -20,11 +20,11 @@ test("Records.collect() takes each ended query once, a failed one only when the 
   records.setError(2, error);
   records.collect();
   assert.deepEqual(seen(), ["1 done", "2 failed"]);
-  assert.equal(records.isAnswered, false);
+  assert.equal(records.isDrained, false);
   records.skipRest(9);
   records.collect();
   assert.deepEqual(seen(), ["1 done", "2 failed", "3 skipped"]);
-  assert.equal(records.isAnswered, true);
+  assert.equal(records.isDrained, true);
 });
 
 test("Records.takeSpare() gives a segment's memory only when every thread has left it and every query has ended", () => {
@@ -98,18 +98,18 @@ test("Records.resolveDeadThread() ends as unknown what a dead thread had in flig
   }
 });
 
-test("Records.answered counts what a transaction that is open holds back", () => {
+test("Records.awaitingCommit counts what a transaction that is open holds back", () => {
   const { records } = recordsOf();
   const segment = segmentOf(2);
   records.add(segment);
-  segment.noteAnswered(segment.claim(1), 5);
-  assert.equal(records.answered, 1);
-  assert.equal(records.isAnswered, false, "one is not claimed");
+  segment.markAwaitingCommit(segment.claim(1), 5);
+  assert.equal(records.awaitingCommit, 1);
+  assert.equal(records.isDrained, false, "one is not claimed");
   assert.deepEqual([...records.inFlight()], []);
   segment.claim(1);
-  assert.equal(records.isAnswered, false, "one is in flight");
-  segment.noteAnswered(1, 5);
-  assert.equal(records.isAnswered, true);
+  assert.equal(records.isDrained, false, "one is in flight");
+  segment.markAwaitingCommit(1, 5);
+  assert.equal(records.isDrained, true);
 });
 
 test("Records.admit() admits in the order of release, over the bounds of segments", () => {

@@ -51,12 +51,12 @@ export class Records {
   }
 
   /** True if only queries in transactions that are still open have not ended. */
-  get isAnswered(): boolean {
-    return this.#live.reduce((sum, { left }) => sum + left, 0) === this.answered;
+  get isDrained(): boolean {
+    return this.#live.reduce((sum, { left }) => sum + left, 0) === this.awaitingCommit;
   }
 
   /** Number of queries that were answered in a transaction that is still open. Its end decides their outcome. */
-  get answered(): number {
+  get awaitingCommit(): number {
     let count = 0;
     for (const { outcome, segment, index } of this.#claimed()) {
       if (outcome === undefined && segment.record(index).durationMs > 0) count++;
@@ -151,8 +151,8 @@ export class Records {
   /** Yields the query that each worker is running. */
   *inFlight(): Generator<Claimed> {
     for (const { outcome, ...claimed } of this.#claimed()) {
-      const isAnswered = claimed.segment.record(claimed.index).durationMs > 0; // its transaction is open
-      if (outcome === undefined && !isAnswered) yield claimed;
+      const isAwaitingCommit = claimed.segment.record(claimed.index).durationMs > 0; // its transaction is open
+      if (outcome === undefined && !isAwaitingCommit) yield claimed;
     }
   }
 

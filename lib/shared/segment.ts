@@ -139,7 +139,7 @@ export class Segment {
   reopen(index: number, mayHaveRun: boolean): void {
     const at = this.#stateAt(index) + 1;
     this.#int32[at] = (this.#int32[at]! % mayHaveRunFlag) + (mayHaveRun ? mayHaveRunFlag : 0);
-    this.noteAnswered(index, 0);
+    this.markAwaitingCommit(index, 0);
     Atomics.store(this.#int32, this.#stateAt(index), pending);
   }
 
@@ -149,7 +149,7 @@ export class Segment {
   }
 
   /** Marks a query as answered in a transaction that is still open. A duration of 0 removes the mark. */
-  noteAnswered(index: number, durationMs: number): void {
+  markAwaitingCommit(index: number, durationMs: number): void {
     this.#float64[this.#timesAt(index) + 1] = durationMs;
   }
 

@@ -92,9 +92,9 @@ export class Job {
   }
 
   /** Notes that the server has answered inside a transaction that is still open. Its end decides the outcome. */
-  noteAnswered(): void {
+  markAwaitingCommit(): void {
     this.#durationMs = performance.now() - this.#start;
-    this.#segment.noteAnswered(this.#index, this.#durationMs);
+    this.#segment.markAwaitingCommit(this.#index, this.#durationMs);
   }
 
   /** Writes the outcome into the record. Must be the last call on this job. */

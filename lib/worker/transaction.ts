@@ -42,7 +42,7 @@ export class Transaction {
     // After XA PREPARE the transaction no longer belongs to this connection, though the server reports it as open.
     this.#isOpen = isOpen && !(wasOpen && statementIn(job.text).transaction === "prepares");
     if (this.#isOpen) {
-      job.noteAnswered();
+      job.markAwaitingCommit();
       this.#held.push({ job, rows, isDoubtful: false });
     } else this.#thread.end(this.#worker, job, "done", rows);
   }
