@@ -65,7 +65,7 @@ test("Records.collect() names a segment to be announced again when a query in it
   assert.equal(segment.claim(1), -1);
   assert.deepEqual(records.open, []);
   assert.deepEqual(records.collect(), []);
-  segment.reopen(1, true);
+  segment.unclaim(1, true);
   assert.deepEqual(records.collect(), [segment]);
   assert.deepEqual(records.open, [segment]);
   assert.equal(segment.claim(2), 1);
@@ -77,7 +77,7 @@ test("Records.collect() names a segment to be announced again when a query in it
       [1, 2],
     ],
   );
-  segment.reopen(1, true);
+  segment.unclaim(1, true);
   records.skipRest(9);
   records.collect();
   assert.deepEqual(seen(), ["2 unknown"], "it may have run");

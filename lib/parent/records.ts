@@ -171,7 +171,7 @@ export class Records {
       // All of the thread's messages have arrived by now: what is missing will not come.
       if (outcome && (!hasCause(outcome) || this.#errors.has(segment.seq(index)))) continue;
       if (!outcome && tries <= deathsSurvived && rows === 0 && canRunAgain(segment.unit(index))) {
-        segment.reopen(index, true);
+        segment.unclaim(index, true);
         continue;
       }
       this.setError(segment.seq(index), error);

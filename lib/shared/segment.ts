@@ -90,7 +90,7 @@ export class Segment {
     Atomics.store(this.#int32, header.admitted, count);
   }
 
-  /** Index at which the search for a pending query begins. Below it, only `reopen()` makes a query pending again. */
+  /** Index at which the search for a pending query begins. Below it, only `unclaim()` makes a query pending again. */
   get scanStart(): number {
     return Atomics.load(this.#int32, header.scanStart);
   }
@@ -136,7 +136,7 @@ export class Segment {
   }
 
   /** Gives back a query whose claimer died or gave up. It can be claimed again after the next `rewind()`. */
-  reopen(index: number, mayHaveRun: boolean): void {
+  unclaim(index: number, mayHaveRun: boolean): void {
     const at = this.#stateAt(index) + 1;
     this.#int32[at] = (this.#int32[at]! % mayHaveRunFlag) + (mayHaveRun ? mayHaveRunFlag : 0);
     this.markAwaitingCommit(index, 0);

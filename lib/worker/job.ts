@@ -109,8 +109,8 @@ export class Job {
   }
 
   /** Gives it back to the queue, for any worker to claim. */
-  reopen(): void {
-    this.#segment.reopen(this.#index, this.mayHaveRun);
+  unclaim(): void {
+    this.#segment.unclaim(this.#index, this.mayHaveRun);
   }
 
   #filled(): Uint8Array | false {

@@ -99,7 +99,7 @@ export class Thread {
 
   /** Gives a query back for another worker. Ends it if the run is draining. */
   giveBack(worker: number, job: Job): void {
-    if (!this.isDraining) job.reopen();
+    if (!this.isDraining) job.unclaim();
     else this.end(worker, job, job.mayHaveRun ? "unknown" : "skipped");
   }
 
