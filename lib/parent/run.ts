@@ -224,7 +224,7 @@ export class Run implements PoolListener, RunOfFeature {
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
       threads: this.#options.threads,
-      earlier: { ...result.earlier, done: result.earlier.done + counts.doneBefore }, // a ledger knows of some, too
+      earlier: { ...result.earlier, done: result.earlier.done + counts.alreadyInLedger }, // a ledger knows of some, too
       ...this.#parts.summary(counts),
       ...(this.#warned.length > 0 && {
         firstWarned: this.#warned.toSorted((a, b) => a.seq - b.seq).slice(0, warnedKept),

@@ -17,7 +17,7 @@ export class Job {
   /** True if this run may have committed its row in a ledger: a `COMMIT` was sent and not answered. */
   mayBeRecorded: boolean;
   /** True if it must have a round trip of its own. */
-  goesAlone = false;
+  retryAlone = false;
   /** Error of its last try. */
   error: unknown;
   readonly #segment: Segment;
@@ -59,7 +59,7 @@ export class Job {
    */
   canBatch(withValues: boolean): boolean {
     return (
-      this.tries === 0 && !this.goesAlone && (withValues || this.#bytes !== undefined) && this.batchText !== undefined
+      this.tries === 0 && !this.retryAlone && (withValues || this.#bytes !== undefined) && this.batchText !== undefined
     );
   }
 

@@ -48,9 +48,9 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
     classifyError(job, error, session) {
       if (together.length > 0 && verdictOf(error) === "failed") {
         // TiDB parses the whole text before it runs any of it. The syntax error may be in another query, and none has run.
-        if (error.errno === 1064 && answered === 0) for (const each of together) each.goesAlone = true;
+        if (error.errno === 1064 && answered === 0) for (const each of together) each.retryAlone = true;
         // A query with values in its text may fail although the prepared statement does not.
-        if (job.goesAlone || job.bytes === undefined) return { retry: "free" };
+        if (job.retryAlone || job.bytes === undefined) return { retry: "free" };
       }
       return single.classifyError(job, error, session);
     },

@@ -41,21 +41,21 @@ export interface LedgerState {
   /** A `COMMIT` was sent, and may have succeeded. */
   mayBeRecorded: boolean;
   /** The ledger had the query already. */
-  doneBefore: boolean;
+  alreadyInLedger: boolean;
   /** The query was sent together with others, which may have caused its error. It must be retried alone. */
-  goesAlone: boolean;
+  retryAlone: boolean;
   /** Time of the COMMIT. */
   commitMs: number;
 }
 
-export const nothing: LedgerState = {
+export const initialLedgerState: LedgerState = {
   inserted: false,
   heldByAnother: false,
   mayHaveCommitted: false,
   selfCommitted: false,
   mayBeRecorded: false,
-  doneBefore: false,
-  goesAlone: false,
+  alreadyInLedger: false,
+  retryAlone: false,
   commitMs: 0,
 };
 
@@ -72,7 +72,7 @@ export const release = `RELEASE ${savepoint}`;
 
 /** One try of one query. */
 export class LedgerAttempt {
-  readonly state = { ...nothing };
+  readonly state = { ...initialLedgerState };
   readonly #job: Job;
   readonly #session: Session;
   readonly #connection: Connection;
@@ -99,16 +99,16 @@ export class LedgerAttempt {
   }
 
   /** Returns the number of rows that the query returned or changed, 0 if the ledger had it. */
-  async run(probablyDone: boolean): Promise<number> {
+  async run(checkLedgerFirst: boolean): Promise<number> {
     const { text, bytes } = this.#job;
     // If rows are delivered, the COMMIT is sent only when all of them have arrived.
     const isPlain = bytes !== undefined && isBatchable(text) && !this.#thread.rows.isWanted;
     const keeps =
       isPlain || (keepsTransaction(text) && (!text.includes(";") || (await isOneStatement(this.#connection, text))));
     try {
-      if (probablyDone) {
+      if (checkLedgerFirst) {
         const known = await this.#look(this.#select); // without a lock: the INSERT waits for a row that is being inserted
-        if (known !== undefined) return this.#doneBefore(known);
+        if (known !== undefined) return this.#alreadyInLedger(known);
       }
       if (isPlain) await this.#send([start, this.#insert, bytes, commit]);
       else if (keeps) {
@@ -120,7 +120,7 @@ export class LedgerAttempt {
         const known = await this.#look(`${locking(this.#select)};${start};${savepoint}`);
         if (known !== undefined) {
           await this.#send([rollback]);
-          return this.#doneBefore(known);
+          return this.#alreadyInLedger(known);
         }
         this.state.mayHaveCommitted = true;
         await this.#runAlone();
@@ -158,7 +158,7 @@ export class LedgerAttempt {
       if (asksLedger) throw this.#undecided(failure as DatabaseError);
     }
     if (known === this.#row.hash && answering === commit) return this.#rows;
-    if (known !== undefined) return this.#doneBefore(known);
+    if (known !== undefined) return this.#alreadyInLedger(known);
     if (isLedgers && !state.mayHaveCommitted && !state.heldByAnother && !asksLedger && verdictOf(error) === "failed") {
       throw new LedgerError(`Cannot go on: the ledger cannot be used any more: ${error.message}`);
     }
@@ -234,9 +234,9 @@ export class LedgerAttempt {
     return Object.assign(new Error(what + message), { code, fatal: true, mayHaveRun: mayHaveRun || this.#hasRun });
   }
 
-  #doneBefore(known: string): number {
+  #alreadyInLedger(known: string): number {
     if (known !== this.#row.hash) throw new LedgerError(anotherQuery(this.#job.seq, this.#job.unit, this.#table));
-    this.state.doneBefore = true;
+    this.state.alreadyInLedger = true;
     return 0;
   }
 }

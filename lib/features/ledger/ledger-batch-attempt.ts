@@ -17,7 +17,16 @@ import { noteWarnings, takeWarnings, type Warned } from "../../mysql/warnings.ts
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { commit, duplicateKey, nothing, release, rollback, savepoint, separator, start } from "./ledger-attempt.ts";
+import {
+  commit,
+  duplicateKey,
+  initialLedgerState,
+  release,
+  rollback,
+  savepoint,
+  separator,
+  start,
+} from "./ledger-attempt.ts";
 import { type IdColumn, type LedgerRow, locking, rowOf } from "./row.ts";
 
 interface Entry {
@@ -26,7 +35,7 @@ interface Entry {
   rows: number;
   warned: Warned | undefined;
   /** True if the ledger had the row already. */
-  doneBefore: boolean;
+  alreadyInLedger: boolean;
 }
 
 /** Positions of statements in a round trip: the INSERT of the rows, and the first query. */
@@ -35,24 +44,24 @@ const firstQueryAt = 3;
 
 /** One try of several queries in one round trip. */
 export class LedgerBatchAttempt {
-  readonly state = { ...nothing };
+  readonly state = { ...initialLedgerState };
   readonly #entries: readonly Entry[];
   readonly #session: Session;
   readonly #thread: Thread;
   readonly #table: string;
 
   constructor(jobs: readonly Job[], session: Session, thread: Thread, table: string) {
-    this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, doneBefore: false }));
+    this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, alreadyInLedger: false }));
     this.#session = session;
     this.#thread = thread;
     this.#table = table;
   }
 
   /** Calls `done` for each committed query, in order. Rejects with the error of the next query, or of all of them. */
-  async run(probablyDone: boolean, done: (rows: number) => void): Promise<void> {
+  async run(checkLedgerFirst: boolean, done: (rows: number) => void): Promise<void> {
     let failed: { readonly entry: Entry; readonly error: DatabaseError } | undefined;
     try {
-      if (probablyDone) await this.#look((select) => select);
+      if (checkLedgerFirst) await this.#look((select) => select);
       failed = await this.#runAll();
     } catch (error) {
       if (!isLost(error as DatabaseError)) {
@@ -60,14 +69,15 @@ export class LedgerBatchAttempt {
       }
       for (const { job } of this.#entries) job.mayBeRecorded ||= this.state.mayBeRecorded;
       if (isRefusal(error as DatabaseError)) throw error; // not the fault of one of them
-      this.state.goesAlone = true;
+      this.state.retryAlone = true;
       for (const { job } of this.#entries.slice(1)) job.addTry();
       throw error;
     }
     for (const entry of this.#entries) {
       if (entry === failed?.entry) throw failed.error;
-      this.state.doneBefore = entry.doneBefore;
-      if (entry.doneBefore && !entry.job.mayBeRecorded) this.#thread.counters.add(this.#session.worker, "doneBefore");
+      this.state.alreadyInLedger = entry.alreadyInLedger;
+      if (entry.alreadyInLedger && !entry.job.mayBeRecorded)
+        this.#thread.counters.add(this.#session.worker, "alreadyInLedger");
       const { warned } = entry;
       if (warned) noteWarnings(this.#session.mysql, warned.count, warned.info);
       done(entry.rows);
@@ -95,7 +105,7 @@ export class LedgerBatchAttempt {
         if (!entry || isLost(error)) throw error;
         await this.#keepBefore(left.slice(answered - firstQueryAt), error);
         // A query that is not plain text is retried alone. Only its error as a prepared statement counts.
-        this.state.goesAlone = entry.job.bytes === undefined;
+        this.state.retryAlone = entry.job.bytes === undefined;
         return { entry, error };
       }
     }
@@ -145,7 +155,7 @@ export class LedgerBatchAttempt {
       const hash = found.get(entry.row.printed);
       if (hash !== undefined && hash !== entry.row.hash)
         throw new Error(`Query ${entry.job.seq} is not the one in the ledger`);
-      entry.doneBefore = hash !== undefined;
+      entry.alreadyInLedger = hash !== undefined;
     }
   }
 
@@ -155,6 +165,6 @@ export class LedgerBatchAttempt {
 
   /** Queries that the ledger does not have. All copies of a run insert them in this order, so that they wait and do not deadlock. */
   get #left(): Entry[] {
-    return this.#entries.filter(({ doneBefore }) => !doneBefore);
+    return this.#entries.filter(({ alreadyInLedger }) => !alreadyInLedger);
   }
 }

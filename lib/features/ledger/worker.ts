@@ -5,7 +5,7 @@ import { checkValues } from "../../shared/query.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { LedgerAttempt, LedgerError, nothing, rollback, selectOf } from "./ledger-attempt.ts";
+import { initialLedgerState, LedgerAttempt, LedgerError, rollback, selectOf } from "./ledger-attempt.ts";
 import { LedgerBatchAttempt } from "./ledger-batch-attempt.ts";
 import { locking, rowOf } from "./row.ts";
 
@@ -21,9 +21,9 @@ export const feature: WorkerFeature<string> = {
  */
 function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
   const { idempotent } = thread.settings;
-  let state = nothing;
+  let state = initialLedgerState;
   /** True if the last query was in the ledger already. The next one probably is, too, and a SELECT first is the cheapest then. */
-  let probablyDone = false;
+  let checkLedgerFirst = false;
   return {
     maxBatch,
     together: (most) => ledgered(thread, table, most),
@@ -37,21 +37,21 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
       if (jobs.length > 1) {
         const attempt = new LedgerBatchAttempt(jobs, session, thread, table);
         state = attempt.state;
-        await attempt.run(probablyDone, done);
-        probablyDone = state.doneBefore;
+        await attempt.run(checkLedgerFirst, done);
+        checkLedgerFirst = state.alreadyInLedger;
         return;
       }
       const [job] = jobs;
       if (job!.bytes === undefined) checkValues(job!.query); // before anything is sent
       const attempt = new LedgerAttempt(job!, session, thread, table);
       state = attempt.state;
-      const rows = await attempt.run(probablyDone).catch((error) => {
+      const rows = await attempt.run(checkLedgerFirst).catch((error) => {
         job!.mayBeRecorded ||= attempt.state.mayBeRecorded;
         throw error;
       });
-      probablyDone = state.doneBefore;
+      checkLedgerFirst = state.alreadyInLedger;
       if (state.selfCommitted) thread.counters.add(session.worker, "selfCommitted");
-      if (state.doneBefore && !job!.mayBeRecorded) thread.counters.add(session.worker, "doneBefore");
+      if (state.alreadyInLedger && !job!.mayBeRecorded) thread.counters.add(session.worker, "alreadyInLedger");
       done(rows);
     },
     classifyError(_, error) {
@@ -59,7 +59,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
       const verdict = verdictOf(error);
       const mayHaveRun = verdict === "unknown";
       const neverRan = state.inserted;
-      if (state.goesAlone) return { mayHaveRun, neverRan, retry: "free", waits: verdict === "retry" };
+      if (state.retryAlone) return { mayHaveRun, neverRan, retry: "free", waits: verdict === "retry" };
       if (verdict === "failed" || (mayHaveRun && state.mayHaveCommitted && !idempotent)) {
         return { mayHaveRun, neverRan, retry: "no" };
       }
