@@ -71,7 +71,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const pool = new Pool(options.maxWorkers, options.threads, { ...run.settings, ...files }, run.finished, run);
   run.limitWorkers(pool); // before the threads start to claim
   run.onStop = () => pool.drain(); // at once: no worker claims a query after a callback has heard that the run ends
-  run.prologue.onStatement = (statement) => pool.broadcast({ type: "setupStatement", statement });
+  run.sessionSetup.onStatement = (statement) => pool.broadcast({ type: "setupStatement", statement });
   const feed = new Feed(queue, run.sourceContext, records, run.selection(), release);
   feed.ended.then(sourceEnded, (error) => run.stop(messageOf(error), error));
   for (const gate of options.gates) gate.attach?.(reevaluateGates);

@@ -70,7 +70,7 @@ test("Thread.wait() gives nothing more after the end, also when a drain comes be
   timeout: 10_000,
 }, async () => {
   const { port1, port2 } = new MessageChannel();
-  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), prologue: [], features: {} };
+  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), sessionSetup: [], features: {} };
   const thread = new Thread(port2, settings as Settings);
   const types: ToThread["type"][] = ["admitted", "end", "drain"];
   for (const type of types) port1.postMessage({ type });

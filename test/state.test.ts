@@ -76,7 +76,7 @@ test("doWork() does not go on when an error has rolled back the transaction that
       const rejects = assert.rejects(running, (error) => {
         assert.ok(error instanceof RunError);
         assert.match(error.message, /^Cannot go on: a transaction that was open is rolled back: Deadlock found/);
-        // What BEGIN or the first UPDATE has begun is taken back; SET autocommit is the prologue.
+        // What BEGIN or the first UPDATE has begun is taken back; SET autocommit is the session setup.
         assert.deepEqual([error.summary.done, error.summary.failed], first === "BEGIN" ? [0, 2] : [1, 1]);
         assert.equal(error.summary.skipped, 3);
         return true;
@@ -169,7 +169,7 @@ test("doWork() does not go on without what the lost connection had set", async (
   assert.deepEqual(await sql("SHOW TABLES LIKE 'landed'"), []);
 });
 
-test("doWork() runs the prologue on a new connection, too", async () => {
+test("doWork() runs the session setup on a new connection, too", async () => {
   await sql("CREATE DATABASE other; CREATE TABLE other.landed (id INT); CREATE TABLE landed (id INT)");
   const insert = "INSERT INTO landed VALUES (1)";
   const { done, unknown } = await doWork(["USE other", insert, "KILL CONNECTION_ID()", insert], 1);
@@ -179,7 +179,7 @@ test("doWork() runs the prologue on a new connection, too", async () => {
   await sql("DROP TABLE landed; DROP DATABASE other");
 });
 
-test("doWork() takes the same statements for the prologue where it runs them and where it shows them", async () => {
+test("doWork() takes the same statements for the session setup where it runs them and where it shows them", async () => {
   const top = ["SET @a = 1", { sql: "SET NAMES utf8mb4" }];
   const queries = [...top, { sql: "SET @a = ?", values: [1] }, "SET @b = 2"];
   const shown: number[] = [];
@@ -300,7 +300,7 @@ test("doWork() with a time limit interrupts a query whose rows nobody takes", as
 test("a thread that is told to kill interrupts a query whose rows nobody takes", async (t) => {
   const { port1: parent, port2 } = new MessageChannel();
   t.after(() => parent.close());
-  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), prologue: [], features: {} };
+  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), sessionSetup: [], features: {} };
   const thread = new Thread(port2, settings as Settings);
   rows.extend?.(thread, true);
   const connection = await connect(database.db);

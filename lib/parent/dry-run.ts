@@ -2,7 +2,7 @@
 import type { SourceContext } from "../shared/source-context.ts";
 import { isInShard, Keys } from "./keys.ts";
 import type { Source, WorkOptions } from "./options.ts";
-import { canBePrologue } from "./prologue.ts";
+import { canBeSetup } from "./session-setup.ts";
 
 type Options = Pick<WorkOptions, "shard" | "signal" | "earlier" | "resumed" | "script">;
 
@@ -24,7 +24,7 @@ export async function showAll(
     for await (const unit of queue) {
       if (signal?.aborted) break;
       const seq = ++context.seq;
-      isTop &&= canBePrologue(unit);
+      isTop &&= canBeSetup(unit);
       const isLeft = isInShard(seq, shard, keys.take(seq, unit)) && earlier?.(seq, unit) === undefined;
       if (isLeft || (resumed && isTop)) await show(seq, unit, areUnits);
     }

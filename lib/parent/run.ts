@@ -11,9 +11,9 @@ import type { Summary, withDefaults } from "./options.ts";
 import { Parts } from "./parts.ts";
 import type { Pool, PoolListener, Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
-import { Prologue } from "./prologue.ts";
 import { type Claimed, Records } from "./records.ts";
 import { Selection } from "./selection.ts";
+import { SessionSetup } from "./session-setup.ts";
 import { unitsWatch } from "./units.ts";
 import { Waits } from "./waits.ts";
 import { Wakeup } from "./wakeup.ts";
@@ -24,7 +24,7 @@ export class Run implements PoolListener, RunOfFeature {
   readonly records: Records;
   readonly sourceContext: SourceContext;
   readonly gatekeeper: Gatekeeper;
-  readonly prologue: Prologue;
+  readonly sessionSetup: SessionSetup;
   readonly waits = new Waits();
   onStop = (): void => {};
   /** Reason of an early end. If `error` is set, `doWork()` rejects with it. */
@@ -54,21 +54,21 @@ export class Run implements PoolListener, RunOfFeature {
       }
     });
     this.#watchUnits = unitsWatch(this.records, options.timeoutSeconds, this.log);
-    this.prologue = new Prologue({ ...options, workers: maxWorkers });
+    this.sessionSetup = new SessionSetup({ ...options, workers: maxWorkers });
     this.gatekeeper = new Gatekeeper(options.gates, this.records, workers);
   }
 
   /** @throws the errors of the features. */
   async begin(): Promise<void> {
     await this.#parts.begin(this.#options, this);
-    for (const why of this.#parts.standsAlone) this.prologue.standAlone(why);
+    for (const why of this.#parts.standsAlone) this.sessionSetup.standAlone(why);
     const { checkpoints } = this.#options;
     this.sourceContext.checkpoints = checkpoints?.isBegun ? checkpoints : (this.#parts.checkpoints ?? checkpoints);
   }
 
   /** Returns the decision about each query. Call it after `begin()`. */
   selection(): Selection {
-    return new Selection(this.#options, this.#parts.known, this.prologue, (outcome) =>
+    return new Selection(this.#options, this.#parts.known, this.sessionSetup, (outcome) =>
       this.records.addEarlier(outcome),
     );
   }
@@ -87,7 +87,7 @@ export class Run implements PoolListener, RunOfFeature {
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
       ...{ retries, idempotent, maxFailures, maxWarnings },
       features: this.#parts.settings,
-      prologue: this.prologue.statements,
+      sessionSetup: this.sessionSetup.statements,
     };
   }
 

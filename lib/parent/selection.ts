@@ -1,4 +1,4 @@
-/** Selects the queries of an input that run here. The others belong to another shard, an earlier run, or the prologue. */
+/** Selects the queries of an input that run here. The others belong to another shard, an earlier run, or the session setup. */
 
 import { sameQueries } from "../shared/hash.ts";
 import { checkQuery, type Query } from "../shared/query.ts";
@@ -7,14 +7,14 @@ import { RefusedError } from "./errors.ts";
 import type { KnownQueries } from "./feature.ts";
 import { isInShard, Keys } from "./keys.ts";
 import type { WorkOptions } from "./options.ts";
-import type { Prologue } from "./prologue.ts";
+import type { SessionSetup } from "./session-setup.ts";
 
 type Options = Pick<WorkOptions, "script" | "shard" | "earlier" | "earlierTo" | "onEnded">;
 
 export class Selection {
   readonly #options: Options;
   readonly #known: readonly KnownQueries[];
-  readonly #prologue: Prologue;
+  readonly #sessionSetup: SessionSetup;
   readonly #keys = new Keys();
   readonly #onEarlier: (outcome: Exclude<Outcome, "skipped">) => void;
   /** Key of the query that was prepared last. */
@@ -26,12 +26,12 @@ export class Selection {
   constructor(
     options: Options,
     known: readonly KnownQueries[],
-    prologue: Prologue,
+    sessionSetup: SessionSetup,
     onEarlier: (outcome: Exclude<Outcome, "skipped">) => void,
   ) {
     this.#options = options;
     this.#known = known;
-    this.#prologue = prologue;
+    this.#sessionSetup = sessionSetup;
     this.#onEarlier = onEarlier;
     const ends = [options.earlierTo ?? { seq: 0, by: "" }, ...known.map(({ to: seq, by }) => ({ seq, by }))];
     this.#last = ends.reduce((last, end) => (end.seq > last.seq ? end : last));
@@ -73,7 +73,7 @@ export class Selection {
       onEnded?.({ seq, outcome, tries: 0, start: Date.now(), durationMs: 0, rows: 0, failure: undefined }, unit);
     }
     const isRun = isMine && outcome === undefined;
-    if (script === undefined) this.#prologue.take(seq, unit as Query, isRun);
+    if (script === undefined) this.#sessionSetup.take(seq, unit as Query, isRun);
     if (outcome !== undefined) this.#onEarlier(outcome);
     return isRun;
   }

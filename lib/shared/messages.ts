@@ -27,12 +27,12 @@ export interface Settings extends StartFiles {
   readonly maxWarnings: number;
   /** Data of each feature for its part in the thread, by name. */
   readonly features: Readonly<Record<string, unknown>>;
-  /** Statements of the prologue that have been read so far. */
-  readonly prologue: readonly PrologueStatement[];
+  /** Statements of the session setup that have been read so far. */
+  readonly sessionSetup: readonly SetupStatement[];
 }
 
 /** A statement that runs on every connection: a session statement at the top of the input, or `--init-command`. */
-export interface PrologueStatement {
+export interface SetupStatement {
   /** Position in the input. 0 for an `--init-command`. */
   readonly seq: number;
   readonly sql: string | Uint8Array;
@@ -42,8 +42,8 @@ export interface PrologueStatement {
 
 export type ToThread =
   | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
-  /** One more statement of the prologue. It comes before the segments with the queries that follow it. */
-  | { readonly type: "setupStatement"; readonly statement: PrologueStatement }
+  /** One more statement of the session setup. It comes before the segments with the queries that follow it. */
+  | { readonly type: "setupStatement"; readonly statement: SetupStatement }
   /** Data for a feature's part in the thread. */
   | { readonly type: "feature"; readonly name: string; readonly data: unknown }
   /** More queries can be claimed. */

@@ -31,14 +31,14 @@ export class Kept {
     if (!this.#known) return undefined; // nearly always
     for (const { seq, text } of jobs) {
       const variables = variablesIn(text, true);
-      const name = [...(variables?.reads ?? [])].find((name) => !this.#known!.has(name) && !this.#isInPrologue(name));
+      const name = [...(variables?.reads ?? [])].find((name) => !this.#known!.has(name) && !this.#isInSetup(name));
       if (name !== undefined) return `query ${seq} reads ${name}, which was set on a connection that is lost`;
       for (const left of leavings(text, variables)) this.#known.add(left);
     }
     return undefined;
   }
 
-  #isInPrologue(name: string): boolean {
-    return this.#thread.prologue.some(({ sql }) => variablesIn(sqlOf({ sql }), true)?.sets.has(name));
+  #isInSetup(name: string): boolean {
+    return this.#thread.sessionSetup.some(({ sql }) => variablesIn(sqlOf({ sql }), true)?.sets.has(name));
   }
 }

@@ -24,8 +24,8 @@ export class Session {
   readonly #thread: Thread;
   readonly #hosts: Hosts;
   #opened: Opened | undefined;
-  /** The number of prologue statements that were run on this connection. */
-  #prologueRun = 0;
+  /** The number of session setup statements that were run on this connection. */
+  #setupRun = 0;
   /** Name of the first statement, such as `LOCK TABLES`, whose effect would be lost with the connection. */
   #lasting: string | undefined;
   readonly #kept: Kept;
@@ -53,7 +53,7 @@ export class Session {
   /** True if `ready()` has nothing to do, as before nearly every query. */
   get isReady(): boolean {
     const isOpen = this.#opened !== undefined && !isClosed(this.connection);
-    return isOpen && !this.#hosts.isAway && !this.isRefused && this.#prologueRun === this.#thread.prologue.length;
+    return isOpen && !this.#hosts.isAway && !this.isRefused && this.#setupRun === this.#thread.sessionSetup.length;
   }
 
   /** True while the next query must wait for a server that takes writes. */
@@ -71,14 +71,14 @@ export class Session {
     this.#hosts.forgetRefusal();
   }
 
-  /** Connects if needed and runs the prologue. Returns false if no server can be reached, or the run ends. */
+  /** Connects if needed and runs the session setup. Returns false if no server can be reached, or the run ends. */
   async ready(): Promise<boolean> {
     if (this.#opened && isClosed(this.connection)) this.#abandon(new Error("Connection lost"));
     if (this.isRefused && !(await this.#open())) return false;
     if (this.#hosts.isAway) await this.#goHome();
     while (this.#opened !== undefined || (await this.#open())) {
-      if (this.#prologueRun === this.#thread.prologue.length) return true;
-      if (!(await this.#runPrologue())) return false;
+      if (this.#setupRun === this.#thread.sessionSetup.length) return true;
+      if (!(await this.#runSetup())) return false;
     }
     return false;
   }
@@ -187,15 +187,15 @@ export class Session {
   #begin(opened: Opened): void {
     this.#opened = opened;
     this.#lasting = undefined;
-    this.#prologueRun = 0;
+    this.#setupRun = 0;
     this.#kept.renew();
   }
 
-  /** Runs the rest of the prologue on this connection. Ends the run and returns false if a statement fails. */
-  async #runPrologue(): Promise<boolean> {
-    const { prologue } = this.#thread;
-    for (; this.#prologueRun < prologue.length; this.#prologueRun++) {
-      const { sql, from } = prologue[this.#prologueRun]!;
+  /** Runs the rest of the session setup on this connection. Ends the run and returns false if a statement fails. */
+  async #runSetup(): Promise<boolean> {
+    const { sessionSetup } = this.#thread;
+    for (; this.#setupRun < sessionSetup.length; this.#setupRun++) {
+      const { sql, from } = sessionSetup[this.#setupRun]!;
       try {
         if (this.mysql) await this.ask(sql);
       } catch (error) {

@@ -3,7 +3,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { Connection } from "mysql2";
 import { interrupt } from "../mysql/interrupt.ts";
 import { Counters } from "../shared/counters.ts";
-import { type FromThread, type PrologueStatement, type Settings, type ToThread, toPlain } from "../shared/messages.ts";
+import { type FromThread, type Settings, type SetupStatement, type ToThread, toPlain } from "../shared/messages.ts";
 import { type Outcome, Segment } from "../shared/segment.ts";
 import { Job } from "./job.ts";
 import { noRows, type RowsTaker } from "./rows-taker.ts";
@@ -25,7 +25,7 @@ export class Thread {
   /** Controllers of the signals of `workerDo()` calls in flight. */
   readonly aborting = new Set<AbortController>();
   /** Statements that run on every connection before its first query. */
-  readonly prologue: PrologueStatement[];
+  readonly sessionSetup: SetupStatement[];
   /**
    * The number of `workerDo()` calls that returned while a query was still running. While it is above 0, an unhandled
    * rejection comes from such a call and does not end the thread.
@@ -43,7 +43,7 @@ export class Thread {
   constructor(port: MessagePort, settings: Settings) {
     this.#port = port;
     this.settings = settings;
-    this.prologue = [...settings.prologue];
+    this.sessionSetup = [...settings.sessionSetup];
     this.counters = new Counters(settings.counters);
     port.on("message", (message: ToThread) => this.#receive(message));
   }
@@ -56,9 +56,9 @@ export class Thread {
     return this.#isDraining;
   }
 
-  /** Ends the jobs that are prologue statements, because every connection runs these itself. Returns the other jobs. */
+  /** Ends the jobs that are session setup statements, because every connection runs these itself. Returns the other jobs. */
   endSetupStatements(worker: number, jobs: readonly Job[]): readonly Job[] {
-    const last = this.prologue.at(-1)?.seq ?? 0;
+    const last = this.sessionSetup.at(-1)?.seq ?? 0;
     for (const job of jobs) if (job.seq <= last) this.end(worker, job, "done");
     return last > 0 ? jobs.filter(({ seq }) => seq > last) : jobs;
   }
@@ -147,7 +147,7 @@ export class Thread {
       while (this.#segments[0]?.exhausted) this.#leaveSegment(); // here, too: all workers may be busy for long
       this.#segments.push(new Segment(message.shared));
       this.#segments.sort((a, b) => a.id - b.id); // a segment may be announced again, before those not yet admitted
-    } else if (message.type === "setupStatement") this.prologue.push(message.statement);
+    } else if (message.type === "setupStatement") this.sessionSetup.push(message.statement);
     else if (message.type === "feature") this.onFeature.get(message.name)?.(message.data);
     else if (message.type === "kill") {
       for (const controller of this.aborting) controller.abort(new Error("The run was interrupted"));

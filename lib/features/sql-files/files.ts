@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import type { Files } from "../../command/feature.ts";
 import { sessionStatement } from "../../mysql/statement.ts";
 import { inBatches } from "../../parent/feed.ts";
-import { canBePrologue } from "../../parent/prologue.ts";
+import { canBeSetup } from "../../parent/session-setup.ts";
 import { sqlOf } from "../../shared/query.ts";
 import { currentSource } from "../../shared/source-context.ts";
 import { type ReadOptions, readBatches } from "./input.ts";
@@ -55,7 +55,7 @@ export async function openFiles(
 
   function look(query: FileQuery): void {
     const { at } = query;
-    if (isTop && canBePrologue(query)) return;
+    if (isTop && canBeSetup(query)) return;
     isTop = false;
     const statement = sessionStatement(sqlOf(query));
     if (!statement) return;

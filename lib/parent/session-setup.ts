@@ -6,12 +6,12 @@
  */
 import { sessionStatement } from "../mysql/statement.ts";
 import { isLeft, leavesId, type Variables, variablesIn } from "../mysql/variables.ts";
-import type { PrologueStatement } from "../shared/messages.ts";
+import type { SetupStatement } from "../shared/messages.ts";
 import { describeUnit, type Query, sqlOf } from "../shared/query.ts";
 import { RefusedError } from "./errors.ts";
 import type { WorkOptions } from "./options.ts";
 
-interface PrologueOptions extends Pick<WorkOptions, "initCommands" | "shard" | "resumed"> {
+interface SetupOptions extends Pick<WorkOptions, "initCommands" | "shard" | "resumed"> {
   readonly workers: number;
 }
 
@@ -22,14 +22,14 @@ interface Setter {
   readonly procedure?: string | undefined;
 }
 
-/** Returns true if a unit at the top of an input is part of the prologue. */
-export function canBePrologue(unit: unknown): boolean {
+/** Returns true if a unit at the top of an input is part of the session setup. */
+export function canBeSetup(unit: unknown): boolean {
   const hasValues = (unit as { values?: unknown } | null)?.values !== undefined;
   return !hasValues && sessionStatement(sqlOf(unit))?.session === "repeatable";
 }
 
-export class Prologue {
-  readonly statements: PrologueStatement[] = [];
+export class SessionSetup {
+  readonly statements: SetupStatement[] = [];
   /** Set if a query cannot rely on its connection: the reason, the advice for a session statement and for a query that reads. */
   #cannotStand: readonly [why: string, forStatement: string, forReader?: string] | undefined;
   /** True if the queries that run here run in order on one connection. */
@@ -42,9 +42,9 @@ export class Prologue {
   #lastOfId: Setter | undefined;
   #isOver = false;
   /** Callback for each statement that the input adds. */
-  onStatement = (_: PrologueStatement): void => {};
+  onStatement = (_: SetupStatement): void => {};
 
-  constructor({ initCommands = [], shard, resumed, workers }: PrologueOptions) {
+  constructor({ initCommands = [], shard, resumed, workers }: SetupOptions) {
     for (const sql of initCommands)
       this.statements.push({ seq: 0, sql, from: `the init command "${describeUnit(sql)}"` });
     this.#isInOrder = workers === 1;
@@ -73,7 +73,7 @@ export class Prologue {
    */
   take(seq: number, query: Query, isRun: boolean): void {
     if (this.#isOver && this.#cannotStand === undefined) return;
-    if (!this.#isOver && canBePrologue(query)) {
+    if (!this.#isOver && canBeSetup(query)) {
       const { sql } = typeof query === "string" ? { sql: query } : query;
       const statement = { seq, sql, from: `${placeOf(seq, query)}, ${describeUnit(query)},` };
       this.statements.push(statement);
@@ -107,7 +107,7 @@ export class Prologue {
     }
   }
 
-  /** Returns true if a statement of the prologue sets the variable on every connection. */
+  /** Returns true if a statement of the session setup sets the variable on every connection. */
   #isSetForAll(name: string): boolean {
     return this.statements.some(({ sql }) => variablesIn(sqlOf({ sql }), true)?.sets.has(name));
   }
