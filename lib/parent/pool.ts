@@ -43,8 +43,8 @@ export class Pool {
   readonly #finished: () => number;
   readonly #threads = new Map<Thread, Promise<unknown>>();
   readonly #connected = new Set<number>();
-  readonly #gone = new Set<number>();
-  readonly #hostsAway = new Set<string>();
+  readonly #gaveUp = new Set<number>();
+  readonly #hostsDown = new Set<string>();
   /** By thread, the statement that changed the session of one of its connections. */
   readonly #sessionChanges = new WeakMap<Thread, string>();
   #tellTimer: NodeJS.Timeout | undefined;
@@ -87,7 +87,7 @@ export class Pool {
   numberOf(count: number): number {
     this.#workers = Math.max(this.#workers, Math.min(count, this.#most));
     let number = 0;
-    for (let left = count; number < this.#workers && left > 0; ) if (!this.#gone.has(++number)) left--;
+    for (let left = count; number < this.#workers && left > 0; ) if (!this.#gaveUp.has(++number)) left--;
     return number;
   }
 
@@ -171,12 +171,12 @@ export class Pool {
     if (message.type === "connected") {
       this.#connected.add(message.worker);
       this.#waiting = false;
-      if (message.host !== undefined && this.#hostsAway.delete(message.host)) {
+      if (message.host !== undefined && this.#hostsDown.delete(message.host)) {
         this.#listener.log(`${message.host} is back`);
       }
     } else if (message.type === "hostDown") {
-      if (!this.#hostsAway.has(message.host)) this.#listener.log(`${message.error.message}: trying the other hosts`);
-      this.#hostsAway.add(message.host);
+      if (!this.#hostsDown.has(message.host)) this.#listener.log(`${message.error.message}: trying the other hosts`);
+      this.#hostsDown.add(message.host);
     } else if (message.type === "waiting") {
       const seconds = this.#data.connectTimeoutMs / 1000;
       if (!this.#waiting) this.#listener.log(`${message.error.message}: trying again for up to ${seconds} s`);
@@ -187,8 +187,8 @@ export class Pool {
   }
 
   #giveUp(worker: number, { message }: PlainError): void {
-    this.#gone.add(worker);
-    const left = this.#workers - this.#gone.size;
+    this.#gaveUp.add(worker);
+    const left = this.#workers - this.#gaveUp.size;
     this.#gaveUpBecause = message;
     if (left === 0) this.#listener.runFailed(message, this.#connected.size === 0 ? new Error(message) : undefined);
     else if (!this.#ending) this.#tellTimer ??= setTimeout(() => this.#tellGivenUp(), tellMs);
@@ -198,7 +198,7 @@ export class Pool {
     if (!this.#tellTimer) return;
     clearTimeout(this.#tellTimer);
     this.#tellTimer = undefined;
-    const left = this.#workers - this.#gone.size;
+    const left = this.#workers - this.#gaveUp.size;
     if (left > 0) this.#listener.log(`${this.#gaveUpBecause}: going on with ${left} of ${this.#workers} workers`);
   }
 
@@ -212,7 +212,7 @@ export class Pool {
   #threadEnded(thread: Thread, cause: string, isError: boolean): void {
     this.#threads.delete(thread);
     // A thread ends by itself when its workers have all given up, or when the run is over.
-    const isExpected = thread.workers.every((number) => this.#gone.has(number));
+    const isExpected = thread.workers.every((number) => this.#gaveUp.has(number));
     this.#listener.died(thread, cause);
     if (this.#ending && isError) {
       const reason = `A thread died while the run ended: ${cause}`;
@@ -223,7 +223,7 @@ export class Pool {
     this.#deaths = finished > this.#finishedAtDeath ? 1 : this.#deaths + 1;
     this.#finishedAtDeath = finished;
     this.#listener.log(`A thread died: ${cause}`);
-    for (const number of thread.workers) this.#gone.delete(number);
+    for (const number of thread.workers) this.#gaveUp.delete(number);
     const statement = this.#sessionChanges.get(thread);
     let reason: string | undefined;
     if (statement !== undefined) reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
