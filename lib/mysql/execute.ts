@@ -20,10 +20,10 @@ import type { SqlValue } from "./values.ts";
 export function execute(connection: Connection, query: Query, listener: ResultListener = {}): Promise<number> {
   if (typeof query === "string") return executeText(connection, [toBytes(query)], listener);
   if (query.values === undefined) return executeText(connection, [toBytes(query.sql)], listener);
-  return executeFilled(connection, query, listener);
+  return executeWithValues(connection, query, listener);
 }
 
-async function executeFilled(
+async function executeWithValues(
   connection: Connection,
   query: Exclude<Query, string>,
   listener: ResultListener,

@@ -1,6 +1,6 @@
 /** Queries with a ledger: what is sent of them is in once.ts and once-together.ts; here is what an error means. */
 import { verdictOf } from "../../mysql/errors.ts";
-import { takesLiterals } from "../../mysql/filled.ts";
+import { takesLiterals } from "../../mysql/inline-values.ts";
 import { checkValues } from "../../shared/query.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
