@@ -4,7 +4,7 @@ import { sqlOf } from "../shared/query.ts";
 import type { Job } from "./job.ts";
 import type { Thread } from "./thread.ts";
 
-export class Kept {
+export class SessionState {
   readonly #thread: Thread;
   #hasSent = false;
   /** Names that were set on this connection. Undefined on the first connection, where nothing can be lost yet. */
