@@ -16,7 +16,7 @@ export class SessionState {
   }
 
   /** True if this is not the first connection, and dropping it would lose user variables. */
-  get isAny(): boolean {
+  get hasUserVariables(): boolean {
     return this.#known !== undefined && [...this.#known].some((name) => name.startsWith("@"));
   }
 
@@ -26,7 +26,7 @@ export class SessionState {
   }
 
   /** Notes what these jobs set. Returns an error message if one of them reads what was lost with an earlier connection. */
-  missing(jobs: readonly Job[]): string | undefined {
+  findLost(jobs: readonly Job[]): string | undefined {
     this.#hasSent = true;
     if (!this.#known) return undefined; // nearly always
     for (const { seq, text } of jobs) {

@@ -148,7 +148,7 @@ export class Session {
 
   /** Returns true if the jobs can be sent. Ends the run if one of them reads what was lost with an earlier connection. */
   canSend(jobs: readonly Job[]): boolean {
-    const missing = this.#state.missing(jobs);
+    const missing = this.#state.findLost(jobs);
     if (missing !== undefined) this.#cannotGoOn(missing);
     return missing === undefined;
   }
@@ -177,7 +177,7 @@ export class Session {
   /** Moves back to the worker's own host, unless something would be lost with the present connection. */
   async #goHome(): Promise<void> {
     const old = connectionIn(this.connection);
-    if (!old || this.#lasting || this.#state.isAny || this.transaction.isOpen) return;
+    if (!old || this.#lasting || this.#state.hasUserVariables || this.transaction.isOpen) return;
     const opened = await this.#hosts.goHome();
     if (!opened) return;
     this.#begin(opened);
