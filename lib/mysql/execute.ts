@@ -10,7 +10,7 @@ import { needsUtf8, packetLimitOf } from "./server-state.ts";
 import type { SqlValue } from "./values.ts";
 
 /**
- * Runs one query: SQL text as text, `{ sql, values }` as a prepared statement.
+ * Runs one query. Sends a text in the text protocol, and `{ sql, values }` as a prepared statement.
  *
  * With `onResult`, the values are written into the text. Only the text protocol returns rows as the server prints them.
  *

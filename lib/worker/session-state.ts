@@ -28,7 +28,7 @@ export class SessionState {
   /** Notes what these jobs set. Returns an error message if one of them reads what was lost with an earlier connection. */
   findLost(jobs: readonly Job[]): string | undefined {
     this.#hasSent = true;
-    if (!this.#known) return undefined; // nearly always
+    if (!this.#known) return undefined; // nearly always: the first connection
     for (const { seq, text } of jobs) {
       const variables = variablesIn(text, true);
       const name = [...(variables?.reads ?? [])].find((name) => !this.#known!.has(name) && !this.#isInPrologue(name));
