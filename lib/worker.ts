@@ -32,7 +32,7 @@ export function workerInit(host?: Host, options?: ConnectionOptions): Promise<Co
 /**
  * Runs one query.
  *
- * @param listener takes its rows, where somebody wants them.
+ * @param listener receives its rows. Missing if nobody wants them.
  * @returns the number of rows it returned or changed.
  */
 export function workerDo(query: Query, connection: Connection, listener?: ResultListener): Promise<number> {

@@ -1,7 +1,7 @@
 /** `--dry-run`: prints the queries instead of running them. With `--resume`, prints what is left as an SQL file or as NDJSON. */
 import { inspect } from "node:util";
 import { myglobals } from "../myglobals.ts";
-import { filledIn } from "../mysql/literal.ts";
+import { textWithValues } from "../mysql/literal.ts";
 import { printable } from "../parent/progress.ts";
 import { nameOfQuery } from "../shared/query.ts";
 import type { CoreFlags } from "./core-flags.ts";
@@ -33,7 +33,7 @@ function lineOf(unit: unknown): string {
     return inspect(unit, { breakLength: Number.POSITIVE_INFINITY });
   const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
   try {
-    return escapeField(filledIn({ sql: text, values }, myglobals.config?.db?.timezone));
+    return escapeField(textWithValues({ sql: text, values }, myglobals.config?.db?.timezone));
   } catch (error) {
     return `${escapeField(text)} -- fails: ${(error as Error).message}`;
   }

@@ -10,7 +10,7 @@ import { needsUtf8, packetLimitOf } from "./server-state.ts";
 import type { SqlValue } from "./values.ts";
 
 /**
- * Runs one query: SQL text as text, `{ sql, values }` as a prepared statement.
+ * Runs one query. Sends a text in the text protocol, and `{ sql, values }` as a prepared statement.
  *
  * With `onResult`, the values are written into the text. Only the text protocol returns rows as the server prints them.
  *
@@ -20,10 +20,10 @@ import type { SqlValue } from "./values.ts";
 export function execute(connection: Connection, query: Query, listener: ResultListener = {}): Promise<number> {
   if (typeof query === "string") return executeText(connection, [toBytes(query)], listener);
   if (query.values === undefined) return executeText(connection, [toBytes(query.sql)], listener);
-  return executeFilled(connection, query, listener);
+  return executeWithValues(connection, query, listener);
 }
 
-async function executeFilled(
+async function executeWithValues(
   connection: Connection,
   query: Exclude<Query, string>,
   listener: ResultListener,

@@ -38,7 +38,7 @@ export function withValues(text: string, values: readonly SqlValue[], options: L
 }
 
 /** Returns the text of a query with its values in it. @throws TypeError for values without a meaning in SQL. */
-export function filledIn({ sql, values }: { sql: string; values?: unknown }, timezone?: string): string {
+export function textWithValues({ sql, values }: { sql: string; values?: unknown }, timezone?: string): string {
   return values === undefined ? sql : withValues(sql, valuesOf({ sql, values: values as unknown[] }), { timezone });
 }
 

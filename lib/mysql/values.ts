@@ -12,16 +12,16 @@
  *     Object(1), new String("a"), …     the primitive in it
  *     a plain object or array           JSON text
  *
- * Anything else is refused: undefined, NaN, infinities, invalid Dates, Dates outside the years 0000 to 9999, functions, symbols,
- * Map, Set, RegExp, Error and instances of any other class. JSON that would lose one of these is refused, too, except that a
- * property that is undefined is left out.
+ * Anything else throws a TypeError: undefined, NaN, infinities, invalid Dates, Dates outside the years 0000 to 9999, functions,
+ * symbols, Map, Set, RegExp, Error and instances of any other class. An object or array that contains one of these throws, too,
+ * because JSON would lose it. JSON leaves out a property that is undefined.
  */
 import { types } from "node:util";
 
 /** Value that both protocols can send as it is. */
 export type SqlValue = null | string | number | bigint | boolean | Buffer | Date;
 
-/** @throws TypeError that names the first value without a meaning in SQL. */
+/** Converts values to what both protocols can send. @throws TypeError that names the first value without a meaning in SQL. */
 export function toSqlValues(values: unknown): SqlValue[] {
   const refusal = refusalOf(values);
   if (refusal !== undefined) throw new TypeError(refusal);

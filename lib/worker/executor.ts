@@ -10,6 +10,7 @@ import { scripted, type WorkerDo } from "./scripted.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
 
+/** Way of sending queries. Each worker has its own executor. */
 export interface Executor {
   /** The most jobs in one round trip. */
   readonly maxBatch: number;

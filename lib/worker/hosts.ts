@@ -147,7 +147,7 @@ export class Hosts {
     return named;
   }
 
-  /** @throws DatabaseError with the host's name. */
+  /** Connects to the next host, or asks the server of `kept` whether it takes writes. @throws DatabaseError with the host's name. */
   async #tryNext(kept: Opened | undefined, timeoutMs: number): Promise<Opened> {
     const at = kept ? this.#next - 1 : this.#next++;
     try {

@@ -1,5 +1,5 @@
 /** A claimed query, from its claim to its outcome. */
-import { filled } from "../mysql/filled.ts";
+import { inlineValues } from "../mysql/inline-values.ts";
 import { isBatchable } from "../mysql/statement.ts";
 import { type Query, sqlOf, valuesOf } from "../shared/query.ts";
 import type { Outcome, Segment } from "../shared/segment.ts";
@@ -66,7 +66,7 @@ export class Job {
   /** Text that a batch sends for it. Undefined if it cannot be in a batch. */
   get batchText(): Uint8Array | undefined {
     if (this.#batchText === undefined)
-      this.#batchText = this.#bytes ? isBatchable(this.text) && this.#bytes : this.#filled();
+      this.#batchText = this.#bytes ? isBatchable(this.text) && this.#bytes : this.#inlined();
     return this.#batchText || undefined;
   }
 
@@ -113,12 +113,12 @@ export class Job {
     this.#segment.unclaim(this.#index, this.mayHaveRun);
   }
 
-  #filled(): Uint8Array | false {
+  #inlined(): Uint8Array | false {
     const { unit } = this;
     const { sql, values } = unit as Exclude<Query, string>;
     if (typeof sql !== "string" || values === undefined) return false;
     try {
-      const text = filled(sql, valuesOf(unit as Exclude<Query, string>));
+      const text = inlineValues(sql, valuesOf(unit as Exclude<Query, string>));
       return text !== undefined && Buffer.from(text);
     } catch {
       return false; // it goes alone and fails with this error

@@ -9,7 +9,7 @@ import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
 import { sessionStatement } from "../mysql/statement.ts";
 import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
-import { Kept } from "./kept.ts";
+import { SessionState } from "./session-state.ts";
 import type { Thread } from "./thread.ts";
 import { Transaction } from "./transaction.ts";
 import { WarnedQueries } from "./warned.ts";
@@ -28,7 +28,7 @@ export class Session {
   #setupRun = 0;
   /** Name of the first statement, such as `LOCK TABLES`, whose effect would be lost with the connection. */
   #lasting: string | undefined;
-  readonly #kept: Kept;
+  readonly #state: SessionState;
   #isBroken = false;
 
   constructor(worker: number, thread: Thread, init: WorkerInit) {
@@ -37,7 +37,7 @@ export class Session {
     this.warned = new WarnedQueries(worker, thread);
     this.#thread = thread;
     this.#hosts = new Hosts(worker, thread, init);
-    this.#kept = new Kept(thread);
+    this.#state = new SessionState(thread);
   }
 
   /** Return value of `workerInit()`. */
@@ -148,7 +148,7 @@ export class Session {
 
   /** Returns true if the jobs can be sent. Ends the run if one of them reads what was lost with an earlier connection. */
   canSend(jobs: readonly Job[]): boolean {
-    const missing = this.#kept.missing(jobs);
+    const missing = this.#state.findLost(jobs);
     if (missing !== undefined) this.#cannotGoOn(missing);
     return missing === undefined;
   }
@@ -177,7 +177,7 @@ export class Session {
   /** Moves back to the worker's own host, unless something would be lost with the present connection. */
   async #goHome(): Promise<void> {
     const old = connectionIn(this.connection);
-    if (!old || this.#lasting || this.#kept.isAny || this.transaction.isOpen) return;
+    if (!old || this.#lasting || this.#state.hasUserVariables || this.transaction.isOpen) return;
     const opened = await this.#hosts.goHome();
     if (!opened) return;
     this.#begin(opened);
@@ -188,7 +188,7 @@ export class Session {
     this.#opened = opened;
     this.#lasting = undefined;
     this.#setupRun = 0;
-    this.#kept.renew();
+    this.#state.renew();
   }
 
   /** Runs the rest of the session setup on this connection. Ends the run and returns false if a statement fails. */

@@ -1,7 +1,7 @@
 /** Sends several queries in one round trip. */
 import { type DatabaseError, verdictOf } from "../../mysql/errors.ts";
 import { executeText } from "../../mysql/execute.ts";
-import { takesLiterals } from "../../mysql/filled.ts";
+import { takesLiterals } from "../../mysql/inline-values.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Job } from "../../worker/job.ts";

@@ -1,6 +1,6 @@
 /** The executor for a ledger: decides about errors. ledger-attempt.ts and ledger-batch-attempt.ts send the statements. */
 import { verdictOf } from "../../mysql/errors.ts";
-import { takesLiterals } from "../../mysql/filled.ts";
+import { takesLiterals } from "../../mysql/inline-values.ts";
 import { checkValues } from "../../shared/query.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";

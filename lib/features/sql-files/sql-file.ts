@@ -1,7 +1,7 @@
 /** Writes queries as an SQL file that this script and the clients read back unchanged. */
 import { UsageError } from "../../command/errors.ts";
 import { myglobals } from "../../myglobals.ts";
-import { filledIn } from "../../mysql/literal.ts";
+import { textWithValues } from "../../mysql/literal.ts";
 import { describeUnit, nameOfQuery } from "../../shared/query.ts";
 import { type FileQuery, Splitter } from "./splitter.ts";
 
@@ -31,7 +31,7 @@ function toBytes(sql: unknown, values: unknown, name: string): Buffer {
   }
   const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
   try {
-    return Buffer.from(filledIn({ sql: text, values }, myglobals.config?.db?.timezone));
+    return Buffer.from(textWithValues({ sql: text, values }, myglobals.config?.db?.timezone));
   } catch (error) {
     throw new UsageError(`Cannot print ${name}, as SQL: ${(error as Error).message}`);
   }

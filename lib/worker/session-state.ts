@@ -4,7 +4,7 @@ import { sqlOf } from "../shared/query.ts";
 import type { Job } from "./job.ts";
 import type { Thread } from "./thread.ts";
 
-export class Kept {
+export class SessionState {
   readonly #thread: Thread;
   #hasSent = false;
   /** Names that were set on this connection. Undefined on the first connection, where nothing can be lost yet. */
@@ -16,7 +16,7 @@ export class Kept {
   }
 
   /** True if this is not the first connection, and dropping it would lose user variables. */
-  get isAny(): boolean {
+  get hasUserVariables(): boolean {
     return this.#known !== undefined && [...this.#known].some((name) => name.startsWith("@"));
   }
 
@@ -26,9 +26,9 @@ export class Kept {
   }
 
   /** Notes what these jobs set. Returns an error message if one of them reads what was lost with an earlier connection. */
-  missing(jobs: readonly Job[]): string | undefined {
+  findLost(jobs: readonly Job[]): string | undefined {
     this.#hasSent = true;
-    if (!this.#known) return undefined; // nearly always
+    if (!this.#known) return undefined; // nearly always: the first connection
     for (const { seq, text } of jobs) {
       const variables = variablesIn(text, true);
       const name = [...(variables?.reads ?? [])].find((name) => !this.#known!.has(name) && !this.#isInSetup(name));

@@ -20,7 +20,7 @@ export function takesLiterals(connection: Connection): boolean {
  * Returns the text with the values, for a batch. Returns undefined unless it certainly means the same as the prepared
  * statement. If the text succeeds, the prepared statement would have done the same. If it fails, that says nothing.
  */
-export function filled(sql: string, values: readonly SqlValue[]): string | undefined {
+export function inlineValues(sql: string, values: readonly SqlValue[]): string | undefined {
   if (!isBatchable(sql) || strange.test(sql) || !values.every(isAlike)) return undefined;
   const count = (sql.match(tokens) ?? []).filter((token) => token === "?").length;
   if (count !== values.length) return undefined;
