@@ -1,5 +1,5 @@
 /**
- * Makes the picture of the README: `npm start` on a terminal of 80 columns, at the start, half-way and in the end, as an SVG.
+ * Draws the README's picture as an SVG: `npm start` on a terminal of 80 columns, at the start, half-way and at the end.
  *
  *     npm run picture
  */
@@ -26,7 +26,7 @@ function percentOf(rows: readonly string[]): number {
   return Number(/^ *(\d+) % /.exec(rows.at(-1) ?? "")?.[1] ?? 0);
 }
 
-/** The rows as text, readable on light and on dark ground. */
+/** Returns an SVG with the rows as text, for light and dark backgrounds. */
 function svg(rows: readonly string[]): string {
   const width = Math.ceil(columns * cellWidth + 2 * margin);
   const height = rows.length * lineHeight + 2 * margin;
