@@ -1,8 +1,8 @@
 /**
- * Where the time of a start goes: four queries from a file, beside an empty script, in turns.
+ * Measures the steps of a start: four queries from a file, beside an empty script, in turns.
  *
- * It is seen from outside, the same on every runtime: by a network between the script and the server, and by the first byte that
- * the empty script prints.
+ * It measures from outside, in the same way on every runtime. A proxy between the script and the server sees the connections. The
+ * first byte that the empty script prints shows when a script begins.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,14 +15,14 @@ import { pathOf, type Runtime, runtimes } from "./runtime.ts";
 import type { Server } from "./server.ts";
 import { spread } from "./statistics.ts";
 
-/** What is seen of a run: milliseconds from exec on, in this order. */
+/** The times of one run, in milliseconds after exec. `marks` are in ascending order. */
 interface Seen {
   readonly marks: readonly number[];
   readonly wallMs: number;
   readonly cpuMs: number;
 }
 
-/** What comes to its end with each mark. */
+/** The steps of a start. Each ends at one mark. */
 const steps = [
   ["the runtime, and tsx", "until an empty script begins"],
   ["modules", "until the server is asked"],
@@ -33,7 +33,7 @@ const steps = [
   ["the end", "until exit"],
 ] as const;
 
-/** Runs both in turns; returns a table for each runtime. */
+/** Runs both scripts in turns and returns a table for each runtime. */
 export async function timeline(server: Server, directory: string, rounds: number): Promise<string> {
   const folder = mkdtempSync(join(directory, "start-"));
   const [empty, file] = [join(folder, "empty.ts"), join(folder, "four.sql")];
@@ -50,7 +50,7 @@ export async function timeline(server: Server, directory: string, rounds: number
       for (let round = 0; round <= rounds; round++) {
         await quiet();
         const pair = { empty: await see(runtime, [empty], network), own: await see(runtime, words, network, "script") };
-        if (round > 0) runs.push(pair); // the first one builds what the others start from
+        if (round > 0) runs.push(pair); // the first round fills the caches
       }
       tables.push(tableOf(runtime, runs));
     }
@@ -89,14 +89,14 @@ function tableOf({ name }: Runtime, runs: readonly { empty: Seen; own: Seen }[])
   return [`${name}: ms of a step, ms from exec`, ...lines, `exec to exit: ${ratios}`].join("\n");
 }
 
-/** When it was made, and when its first query and its last answer went over it. */
+/** The times of a connection's accept, of its first query and of its last answer. */
 interface Connection {
   readonly accepted: number;
   query?: number | undefined;
   answered: number;
 }
 
-/** Forwards connections, and notes when something goes over them. */
+/** A proxy that records the times of its connections. */
 class Network {
   readonly path: string;
   readonly #server: net.Server;
@@ -128,7 +128,7 @@ class Network {
     this.#connections = [];
   }
 
-  /** The first connection asks the server; the others are the workers'. */
+  /** Returns the times of the marks. The first connection is the probe's, and the others are the workers'. */
   marks(): number[] {
     const [probe, ...workers] = this.#connections;
     const queries = workers.filter(({ query }) => query !== undefined);

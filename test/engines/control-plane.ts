@@ -1,4 +1,4 @@
-/** The API server and the controllers of Kubernetes on this machine, without containers and without a node. */
+/** Builds and runs etcd, the API server and the controllers of Kubernetes on this machine, without containers and nodes. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { type Ask, apiClient } from "./api.ts";
 import { enginesDirectory, go, goBuild, goModule } from "./go-build.ts";
 
 export const version = "v1.37.2";
-const staging = version.replace("v1.", "v0."); // of the modules that are parts of the same source
+const staging = version.replace("v1.", "v0."); // the version of the k8s.io modules from the same repository
 const folder = join(enginesDirectory, `kubernetes-${version}`);
 const program = (name: string) => join(folder, "bin", name);
 const programs = {
@@ -19,17 +19,17 @@ const programs = {
   "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
 } as const;
 const controllers = "job-controller,garbage-collector-controller,pod-garbage-collector-controller";
-/** Runs a program that ends when it is told to, and also when this process is gone. */
+/** Kills the program when its stdin ends, which also happens when this process ends. */
 const keeperScript = '"$@" </dev/null & read -r _; kill -9 $!; wait';
 
-/** Builds what is not there yet. */
+/** Builds the programs that are missing. */
 export async function buildControlPlane(): Promise<void> {
   const missing = Object.entries(programs).filter(([name]) => !existsSync(program(name)));
   if (missing.length === 0) return;
   const source = join(folder, "source");
   goModule(source, "control-plane");
   const { Dir } = JSON.parse(go(source, "mod", "download", "-json", `k8s.io/kubernetes@${version}`));
-  // Its go.mod names its parts by folders of its own repository.
+  // Kubernetes' go.mod replaces these modules by folders of its repository, which a download lacks.
   const parts = readFileSync(join(Dir, "go.mod"), "utf8").matchAll(/^\t(k8s\.io\/\S+) v0\.0\.0$/gm);
   go(source, "mod", "edit", ...[...parts].map(([, part]) => `-replace=${part}=${part}@${staging}`));
   go(source, "get", `k8s.io/kubernetes@${version}`);
@@ -39,12 +39,12 @@ export async function buildControlPlane(): Promise<void> {
 export interface ControlPlane {
   readonly ask: Ask;
   startController(): void;
-  /** Ends it at once, as a power cut of its machine would. */
+  /** Kills the controller manager with SIGKILL. */
   killController(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts etcd, the API server and the controllers on free ports of 127.0.0.1, with their files in a private folder. */
+/** Starts etcd, the API server and the controllers on free ports of 127.0.0.1. Their files are in a private folder. */
 export async function startControlPlane(): Promise<ControlPlane> {
   const directory = mkdtempSync(join(tmpdir(), "myscript-kubernetes-"));
   const file = (name: string) => join(directory, name);
@@ -90,7 +90,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
     const log = openSync(file(`${name}.log`), "a");
     const child = spawn("/bin/sh", ["-c", keeperScript, "sh", program(name), ...options], {
       stdio: ["pipe", log, log],
-      detached: true, // Ctrl-C is for this process
+      detached: true, // Ctrl-C must not reach it
     });
     kept.add(child);
     return child;
