@@ -11,7 +11,7 @@ import { lacks, numbers, target } from "./target.ts";
 
 const { sql, db } = await useDatabase();
 
-/** The error that a query meets. */
+/** Runs a query that must fail and returns its error. */
 async function errorOf(connection: mysql.Connection, query: string): Promise<DatabaseError> {
   return execute(connection, query).then(
     () => assert.fail(`${query} has not failed`),
@@ -19,7 +19,7 @@ async function errorOf(connection: mysql.Connection, query: string): Promise<Dat
   );
 }
 
-test("verdictOf() a lock wait timeout, a read-only server and a deadlock is to try again", async () => {
+test("verdictOf() is retry for a lock wait timeout, a read-only server and a deadlock", async () => {
   await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2)}`);
   await sql("SET GLOBAL innodb_lock_wait_timeout = 1; BEGIN; UPDATE t SET v = 1 WHERE id = 1");
   const connection = await connect(db);
@@ -31,7 +31,7 @@ test("verdictOf() a lock wait timeout, a read-only server and a deadlock is to t
   assert.equal(verdictOf({ message: "", errno: 1213 }), "retry");
 });
 
-test("verdictOf() the server's other errors, and what was never sent, is failed", async () => {
+test("verdictOf() is failed for the server's other errors and for a query that was not sent", async () => {
   const connection = await connect(db);
   assert.equal(verdictOf(await errorOf(connection, "no sql")), "failed");
   assert.equal(verdictOf(await errorOf(connection, "SELECT * FROM no_such_table")), "failed");
@@ -44,7 +44,7 @@ test("verdictOf() the server's other errors, and what was never sent, is failed"
   assert.deepEqual([verdictOf(trigger), isLost(trigger)], ["failed", false], "MariaDB's 4031");
 });
 
-test("an error has the name that its own server has for it", { skip: lacks("CTEs") }, async () => {
+test("an error has the name that its server gives it", { skip: lacks("CTEs") }, async () => {
   await sql("CREATE TABLE checked (v INT CHECK (v > 0))");
   const connection = await connect(db);
   const name = target.isMariaDB ? "ER_CONSTRAINT_FAILED" : "ER_CHECK_CONSTRAINT_VIOLATED";
@@ -56,12 +56,12 @@ test("an error has the name that its own server has for it", { skip: lacks("CTEs
   connection.destroy();
 });
 
-test("verdictOf() a commit that a Galera node could not end is unknown, and another server's conflict is to try again", () => {
-  assert.equal(verdictOf({ message: "", errno: 1180 }), "unknown"); // seen in test/galera.test.ts, sometimes with the row there
+test("verdictOf() is unknown for a COMMIT that failed on a Galera node, and retry for conflicts of other servers", () => {
+  assert.equal(verdictOf({ message: "", errno: 1180 }), "unknown"); // seen in test/galera.test.ts: sometimes the row was committed
   for (const errno of [3101, 8002, 8005, 8022, 8028, 9007]) assert.equal(verdictOf({ message: "", errno }), "retry");
 });
 
-test("verdictOf() what a proxy or TiDB had no server, no storage or no memory for is to try again", () => {
+test("verdictOf() is retry if a proxy or TiDB lacked a server, storage or memory", () => {
   for (const errno of [1041, 1203, 8027, 9001, 9002, 9003, 9004, 9005, 9008]) {
     assert.equal(verdictOf({ message: "", errno }), "retry");
   }
@@ -70,14 +70,14 @@ test("verdictOf() what a proxy or TiDB had no server, no storage or no memory fo
   assert.equal(verdictOf({ message: "unknown error", errno: 1105 }), "failed");
 });
 
-test("verdictOf() an ERR packet with an error of clients is unknown, and its connection lost", () => {
+test("verdictOf() is unknown for an ERR packet with a client error number, and the connection is lost", () => {
   for (const errno of [2000, 2006, 2013, 2999]) {
     const error = { message: "", errno };
     assert.deepEqual([verdictOf(error), isLost(error), isTransient(error)], ["unknown", true, true]);
   }
 });
 
-test("verdictOf() a connection lost under a query is unknown, and a query on a closed one was not sent", async () => {
+test("verdictOf() is unknown if the connection is lost during a query, and reconnect for a query on a closed connection", async () => {
   const connection = await connect(db);
   const lost = errorOf(connection, "DO SLEEP(3600)");
   await sql(`KILL CONNECTION ${connection.threadId}`);
@@ -89,7 +89,7 @@ test("verdictOf() a connection lost under a query is unknown, and a query on a c
   assert.ok(isLost(next));
 });
 
-test("verdictOf() an answer that is no answer is unknown, and mysql2 prints nothing", async (t) => {
+test("verdictOf() is unknown for a malformed answer, and mysql2 prints nothing", async (t) => {
   const proxy = await startProxy(t, db.socketPath);
   const connection = await connect({ ...db, socketPath: proxy.path });
   const trace = t.mock.method(console, "trace", () => {});
@@ -100,11 +100,11 @@ test("verdictOf() an answer that is no answer is unknown, and mysql2 prints noth
   assert.equal(trace.mock.callCount(), 0);
 });
 
-test("connect() has one time limit for all of it", async (t) => {
+test("connect() has one time limit for all of its steps", async (t) => {
   const silent = net.createServer((client) => {
     const upstream = net.connect(db.socketPath);
     upstream.on("error", () => {}).pipe(client);
-    client.once("data", (login) => upstream.write(login)); // and nothing after that
+    client.once("data", (login) => upstream.write(login)); // the server gets the login and nothing more
     client.on("error", () => {}).on("close", () => upstream.destroy());
   });
   t.after(() => silent.close());
@@ -128,7 +128,7 @@ test("connect() names the authentication plugin that is not supported", async (t
   }
 });
 
-test("isTransient() tells a server that is away or full from one that refuses", async () => {
+test("isTransient() is true for a server that is unreachable or full, and false for one that refuses", async () => {
   const refused = await connect({ ...db, socketPath: `${db.socketPath}.no` }).catch((error) => error);
   assert.equal(isTransient(refused), true);
   const unknown = await connect({ ...db, database: "no_such_database" }).catch((error) => error);
@@ -136,7 +136,7 @@ test("isTransient() tells a server that is away or full from one that refuses", 
   assert.equal(isTransient({ message: "", errno: 1040 }), true);
 });
 
-test("backoffMs() grows to 5 s at the most", () => {
+test("backoffMs() grows to at most 5 s", () => {
   for (let tries = 1; tries < 100; tries++) {
     const ms = backoffMs(tries);
     assert.ok(ms >= 0 && ms <= Math.min(5000, 25 * 2 ** tries));

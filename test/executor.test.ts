@@ -8,7 +8,7 @@ import type { Job } from "../lib/worker/job.ts";
 import type { Session } from "../lib/worker/session.ts";
 import { Thread } from "../lib/worker/thread.ts";
 
-test("plain().judge() says what an error means for the query, and whether it is sent again", async () => {
+test("plain().judge() returns the meaning of an error for a query, and whether to retry", async () => {
   const update = "UPDATE t SET v = 1";
   const deadlock = { errno: 1213, code: "ER_LOCK_DEADLOCK" };
   const lost = { code: "PROTOCOL_CONNECTION_LOST", fatal: true };
@@ -28,7 +28,7 @@ test("plain().judge() says what an error means for the query, and whether it is 
   ];
   for (const [what, facts, text, idempotent, warning, setback] of cases) {
     const executor = plain({ settings: { idempotent } } as Thread);
-    const itself = ["Error", String((facts as DatabaseError).errno)]; // what a server lists
+    const itself = ["Error", String((facts as DatabaseError).errno)]; // SHOW WARNINGS lists the error itself, too
     const session = { ask: async () => (warning ? [itself, ["Warning", ...warning.split(" ", 1)]] : [itself]) };
     const error: DatabaseError = { message: "it failed", ...facts };
     assert.deepEqual(await executor.judge({ text } as Job, error, session as never as Session), setback, what);
@@ -37,7 +37,7 @@ test("plain().judge() says what an error means for the query, and whether it is 
   }
 });
 
-test("plain().attempt() sends no query that is too large to be looked at afterwards", async () => {
+test("plain().attempt() does not send a query that is too long for a string, because the rows need its text later", async () => {
   const executor = plain({ settings: {}, rows: { listener: () => ({}) } } as never as Thread);
   const job = {
     query: "DO 1",
@@ -59,7 +59,7 @@ test("plain().attempt() sends no query that is too large to be looked at afterwa
   assert.equal(isSent, false);
 });
 
-test("Thread.wait() gives nothing more after the end, also when a drain comes behind it", {
+test("Thread.wait() returns no query after the end, even if a drain follows it", {
   timeout: 10_000,
 }, async () => {
   const { port1, port2 } = new MessageChannel();

@@ -14,7 +14,7 @@ import { numbers, target } from "./target.ts";
 
 const database = await useDatabase();
 
-test("filled() gives no text where a literal could be anything else than the parameter", () => {
+test("filled() returns no text if a literal could mean anything else than the parameter", () => {
   const texts: [sql: string, values: SqlValue[], text: string | undefined][] = [
     [
       "DELETE FROM t WHERE a = ? AND b IN (?,?)",
@@ -51,7 +51,7 @@ const columns = {
   ...{ dt: "DATETIME(6)", da: "DATE", ti: "TIME(3)", y: "YEAR", e: "ENUM('a','b','1')" },
 };
 
-/** Statements with `?`, in which a value is stored, compared, and put into an expression. */
+/** Statements with `?` that store a value, compare it, and use it in an expression. */
 const statements = Object.keys(columns).flatMap((name) => [
   `INSERT INTO p (id, ${name}) VALUES (9, ?)`,
   `UPDATE p SET ${name} = ? WHERE id = 2`,
@@ -83,7 +83,7 @@ statements.push(
 
 const skip = !target.isMariaDB && "a MySQL takes a parameter for what stands around it";
 
-test("filled() means to the server what the prepared statement means, whatever the value and the session", {
+test("filled() has the same effect as the prepared statement, for all values and sessions", {
   skip,
 }, async () => {
   const connection = await mysql.createConnection({ ...database.db, dateStrings: true, multipleStatements: true });
@@ -150,7 +150,7 @@ test("filled() means to the server what the prepared statement means, whatever t
     fc.pre(text !== undefined);
     await connection.query(init);
     const asText = await after(text!);
-    if (asText.errno !== undefined) return; // it is tried again
+    if (asText.errno !== undefined) return; // a query that fails as text is sent again as a prepared statement
     compared++;
     assert.deepEqual(asText, await after({ sql, values }));
   });
@@ -158,7 +158,7 @@ test("filled() means to the server what the prepared statement means, whatever t
   assert.ok(compared > scaled(1000, 50), `${compared}`);
 });
 
-test("doWork() in batches sends queries with values along, and what fails with them in the text as a prepared statement", {
+test("doWork() in batches sends values as literals, and a query that fails so as a prepared statement", {
   skip,
 }, async () => {
   await database.sql(

@@ -8,7 +8,7 @@ import type { Segment } from "../lib/shared/segment.ts";
 
 const error = { code: "ER_NO", message: "no" };
 
-test("Records.collect() takes each ended query once, a failed one only when the message about it is there", () => {
+test("Records.collect() returns each ended query once, and a failed one only after its error message has arrived", () => {
   const { records, seen } = recordsOf();
   const segment = segmentOf(3);
   records.add(segment);
@@ -27,7 +27,7 @@ test("Records.collect() takes each ended query once, a failed one only when the 
   assert.equal(records.isAnswered, true);
 });
 
-test("Records.takeSpare() gives a segment's memory only when every thread has left it and every query has ended", () => {
+test("Records.takeSpare() returns a segment's memory only after every thread has left it and every query has ended", () => {
   const { records } = recordsOf();
   const [a, b, c] = [threadOf([1]), threadOf([2]), threadOf([3])];
   const segment = segmentOf(1);
@@ -57,7 +57,7 @@ test("Records.takeSpare() gives a segment's memory only when every thread has le
   assert.equal(records.takeSpare(), other.shared);
 });
 
-test("Records.collect() names a segment to be announced again when a query in it was given back", () => {
+test("Records.collect() returns a segment that must be announced again after a query in it was given back", () => {
   const { records, seen } = recordsOf();
   const segment = segmentOf(3);
   records.add(segment);
@@ -83,14 +83,14 @@ test("Records.collect() names a segment to be announced again when a query in it
   assert.deepEqual(seen(), ["2 unknown"], "it may have run");
 });
 
-test("Records.bury() ends as unknown what a dead thread had in flight, and gives back what can run again", () => {
+test("Records.bury() ends a dead thread's queries in flight as unknown, or gives them back if they can run again", () => {
   for (const canRunAgain of [false, true]) {
     const { records, seen } = recordsOf();
     const segment = segmentOf(3);
     records.add(segment);
     segment.claim(1);
     segment.claim(2);
-    segment.end(segment.claim(1), "failed", 1, 0); // its message was lost with the thread
+    segment.end(segment.claim(1), "failed", 1, 0); // the thread died before it sent the error
     records.bury(threadOf([1]), "killed", () => canRunAgain);
     assert.deepEqual(records.collect(), canRunAgain ? [segment] : []);
     assert.deepEqual(seen(), canRunAgain ? ["3 failed"] : ["1 unknown", "3 failed"]);
@@ -98,7 +98,7 @@ test("Records.bury() ends as unknown what a dead thread had in flight, and gives
   }
 });
 
-test("Records.answered counts what a transaction that is open holds back", () => {
+test("Records.answered counts answered queries whose transaction is still open", () => {
   const { records } = recordsOf();
   const segment = segmentOf(2);
   records.add(segment);
@@ -112,7 +112,7 @@ test("Records.answered counts what a transaction that is open holds back", () =>
   assert.equal(records.isAnswered, true);
 });
 
-test("Records.admit() admits in the order of release, over the bounds of segments", () => {
+test("Records.admit() admits in the order of release, across segments", () => {
   const { records } = recordsOf();
   const packer = new Packer();
   const segments = [2, 3].map((count, n) => {
