@@ -1,4 +1,4 @@
-/** What a file does to a database is what it does when the server's own client runs it. */
+/** Compares the effect of SQL files run by the command with their effect when the server's own client runs them. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -18,7 +18,7 @@ after(() => {
   return server.stop();
 });
 
-/** What `mysqldump --no-autocommit --triggers --routines --events` of every server writes; MariaDB's began autocommit earlier. */
+/** The output of `mysqldump --no-autocommit --triggers --routines --events`. An older MariaDB sets autocommit earlier (`isEarly`). */
 const saved = ["character_set_client", "character_set_results", "collation_connection", "sql_mode"];
 const save = (version: string) => saved.map((name) => `/*!${version} SET @saved_${name} = @@${name} */ ;\n`).join("");
 const restore = (version: string) => saved.map((name) => `/*!${version} SET ${name} = @saved_${name} */ ;\n`).join("");
@@ -201,7 +201,7 @@ DELIMITER ;
 
 cases.push(["a dump with --no-autocommit, triggers, views, routines and events", dump]);
 
-/** Files in which a query fails: it is the last one that either runs. */
+/** Files with a query that fails. The command and the client both stop after it. */
 const failing: typeof cases = [
   [
     "a query that fails in a transaction",
@@ -233,7 +233,7 @@ const failing: typeof cases = [
 ];
 
 for (const [index, [what, file]] of failing.entries()) {
-  test(`a file ends where it ends for the client, and leaves the same: ${what}`, async () => {
+  test(`a file with a failing query stops where the client stops, with the same data: ${what}`, async () => {
     const path = join(directory, `failing-${index}.sql`);
     writeFileSync(path, file);
     for (const name of ["ours", "theirs"]) await sql(`CREATE DATABASE ${name}_failing_${index}`);
@@ -248,7 +248,7 @@ for (const [index, [what, file]] of failing.entries()) {
 }
 
 for (const [index, [what, file]] of cases.entries()) {
-  test(`a file means what it means to the client: ${what}`, async () => {
+  test(`a file leaves the same data as with the client: ${what}`, async () => {
     const path = join(directory, `${index}.sql`);
     writeFileSync(path, file);
     for (const name of ["ours", "theirs"]) await sql(`CREATE DATABASE ${name}_${index}`);
@@ -264,7 +264,7 @@ for (const [index, [what, file]] of cases.entries()) {
       path,
     ]);
     assert.equal(status, what.includes("rolled back") ? 1 : 0, stderr);
-    const isSilent = stderr === "" || /^\d+ warnings? in /m.test(stderr); // a note may be lost behind other statements
+    const isSilent = stderr === "" || /^\d+ warnings? in /m.test(stderr); // a note may be counted
     assert.ok(isSilent || status === 1, stderr);
     await runClient(["-D", `theirs_${index}`], file);
     const theirs = await contentOf(`theirs_${index}`);
@@ -277,7 +277,7 @@ async function sql(text: string): Promise<Record<string, string>[]> {
   return (await server.root.query<RowDataPacket[]>(text))[0];
 }
 
-/** Runs the server's client; an error ends it, as it does without --force. */
+/** Runs the server's client without --force, so that it stops at the first error. */
 function runClient(args: readonly string[], input: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = execFile(target.client, [...target.clientArgs, "-S", socketPath, "-u", "root", ...args], (error) =>
@@ -287,7 +287,7 @@ function runClient(args: readonly string[], input: string | Uint8Array): Promise
   });
 }
 
-/** How every table, view and routine of a database was made, and all rows. */
+/** Returns the definitions of all tables, views and routines of a database, and all rows. */
 async function contentOf(name: string): Promise<unknown[]> {
   const content: unknown[] = await sql(`
     SELECT routine_name, routine_definition, sql_mode, character_set_client, collation_connection

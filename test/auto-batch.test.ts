@@ -6,7 +6,7 @@ import type { Executor } from "../lib/worker/executor.ts";
 import type { Job } from "../lib/worker/job.ts";
 import type { Session } from "../lib/worker/session.ts";
 
-test("withAutoBatch() takes ever more small queries together, and slow ones alone", async () => {
+test("withAutoBatch() increases the batch size for fast queries, and sends slow ones alone", async () => {
   let waitMs = 0;
   const session = { mysql: {}, ask: async () => [] } as unknown as Session;
   const executor = withAutoBatch({

@@ -21,7 +21,7 @@ test("doWork() in batches runs every query once", async () => {
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
 });
 
-test("doWork() in batches gives each query the outcome, the error and the rows that it has alone", async () => {
+test("doWork() in batches gives each query the same outcome, error and rows as without batches", async () => {
   const queries = [
     "SELECT 1",
     "SELECT 1 UNION SELECT 2",
@@ -67,7 +67,7 @@ test("doWork() in batches gives each query the outcome, the error and the rows t
   assert.equal(alone.done, 17);
 });
 
-test("doWork() in batches interrupts one query by the time limit, and runs those around it", async () => {
+test("doWork() in batches interrupts one query at the time limit and runs the others of the batch", async () => {
   const queries = ["DO 0", "DO 1", "SELECT SLEEP(3600)", "DO 2", "SELECT SLEEP(3600)", "DO 3"];
   const summary = await doWork(queries, 1, { batch: 6, timeoutSeconds: 0.3 });
   assert.deepEqual([summary.done, summary.failed], [4, 2]);
@@ -106,7 +106,7 @@ test("doWork() in batches leaves exactly the queries without an answer unknown w
   assert.deepEqual(await sql("SELECT id FROM w"), [{ id: 1 }, { id: 2 }]);
 });
 
-test("doWork() in batches retries the one that meets a lock, not those before it", async () => {
+test("doWork() in batches retries a query that waits too long for a lock, and not those before it", async () => {
   await sql(
     `DROP TABLE IF EXISTS l; CREATE TABLE l (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(10)}`,
   );
@@ -124,7 +124,7 @@ test("doWork() in batches retries the one that meets a lock, not those before it
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM l"), [{ low: 1, high: 1 }]);
 });
 
-test("doWork() in batches gives no row of a query twice", async () => {
+test("doWork() in batches outputs no row of a query twice", async () => {
   await sql(`DROP TABLE IF EXISTS m; CREATE TABLE m (id INT PRIMARY KEY) SELECT seq AS id FROM ${numbers(20_000)}`);
   await sql("SET GLOBAL innodb_lock_wait_timeout = 1; BEGIN; UPDATE m SET id = id WHERE id = 20000");
   for (const batch of [1, 2]) {
@@ -141,7 +141,7 @@ test("doWork() in batches gives no row of a query twice", async () => {
 
 for (const ledger of [undefined, "lost_ledger"]) {
   const way = ledger ? "and a ledger" : "and no ledger";
-  test(`doWork() in batches takes an ERR packet with a client's error for a lost connection, ${way}`, async (t) => {
+  test(`doWork() in batches treats an ERR packet with a client error number as a lost connection, ${way}`, async (t) => {
     const proxy = await startProxy(t, database.db.socketPath);
     const lost = errorPacket(2013, "Lost connection to server during query");
     const options = { batch: 16, ...(ledger && { ledger }) };
@@ -163,7 +163,7 @@ for (const ledger of [undefined, "lost_ledger"]) {
     assert.deepEqual(await run(lost), ledger ? [17, 0, 17] : [1, 16, 1]);
   });
 
-  test(`doWork() in batches runs each by itself where a server parses all of the text first, ${way}`, async (t) => {
+  test(`doWork() in batches runs each query alone if the server parses the whole text first, ${way}`, async (t) => {
     const proxy = await startProxy(t, database.db.socketPath);
     await sql("DROP TABLE IF EXISTS parsed, lost_ledger; CREATE TABLE parsed (id INT)");
     myglobals.config = { db: { ...database.db, socketPath: proxy.path } };

@@ -1,4 +1,4 @@
-/** What a thread loads: a bundle that does what its files do, and the files themselves where there can be none. */
+/** The code that a thread loads: a bundle, or the files themselves if there can be no bundle. */
 import assert from "node:assert/strict";
 import {
   chmodSync,
@@ -29,10 +29,10 @@ const { TMPDIR } = process.env;
 const directory = mkdtempSync(join(realpathSync(tmpdir()), "myscript-bundle-"));
 const project = join(directory, "project");
 const script = join(project, "script.ts");
-/** Where the bundles of a test are. */
+/** The temporary directory of one test, with its bundles. */
 let temporary: string;
 let tests = 0;
-/** The line of the script that throws. */
+/** The number of the line in the script that throws. */
 let throwsAt = 0;
 
 mkdirSync(project);
@@ -51,7 +51,7 @@ after(() => {
   rmSync(directory, { recursive: true });
 });
 
-/** A script whose unit of work fails with what it sees. */
+/** Writes a script whose `workerDo()` throws an error. The message is what the script sees, as JSON. */
 function writeScript(more = ""): void {
   writeFileSync(join(project, "data.json"), '{ "colour": "red" }');
   writeFileSync(join(project, "lazy.ts"), "export const url: string = import.meta.url;");
@@ -90,7 +90,7 @@ export async function workerDo(unit: string): Promise<void> {
   throwsAt = 1 + source.split("\n").findIndex((line) => line.includes("throw new"));
 }
 
-/** What the script sees in a thread. */
+/** Runs the script in a thread and returns what it sees. */
 async function see(): Promise<Record<string, unknown>> {
   myglobals.shared = { a: 1 };
   const { failures } = await doWork(["unit"], 1, { script: pathToFileURL(script) });
@@ -114,7 +114,7 @@ const expected = () => ({
   isBundled: true,
 });
 
-/** The files of the bundles, with their modes. */
+/** Returns the names and the modes of the bundles' files. */
 function cached(): { names: string[]; modes: Set<number> } {
   const folder = join(temporary, readdirSync(temporary).find((name) => name.startsWith("myscript-bundles-"))!);
   const names = readdirSync(folder);
@@ -128,7 +128,7 @@ function kindOf(name: string): string {
   return name.replace(/^[^.]+/, "");
 }
 
-test("doWork() runs from a bundle that shares what it throws, and whose errors name the lines of its files", {
+test("doWork() runs from a bundle with the same error classes, and stack traces name the lines of the original files", {
   skip: (process.versions.bun || process.versions.deno) && "nothing is bundled",
 }, async () => {
   const stacks: (string | undefined)[] = [];
@@ -145,13 +145,13 @@ test("doWork() runs from a bundle that shares what it throws, and whose errors n
   assert.match(stacks[1]!, /[.]cjs$/m);
 });
 
-test("bundle() is none of a script where the runtime reads TypeScript by itself", {
+test("bundle() makes no bundle of a script if the runtime reads TypeScript", {
   skip: !readsTypeScript,
 }, async () => {
   assert.equal(await bundle(pathToFileURL(script)), undefined);
 });
 
-test("a bundled script sees what it would see in its own file, and names its own lines", { skip }, async () => {
+test("a bundled script sees the same values as from its file, and errors name its own lines", { skip }, async () => {
   writeScript();
   assert.deepEqual(await see(), expected());
   const { names, modes } = cached();
@@ -159,7 +159,7 @@ test("a bundled script sees what it would see in its own file, and names its own
   assert.deepEqual(modes, new Set([0o700, 0o600]));
 });
 
-test("a bundle is used again until something of it has changed, and then replaced", { skip }, async () => {
+test("a bundle is reused until one of its files changes, and then replaced", { skip }, async () => {
   writeScript();
   const [own, file] = await Promise.all([bundle(), bundle(pathToFileURL(script))]);
   assert.ok(own?.endsWith(".cjs"));
@@ -184,7 +184,7 @@ test("a bundle is used again until something of it has changed, and then replace
   assert.equal(cached().names.filter((name) => name.endsWith(".mjs")).length, 1);
 });
 
-test("a script runs from its files where a bundle would not be the same, or could be somebody else's", {
+test("a script runs from its files if a bundle would behave differently or another user could have written it", {
   skip,
 }, async () => {
   const unbundled = { ...expected(), isBundled: false };
@@ -205,7 +205,7 @@ test("a script runs from its files where a bundle would not be the same, or coul
   assert.equal(await bundle(), undefined);
 });
 
-test("a thread keeps compiled code in the folder of this user alone, or nowhere", async () => {
+test("a thread keeps its compile cache only in a folder that belongs to this user", async () => {
   writeFileSync(
     script,
     `import module from "node:module";
@@ -223,7 +223,7 @@ export function workerDo(): void {
   const [given, used = null] = await seen();
   const folder = join(temporary, readdirSync(temporary)[0]!);
   assert.equal(given, join(folder, "compile-cache"));
-  // Bun has one for all of its process, the first that was asked for.
+  // Bun has one compile cache for the whole process, the first one that was requested.
   if (used !== null && !process.versions.bun) assert.ok(used.startsWith(given));
   assert.equal(statSync(folder).mode & 0o777, 0o700);
   rmSync(folder, { recursive: true });
@@ -232,7 +232,8 @@ export function workerDo(): void {
 });
 
 test("a run loads no feature that it does not use", { skip }, async () => {
-  mkdirSync(join(temporary, `myscript-bundles-${process.geteuid!()}`), { mode: 0o755 }); // it runs from files
+  // Without a bundle, because a folder with these permissions is not used.
+  mkdirSync(join(temporary, `myscript-bundles-${process.geteuid!()}`), { mode: 0o755 });
   const main = join(project, "main.ts");
   writeFileSync(
     main,
@@ -252,7 +253,7 @@ await doWork(process.argv[2] ? ranges({}, "") : ["DO 1"]).catch(({ message }) =>
   assert.deepEqual([...loaded].toSorted(), ["bundle/bundle.ts", "index.ts", "ranges/ranges.ts"]);
 });
 
-test("processes that start at the same time, without a bundle, run all; without esbuild, too", {
+test("several processes that start at the same time without a bundle all run, also without esbuild", {
   skip: skip || inSoak,
 }, async () => {
   const copy = join(directory, "copy");
@@ -279,7 +280,7 @@ else await doWork(["DO 1"], 2, { threads: 2 }).catch(({ message }) => console.lo
   assert.match(alone.stderr, /^MYSCRIPT \d+: no bundle: .*Cannot find (?:package|module) 'esbuild/m);
   install("esbuild");
   assert.match((await start("--version")).stdout, /^myscript /);
-  const kinds = [".cjs", ".cjs.map", ".json"]; // it needs little of what a run needs, and keeps nothing compiled
+  const kinds = [".cjs", ".cjs.map", ".json"]; // this run ends early, and writes no compile cache
   assert.deepEqual(cached().names.map(kindOf).toSorted(), kinds);
   for (const { stdout, stderr } of await Promise.all([start(), start(), start()])) {
     assert.match(stdout, /^Unknown SSL profile 'nonsense'\n$/);

@@ -9,13 +9,13 @@ const script = new URL("./scripts/posts.ts", import.meta.url);
 const nested = (depth: number): Error =>
   depth === 0 ? new Error("end") : new Error(`${depth}`, { cause: nested(depth - 1) });
 
-test("withCauses() tells why a fetch has failed", async () => {
+test("withCauses() adds the reason of a failed fetch", async () => {
   const port = await findFreePort();
   const error = await fetch(`http://127.0.0.1:${port}`).catch((error: Error) => error);
   assert.equal(withCauses(error as Error), `fetch failed: connect ECONNREFUSED 127.0.0.1:${port}`);
 });
 
-test("withCauses() is bounded, says nothing twice, and takes whatever a cause is", () => {
+test("withCauses() limits its length, repeats no message, and accepts any value as a cause", () => {
   assert.equal(withCauses(nested(9)), "9: 8: 7: 6: 5");
   assert.equal(withCauses(new Error("no", { cause: "x".repeat(9999) })).length, 502);
   const own = new Error("no");
@@ -32,7 +32,7 @@ test("withCauses() is bounded, says nothing twice, and takes whatever a cause is
   assert.equal(withCauses(new AggregateError([new Error("a"), new Error("a"), 7])), "a; 7");
 });
 
-test("the cause of what main() or a source throws is told, too", async () => {
+test("the cause of an error that main() or a source throws is printed, too", async () => {
   const thrown = new Error("no queries", { cause: new Error("no network") });
   assert.match(explain(thrown), /^no queries: no network \(test\/causes\.test\.ts:\d+:\d+\)$/);
   async function* source(): AsyncGenerator<string> {

@@ -1,4 +1,4 @@
-/** What becomes of an input that is changed between two runs: nothing of it is ever done twice, and what is refused has run nothing. */
+/** Inputs that change between two runs. No query is done twice. If a run refuses its input, it runs nothing. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ const { db, sql } = await useDatabase();
 const directory = mkdtempSync(join(tmpdir(), "test-"));
 after(() => rmSync(directory, { recursive: true }));
 
-/** A query of an input: it inserts its id, or it fails as long as it is broken. */
+/** A query of an input. It inserts its id, or fails if it is broken. */
 interface Entry {
   readonly id: number;
   readonly isBroken: boolean;
@@ -24,7 +24,7 @@ interface Entry {
 
 const count = 24;
 const position = fc.nat(count - 1);
-/** A change of an input; `place` is where. New ids are counted from 1000. */
+/** A change of the input at an index. New ids begin at 1000. */
 const edit = fc.record({
   kind: fc.constantFrom("remove", "insert", "swap", "replace", "correct", "append", "cut"),
   place: position,
@@ -59,7 +59,7 @@ async function hits(): Promise<number[]> {
   return (await sql<{ id: number }>("SELECT id FROM hits ORDER BY id")).map(({ id }) => id);
 }
 
-/** What is refused has run nothing; what is not has every query of the input once, unless it is broken or unknown. */
+/** Asserts that a refused run changed nothing, and that otherwise each query ran once, unless it is broken or unknown. */
 async function check(input: readonly Entry[], before: readonly number[], isRefused: boolean, mayMiss = false) {
   const now = await hits();
   assert.equal(new Set(now).size, now.length, `twice: ${now}`);
@@ -67,12 +67,12 @@ async function check(input: readonly Entry[], before: readonly number[], isRefus
   else if (!mayMiss) for (const { id, isBroken } of input) assert.ok(isBroken || now.includes(id), `not run: ${id}`);
 }
 
-test("a ledger runs each query once, or refuses the input before it runs anything, whatever has changed in it", async () => {
+test("a run with a ledger whose input has changed runs each query once, or refuses the input before it runs anything", async () => {
   const way = fc.record({
     hasKeys: fc.boolean(),
     batch: fc.constantFrom(1, 5),
     shard: fc.constantFrom(undefined, 1, 2, 3),
-    /** How many are done when the first run is interrupted. */
+    /** The number of ended queries at which the first run is interrupted. */
     until: fc.nat(count),
     machines: fc.constantFrom(1, 2),
   });
@@ -109,7 +109,7 @@ test("a ledger runs each query once, or refuses the input before it runs anythin
   );
 });
 
-test("a job log of a run that was killed runs each query once, or refuses the input, whatever has changed in it", async () => {
+test("a run resumed from a job log whose input has changed runs each query once, or refuses the input", async () => {
   let files = 0;
   await fc.assert(
     fc.asyncProperty(broken, edits, position, fc.boolean(), async (brokenOnes, changes, until, retryFailed) => {

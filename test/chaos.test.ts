@@ -1,4 +1,4 @@
-/** What became of each query, told by the table and by the records, while things break. */
+/** Faults during a run: killed servers, connections and threads. The reported outcome of each query must agree with the table. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
@@ -16,16 +16,16 @@ import { numbers } from "./target.ts";
 import { captureThreads, silent } from "./watch.ts";
 
 const rows = scaled(20_000, 2000);
-/** So many have ended: what is done then comes while there is still something to do, though more have ended before that is told. */
+/** The count of ended queries at which most faults happen. It is far from the end, because the count is reported late. */
 const early = rows / 4;
 const random = generator(seed);
 
-// The log reaches the operating system with each commit: what is done outlives the server's process.
+// With 2, InnoDB writes its log at each commit, so a commit survives a kill of the server.
 const database = await useDatabase(["--innodb-flush-log-at-trx-commit=2"]);
 const { sql, db } = database;
-await database.restart(); // a new server's files cannot be recovered before they were closed once
+await database.restart(); // a new server cannot recover after a kill before its first clean shutdown
 
-test("doWork() tells the truth when the server is killed in the middle and restarted", async () => {
+test("doWork() reports true outcomes when the server is killed half-way and restarted", async () => {
   const summary = await updateAll({
     onCount: { [early]: () => restart() },
   });
@@ -38,7 +38,7 @@ test("doWork() tells the truth when the server is killed in the middle and resta
 });
 
 for (const batch of [1, 16])
-  test(`doWork() tells the truth while connections are killed all the time, in batches of ${batch}`, async () => {
+  test(`doWork() reports true outcomes while connections are killed all the time, in batches of ${batch}`, async () => {
     let over = false;
     let kills = 0;
     const killing = (async () => {
@@ -63,7 +63,7 @@ for (const batch of [1, 16])
     assert.ok(summary.failures.every(({ outcome }) => outcome === "unknown"));
   });
 
-test("doWork() tells the truth while threads are killed", async (t) => {
+test("doWork() reports true outcomes while threads are killed", async (t) => {
   const alive = captureThreads(t);
   let deaths = 0;
   const kill = () => {
@@ -79,9 +79,9 @@ test("doWork() tells the truth while threads are killed", async (t) => {
   assert.match(summary.failures[0]?.message ?? "Its thread died", /^Its thread died/);
 });
 
-test("doWork() that is idempotent sends what a dead thread or connection had in flight again", async (t) => {
+test("doWork() with idempotent retries queries that a dead thread or connection had in flight", async (t) => {
   const alive = captureThreads(t);
-  // Twice, as a unit whose thread dies for the third time is given up.
+  // Twice, because a unit whose thread dies for the third time is not retried.
   const onCount = Object.fromEntries(
     [0.15, 0.45].map((part) => [part * rows, () => [...alive][0]?.terminate() as unknown]),
   );
@@ -93,7 +93,7 @@ test("doWork() that is idempotent sends what a dead thread or connection had in 
   assert.equal(summary.done, rows);
 });
 
-test("doWork() that is idempotent does not run again what had given rows when its thread died", async (t) => {
+test("doWork() with idempotent does not retry a query that had output rows when its thread died", async (t) => {
   const alive = captureThreads(t);
   let pieces = 0;
   const onRows = () => {
@@ -104,7 +104,7 @@ test("doWork() that is idempotent does not run again what had given rows when it
   assert.deepEqual([done, unknown], [0, 1]);
 });
 
-test("doWork() that is idempotent never says of a query that may have run that it failed or was skipped", async () => {
+test("doWork() with idempotent never reports a query that may have run as failed or skipped", async () => {
   await sql(
     `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2)}`,
   );
@@ -144,7 +144,7 @@ test("doWork() retries deadlocks until every query is done", async () => {
   ]);
 });
 
-test("doWork() waits for a lock as often as it takes, and fails when it may not try again", async () => {
+test("doWork() retries a query that waits for a lock until it gets it, and fails after the last of its retries", async () => {
   await sql(
     `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(20)}`,
   );
@@ -168,7 +168,7 @@ test("doWork() waits for a lock as often as it takes, and fails when it may not 
   ]);
 });
 
-test("doWork() drains when its signal is aborted: what is in flight ends, the rest is skipped", async () => {
+test("doWork() drains when its signal is aborted: queries in flight end, the rest is skipped", async () => {
   const controller = new AbortController();
   const summary = await updateAll({ signal: controller.signal, onCount: { [early]: () => controller.abort() } });
   assert.equal(summary.reason, "interrupted");
@@ -176,7 +176,7 @@ test("doWork() drains when its signal is aborted: what is in flight ends, the re
   assert.ok(summary.skipped > 0 && summary.done >= early);
 });
 
-test("doWork() interrupts on the server what is in flight when its kill signal is aborted", async () => {
+test("doWork() interrupts queries in flight on the server when its kill signal is aborted", async () => {
   await sql(
     `DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(20)}`,
   );
@@ -196,7 +196,7 @@ test("doWork() interrupts on the server what is in flight when its kill signal i
   assert.deepEqual(await sql("SELECT SUM(v) AS sum FROM t"), [{ sum: "0" }]);
 });
 
-test("doWork() ends by its kill signal also when the network has stalled", async (t) => {
+test("doWork() ends after its kill signal even if the network has stalled", async (t) => {
   const proxy = await startProxy(t, db.socketPath);
   const controller = new AbortController();
   const summary = await updateAll({
@@ -213,7 +213,7 @@ test("doWork() ends by its kill signal also when the network has stalled", async
   assert.ok(summary.skipped > 0);
 });
 
-test("doWork() with a time limit leaves nothing running, and goes on with the same connection", async () => {
+test("doWork() with a time limit leaves no query running, and keeps the connection", async () => {
   const queries = [
     "SELECT SLEEP(3600)",
     "INSERT INTO used VALUES (CONNECTION_ID())",
@@ -232,7 +232,7 @@ test("doWork() with a time limit leaves nothing running, and goes on with the sa
   );
 });
 
-test("doWork() with a time limit gives up a connection on which no answer comes", async (t) => {
+test("doWork() with a time limit drops a connection on which no answer comes", async (t) => {
   const proxy = await startProxy(t, db.socketPath);
   const summary = await updateAll({
     through: proxy.path,
@@ -240,7 +240,7 @@ test("doWork() with a time limit gives up a connection on which no answer comes"
     onCount: {
       [early]: () => {
         proxy.stall();
-        setTimeout(() => proxy.resume(), 8000); // longer than the limit and the grace
+        setTimeout(() => proxy.resume(), 8000); // longer than the time limit and the grace period
       },
     },
   });
@@ -248,7 +248,7 @@ test("doWork() with a time limit gives up a connection on which no answer comes"
   assert.equal(summary.done + summary.unknown, rows);
 });
 
-test("doWork() tells the truth when the network cuts connections in the middle of a packet", async (t) => {
+test("doWork() reports true outcomes when connections are cut in the middle of a packet", async (t) => {
   const proxy = await startProxy(t, db.socketPath);
   let cuts = 0;
   const cut = () => {
@@ -270,19 +270,19 @@ test("doWork() drains when as many queries as maxFailures have failed", async ()
   assert.match(summary.reason ?? "", /^too many failures: \d+ failed, 0 unknown$/);
 });
 
-test("doWork() goes on with the workers that got a connection, and ends when none gets one", async () => {
+test("doWork() runs with the workers that got a connection, and ends if none gets one", async () => {
   const lines: string[] = [];
   const progress = { ...silent, log: (line: string) => void lines.push(line) };
-  database.kill(); // MySQL 5.7 keeps some killed connections, and does not end by itself then
+  database.kill(); // with some killed connections left, MySQL 5.7 does not shut down
   await database.restart();
-  await sql("SET GLOBAL connect_timeout = 3600"); // the server is not to drop those that are held
-  await sql("SET GLOBAL max_connections = 10"); // one of them is this test's; the server keeps one more for an administrator
+  await sql("SET GLOBAL connect_timeout = 3600"); // the server must not drop the held connections, which never log in
+  await sql("SET GLOBAL max_connections = 10"); // one of the 10 is this test's. The server reserves one more for an administrator
   const held = await Promise.all(Array.from({ length: 6 }, () => connectTo(db.socketPath)));
   const some = await updateAll({ connectTimeoutSeconds: 1, progress });
   assert.equal(some.done, rows);
   assert.ok(some.workers > 0 && some.workers < 8, `${some.workers} workers`);
   assert.match(lines.join("\n"), /^Too many connections: trying again for up to 1 s$/m);
-  await poll(async () => (await status(database, "Threads_connected")) === held.length + 1); // the workers' are gone
+  await poll(async () => (await status(database, "Threads_connected")) === held.length + 1); // the workers have disconnected
   held.push(...(await Promise.all(Array.from({ length: 8 }, () => connectTo(db.socketPath)))));
   const error = await doWork(["DO 0"], 2, { connectTimeoutSeconds: 0.5 }).catch((error: RunError) => error);
   assert.equal((error as RunError).message, "Too many connections");
@@ -300,8 +300,8 @@ for (const [how, message] of [
 ] as const) {
   test(`doWork() goes on when a thread dies: ${how}`, async (t) => {
     if (how === "memory") {
-      setFlagsFromString("--max-old-space-size=256"); // of threads that start from now on
-      t.after(() => setFlagsFromString("--max-old-space-size=0")); // V8's own choice
+      setFlagsFromString("--max-old-space-size=256"); // for threads that start from now on
+      t.after(() => setFlagsFromString("--max-old-space-size=0")); // 0 is V8's default
     }
     const script = new URL("./scripts/die.ts", import.meta.url);
     const units = Array.from({ length: 40 }, (_, n) => (n === 20 ? how : "live"));
@@ -317,14 +317,14 @@ for (const [how, message] of [
   });
 }
 
-test("doWork() ends with the cause when threads do nothing but die", async () => {
+test("doWork() ends with the cause when every thread dies", async () => {
   const script = new URL("./scripts/stillborn.ts", import.meta.url);
   const error = await doWork(["a", "b"], 2, { script }).catch((error: RunError) => error);
   assert.equal((error as RunError).message, "Threads die before they finish a query: it ended with exit code 9");
   assert.equal((error as RunError).summary.skipped, 2);
 });
 
-test("doWork() skips the rest and says why when the server is stopped for good", async () => {
+test("doWork() skips the rest and reports the reason when the server is stopped for good", async () => {
   const summary = await updateAll({
     connectTimeoutSeconds: 1,
     onCount: { [early]: () => database.kill() },
@@ -335,15 +335,15 @@ test("doWork() skips the rest and says why when the server is stopped for good",
 });
 
 interface Chaos extends WorkOptions {
-  /** What happens when so many queries have ended. */
+  /** Faults, by the number of ended queries at which they happen. */
   onCount?: Record<number, () => unknown>;
-  /** A socket to connect to instead of the server's. */
+  /** The socket of a proxy, instead of the server's. */
   through?: string;
   update?: string;
   beforeCheck?: () => Promise<void>;
 }
 
-/** Updates each of the rows by a query of its own, and checks each row against the query's outcome. */
+/** Updates each row by its own query, and asserts that each row agrees with the outcome of its query. */
 async function updateAll({
   onCount = {},
   through,
@@ -370,7 +370,7 @@ async function updateAll({
 
   const counts = { done: 0, failed: 0, unknown: 0, skipped: 0 };
   for (const { id, v } of await sql<{ id: number; v: number }>("SELECT id, v FROM t")) {
-    const outcome = outcomes.get(id)?.outcome ?? "skipped"; // never taken from the queue
+    const outcome = outcomes.get(id)?.outcome ?? "skipped"; // `onEnded` is not called for a query that no worker took
     counts[outcome]++;
     const right = outcome === "done" ? v === 1 : outcome === "unknown" ? v === 0 || v === 1 : v === 0;
     assert.ok(right, `row ${id} is ${v}, and its query is ${outcome}: ${JSON.stringify(outcomes.get(id))}`);
@@ -384,11 +384,11 @@ async function updateAll({
 async function connectTo(path: string): Promise<net.Socket> {
   const socket = net.connect(path);
   socket.on("error", () => {});
-  await once(socket, "data"); // the server's greeting, or its refusal
+  await once(socket, "data"); // the server's greeting or its error
   return socket;
 }
 
-test("doWork() tells why each unit failed while threads die", async () => {
+test("doWork() reports the reason of each failed unit while threads die", async () => {
   const count = scaled(4000, 2000);
   const units = Array.from({ length: count }, (_, n) => (n === 1000 ? "exit" : "fail"));
   const script = new URL("./scripts/die.ts", import.meta.url);
@@ -400,15 +400,15 @@ test("doWork() tells why each unit failed while threads die", async () => {
   assert.equal(reasons.get("Error"), failed);
 });
 
-test("doWork() with idempotent gives up a unit that ends one thread after the other, and runs the others", async () => {
+test("doWork() with idempotent stops retrying a unit that ends one thread after the other, and runs the others", async () => {
   const script = new URL("./scripts/die.ts", import.meta.url);
   const { done, unknown } = await doWork(["exit", ...Array<string>(300).fill("x")], 1, { script, idempotent: true });
   assert.deepEqual([done, unknown], [300, 1]);
 });
 
-test("doWork() with one worker keeps the order also of a unit that is run again as its thread died", async () => {
+test("doWork() with one worker keeps the order when a unit is run again after its thread died", async () => {
   const count = 6000; // more than a segment
-  const order = new Int32Array(new SharedArrayBuffer((count + 2) * 4)); // [0]: whether it has ended; the last: how many have run
+  const order = new Int32Array(new SharedArrayBuffer((count + 2) * 4)); // [0] is 1 after the thread ended, the last element counts the units
   Object.assign(myglobals.config, { order, endAt: 100 });
   const script = new URL("./scripts/order.ts", import.meta.url);
   const units = Array.from({ length: count }, (_, n) => n + 1);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { chart } from "./bench/chart.ts";
 
-test("chart() breaks a title that is too long, and draws the bars below it", () => {
+test("chart() wraps a long title and draws the bars below it", () => {
   const title = `${"UPDATEs of ranges on a durable server, ".repeat(3)}mysql2 callbacks = 1`;
   const svg = chart([{ title, bars: [{ name: "ours", value: 1 }] }], "ours", "caption");
   const lines = [...svg.matchAll(/class="title" x="0" y="(\d+)">([^<]*)</g)];

@@ -1,4 +1,4 @@
-/** Every option of the command: its exit status, and what it prints. A process is started where it is about one. */
+/** Every option of the command: its exit status and its output. Only tests that need a process start one. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -18,9 +18,9 @@ import { inSoak } from "./soak.ts";
 const directory = mkdtempSync(join(tmpdir(), "myscript-cli-"));
 const env = { MYSQL_PWD: "s3cr3t" };
 await loadFeatures();
-const used = new Set<string>(); // options
+const used = new Set<string>(); // the options that tests have used
 let server: TestServer;
-let at: string[]; // how to reach it
+let at: string[]; // options that name the server
 
 before(async () => {
   server = await startServer({ tls: true });
@@ -36,7 +36,7 @@ after(async () => {
 });
 
 describe("myscript.ts with", () => {
-  test("-h, -P, -u and -D goes there, and says so", async () => {
+  test("-h, -P, -u and -D connects to that server and prints its name", async () => {
     const { status, stdout, stderr } = await run([...at, "-"], { input: "DO 1; DO 2", env });
     assert.match(
       stderr,
@@ -46,21 +46,21 @@ describe("myscript.ts with", () => {
     assert.equal(status, 0);
   });
 
-  test("-S goes to the socket", async () => {
+  test("-S connects to the socket", async () => {
     const { status, stderr } = await cli(["-S", server.socketPath, "-u", "root", "-j1", "-"], "DO 1", {});
     assert.match(stderr, new RegExp(`^root@${server.socketPath}, 1 worker`));
     assert.match(stderr, /^1 of 1 queries done/m);
     assert.equal(status, 0);
   });
 
-  test("--url goes there", async () => {
+  test("--url connects to that server", async () => {
     const url = `mysql://app@127.0.0.1:${server.port}/myscript?ssl-mode=DISABLED`;
     const { status, stdout } = await cli(["--url", url, "-j1", "--rows", "-"], "SELECT DATABASE() AS d");
     assert.deepEqual(rowsOf(stdout), [{ d: "myscript" }]);
     assert.equal(status, 0);
   });
 
-  test("--url with a password is refused, as ps would show it", async () => {
+  test("--url with a password is refused, because ps would show it", async () => {
     const ended = await cli(["--url", `mysql://app:s3cr3t@127.0.0.1:${server.port}/myscript`, "-"], "DO 1");
     assertRefused(
       ended,
@@ -68,7 +68,7 @@ describe("myscript.ts with", () => {
     );
   });
 
-  test("--defaults-file goes where the file says", async () => {
+  test("--defaults-file connects to the server that the file names", async () => {
     const file = write("my.cnf", `[client]\nhost=127.0.0.1\nport=${server.port}\nuser=app\npassword=s3cr3t\n`);
     const { status, stderr } = await cli(["--defaults-file", file, "-j1", "-"], "DO 1", {});
     assert.match(stderr, /^app@127\.0\.0\.1:\d+, 1 worker/);
@@ -85,14 +85,14 @@ describe("myscript.ts with", () => {
     assert.equal(await cipher("disabled"), "");
   });
 
-  test("--ssl-ca trusts its authorities only", async () => {
+  test("--ssl-ca trusts only the CAs of that file", async () => {
     const right = await cli([...at, "-j1", "--ssl-ca", server.ca, "-"], "DO 1");
     assert.equal(right.status, 0, right.stderr);
     const wrong = await cli([...at, "--ssl-ca", join(directory, "other.pem"), "-"], "DO 1");
     assertRefused(wrong, /^Cannot connect to app@127\.0\.0\.1:\d+\/myscript: TLS failed: .*certificate/);
   });
 
-  test("--connect-timeout tries for so long, and says why not", async () => {
+  test("--connect-timeout tries for that time and prints the reason of the failure", async () => {
     const port = await findFreePort();
     const cannot = `Cannot connect to app@127.0.0.1:${port}: connection refused`;
     const { status, stdout, stderr } = await cli(
@@ -104,7 +104,7 @@ describe("myscript.ts with", () => {
     assert.equal(status, 2);
   });
 
-  test("too few connections for all workers are enough; none is exit status 2", async () => {
+  test("fewer connections than workers is enough, and no connection is exit status 2", async () => {
     await server.root.query("CREATE USER few IDENTIFIED BY 's3cr3t' WITH MAX_USER_CONNECTIONS 2");
     const here = ["-h", "127.0.0.1", "-P", `${server.port}`, "-u", "few", "--connect-timeout", "1"];
     const some = await cli([...here, "-j4", "--json", "-"], "DO SLEEP(0.5);".repeat(8));
@@ -138,14 +138,14 @@ describe("myscript.ts with", () => {
     assert.deepEqual(rows, [{ n: 500, displaced: "0", connections: 1 }]);
   });
 
-  test("-j and --threads starts so many", async () => {
+  test("-j and --threads starts that number of workers and threads", async () => {
     const { stdout, stderr } = await cli([...at, "-j", "6", "--threads", "3", "--json", "-"], "DO 1");
     const { workers, threads } = JSON.parse(stdout);
     assert.deepEqual([workers, threads], [6, 3]);
     assert.match(stderr, /, 6 workers on 3 threads, /);
   });
 
-  test("--batch sends several in one round trip, with the outcomes that each would have alone", async () => {
+  test("--batch sends several queries in one round trip, with the same outcomes as without it", async () => {
     const input = `${"DO 1;".repeat(100)}SELECT * FROM nowhere;${"DO 1;".repeat(100)}`;
     const { status, stdout } = await cli([...at, "-j", "1", "--batch", "16", "--json", "-"], input);
     const { total, done, failed, failures } = JSON.parse(stdout);
@@ -163,12 +163,12 @@ describe("myscript.ts with", () => {
     assert.equal(status, 0);
   });
 
-  test("--dry-run reads no more than its reader takes", async () => {
+  test("--dry-run reads no more input than its reader consumes", async () => {
     const command = `yes "DO 1;" | ${viaNode.join(" ")} --dry-run - | head -n 3`;
     assert.equal((await run(["-c", command], { command: ["sh"] })).stdout, "1\tDO 1\n2\tDO 1\n3\tDO 1\n");
   });
 
-  test("--dry-run without files prints what buildQueries() finds, also on a server without TLS", async () => {
+  test("--dry-run without files prints the queries of buildQueries(), also on a server without TLS", async () => {
     const plain = await startServer();
     await plain.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
     await plain.root.query("GRANT ALL ON myscript.* TO app");
@@ -180,13 +180,13 @@ describe("myscript.ts with", () => {
     assert.equal(status, 0);
   });
 
-  test("--dry-run without files needs no server where buildQueries() needs none", async () => {
+  test("--dry-run without files needs no server if buildQueries() needs none", async () => {
     const away = ["-h", "127.0.0.1", "-P", `${await findFreePort()}`, "--dry-run"];
     const ended = await runHere(away, { queries: ["DO 1"], env });
     assert.deepEqual(ended, { status: 0, stdout: "1\tDO 1\n", stderr: "" });
   });
 
-  test("--dry-run prints the queries, one a line, and connects nowhere", async () => {
+  test("--dry-run prints the queries, one a line, and does not connect", async () => {
     let connections = 0;
     const listener = createServer(() => connections++).listen(0, "127.0.0.1");
     await once(listener, "listening");
@@ -207,7 +207,7 @@ describe("myscript.ts with", () => {
     assert.deepEqual(await cli(["--dry-run", file], "", {}), { status: 0, stdout: "1\tDO 2\n", stderr: "" });
   });
 
-  test("--retries sends a query again that a deadlock has undone", async () => {
+  test("--retries retries a query that a deadlock has rolled back", async () => {
     await server.root.query("SET GLOBAL log_bin_trust_function_creators = ON");
     const deadlock = (most: number) => `CREATE FUNCTION deadlock() RETURNS INT BEGIN
       SET @tries = COALESCE(@tries, 0) + 1;
@@ -241,7 +241,7 @@ describe("myscript.ts with", () => {
     assert.equal(await processes("info LIKE '%too long%' AND id <> CONNECTION_ID()"), 0);
   });
 
-  test("--max-failures starts nothing more after so many", async () => {
+  test("--max-failures starts no more queries after that number of failures", async () => {
     const input = "DO 1; SELECT no; SELECT no; SELECT no; DO 2; DO 3";
     const { status, stdout, stderr } = await cli([...at, "-j", "1", "--max-failures", "2", "--json", "-"], input);
     const { total, done, failed, unknown, skipped } = JSON.parse(stdout);
@@ -252,7 +252,7 @@ describe("myscript.ts with", () => {
     assert.equal(status, 1);
   });
 
-  test("--idempotent sends what may have run again, and without it is unknown", async () => {
+  test("--idempotent retries a query that may have run, which is unknown without it", async () => {
     await server.root.query("CREATE TABLE tries (name VARCHAR(9))");
     const ran = async (name: string, ...args: string[]) => {
       await server.root.query(`CREATE PROCEDURE ${name}() BEGIN
@@ -269,7 +269,7 @@ describe("myscript.ts with", () => {
     assert.deepEqual(await ran("again", "--idempotent"), [0, 1, 0, 1, 2]);
   });
 
-  test("--joblog and --resume run what is left, with --retry-failed and --retry-unknown the others too", async () => {
+  test("--joblog and --resume run the remaining queries, with --retry-failed and --retry-unknown also those", async () => {
     await server.root.query("CREATE TABLE resumed (seq INT)");
     const log = join(directory, "job.log");
     const input = "INSERT INTO resumed VALUES (1); INSERT INTO later VALUES (2); INSERT INTO resumed VALUES (3)";
@@ -294,7 +294,7 @@ describe("myscript.ts with", () => {
     assert.doesNotMatch(said, /to go on/);
   });
 
-  test("--resume shows what an earlier run has left unknown, and how to run it again", async () => {
+  test("--resume shows the unknown queries of an earlier run, and how to run them again", async () => {
     const log = join(directory, "unknown.log");
     const input = "DO 1; KILL CONNECTION_ID()";
     const left = await cli([...at, "--joblog", log, "-j1", "-"], input);
@@ -318,7 +318,9 @@ describe("myscript.ts with", () => {
     assert.equal(changed.status, 2);
   });
 
-  test("--joblog on a full disk is exit status 1, and is not said to have everything", { skip: noLimits }, async () => {
+  test("--joblog on a full disk is exit status 1, and the message does not claim that the log is complete", {
+    skip: noLimits,
+  }, async () => {
     const limited = (bytes: number, log: string, input: string) =>
       withFilesUpTo(bytes, () => cli([...at, "--joblog", log, "-"], input));
     const early = await limited(4096, join(directory, "full.log"), "DO SLEEP(0.02);".repeat(2000));
@@ -328,13 +330,13 @@ describe("myscript.ts with", () => {
       /^to go on: the same command with --resume\nthe last that ended are not in \S+: they will be unknown\n$/m,
     );
     assert.equal(early.status, 1);
-    // All are released at once, and what became of them does not fit.
+    // The release of all queries fits on the disk, and their outcomes do not.
     const late = await limited(512, join(directory, "last.log"), `DO 1 /* ${"x".repeat(300)} */;`.repeat(4));
     assert.match(late.stderr, /^myscript: Cannot write \S+last\.log: file too large\n4 of 4 queries done, /m);
     assert.equal(late.status, 1);
   });
 
-  test("--ledger runs no query twice, and the same command goes on", async () => {
+  test("--ledger runs no query twice, and the same command resumes the run", async () => {
     await server.root.query(
       "DROP TABLE IF EXISTS ledgered; CREATE TABLE ledgered (id INT PRIMARY KEY, v INT) SELECT 1 AS id, 0 AS v",
     );
@@ -380,7 +382,7 @@ describe("myscript.ts with", () => {
     assert.equal(wrong.status, 2);
   });
 
-  test("--rate runs no more queries a second", async () => {
+  test("--rate limits the queries a second", async () => {
     const { status, stdout } = await cli([...at, "--rate", "20", "-j1", "--json", "-"], "DO 1;".repeat(21));
     const { done, seconds } = JSON.parse(stdout);
     assert.equal(done, 21);
@@ -388,7 +390,7 @@ describe("myscript.ts with", () => {
     assert.equal(status, 0);
   });
 
-  test("--max-load waits while the server has more to do", async () => {
+  test("--max-load holds queries back while the server is above the limit", async () => {
     const ended = await cli([...at, "--max-load", "Threads_running=1000,Threads_connected=1000", "-j1", "-"], "DO 1");
     assert.match(ended.stderr, /^1 of 1 queries done/m);
     assert.equal(ended.status, 0);
@@ -404,7 +406,7 @@ describe("myscript.ts with", () => {
     ] as const) {
       await poll(async () => (await processes("user = 'patient'")) === 0);
       const waiting = startHere([...here, "--max-load", "Threads_connected=0", "-"], { env, input: "DO 1" });
-      // The workers are connected; a third connection looks at the load.
+      // Two connections are the workers', and the third reads the load.
       await poll(async () => (await processes("user = 'patient'")) === 3);
       waiting.kill(signal);
       const { status, stderr } = await waiting.ended;
@@ -413,7 +415,7 @@ describe("myscript.ts with", () => {
     }
   });
 
-  test("--max-lag and --control refuse what they cannot use, before anything runs", async () => {
+  test("--max-lag and --control refuse an unusable value before any query runs", async () => {
     const lag = ["--max-lag", "5", "--replicas", `127.0.0.1:${server.port}`];
     for (const [args, refusal] of [
       [
@@ -429,7 +431,7 @@ describe("myscript.ts with", () => {
     }
   });
 
-  test("--rows prints rows only on stdout, --json the summary after them", async () => {
+  test("--rows prints only rows on stdout, and --json prints the summary after them", async () => {
     const { status, stdout, stderr } = await cli([...at, "--rows", "--json", "-"], "SELECT 'x' AS a; SELECT no");
     const [row, summary, ...more] = stdout.split("\n");
     assert.equal(row, '{"seq":1,"row":{"a":"x"}}');
@@ -468,7 +470,7 @@ describe("myscript.ts with", () => {
     assert.equal(status, 1);
   });
 
-  test("-q prints only what went wrong", async () => {
+  test("-q prints only failures", async () => {
     assert.deepEqual(await cli([...at, "-j1", "-q", "-"], "DO 1"), { status: 0, stdout: "", stderr: "" });
     const { status, stdout, stderr } = await cli([...at, "-j1", "-q", "-"], "DO 1; SELECT no");
     assert.match(
@@ -479,14 +481,14 @@ describe("myscript.ts with", () => {
     assert.equal(status, 1);
   });
 
-  test("--help and --version prints it, whatever else is asked", async () => {
+  test("--help and --version print their text, whatever the other options are", async () => {
     assert.deepEqual(await cli(["--help", "missing.sql"]), { status: 0, stdout: `${help()}\n`, stderr: "" });
     const { status, stdout, stderr } = await cli(["--version"]);
     assert.match(stdout, /^myscript \d+\.\d+\.\d+\n$/);
     assert.deepEqual([status, stderr], [0, ""]);
   });
 
-  test("what makes no sense is refused in one line, and nothing runs", async () => {
+  test("an invalid command line is refused in one line, and nothing runs", async () => {
     const cases: [args: string[], message: string | RegExp][] = [
       [["--wrokers", "3"], "Unknown option --wrokers: did you mean --workers?"],
       [["--dry-run", "--json"], "--json contradicts --dry-run, which runs nothing"],
@@ -547,7 +549,7 @@ test("every option of the help is used by a test of this file, or of one of its 
   );
 });
 
-test("myscript.ts, unedited, computes every row of a server that is named", async () => {
+test("myscript.ts, unedited, computes every row on a server that the options name", async () => {
   const sandbox = await startSandbox({ orders: 20_000 });
   try {
     const { status, stderr } = await run(["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"]);
@@ -564,18 +566,18 @@ test("myscript.ts, unedited, computes every row of a server that is named", asyn
   }
 });
 
-test("myscript.ts, unedited, says so in one line where the table is missing, and ends", async () => {
+test("myscript.ts, unedited, ends with one line if the table is missing", async () => {
   const missing =
     /^Table 'myscript\.myscript_orders' doesn't exist \(myscript\.ts:\d+:\d+\): buildQueries\(\) is still the example: edit it, or name SQL files$/;
   assertRefused(await run(at, { env }), missing);
 });
 
-test("standard input that is a directory is refused, and not taken for no queries", async () => {
+test("standard input that is a directory is refused, and not treated as empty", async () => {
   const ended = await run([...at, "-"], { env, command: ["sh", "-c", 'exec "$@" </', "sh", ...viaNode] });
   assertRefused(ended, /^Cannot read stdin: it is a directory$/);
 });
 
-test("a script's own error is told with its place, and its name; before the first query it is exit status 2, then 1", async () => {
+test("an error of the script itself is printed with its name and place; exit status 2 before the first query, 1 later", async () => {
   const bug = (queries: string) => `import { runCommand } from "${root}lib/command/cli.ts";
 import { doWork } from "${root}lib/mp.ts";
 import { myglobals } from "${root}lib/myglobals.ts";
@@ -601,7 +603,7 @@ process.exitCode = await runCommand((command) => {
 });
 
 describe("myscript.ts with files", () => {
-  test("runs them one after the other, standard input among them, and names file and line of a failure", async () => {
+  test("runs the files one after the other, also standard input, and names file and line of a failure", async () => {
     const one = write("one.sql", "-- a comment\n\nDO 1;\nSELECT no\n  FROM nowhere;\n");
     const two = write("two.sql", "\u{FEFF}DO 1;\r\n\r\n/* not\r\nthis */ SELECT nor_this;\r\nDO 2");
     const { status, stderr } = await cli([...at, "-j", "1", one, "-", two], "DO 1; DO\n\n(SELECT 1 FROM neither)");
@@ -615,7 +617,7 @@ describe("myscript.ts with files", () => {
     assert.equal(status, 1);
   });
 
-  test("starts nothing when one of them is missing", async () => {
+  test("runs nothing if one file is missing", async () => {
     const fine = write("fine.sql", "CREATE TABLE started (id INT)");
     assertRefused(await cli([...at, fine, "missing.sql"]), "Cannot read missing.sql: no such file or directory");
     const [rows] = await server.root.query("SHOW TABLES LIKE 'started'");
@@ -633,7 +635,7 @@ describe("myscript.ts with files", () => {
       const { status, stdout, stderr } = await cli([...at, "-j1", "--json", file]);
       const reason = `Cannot read ${file}:${line}: ${why}; not all queries were read`;
       assert.match(stderr, new RegExp(`^ended early: ${reason}\n1 of at least 1 queries done`, "m"));
-      assert.equal(JSON.parse(stdout).done, 1); // what stands before it
+      assert.equal(JSON.parse(stdout).done, 1); // the query before the faulty one
       assert.equal(status, 2);
     }
     const [rows] = await server.root.query("SELECT COUNT(*) AS count FROM myscript.kept");
@@ -642,7 +644,7 @@ describe("myscript.ts with files", () => {
     assertRefused(await cli([...at, first]), `Cannot read ${first}:1: the ' that opens here is not closed`);
   });
 
-  test("ends at a session statement further down that is not for the only worker of all queries", async () => {
+  test("ends at a session statement after other queries unless one worker runs all queries", async () => {
     const input = "DO 1;\nSET @a = 1;\nCREATE TABLE myscript.refused (id INT);\n";
     for (const [flags, why] of [
       [["-j", "4"], "there are 4: put it before all other queries, or use one worker"],
@@ -702,7 +704,7 @@ INSERT INTO parent (id) VALUES (2);
     ]);
   });
 
-  test("runs nothing, and is done, with an empty one", async () => {
+  test("runs nothing and exits with 0 if the file is empty", async () => {
     const { status, stderr } = await cli([...at, "-j1", "-"], " -- nothing\n;;\n");
     assert.match(stderr, /^warning: no queries in stdin\n[^\n]*\n0 of 0 queries done/m);
     assert.equal(status, 0);

@@ -22,7 +22,7 @@ const password = "s3cr3t";
 
 const preferred = { rejectUnauthorized: false, verifyIdentity: false };
 
-test("resolveServer() returns undefined when nobody names a server", () => {
+test("resolveServer() returns undefined if nothing names a server", () => {
   assert.equal(resolveServer({}, {}, home), undefined);
   const env = { MYSQL_HOST: "", MYSQL_UNIX_PORT: "", MYSQL_PWD: password, MYSQL_USER: "app", MYSQL_TCP_PORT: "1" };
   assert.equal(resolveServer({}, env, home), undefined);
@@ -30,12 +30,12 @@ test("resolveServer() returns undefined when nobody names a server", () => {
   assert.equal(resolveServer({}, {}, own), undefined, "~/.my.cnf is not a way to name one");
 });
 
-test("resolveServer() rejects a flag that is for a server when nobody names one", () => {
+test("resolveServer() rejects a flag for a server if nothing names a server", () => {
   assertUsage({ user: "app" }, "--user needs a server: name one with --host, --socket, --url or --defaults-file");
   assertUsage({ "ssl-ca": ca }, "--ssl-ca needs a server: name one with --host, --socket, --url or --defaults-file");
 });
 
-test("resolveServer() takes each way to name a server", () => {
+test("resolveServer() accepts each way to name a server", () => {
   const file = write("way.cnf", "[client]\nhost=db5\n");
   const ways: [flags: ServerFlags, env: NodeJS.ProcessEnv, place: string][] = [
     [{ url: "mysql://db1" }, {}, "db1:3306"],
@@ -49,7 +49,7 @@ test("resolveServer() takes each way to name a server", () => {
   for (const [flags, env, place] of ways) assert.equal(placeOf(resolveServer(flags, env, home)), place);
 });
 
-test("resolveServer() takes the URL before flags, these before the environment, this before the option file", () => {
+test("resolveServer() prefers the URL to flags, flags to the environment, and the environment to the option file", () => {
   const own = writeHome("full", `[client]\nhost=h4\nport=4\nuser=u4\npassword=p4\ndatabase=d4\nssl-mode=DISABLED\n`);
   const env = { MYSQL_HOST: "h3", MYSQL_TCP_PORT: "3", MYSQL_USER: "u3", MYSQL_PWD: "p3", MYSQL_DATABASE: "d3" };
   const flags = { host: "h2", port: "2", user: "u2", database: "d2" };
@@ -69,13 +69,13 @@ test("resolveServer() takes the URL before flags, these before the environment, 
   assert.deepEqual(brief({ "defaults-file": file, host: "h2" }, {}, own), ["u5", undefined, "h2:3306", undefined]);
 });
 
-test("resolveServer() never puts the socket of one source beside the host of another", () => {
+test("resolveServer() never combines the socket of one source with the host of another", () => {
   const own = writeHome("socket", "[client]\nsocket=/run/file.sock\n");
   const env = { MYSQL_UNIX_PORT: "/run/env.sock" };
   assert.equal(placeOf(resolveServer({ host: "localhost" }, env, own)), "localhost:3306");
   assert.equal(placeOf(resolveServer({ url: "mysql://db1" }, env, own)), "db1:3306");
   assert.equal(placeOf(resolveServer({}, env, own)), "/run/env.sock");
-  // As for the mysql client, a socket is for the host "localhost".
+  // As in the mysql client, a socket is used only for the host "localhost".
   assert.equal(placeOf(resolveServer({}, { ...env, MYSQL_HOST: "localhost" }, home)), "/run/env.sock");
   assert.equal(placeOf(resolveServer({}, { ...env, MYSQL_HOST: "db1" }, home)), "db1:3306");
   const file = write("both.cnf", "[client]\nhost=localhost\nsocket=/run/file.sock\n");
@@ -108,7 +108,7 @@ test("resolveServer() decodes the URL", () => {
   );
 });
 
-test("resolveServer() does without a home and an entry in the list of users, as in a container", {
+test("resolveServer() works without a home directory and without an entry in /etc/passwd, as in a container", {
   skip: process.getuid?.() !== 0 && "needs root to become somebody else",
 }, async () => {
   const file = write("home.cnf", "!include ~/nothing.cnf\n[client]\nhost=db2\n");
@@ -127,7 +127,7 @@ test("resolveServer() does without a home and an entry in the list of users, as 
   assert.deepEqual(JSON.parse(stdout), ["app", "me", "Cannot tell who runs this: name the user with --user"]);
 });
 
-test("resolveServer() returns plain data that a worker can be given", () => {
+test("resolveServer() returns plain data that can be cloned to a worker", () => {
   const { others, ...server } = resolveServer(
     { url: "mysql://app@db1/shop", "ssl-mode": "VERIFY_IDENTITY", "ssl-ca": ca },
     { MYSQL_PWD: password },
@@ -139,7 +139,7 @@ test("resolveServer() returns plain data that a worker can be given", () => {
   assert.throws(() => others([{ host: "127.0.0.1" }]), /^Error: Cannot check an IP address with VERIFY_IDENTITY/);
 });
 
-test("resolveServer() turns each --ssl-mode into what mysql2 understands", () => {
+test("resolveServer() converts each --ssl-mode to options of mysql2", () => {
   const tls = (flags: ServerFlags) => {
     const server = resolveServer({ ...(flags.socket ? {} : { host: "db1" }), ...flags }, {}, home)!;
     const { ca: text, ...ssl } = (server.db.ssl ?? {}) as { ca?: string };
@@ -157,7 +157,7 @@ test("resolveServer() turns each --ssl-mode into what mysql2 understands", () =>
   assert.deepEqual(tls({ socket: "/run/db.sock", "ssl-mode": "REQUIRED" }), [preferred, false]);
 });
 
-test("resolveServer() understands the names and switches of both servers' option files", () => {
+test("resolveServer() understands the option names of MySQL's and MariaDB's option files", () => {
   const mode = (lines: string) => {
     const server = resolveServer({ "defaults-file": write("mode.cnf", `[client-mariadb]\n${lines}\n`) }, {}, home)!;
     const { rejectUnauthorized, verifyIdentity } = (server.db.ssl ?? {}) as { [name: string]: boolean };
@@ -188,7 +188,7 @@ test("resolveServer() understands the names and switches of both servers' option
   assert.deepEqual(brief({ "defaults-file": file }, {}, home), ["b", undefined, "localhost:3306", "d"]);
 });
 
-test("resolveServer() takes what a password may be given for from flags and option files", () => {
+test("resolveServer() reads from flags and option files how a password may be sent", () => {
   const allowed = (flags: ServerFlags) => {
     const { db } = resolveServer(flags, {}, home)!;
     return [db.getServerPublicKey, db.enableCleartextPlugin];
@@ -199,7 +199,7 @@ test("resolveServer() takes what a password may be given for from flags and opti
   assert.deepEqual(allowed({ "defaults-file": write("keys.cnf", `[client]\n${lines}\n`) }), [true, undefined]);
 });
 
-test("resolveServer() rejects what contradicts in one line", () => {
+test("resolveServer() rejects contradicting options in one line", () => {
   const url = "mysql://app@db1/shop?ssl-mode=REQUIRED";
   assertUsage({ url, host: "db2" }, "--host contradicts --url: give one of them");
   assertUsage({ url, socket: "/run/db.sock" }, "--socket contradicts --url: give one of them");
@@ -209,7 +209,7 @@ test("resolveServer() rejects what contradicts in one line", () => {
   assertUsage({ host: "localhost", socket: "/run/db.sock" }, "--socket contradicts --host: give one of them");
 });
 
-test("resolveServer() rejects what makes no sense in one line", () => {
+test("resolveServer() rejects invalid values in one line", () => {
   const hosts = 'must be one or more hosts with ports 1 to 65535, like "db1,db2:3307,[::1]:3308"';
   for (const host of [
     "a,,b",
@@ -249,7 +249,7 @@ test("resolveServer() rejects what makes no sense in one line", () => {
   );
 });
 
-test("resolveServer() rejects a URL that holds a password", () => {
+test("resolveServer() rejects a URL that contains a password", () => {
   const message = "--url must not hold a password, which ps would show: put it into MYSQL_PWD or an option file";
   const file = write("url.cnf", `[client]\nport=${password}\n`);
   for (const url of [
@@ -284,7 +284,7 @@ test("resolveServer() rejects a URL that it cannot read, and quotes nothing of i
   assertUsage({ url: `mysql://db1?password=${password}` }, parameter);
 });
 
-test("resolveServer() returns a server or one clear line for any URL, and never tells the password", () => {
+test("resolveServer() returns a server or one clear line for any URL, and never prints the password", () => {
   const text = fc.string({ unit: fc.constantFrom(..."ab1:/?#@%,[]&=+ .\n") });
   fc.assert(
     fc.property(text, text, text, (before, after, rest) => {
@@ -305,7 +305,7 @@ function write(name: string, content: string): string {
   return path;
 }
 
-/** Makes a home directory that has this `.my.cnf`. */
+/** Creates a home directory with this `.my.cnf`. */
 function writeHome(name: string, content: string): string {
   const path = mkdtempSync(join(directory, `${name}-`));
   writeFileSync(join(path, ".my.cnf"), content);

@@ -1,4 +1,4 @@
-/** A connection of ours is to a server what its own client's is: the same session, and the same said at the handshake. */
+/** Compares our connection with that of the server's own client: its session variables and its handshake. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { rmSync } from "node:fs";
@@ -13,7 +13,7 @@ import { target } from "./target.ts";
 const { db } = await useDatabase();
 const between = `${db.socketPath}-between`;
 let login = Buffer.alloc(0);
-/** Passes everything on, and keeps what the client says first. */
+/** A proxy that keeps the client's first packet, the login. */
 const proxy = net.createServer((client) => {
   const upstream = net.connect(db.socketPath);
   client.once("data", (bytes) => {
@@ -28,10 +28,10 @@ after(() => {
   rmSync(between, { force: true });
 });
 
-/** What differs from one connection to the next, whoever makes them. */
+/** Variables that differ in each connection. */
 const passing = /^(?:timestamp|pseudo_thread_id|rand_seed\d|(?:last_)?gtid\w*|statement_id|original_commit_timestamp)$/;
 
-test("connect() makes the session that the client makes: no variable differs", async () => {
+test("connect() makes the same session as the client: no variable differs", async () => {
   const [theirs, ours] = [await clientVariables(), await ourVariables()];
   const names = new Set([...theirs.keys(), ...ours.keys()].filter((name) => !passing.test(name)));
   const differing = [...names].filter((name) => ours.get(name) !== theirs.get(name));
@@ -42,11 +42,11 @@ test("connect() makes the session that the client makes: no variable differs", a
   );
 });
 
-/** The bits of the protocol in which we may differ from a client; mysql2 sets the ones, and does not know the others. */
-const more = { ODBC: 6, IGNORE_SIGPIPE: 12, RESERVED: 14, QUERY_ATTRIBUTES: 27 }; // of no effect, or not known to MariaDB
-const less = { LOCAL_FILES: 7, SSL: 11, PS_MULTI_RESULTS: 18, DEPRECATE_EOF: 24, MULTI_FACTOR_AUTHENTICATION: 28 }; // the first with --local-infile only; a socket needs no TLS
+/** The capability flags that may differ from the client's: mysql2 sets those of `more`, and lacks those of `less`. */
+const more = { ODBC: 6, IGNORE_SIGPIPE: 12, RESERVED: 14, QUERY_ATTRIBUTES: 27 }; // without effect, or unknown to MariaDB
+const less = { LOCAL_FILES: 7, SSL: 11, PS_MULTI_RESULTS: 18, DEPRECATE_EOF: 24, MULTI_FACTOR_AUTHENTICATION: 28 }; // LOCAL_FILES only with --local-infile, and SSL not on a socket
 
-test("connect() says of itself what the client says, but for what makes no difference to a text", async () => {
+test("connect() sends the client's capability flags, except those without effect on a text query", async () => {
   await clientVariables();
   const theirs = flagsIn(login);
   await ourVariables();
@@ -78,7 +78,7 @@ async function ourVariables(): Promise<Map<string, string>> {
   }
 }
 
-/** The numbers of the capability flags in a login: the first 32 bits behind the header of its packet. */
+/** Returns the numbers of the capability flags in a login packet: the first 32 bits after its header. */
 function flagsIn(packet: Buffer): number[] {
   const flags = packet.readUInt32LE(4);
   return Array.from({ length: 32 }, (_, bit) => bit).filter((bit) => (flags >>> bit) & 1);

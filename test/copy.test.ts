@@ -36,7 +36,7 @@ const biome = [join(root, "node_modules/.bin/biome")];
 const names = features.map(({ name }) => name);
 const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
 
-/** What a person may write: `myglobals`, units and the command have types, without a cast. */
+/** A script that uses the types of `myglobals`, of units and of the command without a cast. */
 const typedScript = `import { type Command, doWork, runCommand, typedGlobals, type WorkerDo } from "./lib/index.ts";
 
 interface Unit {
@@ -62,7 +62,7 @@ async function main({ db, workers, options }: Command) {
 process.exitCode = await runCommand(main);
 `;
 
-test("npm run copy makes a copy with what is needed only, which has its types and runs from any folder", async () => {
+test("npm run copy makes a copy with only the needed files, which compiles and runs from any folder", async () => {
   const target = join(directory, "My batch's");
   const made = await run([target, "--with", "all"], { command: ["npm", "run", "--silent", "copy", "--"] });
   const how = `cd '${target.replace("'", "'\\''")}' && npm install && ./myscript.ts`;
@@ -112,7 +112,7 @@ test("a copy passes Biome's own rules", { skip: inSoak }, async () => {
   assert.equal(linted.status, 0, linted.stderr);
 });
 
-test("a copy without one of the features lacks no file, and its help has no flag that it does not have", async () => {
+test("a copy without one of the features lacks no file, and its help and pages name none of its flags", async () => {
   const folder = join(directory, "without");
   for (const name of names) writeCopy(join(folder, name), allBut(name));
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
@@ -148,7 +148,7 @@ test("a copy without one of the features lacks no file, and its help has no flag
   }
 });
 
-test("a copy without one of the features has its types", { skip: inSoak }, async () => {
+test("a copy without one of the features compiles", { skip: inSoak }, async () => {
   const folder = join(directory, "types");
   for (const name of names) writeCopy(join(folder, name), allBut(name));
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
@@ -157,7 +157,7 @@ test("a copy without one of the features has its types", { skip: inSoak }, async
   await hasItsTypes(folder);
 });
 
-test("the copy of the core has its types, runs queries, and refuses to run them without a server", async () => {
+test("the copy of the core compiles, runs queries, and refuses to run them without a server", async () => {
   const target = join(directory, "core");
   const { text } = await copy([target], root);
   assert.match(text, / && .\/myscript.ts -h HOST\nTo add features: npm run copy -- .* --with sql-files,.*,bundle$/);
@@ -175,7 +175,7 @@ test("the copy of the core has its types, runs queries, and refuses to run them 
   await hasItsTypes(target);
 });
 
-test("npm run copy adds features to a copy, and leaves what its owner has changed", async () => {
+test("npm run copy adds features to a copy, and keeps the files that its owner has changed", async () => {
   const target = join(directory, "grown");
   const index = "lib/features/index.ts";
   const textOf = (path: string) => readFileSync(join(target, path), "utf8");
@@ -261,7 +261,7 @@ test("npm run copy asks on a terminal which features to add, one a line", { skip
   assert.ok(!existsSync(join(directory, "no")));
 });
 
-test("npm run copy refuses a folder that is not empty and whatever else makes no sense, in one line", async () => {
+test("npm run copy refuses a folder that is not empty and invalid arguments, in one line", async () => {
   const file = join(directory, "file");
   writeFileSync(file, "kept");
   const one = "Name one folder: npm run copy -- FOLDER [--with FEATURE,...]";
@@ -284,10 +284,10 @@ test("npm run copy refuses a folder that is not empty and whatever else makes no
   assert.equal(status, 0);
 });
 
-/** The command lines of a page. */
+/** Matches the command lines of a page. */
 const commandsIn = /(?<=^```sh\n)[\s\S]*?(?=^```$)|`npx tsx [^`]+`/gm;
 
-/** What the code of a copy imports, or its pages link to, that is not there. */
+/** Returns the files that a copy imports or links to, and that it lacks. */
 function missingIn(files: Files): string[] {
   return [...files].flatMap(([path, text]) => {
     if (path.endsWith(".md")) {

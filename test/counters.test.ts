@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Counters, Tally } from "../lib/shared/counters.ts";
 import { Histogram } from "../lib/shared/histogram.ts";
 
-test("Counters adds up the lanes that different threads write", () => {
+test("Counters adds the counts of all threads", () => {
   const counters = new Counters(3);
   const other = new Counters(counters.shared); // as another thread sees it
   counters.add(1, "done");
@@ -21,7 +21,7 @@ test("Counters adds up the lanes that different threads write", () => {
   });
 });
 
-test("Histogram.percentile() is the true one or up to 5 % more, from microseconds to hours", () => {
+test("Histogram.percentile() is at most 5 % above the true percentile, from microseconds to hours", () => {
   for (const scale of [0.002, 1, 3_600_000]) {
     const histogram = new Histogram();
     for (let n = 1; n <= 1000; n++) histogram.add(n * scale);
@@ -34,7 +34,7 @@ test("Histogram.percentile() is the true one or up to 5 % more, from microsecond
   }
 });
 
-test("Histogram.percentile() of nothing is 0, and never more than the most", () => {
+test("Histogram.percentile() is 0 without values, and never above the maximum", () => {
   const histogram = new Histogram();
   assert.equal(histogram.percentile(50), 0);
   for (let n = 0; n < 4; n++) histogram.add(5000);
@@ -70,7 +70,7 @@ test("Tally.result() counts every outcome, and keeps the first 100 failures in i
   );
 });
 
-test("Tally.result() counts failures by outcome, code and message, apart from the place in it", () => {
+test("Tally.result() counts failures by outcome, code and message, without the place in the message", () => {
   const tally = new Tally();
   const messages = ["Data too long for column 'a' at row 1", "Data too long for column 'a' at row 7", "other"];
   for (let seq = 600; seq > 0; seq--) {

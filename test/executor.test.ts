@@ -8,7 +8,7 @@ import type { Job } from "../lib/worker/job.ts";
 import type { Session } from "../lib/worker/session.ts";
 import { Thread } from "../lib/worker/thread.ts";
 
-test("plain().classifyError() says what an error means for the query, and whether it is sent again", async () => {
+test("plain().classifyError() returns the meaning of an error for a query, and whether to retry", async () => {
   const update = "UPDATE t SET v = 1";
   const deadlock = { errno: 1213, code: "ER_LOCK_DEADLOCK" };
   const lost = { code: "PROTOCOL_CONNECTION_LOST", fatal: true };
@@ -35,7 +35,7 @@ test("plain().classifyError() says what an error means for the query, and whethe
   ];
   for (const [what, facts, text, idempotent, warning, decision] of cases) {
     const executor = plain({ settings: { idempotent } } as Thread);
-    const itself = ["Error", String((facts as DatabaseError).errno)]; // what a server lists
+    const itself = ["Error", String((facts as DatabaseError).errno)]; // SHOW WARNINGS lists the error itself, too
     const session = { ask: async () => (warning ? [itself, ["Warning", ...warning.split(" ", 1)]] : [itself]) };
     const error: DatabaseError = { message: "it failed", ...facts };
     assert.deepEqual(await executor.classifyError({ text } as Job, error, session as never as Session), decision, what);
@@ -44,7 +44,7 @@ test("plain().classifyError() says what an error means for the query, and whethe
   }
 });
 
-test("plain().attempt() sends no query that is too large to be looked at afterwards", async () => {
+test("plain().attempt() does not send a query that is too long for a string, because the rows need its text later", async () => {
   const executor = plain({ settings: {}, rows: { listener: () => ({}) } } as never as Thread);
   const job = {
     query: "DO 1",
@@ -66,7 +66,7 @@ test("plain().attempt() sends no query that is too large to be looked at afterwa
   assert.equal(isSent, false);
 });
 
-test("Thread.wait() gives nothing more after the end, also when a drain comes behind it", {
+test("Thread.wait() returns no query after the end, even if a drain follows it", {
   timeout: 10_000,
 }, async () => {
   const { port1, port2 } = new MessageChannel();

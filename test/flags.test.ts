@@ -11,7 +11,7 @@ const table = tableOfFlags();
 const names = Object.keys(table);
 const shorts = Object.entries(table).flatMap(([name, { letter }]) => (letter ? [{ name, letter }] : []));
 
-test("the help fits a screen of 100 columns and 50 lines, and names the manual", () => {
+test("the help fits on a screen of 100 columns and 50 lines, and names the manual", () => {
   const lines = help().split("\n");
   assert.ok(lines.length <= 50, `${lines.length} lines`);
   const [, manual] = /^Manual: (\S+)$/.exec(lines.at(-1)!)!;
@@ -29,7 +29,7 @@ test("the help lists every option that parses, and no other", () => {
   for (const { name, letter } of shorts) assert.match(help(), new RegExp(`-${letter}, --${name}\\b`));
 });
 
-test("parseFlags() has the defaults that the help gives", () => {
+test("parseFlags() has the defaults that the help names", () => {
   const { workers, connectTimeout, retries } = parseFlags([]);
   const { batch } = flagsOf([]);
   const defaults = [...help().matchAll(/--(workers|batch|connect-timeout|retries) .*\((\d+)\)$/gm)];
@@ -41,7 +41,7 @@ test("parseFlags() has the defaults that the help gives", () => {
   });
 });
 
-test("parseFlags() takes short, long and joined forms, the last one counting", () => {
+test("parseFlags() accepts short, long and joined forms, and the last one counts", () => {
   for (const args of [["-j", "7"], ["-j7"], ["--workers", "7"], ["--workers=7"], ["-j9", "--workers=7"], ["-qj7"]])
     assert.equal(parseFlags(args).workers, 7, args.join(" "));
   assert.deepEqual([flagsOf(["--batch=8"]).batch, flagsOf(["--batch", "auto"]).batch], [8, "auto"]);
@@ -51,7 +51,7 @@ test("parseFlags() takes short, long and joined forms, the last one counting", (
   assert.deepEqual(parseFlags(["a.sql", "-q", "-", "--", "--json", "-"].slice(0, 5)).files, ["a.sql", "-", "--json"]);
 });
 
-test("parseFlags() says in one line what is wrong, and what would be right", () => {
+test("parseFlags() reports an error in one line, with the values that would be right", () => {
   const password = "a password goes into MYSQL_PWD or an option file, where ps does not show it";
   const noOption = "--help lists the options";
   const noPassword = "must not hold a password, which ps would show: put it into MYSQL_PWD or an option file";
@@ -133,7 +133,7 @@ test("parseFlags() says in one line what is wrong, and what would be right", () 
   for (const [args, message] of cases) assert.equal(refusal(args.split(" ")), message, args);
 });
 
-test("parseFlags() returns flags or says in one line what is wrong, for any arguments", () => {
+test("parseFlags() returns flags or reports an error in one line, for any arguments", () => {
   const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
   console.log(`SEED=${seed} runs the same again`);
   const value = fc.oneof(
@@ -159,12 +159,12 @@ test("parseFlags() returns flags or says in one line what is wrong, for any argu
   );
 });
 
-/** The values of features' flags, too. */
+/** Returns the values of all flags, also of those of features. */
 function flagsOf(args: readonly string[]): Record<string, unknown> {
   return { ...parseFlags(args) };
 }
 
-/** What parseFlags() has against the arguments. */
+/** Returns the error message of parseFlags(), or undefined. */
 function refusal(args: readonly string[]): string | undefined {
   try {
     parseFlags(args);

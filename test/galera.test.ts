@@ -1,4 +1,4 @@
-/** Three nodes of a cluster: connections to all of them, the same rows on each. */
+/** Runs on a Galera cluster of three nodes, with connections to all of them. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -49,7 +49,7 @@ test("doWork() with a ledger updates each row once while a node is killed half-w
   let isBack = false;
   async function* queries() {
     for (let id = 1; id <= rows; id++) {
-      // The last third is for when the node is back.
+      // The last third waits until the killed node runs again.
       while (id > (rows / 3) * 2 && !isBack) await sleep(50);
       yield `UPDATE t SET v = v + 1 WHERE id = ${id}`;
     }
@@ -81,7 +81,7 @@ test("doWork() with a ledger updates each row once while a node is killed half-w
   }
 });
 
-test("loadGates() holds queries back while one node has much to apply", { skip }, async () => {
+test("loadGates() holds queries back while one node has a long receive queue", { skip }, async () => {
   const [first, , behind] = cluster.nodes;
   await first.sql("CREATE TABLE shop.q (id INT PRIMARY KEY)");
   const servers = cluster.nodes.map((node) => ({
@@ -151,12 +151,12 @@ test("doWork() leaves a node that has lost its cluster", { skip, timeout: 180_00
   for (const [id, outcome] of outcomes) {
     assert.ok(outcome === "unknown" || ids.has(id), `row ${id} is missing, and its query is ${outcome}`);
   }
-  // Back in the cluster, it takes part again.
+  // The node joins the cluster again and gets the rows that it missed.
   await alone.sql("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=0'");
   while ((await isReady()) === false) await sleep(100);
   assert.deepEqual(await synced(alone, "SELECT COUNT(*) AS n FROM shop.u"), [{ n: ids.size }]);
 
-  /** It still lets clients in, and answers their queries with 1047. */
+  /** Isolates the node. It still accepts connections, and answers queries with error 1047. */
   async function isolate() {
     await alone.sql("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'");
     while (await isReady()) await sleep(100);
@@ -171,7 +171,7 @@ test("doWork() leaves a node that has lost its cluster", { skip, timeout: 180_00
   }
 });
 
-/** Waits for what other nodes have written, and reads. */
+/** Waits until the node has applied the writes of the others, and reads. */
 async function synced(node: Cluster["nodes"][0], text: string): Promise<unknown[]> {
   const results = (await node.sql<unknown[]>(`SET SESSION wsrep_sync_wait = 1; ${text}`)) as unknown[][];
   return results[1]!;

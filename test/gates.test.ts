@@ -23,7 +23,7 @@ const above = (variable: string, most: number) => ({ "max-load": [{ variable, mo
 const never = (reason: string) => assert.fail(reason);
 const random = generator(seed);
 
-test("rateGate() admits evenly, and does not make up for what was not used", (t) => {
+test("rateGate() admits evenly, and does not save up unused queries", (t) => {
   let clock = 0;
   t.mock.method(performance, "now", () => clock);
   const rate = 200;
@@ -34,8 +34,8 @@ test("rateGate() admits evenly, and does not make up for what was not used", (t)
   for (let n = 0; n < 2000; n++) {
     const limit = gate.limit(ended, workers);
     looks.push({ at: clock, ended, limit });
-    if (random() < 0.9) ended = Math.max(ended, Math.floor(limit)); // or else the queries take longer
-    clock += random() < 0.01 ? 700 : random() * 20; // the parent was held up
+    if (random() < 0.9) ended = Math.max(ended, Math.floor(limit)); // otherwise the workers are slower than the limit
+    clock += random() < 0.01 ? 700 : random() * 20; // sometimes the parent is late
   }
   const burst = workers + rate / 20;
   for (const [index, { at, ended }] of looks.entries()) {
@@ -50,7 +50,7 @@ test("rateGate() admits evenly, and does not make up for what was not used", (t)
   assert.ok(ended - before.ended >= rate * 9.9, `${ended - before.ended}`);
 });
 
-test("rateGate() lets the workers that there are now have what they can take", (t) => {
+test("rateGate() admits enough for the present number of workers", (t) => {
   let clock = 0;
   t.mock.method(performance, "now", () => clock);
   const gate = rateGate({ perSecond: 40 });
@@ -62,14 +62,14 @@ test("rateGate() lets the workers that there are now have what they can take", (
   assert.deepEqual(limits, [4, 22, 4]);
 });
 
-test("rateGate() holds for all workers together", async () => {
+test("rateGate() limits all workers together", async () => {
   const gates = [rateGate({ perSecond: 200 })];
   const { done, seconds } = await doWork(Array(200).fill("DO 0"), 4, { gates });
   assert.equal(done, 200);
   assert.ok(seconds > 0.95, `${seconds} s`);
 });
 
-test("loadGate() holds queries back while the server is above the limit, and nothing is lost", async () => {
+test("loadGate() holds queries back while the server is above the limit, and runs them later", async () => {
   await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2000)}`);
   const { gate, stop } = await loadGate(db, above("threads_connected", 20), never);
   let crowd: net.Socket[] = [];
@@ -96,7 +96,7 @@ test("loadGate() holds queries back while the server is above the limit, and not
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
 });
 
-test("loadGate() says which of several servers it is, and does not wait for one that is not there", async () => {
+test("loadGate() names the server that is above the limit, and does not wait for an unreachable one", async () => {
   const load = above("Threads_connected", 0);
   const { gate, stop } = await loadGate(db, load, never, "db2:3306");
   stop();
@@ -107,7 +107,7 @@ test("loadGate() says which of several servers it is, and does not wait for one 
   assert.equal(gone.gate.limit(7, 1), Number.POSITIVE_INFINITY);
 });
 
-test("loadGate() takes on and off for 1 and 0", async (t) => {
+test("loadGate() reads ON and OFF as 1 and 0", async (t) => {
   const rows = await sql<{ Variable_name: string; Value: string }>("SHOW GLOBAL STATUS");
   const variable = rows.find(({ Value }) => Value === "OFF")?.Variable_name;
   if (variable === undefined) return t.skip("all variables of this server are numbers or texts");
@@ -163,7 +163,7 @@ test("--critical-load ends the run half-way or at its start, and it can be resum
   assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM c"), [{ n: 4 }]);
 });
 
-test("doWork() with shards runs every query in exactly one of them, with the seq it has in the whole", async () => {
+test("doWork() with shards runs every query in exactly one shard, with its seq in the whole input", async () => {
   await sql("CREATE TABLE s (id INT PRIMARY KEY, shard INT)");
   for (const index of [1, 2, 3]) {
     const queries = Array.from({ length: 100 }, (_, n) => `INSERT INTO s VALUES (${n + 1}, ${index})`);
@@ -175,7 +175,7 @@ test("doWork() with shards runs every query in exactly one of them, with the seq
   assert.deepEqual(await sql("SELECT COUNT(*) AS n, SUM((id - shard) % 3) AS wrong FROM s"), [{ n: 100, wrong: "0" }]);
 });
 
-test("doWork() counts what an earlier run has ended, and does not run it", async () => {
+test("doWork() counts queries that an earlier run has ended, and does not run them", async () => {
   await sql("CREATE TABLE e (id INT PRIMARY KEY)");
   const queries = Array.from({ length: 10 }, (_, n) => `INSERT INTO e VALUES (${n + 1})`);
   const earlier = (seq: number) => (seq <= 3 ? ("done" as const) : seq === 4 ? ("unknown" as const) : undefined);

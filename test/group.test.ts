@@ -1,4 +1,4 @@
-/** The lag of the members of a Group Replication. */
+/** `--max-lag` with the members of a Group Replication. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { NamedServer } from "../lib/command/config.ts";
@@ -15,7 +15,7 @@ before(async () => {
 });
 after(() => Promise.all(members.map((member) => member.stop())));
 
-test("--max-lag heeds the applier of a member of a group, and --replicas auto finds it", { skip }, async (t) => {
+test("--max-lag watches the applier of a group member, and --replicas auto finds the member", { skip }, async (t) => {
   const [primary, member] = members as readonly [TestServer, TestServer];
   const place = `127.0.0.1:${member.port}`;
   await primary.root.query("CREATE TABLE myscript.g (id INT PRIMARY KEY)");
@@ -51,7 +51,7 @@ test("--max-lag heeds the applier of a member of a group, and --replicas auto fi
   await poll(() => reason() === undefined);
 });
 
-test("--max-lag says which GRANT shows the lag in a group", { skip }, async () => {
+test("--max-lag names the GRANT that it needs in a group", { skip }, async () => {
   const [primary, member] = members as readonly [TestServer, TestServer];
   await primary.root.query("CREATE USER watcher@'127.0.0.1'");
   await primary.root.query("GRANT REPLICATION CLIENT ON *.* TO watcher@'127.0.0.1'");

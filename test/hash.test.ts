@@ -4,7 +4,7 @@ import { deserialize, serialize } from "node:v8";
 import fc from "fast-check";
 import { hashOf } from "../lib/shared/hash.ts";
 
-test("hashOf() is the same on both sides of a thread and for a renamed file, and tells everything else apart", () => {
+test("hashOf() is the same in the parent and in a thread and for a renamed file, and differs for any other change", () => {
   const round = (unit: unknown) => deserialize(serialize(unit)) as unknown;
   fc.assert(
     fc.property(

@@ -1,4 +1,4 @@
-/** Several servers, each with a table of its own: which of them ran what. */
+/** Runs with several hosts. Each server has its own table, which shows the queries that it ran. */
 import assert from "node:assert/strict";
 import { appendFileSync, readFileSync } from "node:fs";
 import net from "node:net";
@@ -21,7 +21,7 @@ interface Node extends Database, Host {}
 const db = { user: "root", database: "myscript" };
 const nodes = [await useNode(), await useNode(), await useNode()] as const;
 const [a, b] = nodes;
-await a.restart(); // a new server's files cannot be recovered before they were closed once
+await a.restart(); // a new server cannot recover after a kill before its first clean shutdown
 const nowhere = { host: "127.0.0.1", port: await findFreePort() };
 
 test("doWork() spreads the workers over the hosts", async () => {
@@ -32,7 +32,7 @@ test("doWork() spreads the workers over the hosts", async () => {
   assert.deepEqual(await connections(), [2, 2, 2]);
 });
 
-test("doWork() goes on without a host that is not there, and says so once", async () => {
+test("doWork() goes on without an unreachable host, and reports it once", async () => {
   const { summary, lines } = await insertUntil(
     async () => (await connections()).every((count, index) => index === 2 || count >= 3),
     6,
@@ -45,7 +45,7 @@ test("doWork() goes on without a host that is not there, and says so once", asyn
   ]);
 });
 
-test("ranges() takes another host of the run where its own is not there, and any where none is named", async () => {
+test("ranges() uses another host of the run if its own is unreachable, and any host if none is named", async () => {
   await b.sql("CREATE TABLE walked (id INT PRIMARY KEY, v INT NOT NULL)");
   await b.sql("INSERT INTO walked VALUES (1, 0), (2, 0), (3, 0)");
   myglobals.config = { db };
@@ -61,7 +61,7 @@ test("ranges() takes another host of the run where its own is not there, and any
 });
 
 for (const idempotent of [false, true]) {
-  const title = `doWork() goes on with the others when a host is killed, and comes back to it${idempotent ? ": idempotent" : ""}`;
+  const title = `doWork() goes on with the other hosts when one is killed, and returns to it${idempotent ? ": idempotent" : ""}`;
   test(title, async () => {
     let killed = false;
     let restarted = false;
@@ -74,7 +74,7 @@ for (const idempotent of [false, true]) {
           killed = true;
           atB = await count(b);
         } else if (!restarted) {
-          if ((await connections())[1]! < 4 || (await count(b)) <= atB) return false; // the workers of the other are here
+          if ((await connections())[1]! < 4 || (await count(b)) <= atB) return false; // all four workers have moved to b
           await a.restart();
           restarted = true;
           atB = await count(a);
@@ -91,7 +91,7 @@ for (const idempotent of [false, true]) {
   });
 }
 
-test("doWork() gives up when no host lets it in within the connect timeout", async () => {
+test("doWork() ends when no host accepts a connection within the connect timeout", async () => {
   const other = { ...nowhere, port: await findFreePort() };
   const options = { hosts: [nowhere, other], connectTimeoutSeconds: 0.5 };
   const error = (await doWork(["DO 0"], 2, options).catch((error) => error)) as RunError;
@@ -99,7 +99,7 @@ test("doWork() gives up when no host lets it in within the connect timeout", asy
   assert.equal(error.summary.skipped, 1);
 });
 
-test("doWork() does not wait for hosts whose refusal does not pass", async () => {
+test("doWork() does not wait for hosts that refuse for good", async () => {
   myglobals.config = { db: { user: "root", database: "no_such_database" } };
   const error = (await doWork(["DO 0"], 2, { hosts: [a, b] }).catch((error) => error)) as RunError;
   assert.match(error.message, /^127\.0\.0\.1:\d+: Unknown database 'no_such_database'$/);
@@ -132,7 +132,7 @@ test("doWork() interrupts each query on its own host", async () => {
   }
 });
 
-test("doWork() leaves a host that is read-only to those that can do with it", async (t) => {
+test("doWork() moves workers that write from a read-only host to another one", async (t) => {
   const servers = await Promise.all([startServer(), startServer()]);
   t.after(() => Promise.all(servers.map(({ stop }) => stop())));
   for (const { root } of servers) {
@@ -149,7 +149,7 @@ test("doWork() leaves a host that is read-only to those that can do with it", as
   assert.equal(written.retries, 0);
   const [rows] = await primary.root.query("SELECT COUNT(*) AS n FROM myscript.t");
   assert.deepEqual(rows, [{ n: 400 }]);
-  let target = replica; // of one name, until the first has connected
+  let target = replica; // one address that leads to the replica first and to the primary later, as after a failover
   const name = net.createServer((client) => {
     const upstream = net.connect(target.port, "127.0.0.1");
     target = primary;
@@ -164,7 +164,7 @@ test("doWork() leaves a host that is read-only to those that can do with it", as
   assert.deepEqual([done, retries], [10, 0]);
 });
 
-test("doWork() checks the certificate of each host for its name", {
+test("doWork() verifies the host name in each host's certificate", {
   skip: lacks("ALTER INSTANCE RELOAD TLS"),
 }, async (t) => {
   const servers = await Promise.all([startServer({ tls: true }), startServer({ tls: true })]);
@@ -176,7 +176,7 @@ test("doWork() checks the certificate of each host for its name", {
   }
   const [own, other] = servers as [(typeof servers)[0], (typeof servers)[0]];
   await other.certify("db2.example.org");
-  // The authorities of both are trusted; each has its own.
+  // Each server has a CA of its own. The run trusts both.
   appendFileSync(own.ca, readFileSync(other.ca));
   const host = servers.map(({ port }) => `localhost:${port}`).join();
   const server = resolveServer(
@@ -194,7 +194,7 @@ test("doWork() checks the certificate of each host for its name", {
   assert.deepEqual(rows, [{ n: 100 }]);
 });
 
-test("the command names all hosts, and ends with status 2 when none of them answers", async () => {
+test("the command prints all hosts, and exits with 2 if none of them answers", async () => {
   const list = [nowhere, a, b].map(({ host, port }) => `${host}:${port}`).join();
   const ran = await runHere(["-h", list, "-u", "root", "-D", "myscript", "-j", "3", "--threads", "1", "-"], {
     input: "DO 0; DO 0; DO 0;",
@@ -231,7 +231,7 @@ async function useNode(): Promise<Node> {
   return { ...database, host: "127.0.0.1", port };
 }
 
-/** Inserts one seq after the other until `isEnough`, and checks each against the tables of all nodes. */
+/** Inserts one seq after the other until `isEnough()`. Asserts that each outcome agrees with the tables of all nodes. */
 async function insertUntil(isEnough: () => Promise<boolean>, workers: number, options: WorkOptions) {
   for (const { sql } of nodes)
     await sql("DROP TABLE IF EXISTS ran; CREATE TABLE ran (seq INT PRIMARY KEY, connection INT)");
@@ -265,7 +265,7 @@ async function insertUntil(isEnough: () => Promise<boolean>, workers: number, op
   return { summary, lines };
 }
 
-/** How many connections have run something on each node. */
+/** Returns the number of connections that have run a query on each node. */
 function connections(): Promise<number[]> {
   return Promise.all(nodes.map((node) => count(node, "DISTINCT connection")));
 }

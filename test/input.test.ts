@@ -1,4 +1,4 @@
-/** Held against the `mariadb` client: the general log of a sandbox shows what it makes of the same text. */
+/** Compares readQueries() with the server's client. The general log of a sandbox shows the queries that the client sends. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -23,7 +23,7 @@ before(async () => {
   directory = await mkdtemp(join(tmpdir(), "myscript-input-"));
   sandbox = await startSandbox({ orders: 0 });
   server = await mysql.createConnection({ ...sandbox.db });
-  // MariaDB's sandbox has no system tables; this is the definition of the log's.
+  // MariaDB's sandbox has no system tables. This is MariaDB's definition of the log's table.
   if (target.isMariaDB) await server.query("CREATE DATABASE mysql");
   if (target.isMariaDB)
     await server.query(`CREATE TABLE mysql.general_log (
@@ -123,7 +123,7 @@ for (const [behaviour, text, queries] of split) {
   test(`readQueries() ${behaviour}, like the client`, { skip }, async () => {
     assert.deepEqual(await read(text), { queries, error: "" });
     const [ours, theirs] = [withoutComments(queries), await clientQueries(Buffer.from(text))];
-    // MySQL's log has each statement of a text of several by itself.
+    // MySQL logs each statement of a text of several statements separately.
     if (target.isMariaDB) assert.deepEqual(ours, theirs);
     else assert.equal(ours.join(";"), theirs.join(";"));
   });
@@ -203,7 +203,7 @@ for (const [behaviour, text, error] of refused) {
   });
 }
 
-test("readQueries() reads files and standard input in order, and says where a query is", async () => {
+test("readQueries() reads files and standard input in order, and returns the place of each query", async () => {
   const [first, second] = [join(directory, "first.sql"), join(directory, "second.sql")];
   await writeFile(first, "-- a\n\nSELECT 1; SELECT\n2;\n/* b\n */ SELECT 3");
   await writeFile(second, "\nSELECT 'é\n';SELECT 6");
@@ -250,11 +250,11 @@ test("readQueries() reads a query of 20 MB", async () => {
   const sql = `INSERT INTO a VALUES ('${"é\\';".repeat(4_000_000)}')`;
   const { queries, error } = await read(`${sql};SELECT 2`, 65_536);
   assert.equal(error, "");
-  assert.ok(queries[0] === sql); // assert.equal would print it
+  assert.ok(queries[0] === sql); // assert.equal would print 20 MB
   assert.deepEqual(queries.slice(1), ["SELECT 2"]);
 });
 
-test("readQueries() keeps readings at the same time apart", async () => {
+test("readQueries() can read two inputs at the same time", async () => {
   const [one, two] = ["SELECT 'a;'; SELECT 2; SELECT 3", "DELIMITER //\nSELECT `b`;// SELECT ';' //"];
   const readings = [one, two].map((text) => readQueries(["-"], { stdin: chunksOf(text) }));
   const queries: unknown[] = [];
@@ -270,7 +270,7 @@ const endless = [
 ] as const;
 for (const [behaviour, text] of endless.slice(0, scaled(3, 1))) {
   test(`readQueries() refuses a ${behaviour} that no string can hold`, async () => {
-    const chunk = Buffer.from(text.repeat(500_000)); // over and over the same, which takes no memory
+    const chunk = Buffer.from(text.repeat(500_000)); // the same chunk again and again, which takes no memory
     const stdin = async function* () {
       yield Buffer.from("SELECT 1;\nSELECT ");
       for (;;) yield chunk;
@@ -294,13 +294,13 @@ test("readQueries() names file and line when reading fails", async () => {
   assert.deepEqual(broken, { queries: ["SELECT 1"], error: "Cannot read stdin:3: illegal operation on a directory" });
 });
 
-test("readQueries() drops what the client drops at the end of a query", async () => {
+test("readQueries() drops the same characters as the client at the end of a query", async () => {
   const text = Buffer.from("SELECT 1 \x7f\x01;SELECT 2\xFF", "latin1");
   assert.deepEqual(await read(text), { queries: ["SELECT 1", "SELECT 2"], error: "" });
   assert.equal(await runClient(text), "1\n2\n");
 });
 
-test("readQueries() gives the bytes of a query that is not UTF-8, and strings else", async () => {
+test("readQueries() returns a query as bytes if it is not UTF-8, and as a string otherwise", async () => {
   const text = Buffer.from(
     "SELECT 'é';SELECT '\xE4', '\xC3\xA9';\nSELECT '\xC3'\r\n;SELECT 2; SELECT\n\n'\xFF",
     "latin1",
@@ -315,7 +315,7 @@ test("readQueries() gives the bytes of a query that is not UTF-8, and strings el
   ]);
 });
 
-test("readQueries() takes line ends in quotes as the client does", async () => {
+test("readQueries() treats line ends in quotes as the client does", async () => {
   const parts = fc.array(
     fc.constantFrom("\r", "\n", "\r\n", "\\\r\n", "\\\n", "\\\r", "''", "\\'", "a", " ", "é", "--"),
   );
@@ -332,7 +332,7 @@ test("readQueries() takes line ends in quotes as the client does", async () => {
   await fc.assert(property, { numRuns: 30, interruptAfterTimeLimit: 5_000 });
 });
 
-// Compared with the client of MySQL 9.7, which knows them since 8.0.32, on its server.
+// Verified with the client and the server of MySQL 9.7. The client knows dollar quotes from 8.0.32 on.
 const dollarQuoted: [behaviour: string, text: string, queries: string[]][] = [
   [
     "keeps a semicolon in $$ and in $tag$",
@@ -365,7 +365,7 @@ for (const [behaviour, text, queries] of dollarQuoted) {
   });
 }
 
-test("readQueries() asks once whether there are dollar quotes, when it first sees a dollar", async () => {
+test("readQueries() asks the server once for dollar quotes, at the first dollar", async () => {
   const file = join(directory, "dollar.sql");
   await writeFile(file, "SELECT $$;\nSELECT 2$$");
   for (const has of [true, false]) {
@@ -414,7 +414,7 @@ const texts = blocks.map((all) =>
 );
 
 const noLog = !target.isMariaDB && "MySQL logs no text of several statements as it was sent, nor what it cannot parse";
-test("readQueries() ends queries where the client does, up to what it refuses", { skip: noLog }, async () => {
+test("readQueries() ends queries where the client does, up to the first refused text", { skip: noLog }, async () => {
   const property = fc.asyncProperty(texts, async (text) => {
     const { queries, error } = await read(text);
     const [ours, theirs] = [withoutComments(queries), await clientQueries(text)];
@@ -424,7 +424,7 @@ test("readQueries() ends queries where the client does, up to what it refuses", 
   await fc.assert(property, { numRuns: scaled(500, 120), interruptAfterTimeLimit: scaled(20_000, 8_000) });
 });
 
-test("readQueries() reads the same in chunks of any size", async () => {
+test("readQueries() returns the same queries with chunks of any size", async () => {
   const bytes = fc
     .array(fc.oneof(texts, fc.constantFrom(Buffer.from([0xff]), Buffer.from([0xc3]))), {
       maxLength: 3,
@@ -457,7 +457,7 @@ test("readQueries() names the line on which a query begins", async () => {
   await fc.assert(property, { numRuns: 500, interruptAfterTimeLimit: 5_000 });
 });
 
-test("sessionStatement() names statements that only make sense on one connection", () => {
+test("sessionStatement() names statements that affect only their own connection", () => {
   const named = {
     USE: ["use a", "USE`a`"],
     SET: ["SET @a = 1", "set names utf8mb4", "SET SESSION sql_mode = ''", "/*!40101 SET NAMES utf8 */", "SET @@a = 1"],
@@ -526,7 +526,7 @@ async function readAll(reading: AsyncIterable<FileQuery>): Promise<{ queries: Fi
   }
 }
 
-/** The text in chunks of these sizes, over and over. */
+/** Yields the text in chunks of these sizes, in turn. */
 async function* chunksOf(text: string | Buffer, ...sizes: number[]): AsyncGenerator<Uint8Array> {
   const bytes = Buffer.from(text as string);
   for (let start = 0, turn = 0; start < bytes.length; turn++) {
@@ -536,7 +536,7 @@ async function* chunksOf(text: string | Buffer, ...sizes: number[]): AsyncGenera
   }
 }
 
-/** What the client sends, in the form of `comparable()`. */
+/** Returns the queries that the client sends, in the form of `comparable()`. */
 async function clientQueries(text: Buffer): Promise<string[]> {
   await server.query("TRUNCATE mysql.general_log");
   await runClient(text, "--force");
@@ -545,42 +545,42 @@ async function clientQueries(text: Buffer): Promise<string[]> {
       WHERE thread_id <> CONNECTION_ID() AND command_type IN ('Connect', 'Query', 'Init DB')`,
   );
   assert.equal(log[0]?.type, "Connect");
-  // The client carries out USE by other means.
+  // The client sends COM_INIT_DB for USE.
   const queries = log.slice(1).map(({ type, argument }) => (type === "Query" ? String(argument) : `USE ${argument}`));
-  // What is not UTF-8 is written in the log as \xE4.
+  // The log has bytes that are not UTF-8 as \xE4.
   const byByte = queries.filter((sql) => !asked.has(sql)).map(bytesOf);
   return comparable(
     byByte.map((sql) => sql.replace(/\\x([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))),
   ).map((sql) => sql.replace("/*M!999999enablethesandboxmode*/", ""));
 }
 
-/** What the clients ask by themselves. */
+/** Queries that the clients send by themselves. */
 const asked = new Set(["SELECT DATABASE()", "select @@version_comment limit 1", "select $$"]);
 
-/** Runs the client on this input; returns what it prints, but for the names of columns. */
+/** Runs the client on this input and returns its output without column names. */
 async function runClient(input: Buffer, ...options: string[]): Promise<string> {
   const { socketPath, user, database } = sandbox.db;
   const all = [...target.clientArgs, `--socket=${socketPath}`, `--user=${user}`, "-N"];
-  if (!target.isMariaDB) all.push("--skip-comments", "--commands"); // as MariaDB's does
+  if (!target.isMariaDB) all.push("--skip-comments", "--commands"); // the defaults of MariaDB's client
   const client = spawn(target.client, [...all, ...options, database], { stdio: ["pipe", "pipe", "ignore"] });
-  client.stdin.on("error", () => {}); // it stops reading at a NUL byte
+  client.stdin.on("error", () => {}); // EPIPE: the client stops reading at a NUL byte
   client.stdin.end(input);
   let output = "";
   client.stdout.setEncoding("latin1").on("data", (text) => {
     output += text;
   });
-  await once(client, "close"); // rejects where there is no client
+  await once(client, "close"); // rejects if the client is not installed
   return output;
 }
 
-/** As a string with one character for each byte. */
+/** Returns the query as a string with one character for each byte. */
 function bytesOf(sql: FileQuery["sql"]): string {
   return Buffer.from(sql as string).toString("latin1");
 }
 
-/** Queries without what the client drops from them: comments, and in ' and " a backslash at the end of a line. */
+/** Removes the text that the client drops: comments, and in ' and " a backslash at the end of a line. */
 function withoutComments(queries: FileQuery["sql"][]): string[] {
-  const comment = target.isMariaDB ? /\/\*(?!M?!).*?\*\// : /\/\*(?![!+]).*?\*\//; // MySQL's client keeps hints
+  const comment = target.isMariaDB ? /\/\*(?!M?!).*?\*\// : /\/\*(?![!+]).*?\*\//; // MySQL's client keeps optimizer hints
   const quote = /('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`)|(?:--(?=\s)|#)[^\n]*/;
   const quoteOrComment = new RegExp(`${quote.source}|${comment.source}`, "gs");
   const bare = queries.map((sql) =>
@@ -591,7 +591,7 @@ function withoutComments(queries: FileQuery["sql"][]): string[] {
   return comparable(bare);
 }
 
-/** Queries without white space, some of which the client changes, and without what is lost at their ends. */
+/** Removes white space, which the client changes in part, and the characters that are dropped at the end of a query. */
 function comparable(queries: string[]): string[] {
   return queries.map((sql) => sql.replace(/\s+/g, "").replace(/[-;\x7f\xff]+$/, "")).filter((sql) => sql !== "");
 }

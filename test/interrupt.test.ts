@@ -1,4 +1,4 @@
-/** What KILL QUERY makes of a query, and what is said where it cannot be sent: servers differ in both. */
+/** KILL QUERY: its effect on a query, which differs between servers, and the message if it cannot be sent. */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { doWork } from "../lib/mp.ts";
@@ -27,11 +27,11 @@ beforeEach(() => {
 after(() => server?.stop());
 
 for (const ledger of [undefined, "slept_ledger"]) {
-  test(`what the time limit interrupts is failed, or else done and told: ${ledger ?? "no ledger"}`, async () => {
+  test(`a query that the time limit interrupts is failed, or done if its effect stays: ${ledger ?? "no ledger"}`, async () => {
     const queries = [
       "SELECT SLEEP(3600)",
       "DO SLEEP(3600)",
-      "INSERT INTO slept VALUES (1, SLEEP(3600))", // of one row: MySQL inserts it
+      "INSERT INTO slept VALUES (1, SLEEP(3600))", // one row, which MySQL inserts although it was interrupted
       { sql: "INSERT INTO slept VALUES (?, SLEEP(3600))", values: [2] },
       "INSERT INTO slept VALUES (3, 0)",
     ];
@@ -53,21 +53,21 @@ for (const ledger of [undefined, "slept_ledger"]) {
     );
     const told = lines.map((line) => Number(/^query (\d) was interrupted too late: it is done$/.exec(line)?.[1]));
     assert.deepEqual([...told.filter(Boolean), 5], done);
-    // Nothing of what only reads is committed, but with a ledger there is its row.
+    // A query that only reads commits nothing, except its row in the ledger.
     if (ledger) assert.deepEqual(await idsIn(ledger, "seq"), done);
     else assert.deepEqual(failed.slice(0, 2), [1, 2]);
     if (ledger) assert.ok(failed.includes(4), "where it is not committed with the rest, it is rolled back");
   });
 }
 
-test("a second Ctrl-C makes a query failed that only reads, whatever the server calls it", async () => {
+test("a query that only reads is failed after a second Ctrl-C, whatever the server answers", async () => {
   const sleeping = "SELECT COUNT(*) AS n FROM information_schema.processlist WHERE state = 'User sleep'";
-  // One by one: while several sleep, MariaDB's KILL QUERY may take 2 s.
+  // One after the other, because MariaDB's KILL QUERY may take 2 s while several queries sleep.
   for (const query of ["SELECT SLEEP(3600)", "DO SLEEP(3600)"]) {
     const running = startHere(["-S", server.socketPath, "-u", "root", "-j1", "--json", "-"], { input: query });
     await poll(async () => (await rowsOf(sleeping))[0]?.n === 1);
     running.kill("SIGINT");
-    const again = setInterval(() => running.kill("SIGINT"), 250); // what comes right after the first is taken for the same
+    const again = setInterval(() => running.kill("SIGINT"), 250); // repeated, because a SIGINT right after the first one counts as the same
     const { status, stdout } = await running.ended;
     clearInterval(again);
     const { failed, total } = JSON.parse(stdout);
@@ -75,7 +75,7 @@ test("a second Ctrl-C makes a query failed that only reads, whatever the server 
   }
 });
 
-test("a connection that kills itself is lost, and the next query is not touched", async () => {
+test("a connection that kills itself is lost, and the next query is not affected", async () => {
   await server.root.query("TRUNCATE slept");
   const queries = [1, 2, 3].flatMap((id) => ["KILL CONNECTION_ID()", `INSERT INTO slept VALUES (${id}, 0)`]);
   const summary = await doWork(queries, 1);
@@ -86,7 +86,7 @@ test("a connection that kills itself is lost, and the next query is not touched"
   assert.deepEqual(await idsIn("slept"), [1, 2, 3]);
 });
 
-test("where KILL QUERY gets no connection, the reason is said; it is sent as soon as there is one", async () => {
+test("KILL QUERY that gets no connection is reported with the reason, and is sent when it gets one", async () => {
   await server.root.query("CREATE USER one@localhost WITH MAX_USER_CONNECTIONS 1");
   const sleeping = (seconds: number) =>
     runHere(["-S", server.socketPath, "-u", "one", "-j1", "--timeout", `${seconds}`, "-"], {
@@ -106,7 +106,7 @@ test("where KILL QUERY gets no connection, the reason is said; it is sent as soo
   );
 });
 
-test("KILL QUERY goes to the query's own server, whatever a balancer does, or the connection is closed", async (t) => {
+test("KILL QUERY reaches the query's own server behind a load balancer, or the connection is closed", async (t) => {
   const another = await startServer();
   t.after(() => another.stop());
   let turns: TestServer[] = [];
@@ -129,7 +129,7 @@ test("KILL QUERY goes to the query's own server, whatever a balancer does, or th
   assert.equal(await kills(another), before);
 });
 
-test("a query is given up when the answer to KILL QUERY itself is swallowed", { timeout: 20_000 }, async (t) => {
+test("a query is abandoned when the answer to KILL QUERY itself is swallowed", { timeout: 20_000 }, async (t) => {
   const proxy = await startProxy(t, server.socketPath);
   const connection = await connect({ socketPath: proxy.path, user: "root" });
   const swallowed = proxy.arm(/KILL QUERY/, "swallow", "always");
@@ -139,16 +139,16 @@ test("a query is given up when the answer to KILL QUERY itself is swallowed", { 
   assert.ok(swallowed() > 0);
 });
 
-test("KILL QUERY that a server refuses is told with its reason", async () => {
+test("KILL QUERY that a server refuses is reported with the reason", async () => {
   await server.root.query("CREATE USER two@localhost");
   const connection = await connect({ socketPath: server.socketPath, user: "root" });
-  Object.assign(connection.config, { user: "two" }); // as where KILL is not allowed
+  Object.assign(connection.config, { user: "two" }); // a user who may not kill root's query
   const ended = execute(connection, "SELECT SLEEP(3600)").catch((error) => error);
   await interrupt([connection], 300, () => {});
   assert.match((await ended).message, /^KILL QUERY was not possible within 0\.3 s: You are not owner of thread/);
 });
 
-test("a server that is offline for a while is waited for, at the start and in a run", {
+test("a run waits for a server in offline_mode, at the start and later", {
   skip: lacks("offline_mode"),
 }, async () => {
   await server.root.query("CREATE USER app@localhost; GRANT ALL ON myscript.* TO app@localhost");

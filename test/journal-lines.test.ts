@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { header, lineOf, readLog } from "../lib/features/joblog/journal-lines.ts";
 import { inSoak } from "./soak.ts";
 
-test("readLog() takes time and memory by the size of the log, not of a line", {
+test("readLog() takes time in proportion to the log, and little memory, even for a very long line", {
   skip: inSoak,
   timeout: 30_000,
 }, async () => {
@@ -16,7 +16,7 @@ test("readLog() takes time and memory by the size of the log, not of a line", {
   try {
     const [first, second] = [2, 3].map((seq) => lineOf({ seq, outcome: "done" }, "0123456789abcdef"));
     await handle.write(header + first!.trimEnd());
-    const long = 2 ** 28; // of a hole that takes no room on the disk
+    const long = 2 ** 28; // a hole in the file, which takes no disk space
     await handle.write(`\n${second}9\t`, long);
     await handle.truncate(long * 2);
     const { known, bytes } = await readLog(handle, path);
@@ -28,7 +28,7 @@ test("readLog() takes time and memory by the size of the log, not of a line", {
   }
 });
 
-test("readLog() tells two hashes apart that differ in any digit", async () => {
+test("readLog() distinguishes two hashes that differ in one digit", async () => {
   const directory = await mkdtemp(join(tmpdir(), "myscript-joblog-"));
   const handle = await open(join(directory, "log"), "w+");
   try {

@@ -20,7 +20,7 @@ import { scaled } from "./soak.ts";
 const directory = await mkdtemp(join(tmpdir(), "myscript-journal-"));
 const children = new Set<ChildProcess>();
 after(() => {
-  for (const child of children) child.kill("SIGKILL"); // of a test that has failed meanwhile
+  for (const child of children) child.kill("SIGKILL"); // processes of a failed test
   return rm(directory, { recursive: true });
 });
 
@@ -31,7 +31,7 @@ const anew = { resume: false, retryFailed: false, retryUnknown: false };
 const resume = { ...anew, resume: true };
 let files = 0;
 
-test("openJournal() starts a log that holds what was released and what ended", async () => {
+test("openJournal() starts a log of released and ended queries", async () => {
   const path = newPath();
   const journal = await openJournal(path, anew);
   const queries = [{ sql: "DO\t1", at: "a.sql:1" }, "DO 2", "DO 3", "DO 4"];
@@ -53,7 +53,7 @@ test("openJournal() starts a log that holds what was released and what ended", a
 const sameInput =
   "give it the same queries in the same order; only what has failed may be corrected, and more may follow";
 
-/** A log of one run that was killed: queries 1 to 4 were done, failed, unknown, and released, and query 5 was skipped. */
+/** Writes the log of a killed run: queries 1 to 4 were done, failed, unknown, and released, and query 5 was skipped. */
 async function killedRun(path: string, unitOf = (seq: number): unknown => `DO ${seq}`): Promise<void> {
   const journal = await openJournal(path, anew);
   for (let seq = 1; seq <= 5; seq++) journal.earlier(seq, unitOf(seq));
@@ -68,7 +68,7 @@ async function killedRun(path: string, unitOf = (seq: number): unknown => `DO ${
   await journal.close();
 }
 
-test("Journal.earlier() lets what has failed or was skipped be corrected, and nothing else", async () => {
+test("Journal.earlier() accepts a corrected query if it was failed or skipped, and no other", async () => {
   const path = newPath();
   await killedRun(path);
   const outcomes = [["done"], ["failed", undefined], ["unknown", undefined], ["unknown", undefined], [undefined]];
@@ -90,7 +90,7 @@ test("Journal.earlier() lets what has failed or was skipped be corrected, and no
   }
 });
 
-test("Journal.earlier() knows queries with keys by these, wherever they stand", async () => {
+test("Journal.earlier() finds queries with keys by their keys, in any place", async () => {
   const path = newPath();
   const named = (seq: number) => ({ sql: `DO ${seq}`, key: `k${seq} ä` });
   await killedRun(path, named);
@@ -115,7 +115,7 @@ test("Journal.earlier() knows queries with keys by these, wherever they stand", 
   await without.close();
 });
 
-test("Journal.ended() is on disk without another call", async () => {
+test("Journal.ended() writes to the disk without another call", async () => {
   const path = newPath();
   const journal = await openJournal(path, anew);
   await journal.releaseTo(1);
@@ -163,7 +163,7 @@ test("Journal.earlier() is unknown for a failed query that a killed run had rele
   assert.equal(second.earlier(1, "DO 1"), undefined);
   assert.equal(second.earlier(2, "DO 2"), undefined);
   await second.releaseTo(1);
-  await second.close(); // as if it had been killed: nothing says how query 1 ended
+  await second.close(); // the log is as after a kill: it has no end of query 1
 
   const third = await openJournal(path, resume);
   assert.equal(third.earlier(1, "DO 1"), "unknown");
@@ -172,7 +172,7 @@ test("Journal.earlier() is unknown for a failed query that a killed run had rele
   assert.match(await readFile(path, "utf8"), /\n1\t\w{16}\tunknown\t.*RUN_DIED\t.*\tDO 1\t\n$/, "and the log says so");
 });
 
-test("Journal is exact after runs that end well, and never wrong after runs that are killed", async () => {
+test("Journal.earlier() is exact after runs that end well, and never wrong after killed runs", async () => {
   const count = 12;
   const run = fc.record({
     retryFailed: fc.boolean(),
@@ -187,7 +187,7 @@ test("Journal is exact after runs that end well, and never wrong after runs that
   await fc.assert(
     fc.asyncProperty(fc.array(run, { minLength: 2, maxLength: 6 }), async (runs) => {
       let path = newPath();
-      /** What is true of each query; `truths` has several where only the end of the log can tell. */
+      /** The true outcomes of each query. There are several if the lost end of the log would decide. */
       let truths = Array.from({ length: count + 1 }, () => new Set<Outcome | undefined>([undefined]));
       for (const { retryFailed, retryUnknown, releases, ends, cut } of runs) {
         const journal = await openJournal(path, { resume: true, retryFailed, retryUnknown });
@@ -215,7 +215,7 @@ test("Journal is exact after runs that end well, and never wrong after runs that
             const end = ends[seq - 1]!;
             if (end === "waiting") continue;
             queue.splice(queue.indexOf(seq), 1);
-            // With its end noted, a power cut may still lose that; without, only "unknown" is right.
+            // Without an end in the log, only "unknown" is right. A power cut may also lose the end from the log.
             if (end === "running") next[seq] = new Set(["unknown"]);
             else {
               journal.ended(ended(seq, end as Outcome), `DO ${seq}`);
@@ -224,9 +224,9 @@ test("Journal is exact after runs that end well, and never wrong after runs that
           }
         }
         if (cut === null) for (const seq of queue) journal.ended(ended(seq, "skipped"), `DO ${seq}`);
-        // What is released and not claimed when the run is killed may have been claimed, as far as the log can tell.
+        // A released query that was not claimed before the kill is unknown, because the log does not show claims.
         else for (const seq of queue) next[seq] = new Set([...next[seq]!, "unknown"]);
-        if (cut !== null) void journal.releaseTo(count); // nobody waits for it, so nothing is claimed
+        if (cut !== null) void journal.releaseTo(count); // not awaited, so no query is claimed
         await journal.close();
         const log = await readFile(path);
         path = newPath();
@@ -238,7 +238,7 @@ test("Journal is exact after runs that end well, and never wrong after runs that
   );
 });
 
-test("openJournal() reads a log up to where it was cut off, and goes on from there", async () => {
+test("openJournal() reads a log up to its cut-off end, and appends there", async () => {
   const whole = `${oldHeader}${line(2, "released", "")}${line(1, "done")}${line(2, "failed")}`;
   const ends = [...whole.matchAll(/\n/g)].map(({ index }) => index + 1);
   const lengths = Array.from({ length: whole.length + 1 }, (_, length) => length);
@@ -260,7 +260,7 @@ test("openJournal() reads a log up to where it was cut off, and goes on from the
   }
 });
 
-test("Journal.open() gives what was noted under a name, before the release of what was made of it, and the log is one", async () => {
+test("Journal.open() returns the checkpoints of a name from earlier runs, and writes them before the release of their queries", async () => {
   const path = newPath();
   const notes = [["a\tä\n\u2028", ["😀"]], [1, null], "x".repeat(1 << 20)];
   for (const options of [anew, resume, resume]) {
@@ -287,7 +287,7 @@ test("Journal.open() gives what was noted under a name, before the release of wh
   assert.match(await readFile(path, "utf8"), /\n#note\t\["t.1","whole"\]\n$/);
 });
 
-test("Journal.earlier() refuses the first query that is not the one in the log", async () => {
+test("Journal.earlier() refuses the first query that differs from the log", async () => {
   const path = newPath();
   await writeFile(path, oldHeader + line(3, "released", "") + line(1, "done") + line(3, "done"));
   const journal = await openJournal(path, resume);
@@ -334,7 +334,7 @@ test("openJournal() refuses the log of another shard", async () => {
   }
 });
 
-test("openJournal() refuses an existing log without resume, and what is no job log, and leaves them as they are", async () => {
+test("openJournal() refuses an existing log without resume, and a file that is no job log, and changes neither", async () => {
   for (const [content, options, message] of [
     [header, anew, "Job log FILE exists: give --resume to go on with it, or remove it"],
     ["SELECT 1;\n", resume, "Cannot use FILE: it is not a job log"],
@@ -352,7 +352,7 @@ test("openJournal() refuses an existing log without resume, and what is no job l
   await assert.rejects(openJournal(path, anew), isUsage(`Cannot use ${path}: no such file or directory`));
 });
 
-test("openJournal() refuses a log that another run uses, also by another name, until that is closed or killed", async () => {
+test("openJournal() refuses a log that another run uses, also by another path, until that run ends or is killed", async () => {
   const path = newPath();
   const link = newPath();
   await symlink(path, link);
@@ -377,7 +377,7 @@ test("openJournal() refuses a log that another run uses, also by another name, u
   await (await openJournal(path, resume)).close();
 });
 
-test("openJournal() says what is missing where there is no flock", {
+test("openJournal() names the missing program if there is no flock", {
   skip: process.platform === "darwin",
 }, async () => {
   const path = newPath();
@@ -410,7 +410,7 @@ test("Journal.releaseTo() rejects from the moment the disk is full, and the log 
   await journal.close();
 });
 
-test("Journal.close() rejects when the last of the log cannot be written", { skip: noLimits }, async () => {
+test("Journal.close() rejects if the end of the log cannot be written", { skip: noLimits }, async () => {
   const path = newPath();
   await withFilesUpTo(8192, async () => {
     const journal = await openJournal(path, anew);
@@ -419,7 +419,7 @@ test("Journal.close() rejects when the last of the log cannot be written", { ski
   });
 });
 
-test("openJournal() reads a long log in a few bytes a query", async () => {
+test("openJournal() needs a few bytes of memory a query for a long log", async () => {
   const path = newPath();
   const lines = scaled(1_000_000, 100_000);
   const stream = createWriteStream(path);
@@ -446,7 +446,7 @@ test("openJournal() reads a long log in a few bytes a query", async () => {
   const [text] = await once(createInterface(child.stdout), "line");
   const { bytes, last } = JSON.parse(text);
   assert.equal(last, "done");
-  assert.ok(bytes < 20, `${bytes} bytes a query`); // 9, and a part of a page and of a buffer
+  assert.ok(bytes < 20, `${bytes} bytes a query`); // 9 bytes a query, and a share of a page and of a buffer
   await rm(path);
 });
 

@@ -1,4 +1,4 @@
-/** Gates on a real source with a real replica. */
+/** The gates of `--max-lag` with a real source and a real replica. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -28,7 +28,7 @@ const own: NamedServer = {
   others: (addresses) => ({ ...replicas(), hosts: addresses.map(({ host, port = 3306 }) => ({ host, port })) }),
 };
 
-/** Watches one replica, by the rows of a heartbeat if there is one. */
+/** Creates a gate for one replica, which reads the lag from a heartbeat table if one is named. */
 function watch(server: Server, limit: LagLimit, heartbeat?: string, database = "myscript") {
   const source = new Link([socket]);
   const beat = heartbeat === undefined ? undefined : new Heartbeat(heartbeat, database, source);
@@ -48,7 +48,7 @@ function replicas(user = "root", port = replica.port): Server {
   };
 }
 
-/** Inserts rows until the test has seen enough; `held()` resolves when the run is held back for such a reason. */
+/** Inserts rows until `enough()`. `held()` resolves when the gate holds the run back with a matching reason. */
 function insertRows(table: string, gate: Awaited<ReturnType<typeof lagGate>>["gate"], workers: number) {
   let isEnough = false;
   let latest: { ended: number; held?: string | undefined } = { ended: 0 };
@@ -88,7 +88,7 @@ function insertRows(table: string, gate: Awaited<ReturnType<typeof lagGate>>["ga
   };
 }
 
-test("lagGate() pauses while the replica is behind, stopped or dead, and says which", async () => {
+test("lagGate() pauses while the replica is behind, stopped or dead, and reports which", async () => {
   await sql("CREATE TABLE t (id INT PRIMARY KEY)");
   const { gate, stop } = await watch(replicas(), { seconds: 1 });
   const rows = insertRows("t", gate, 4);
@@ -118,11 +118,11 @@ test("lagGate() pauses while the replica is behind, stopped or dead, and says wh
   await poll(async () => (await onReplica("SELECT COUNT(*) AS n FROM myscript.t"))[0]!.n === total);
 });
 
-test("lagGate() with a heartbeat tells the lag from its rows", async (t) => {
+test("lagGate() with a heartbeat computes the lag from its rows", async (t) => {
   await sql("CREATE DATABASE IF NOT EXISTS `for``beats`");
   await sql(`CREATE TABLE \`for\`\`beats\`.heartbeat (
     ts VARCHAR(26) NOT NULL, server_id INT UNSIGNED NOT NULL PRIMARY KEY, file VARCHAR(255), position BIGINT UNSIGNED)`);
-  // Sources of former times: the clock of one was ahead.
+  // Rows of former sources. The clock of one was ahead.
   for (const [year, server] of [
     [2001, 7],
     [2099, 8],
@@ -131,7 +131,7 @@ test("lagGate() with a heartbeat tells the lag from its rows", async (t) => {
       `INSERT INTO \`for\`\`beats\`.heartbeat (ts, server_id) VALUES ('${year}-01-01T00:00:00.000000', ${server})`,
     );
   const beat = async () => {
-    // Local time of a place that is neither this one nor the server's.
+    // Local time in a time zone that differs from this machine's and the server's.
     const ts = new Date(Date.now() + 3_600_000 * 11).toISOString().replace("Z", "123");
     await sql(`REPLACE INTO \`for\`\`beats\`.heartbeat (ts, server_id) VALUES ('${ts}', 1)`);
   };
@@ -157,7 +157,7 @@ test("lagGate() with a heartbeat tells the lag from its rows", async (t) => {
   assert.equal(done, total);
 });
 
-test("lagGate() refuses what is no replica, and says which GRANT helps", async () => {
+test("lagGate() refuses a server that is no replica, and names the missing GRANT", async () => {
   await assert.rejects(watch(replicas("root", source.port), { seconds: 1 }), {
     name: "Error",
     message: `--replicas: 127.0.0.1:${source.port} is no replica: its status is empty`,
@@ -193,7 +193,7 @@ test("lagGate() refuses what is no replica, and says which GRANT helps", async (
   assert.equal(gate.limit(7, 1), 7);
 });
 
-test("the command max-lag begins to look at the replicas that were named, or changes nothing", async () => {
+test("the command max-lag starts to watch the named replicas, or changes nothing", async () => {
   const servers = [{ db: { host: "127.0.0.1", port: source.port, user: "root" } }];
   const begin = (port: number) =>
     watchReplicas({ replicas: [{ host: "127.0.0.1", port }] }, { servers, server: own, progress: silent });
@@ -213,7 +213,7 @@ test("the command max-lag begins to look at the replicas that were named, or cha
   for (const { close } of [refused, hook]) close?.();
 });
 
-test("--max-lag runs with the replicas that are named, and refuses what is none of them", async () => {
+test("--max-lag watches the named replicas, and refuses a server that is no replica", async () => {
   const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "-D", "myscript", "--max-lag", "5"];
   const { status, stderr } = await runHere([...at, "--replicas", place, "-"], { input: "DO 1;DO 2" });
   assert.equal(status, 0, stderr);
@@ -225,7 +225,7 @@ test("--max-lag runs with the replicas that are named, and refuses what is none 
   assert.equal(wrong.status, 2);
 });
 
-test("--max-lag below a second is told by a heartbeat only, and by one that has parts of a second", async (t) => {
+test("--max-lag below a second needs a heartbeat with fractions of a second", async (t) => {
   const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "-D", "myscript", "--replicas", place];
   const status = await runHere([...at, "--max-lag", "0.5", "-"], { input: "DO 1" });
   assert.match(
@@ -259,9 +259,9 @@ test("--max-lag below a second is told by a heartbeat only, and by one that has 
   await poll(() => reason() === undefined);
 });
 
-test("--channel names the one of several sources that counts", async () => {
+test("--channel names the source that counts, of several", async () => {
   const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "--max-lag", "5", "--replicas", place];
-  // The source feeds one connection of a replica only.
+  // A source sends its log to one connection of a replica only.
   const [stop, start, remove] = pair.isMariaDB
     ? ["STOP SLAVE", "START SLAVE 'Other'", "RESET SLAVE 'other' ALL"]
     : ["STOP REPLICA FOR CHANNEL ''", "START REPLICA FOR CHANNEL 'Other'", "RESET REPLICA ALL FOR CHANNEL 'other'"];
@@ -278,8 +278,8 @@ test("--channel names the one of several sources that counts", async () => {
   await onReplica(stop.replace("STOP", "START"));
 });
 
-test("lagGate() watches nothing that has appeared and is no replica, and begins with no such thing", async () => {
-  // What reads the binary log for another purpose registers as a replica does.
+test("lagGate() with --replicas auto ignores a new host that is no replica, and refuses one at the start", async () => {
+  // Other readers of the binary log register as a replica does.
   let hosts = [1, replica.port].map((port) => ({ host: "127.0.0.1", port }));
   const lines: string[] = [];
   const changing = () =>
@@ -310,7 +310,7 @@ test("lagGate() watches nothing that has appeared and is no replica, and begins 
   stop();
 });
 
-test("--replicas auto finds the replicas, and notices one that goes or appears", async (t) => {
+test("--replicas auto finds the replicas, and notices when one goes or appears", async (t) => {
   const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "--max-lag", "5", "--replicas", "auto"];
   const isFed = async () => ((await sql(readers)) as unknown[]).length === 1;
   const readers = "SELECT 1 FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'";
@@ -337,7 +337,7 @@ test("--replicas auto finds the replicas, and notices one that goes or appears",
   pair.kill();
   await poll(() => reason() === `paused: ${place} cannot be reached: connection refused`);
   await sql("CREATE TABLE noticed (id INT PRIMARY KEY AUTO_INCREMENT)");
-  // The source notices that nobody reads its log when it writes.
+  // The source notices the lost replica only when it sends an event.
   await poll(async () => {
     await sql("INSERT INTO noticed VALUES ()");
     return lines.at(-1) === `replica ${place} has gone: cannot be reached: connection refused`;

@@ -1,4 +1,4 @@
-/** A ledger while scripts, connections and the server are killed: every row is updated exactly once. */
+/** Runs with a ledger while scripts, connections and the server are killed. Every row must be updated exactly once. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,15 +15,15 @@ import { numbers, target } from "./target.ts";
 const rows = scaled(20_000, 1500);
 const random = generator(seed);
 
-// The log reaches the operating system with each commit: what is done outlives the server's process.
+// With 2, InnoDB writes its log at each commit, so a commit survives a kill of the server.
 const database = await useDatabase(["--innodb-flush-log-at-trx-commit=2"]);
 const { sql, db } = database;
-await database.restart(); // a new server's files cannot be recovered before they were closed once
+await database.restart(); // a new server cannot recover after a kill before its first clean shutdown
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-chaos-"));
 after(() => rmSync(directory, { recursive: true }));
 const file = join(directory, "updates.sql");
-// Every third one is not so plain that it goes together with its COMMIT.
+// Because of the comment, every third query is not sent in one packet with its COMMIT.
 const update = (id: number) => `UPDATE ${id % 3 ? "" : "/* alone */ "}t SET v = v + 1 WHERE id = ${id}`;
 writeFileSync(file, Array.from({ length: rows }, (_, n) => `${update(n + 1)};\n`).join(""));
 const args = ["-S", db.socketPath, "-u", db.user, "-D", db.database, "--ledger", "ledger", "--json"];
@@ -35,7 +35,7 @@ beforeEach(async () => {
   );
 });
 
-// Seen on 5.7.29: a session that keeps its locks, "Killed", and SHOW PROCESSLIST that waits for it.
+// Seen on 5.7.29: a session in the state "Killed" keeps its locks, and SHOW PROCESSLIST waits for it.
 const skip =
   target.name === "mysql-5.7" && "MySQL 5.7 may hang for ever when connections are killed one after the other";
 
@@ -73,7 +73,7 @@ test("--ledger: each row is updated once by three shards that are killed and run
   await checkAll();
 });
 
-/** Runs the script until it is killed, and then to its end, while connections are cut, and the server twice killed. */
+/** Runs the script, kills it once, and runs it to its end. Meanwhile connections are cut, and the server is killed twice. */
 async function cutAndKill(words: readonly string[]): Promise<void> {
   const over = new AbortController();
   const cutting = cutConnections(over.signal);
@@ -94,7 +94,7 @@ async function cutAndKill(words: readonly string[]): Promise<void> {
   await checkAll();
 }
 
-/** Runs the script and kills it, so many times, after a random part of what was left to do; then lets it come to its end. */
+/** Runs the script and kills it after a random part of the remaining work, `kills` times. Then runs it to its end. */
 async function runUntilDone(words: readonly string[], kills: number): Promise<void> {
   for (let killed = 0; killed < kills; killed++) {
     const { child, ended } = start([...args, ...words]);
@@ -120,7 +120,7 @@ async function checkAll(): Promise<void> {
   assert.deepEqual(await sql("SELECT COUNT(*) AS n, MAX(seq) AS last FROM ledger"), [{ n: rows, last: rows }]);
 }
 
-/** How many rows are updated; the server may be away. */
+/** Returns the number of updated rows, or 0 while the server is down. */
 async function updated(): Promise<number> {
   return sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0").then(
     ([row]) => row!.n,
@@ -128,12 +128,12 @@ async function updated(): Promise<number> {
   );
 }
 
-/** Waits until so many rows are updated, or it is in vain. */
+/** Waits until this many rows are updated, or until `isVain()`. */
 async function progressTo(count: number, isVain = () => false): Promise<void> {
   while (!isVain() && (await updated()) < count) await sleep(10);
 }
 
-/** Closes random connections from the server's side; returns how many. */
+/** Kills random connections on the server until the signal. Returns the number of kills. */
 async function cutConnections(signal: AbortSignal): Promise<number> {
   const others = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = 'myscript'";
   let cuts = 0;

@@ -1,4 +1,4 @@
-/** Each query exactly once, by its row in the ledger; and what becomes of it when something goes wrong at the worst moment. */
+/** Runs with a ledger: each query runs exactly once, also after faults at the worst moment. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,7 +31,7 @@ const sameInput =
   "give it the same queries in the same order; only what has failed may be corrected, and more may follow";
 
 beforeEach(async () => {
-  // A test that has failed may have left a lock, and a server that waits long for it.
+  // A failed test may have left a lock and a long lock wait timeout.
   await holder.query("ROLLBACK");
   await sql("SET GLOBAL innodb_lock_wait_timeout = 1");
   myglobals.config = { db };
@@ -48,9 +48,7 @@ await sql(`CREATE PROCEDURE begins() BEGIN UPDATE t SET v = v + 1 WHERE id = 1; 
   UPDATE t SET v = v + 1 WHERE id = 2; END`);
 
 const updateOne = "UPDATE t SET v = v + 1 WHERE id = 1";
-/** The COMMIT of a query, not the one after a look into the ledger. */
-const ending = /(?<!FOR UPDATE;)\bCOMMIT$/;
-/** The same update in each of the ways in which a query may be sent. */
+/** The same update in each way of sending a query. */
 const ways: Record<string, Query> = {
   "plain text": updateOne,
   "text with a comment": `${updateOne} -- one more`,
@@ -58,7 +56,7 @@ const ways: Record<string, Query> = {
   CALL: "CALL add_one(1)",
 };
 
-test("doWork() with a ledger runs nothing more once a query is another one than before", async () => {
+test("doWork() with a ledger runs no more queries after one that differs from the ledger", async () => {
   await doWork(["DO 0"], 1, { ledger });
   const others = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
   await assert.rejects(doWork(["DO 1", ...others], 1, { ledger }), RunError);
@@ -66,7 +64,7 @@ test("doWork() with a ledger runs nothing more once a query is another one than 
 });
 
 for (const [way, query] of Object.entries(ways)) {
-  test(`doWork() with a ledger runs a query once, however often it is called: ${way}`, async () => {
+  test(`doWork() with a ledger runs a query once, however often doWork() is called: ${way}`, async () => {
     for (const rows of [1, 0]) {
       const summary = await doWork([query], 1, { ledger });
       assert.deepEqual([summary.done, summary.rows, summary.selfCommitted], [1, rows, 0]);
@@ -83,7 +81,7 @@ for (const [way, query] of Object.entries(ways)) {
     const message = `Cannot go on: query 1${way === "values" ? ", a.sql:1" : ""} is not the one in the ledger \`myscript\`.\`ledger\`: ${sameInput}`;
     assert.equal(error.message, message);
     assert.deepEqual([error.summary.skipped, error.summary.earlier.done], [2, 0]);
-    // What another machine adds meanwhile is met where it stands.
+    // If another machine adds the row during the run, the difference is found when the query runs.
     await sql("DROP TABLE ledger");
     const meanwhile = afterwards([changed, "DO 0"], () => doWork([query], 1, { ledger }));
     const late = await doWork(meanwhile, 1, { ledger }).catch((error: RunError) => error);
@@ -93,7 +91,7 @@ for (const [way, query] of Object.entries(ways)) {
     assert.equal(await vOf(1), 2);
   });
 
-  test(`doWork() with a ledger does a query that another one is doing, when that is rolled back: ${way}`, async () => {
+  test(`doWork() with a ledger runs a query after another run that had begun it is rolled back: ${way}`, async () => {
     await createEmpty();
     await holder.query("BEGIN; INSERT INTO ledger (seq, hash) VALUES (1, 'other')");
     const release = onTry(3, () => holder.query("ROLLBACK"));
@@ -113,18 +111,18 @@ for (const [way, query] of Object.entries(ways)) {
         const summary = await doWork([query], 1, { ledger, ...options });
         assert.equal(cuts(), 1);
         if (cut === "before" && way === "CALL") {
-          // Before the server has said that its savepoint is still there, CALL may have committed by itself.
+          // The server has not confirmed that the savepoint still exists, so the procedure may have committed.
           assert.deepEqual([summary.unknown, await vOf(1), await recorded()], [1, 0, []], name);
           const again = await doWork([query], 1, { ledger });
           assert.deepEqual([again.done, await vOf(1), await recorded()], [1, 1, [1]], name);
         } else if (cut === "before" && options.retries === 0) {
-          const lost = way === "plain text" ? summary.unknown : summary.failed; // the text may still be on its way
+          const lost = way === "plain text" ? summary.unknown : summary.failed; // text and COMMIT are one packet, which may still arrive
           assert.deepEqual([lost, await vOf(1), await recorded()], [1, 0, []], name);
         } else assert.deepEqual([summary.done, await vOf(1), await recorded()], [1, 1, [1]], name);
       }
     });
 
-  test(`doWork() with a ledger rolls all back when a query waits too long for a lock: ${way}`, async () => {
+  test(`doWork() with a ledger rolls the transaction back when a query waits too long for a lock: ${way}`, async () => {
     const waiting = way === "CALL" ? "CALL add_twice()" : query;
     await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 1");
     const refused = await doWork([waiting], 1, { ledger, retries: 0 });
@@ -138,7 +136,7 @@ for (const [way, query] of Object.entries(ways)) {
     assert.equal(await vOf(2), waiting === query ? 0 : 1);
   });
 
-  test(`doWork() with a ledger rolls all back when a query is interrupted at its time limit: ${way}`, async () => {
+  test(`doWork() with a ledger rolls the transaction back when a query is interrupted at its time limit: ${way}`, async () => {
     await sql("SET GLOBAL innodb_lock_wait_timeout = 100");
     await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 1");
     const options = { ledger, timeoutSeconds: 0.3 };
@@ -148,7 +146,7 @@ for (const [way, query] of Object.entries(ways)) {
     assert.deepEqual([await vOf(1), await vOf(3), await recorded()], [0, 1, [2]]);
   });
 
-  test(`doWork() with a ledger and a thread that died in a query: ${way}`, async (t) => {
+  test(`doWork() with a ledger runs a query once when its thread dies, and a CALL is unknown: ${way}`, async (t) => {
     await sql("SET GLOBAL innodb_lock_wait_timeout = 100");
     const threads = captureThreads(t);
     await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 1");
@@ -178,7 +176,7 @@ test("doWork() with a ledger knows a query's own duplicate key from the ledger's
   assert.deepEqual(await recorded(), [5]);
 });
 
-test("doWork() with a ledger records DDL after it ran, and counts it", async () => {
+test("doWork() with a ledger records DDL after it ran, and counts it as an implicit commit", async () => {
   const queries = [
     "CREATE TABLE made (id INT)",
     "INSERT INTO made VALUES (1)",
@@ -193,13 +191,13 @@ test("doWork() with a ledger records DDL after it ran, and counts it", async () 
   await sql("DROP TABLE made");
 });
 
-test("doWork() with a ledger counts a procedure that commits by itself, also when it begins a new transaction", async () => {
+test("doWork() with a ledger counts a procedure that commits, also if it begins a new transaction", async () => {
   const summary = await doWork(["CALL commits()", "CALL begins()"], 1, { ledger });
   assert.deepEqual([summary.done, summary.selfCommitted], [2, 2]);
   assert.deepEqual([await vOf(1), await vOf(2), await recorded()], [2, 1, [1, 2]]);
 });
 
-test("doWork() with a ledger says unknown of DDL whose connection was lost before its row", async (t) => {
+test("doWork() with a ledger reports DDL as unknown if the connection is lost before its row is written", async (t) => {
   const proxy = await startProxy(t, db.socketPath);
   myglobals.config = { db: { ...db, socketPath: proxy.path } };
   proxy.arm(/RELEASE/, "lose");
@@ -213,16 +211,16 @@ test("doWork() with a ledger says unknown of DDL whose connection was lost befor
   assert.deepEqual(await recorded(), [1, 2]);
 });
 
-test("doWork() with a ledger does not send a procedure again that has committed by itself, and whose row cannot be sent", async (t) => {
+test("doWork() with a ledger does not retry a procedure that has committed and whose row cannot be sent", async (t) => {
   const proxy = await startProxy(t, db.socketPath);
   myglobals.config = { db: { ...db, socketPath: proxy.path } };
-  proxy.arm(/CALL commits/, "leave"); // a write on a connection that the other side has closed meets EPIPE
+  proxy.arm(/CALL commits/, "leave"); // the next write fails with EPIPE, because the proxy has closed the connection
   const { unknown, retries } = await doWork(["CALL commits()"], 1, { ledger });
   assert.deepEqual([unknown, retries], [1, 0]);
   assert.deepEqual([await vOf(1), await recorded()], [1, []]);
 });
 
-test("doWork() with a ledger says unknown of a query that ran by itself and cannot be recorded", async () => {
+test("doWork() with a ledger reports a query as unknown if it has committed and cannot be recorded", async () => {
   await sql("CREATE PROCEDURE locks() FLUSH TABLES t WITH READ LOCK");
   const queries = ["CALL locks()", updateOne];
   const summary = await doWork(queries, 1, { ledger });
@@ -230,7 +228,7 @@ test("doWork() with a ledger says unknown of a query that ran by itself and cann
   assert.match(summary.failures[0]!.message, /^It ran, but is not in the ledger: /);
 });
 
-test("doWork() with a ledger says unknown of several statements of which some have committed", async () => {
+test("doWork() with a ledger reports several statements as unknown if some have committed", async () => {
   await sql("CREATE TABLE emptied (id INT PRIMARY KEY)");
   for (const commits of ["TRUNCATE emptied", "COMMIT"]) {
     await sql("DROP TABLE IF EXISTS ledger");
@@ -241,7 +239,7 @@ test("doWork() with a ledger says unknown of several statements of which some ha
   }
 });
 
-test("doWork() with a ledger ends at what begins and ends transactions", async () => {
+test("doWork() with a ledger ends before a statement that begins or ends a transaction", async () => {
   for (const query of [
     "BEGIN",
     "start  transaction",
@@ -262,7 +260,7 @@ test("doWork() with a ledger ends at what begins and ends transactions", async (
   assert.deepEqual([await vOf(1), (await recorded()).length], [0, 1]);
 });
 
-test("doWork() with a ledger gives the rows of each query once, and those of none that is done", async () => {
+test("doWork() with a ledger outputs the rows of each query once, and none of a query in the ledger", async () => {
   const queries: Query[] = [
     "SELECT id FROM t WHERE id <= 2",
     { sql: "SELECT ? AS n", values: [7] },
@@ -287,7 +285,7 @@ test("doWork() with a ledger gives the rows of each query once, and those of non
   assert.deepEqual(await rowsOf(), []);
 });
 
-test("doWork() with a ledger has not done a query whose rows were cut off, and gives none of them twice", async () => {
+test("doWork() with a ledger reports a query as failed if its rows were cut off, and outputs no row twice", async () => {
   let lines = "";
   let killed: Promise<unknown> | undefined;
   const onRows = async (chunk: Uint8Array) => {
@@ -310,7 +308,7 @@ test("doWork() with a ledger retries deadlocks until every query is done once", 
   const count = 400;
   const queries = Array.from({ length: count }, (_, n) => {
     const order = n % 2 ? "ASC" : "DESC";
-    const slowly = n < 40 ? "SLEEP(0.002) = 0" : "TRUE"; // from row to row: others are half-way in the other direction
+    const slowly = n < 40 ? "SLEEP(0.002) = 0" : "TRUE"; // slow, so that queries in opposite directions meet half-way
     return `UPDATE t SET v = v + 1 WHERE id BETWEEN ${1 + (n % 3)} AND ${18 + (n % 3)} AND ${slowly} ORDER BY id ${order}`;
   });
   for (const [batch, updates] of [
@@ -345,13 +343,13 @@ test("doWork() twice at the same time on one ledger runs every query once", asyn
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 50, high: 50 }]);
 });
 
-test("doWork() in batches with a ledger commits several at once, and undoes alone what fails", async () => {
+test("doWork() in batches with a ledger commits several queries at once, and rolls back only a failed one", async () => {
   await sql(
     "DROP TABLE IF EXISTS old; CREATE TABLE old (id INT PRIMARY KEY, v INT) ENGINE = MyISAM; INSERT INTO old VALUES (1, 0)",
   );
   const queries: Query[] = [
     ...Array.from({ length: 5 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`),
-    "UPDATE old SET v = v + 1", // nothing undoes it: a failure of others must not run it again
+    "UPDATE old SET v = v + 1", // not transactional, so a failure of other queries must not run it again
     "INSERT INTO t VALUES (21, 0), (1, 0)",
     "UPDATE t SET v = v + 1 WHERE id = 6 /* alone */",
     { sql: "UPDATE t SET v = v + ? WHERE id = ?", values: [1, 7] },
@@ -378,7 +376,7 @@ test("doWork() in batches with a ledger commits several at once, and undoes alon
       `${batch}`,
     );
     assert.deepEqual([rows, retries, earlier.done], [changed, 0, changed === 0 ? 9 : 0], `${batch}`);
-    const commits = target.isMariaDB ? 4 : 5; // of a look at the start, 1 to 6, 8, 9 and 10; for MySQL, values are always prepared
+    const commits = target.isMariaDB ? 3 : 4; // queries 1 to 6, 8, and 9 with 10; MySQL always prepares values
     if (batch === 16) assert.equal((await statusOf("Com_commit")) - before, commits);
   }
   assert.deepEqual(await recorded(), [1, 2, 3, 4, 5, 6, 8, 9, 10]);
@@ -401,7 +399,7 @@ for (const [batch, lost] of [
   [1, /ROLLBACK;START TRANSACTION;SELECT hash .* WHERE seq = 1 FOR UPDATE/],
   [8, /WHERE seq IN/],
 ] as const) {
-  test(`doWork() with a ledger counts all that it had, also where a connection was lost while it was asked: ${lost}`, async (t) => {
+  test(`doWork() with a ledger counts all queries in it, even if the connection is lost while it is read: ${lost}`, async (t) => {
     const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
     const proxy = await startProxy(t, db.socketPath);
     const hits = proxy.arm(lost, "lose");
@@ -415,7 +413,7 @@ for (const [batch, lost] of [
   });
 }
 
-test("doWork() with a ledger does not count what this run has done before its connection was lost", async (t) => {
+test("doWork() with a ledger does not count a query of this run as earlier after its connection was lost", async (t) => {
   for (const batch of [1, 8]) {
     await sql("DROP TABLE IF EXISTS ledger");
     const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
@@ -428,7 +426,7 @@ test("doWork() with a ledger does not count what this run has done before its co
   }
 });
 
-test("doWork() in batches with a ledger runs what the ledger does not have, and refuses another query", async () => {
+test("doWork() in batches with a ledger runs the queries that are not in the ledger, and refuses a changed one", async () => {
   const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
   await doWork(queries, 1, { ledger, shard: { index: 2, count: 3 } });
   const summary = await doWork(queries, 2, { ledger, batch: 8 });
@@ -442,7 +440,7 @@ test("doWork() in batches with a ledger runs what the ledger does not have, and 
 });
 
 for (const cut of ["before", "after"] as const)
-  test(`doWork() in batches with a ledger runs each once when the connection is lost ${cut} their COMMIT`, async (t) => {
+  test(`doWork() in batches with a ledger runs each query once when the connection is lost ${cut} their COMMIT`, async (t) => {
     const proxy = await startProxy(t, db.socketPath);
     const queries = Array.from({ length: 20 }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n + 1}`);
     await createEmpty();
@@ -453,7 +451,7 @@ for (const cut of ["before", "after"] as const)
     assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
   });
 
-test("doWork() in batches with a ledger commits those before one that waits too long for a lock", async () => {
+test("doWork() in batches with a ledger commits all queries but one that waits too long for a lock", async () => {
   await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 3");
   const queries = [1, 2, 3, 4].map((id) => `UPDATE t SET v = v + 1 WHERE id = ${id}`);
   const refused = await doWork(queries, 1, { ledger, batch: 4, retries: 0 });
@@ -465,7 +463,7 @@ test("doWork() in batches with a ledger commits those before one that waits too 
   assert.deepEqual([summary.done, await vOf(1), await vOf(3)], [4, 1, 1]);
 });
 
-test("doWork() in batches with a ledger runs each once when their thread dies", async (t) => {
+test("doWork() in batches with a ledger runs each query once when their thread dies", async (t) => {
   await sql("SET GLOBAL innodb_lock_wait_timeout = 100");
   const threads = captureThreads(t);
   await holder.query("BEGIN; UPDATE t SET v = v WHERE id = 15");
@@ -477,7 +475,7 @@ test("doWork() in batches with a ledger runs each once when their thread dies", 
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
 });
 
-test("doWork() in batches needs the right to delete from the ledger, and says so", async () => {
+test("doWork() in batches needs the DELETE privilege on the ledger, and reports that", async () => {
   await doWork(["DO 0"], 1, { ledger });
   await sql("DROP USER IF EXISTS app; CREATE USER app; GRANT SELECT, INSERT, UPDATE ON myscript.ledger TO app");
   myglobals.config = { db: { socketPath: db.socketPath, user: "app", database: "myscript" } };
@@ -515,7 +513,7 @@ test("doWork() keeps the ledger in another database, under any name", async () =
   await sql("DROP DATABASE elsewhere; DROP DATABASE `odd.``name`; DROP TABLE `a.b`, `'; DROP TABLE t; -- \\`");
 });
 
-test("doWork() refuses what cannot be a ledger before it runs anything", async () => {
+test("doWork() refuses an unusable ledger before it runs any query", async () => {
   await sql("DROP TABLE IF EXISTS other; CREATE TABLE other (id INT); CREATE OR REPLACE VIEW v AS SELECT 1 AS seq");
   const columns = "seq BIGINT UNSIGNED PRIMARY KEY, hash CHAR(16), done_at TIMESTAMP";
   await sql(`DROP TABLE IF EXISTS isam; CREATE TABLE isam (${columns}) ENGINE = MyISAM`);
@@ -539,7 +537,7 @@ test("doWork() refuses what cannot be a ledger before it runs anything", async (
   await sql("DROP TABLE other, isam; DROP VIEW v");
 });
 
-test("doWork() refuses a ledger for a script of one's own in one line, and makes no table", async () => {
+test("doWork() refuses a ledger with a script's own workerDo() or workerInit(), and creates no table", async () => {
   const message =
     "Cannot use a ledger with a workerDo() or workerInit() of the script's own: its work may be on another connection, or commit by itself, where the ledger's transaction does not reach";
   for (const name of ["files", "once"]) {
@@ -549,7 +547,7 @@ test("doWork() refuses a ledger for a script of one's own in one line, and makes
   assert.deepEqual(await sql("SHOW TABLES LIKE 'none'"), []);
 });
 
-test("doWork() needs no right to create a ledger that is there", async () => {
+test("doWork() needs no CREATE privilege if the ledger exists", async () => {
   await doWork(["DO 0"], 1, { ledger });
   await sql("DROP USER IF EXISTS app; CREATE USER app; GRANT SELECT, INSERT, UPDATE ON myscript.ledger TO app");
   myglobals.config = { db: { socketPath: db.socketPath, user: "app", database: "myscript" } };
@@ -558,7 +556,7 @@ test("doWork() needs no right to create a ledger that is there", async () => {
   assert.deepEqual(await recorded(), [1, 2]);
 });
 
-test("doWork() with a ledger names the tables that have no transactions", async () => {
+test("doWork() with a ledger warns of tables without transactions", async () => {
   await sql(
     "DROP TABLE IF EXISTS old; CREATE TABLE old (id INT) ENGINE = MyISAM; DROP TABLE IF EXISTS fast; CREATE TABLE fast (id INT) ENGINE = MEMORY",
   );
@@ -571,7 +569,7 @@ test("doWork() with a ledger names the tables that have no transactions", async 
   await sql("DROP TABLE old, fast");
 });
 
-test("--ledger with --joblog: what the log does not know, the ledger does", async () => {
+test("--ledger with --joblog finds a query in the ledger whose outcome the log lacks", async () => {
   const file = join(directory, "queries.sql");
   const joblog = join(directory, "joblog");
   writeFileSync(file, `${updateOne};\n${updateOne};\n`);
@@ -596,19 +594,19 @@ async function vOf(id: number): Promise<number> {
   return (await sql<{ v: number }>(`SELECT v FROM t WHERE id = ${id}`))[0]!.v;
 }
 
-/** The queries, once something else was done: what it adds to the ledger is met by the workers. */
+/** Yields the queries after an action. Workers find the rows that the action adds to the ledger. */
 async function* afterwards(queries: readonly Query[], action: () => Promise<unknown>) {
   await action();
   yield* queries;
 }
 
-/** Makes a ledger without a row. */
+/** Creates a ledger without rows. */
 async function createEmpty(): Promise<void> {
   await doWork(["DO 0"], 1, { ledger });
   await sql("DELETE FROM ledger");
 }
 
-/** The seqs in the ledger. */
+/** Returns the seqs in the ledger. */
 async function recorded(): Promise<number[]> {
   return (await sql<{ seq: number }>("SELECT seq FROM ledger ORDER BY seq")).map(({ seq }) => seq);
 }
@@ -621,12 +619,12 @@ function isRecorded(): Promise<void> {
   return poll(async () => (await recorded()).length > 0);
 }
 
-/** Whether a query waits for the lock that the test holds. */
+/** True if a query waits for the test's lock. */
 async function waiting(): Promise<boolean> {
   return (await sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")).length > 0;
 }
 
-/** Ends the youngest thread as soon as its query waits for the lock that the test holds, and gives that up. */
+/** Terminates the newest thread when its query waits for the test's lock, and releases the lock. */
 function dieWaiting(threads: ReturnType<typeof captureThreads>) {
   let dying: Promise<unknown> | undefined;
   const update = async () => {
@@ -636,7 +634,7 @@ function dieWaiting(threads: ReturnType<typeof captureThreads>) {
   return { progress: { ...silent, update }, done: () => dying };
 }
 
-/** Does something as soon as a query is tried for the n-th time. */
+/** Calls `then` when a query begins its try number `count`. */
 function onTry(count: number, then: () => Promise<unknown>) {
   let doing: Promise<unknown> | undefined;
   const update: NonNullable<WorkOptions["progress"]>["update"] = ({ inFlight }) => {
@@ -645,7 +643,7 @@ function onTry(count: number, then: () => Promise<unknown>) {
   return { progress: { ...silent, update }, done: () => doing };
 }
 
-test("doWork() with a ledger ends before a query that would read the ledger's ROW_COUNT() for that of the query before", async () => {
+test("doWork() with a ledger ends before a query that reads the ROW_COUNT() of the query before it", async () => {
   const refused: [read: string, query: Query][] = [
     ["ROW_COUNT()", "INSERT INTO t SELECT 100, ROW_COUNT()"],
     ["ROW_COUNT()", { sql: "INSERT INTO t VALUES (?, row_count ())", values: [101] }],
@@ -672,7 +670,7 @@ test("doWork() with a ledger ends before a query that would read the ledger's RO
     await sql("DROP TABLE IF EXISTS ledger; DROP PROCEDURE IF EXISTS counts; DELETE FROM t WHERE id > 100");
     assert.equal((await doWork(taken, 1, { ledger, batch })).done, taken.length);
     assert.deepEqual(await sql("SELECT id, v FROM t WHERE id > 100"), [
-      { id: 103, v: 21 }, // 20, and one more by counts()
+      { id: 103, v: 21 }, // 20 rows, and one more after counts()
       { id: 104, v: 21 },
     ]);
   }

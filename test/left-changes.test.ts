@@ -1,4 +1,4 @@
-/** What becomes of queries and warnings behind a proxy that speaks for the server, such as ProxySQL. */
+/** Queries and warnings behind a proxy that answers for the server, such as ProxySQL. */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { doWork } from "../lib/mp.ts";
@@ -10,7 +10,7 @@ import { poll } from "./run.ts";
 
 const database = await useDatabase();
 const { sql, db } = database;
-await database.restart(); // a new server's files cannot be recovered before they were closed once
+await database.restart(); // a new server cannot recover after a kill before its first clean shutdown
 beforeEach(() => sql("DROP TABLE IF EXISTS copies, kept; CREATE TABLE copies (v VARCHAR(3)) ENGINE = InnoDB"));
 
 async function proxied(t: Parameters<typeof startProxySql>[0]) {
@@ -22,7 +22,7 @@ async function proxied(t: Parameters<typeof startProxySql>[0]) {
   return proxy;
 }
 
-test("a query is not sent again that may have changed a table without transactions", async (t) => {
+test("a query that may have changed a table without transactions is not retried", async (t) => {
   await proxied(t);
   await sql("CREATE TABLE source (id INT PRIMARY KEY); INSERT INTO source VALUES (1), (2)");
   const copy = "INSERT INTO copies SELECT id FROM source ORDER BY id FOR UPDATE";
@@ -41,7 +41,7 @@ test("a query is not sent again that may have changed a table without transactio
   assert.deepEqual(await sql("SELECT v FROM copies"), [{ v: "1" }]);
 });
 
-test("a query is sent again while the proxy reaches no server, and runs once", async (t) => {
+test("a query is retried while the proxy reaches no server, and runs once", async (t) => {
   const { refuse } = await proxied(t);
   await sql("ALTER TABLE copies ENGINE = MyISAM");
   refuse(/INSERT/, 2);
@@ -51,7 +51,7 @@ test("a query is sent again while the proxy reaches no server, and runs once", a
 });
 
 for (const ledger of [undefined, "kept"]) {
-  test(`a server is killed behind the proxy: ${ledger ? "a ledger knows" : "unknown"}`, async (t) => {
+  test(`a query whose server is killed behind the proxy is ${ledger ? "found in the ledger" : "unknown"}`, async (t) => {
     await proxied(t);
     await sql("BEGIN; SELECT * FROM copies FOR UPDATE");
     const running = doWork(["INSERT INTO copies VALUES (1)"], 1, ledger ? { ledger } : {});
@@ -68,7 +68,7 @@ for (const ledger of [undefined, "kept"]) {
   });
 }
 
-test("warnings are counted, and that their texts are not told is said", async (t) => {
+test("warnings are counted, and a message says that their texts are missing", async (t) => {
   const { path } = await proxied(t);
   const input = "INSERT IGNORE INTO copies VALUES ('too long'); DO 1;";
   const { status, stdout, stderr } = await runHere(["-S", path, "-u", "root", "-D", "myscript", "--json", "-"], {

@@ -1,4 +1,4 @@
-/** A thread's side in the thread of the tests, over a MessageChannel: it needs no thread of its own. */
+/** Runs the code of a worker thread in the tests' own thread, over a MessageChannel. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
@@ -34,7 +34,7 @@ const settings: Settings = {
   },
 };
 
-test("main() runs what its segments have, in two workers, says what failed, and ends when it is told", async () => {
+test("main() runs the queries of its segments with two workers, reports failures, and ends after the message 'end'", async () => {
   const packer = new Packer();
   const queries = [
     "INSERT INTO t VALUES (1)",

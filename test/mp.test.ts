@@ -14,7 +14,7 @@ const scriptAt = (name: string) => new URL(`./scripts/${name}.ts`, import.meta.u
 
 test("doWork() runs every query once", async () => {
   await sql("CREATE TABLE once (id INT PRIMARY KEY)");
-  const count = 5000; // more than a segment
+  const count = 5000; // more than one segment
   const queries = Array.from({ length: count }, (_, id) => `INSERT INTO once VALUES (${id})`);
   const summary = await doWork(queries);
   const { total, done, failed, unknown, skipped, retries, rows, workers, failures } = summary;
@@ -82,10 +82,10 @@ test("doWork() counts a query that fails, names it by seq, and runs the others",
 
 test("doWork() with one worker runs strictly in input order", async () => {
   await sql("CREATE TABLE ordered (at INT PRIMARY KEY AUTO_INCREMENT, seq INT) ENGINE = MEMORY");
-  const count = 4500; // the last segment but one is a whole one
+  const count = 4500; // the last segment but one is full
   async function* queries() {
     for (let seq = 1; seq <= count; seq++) {
-      if (seq === 100 || seq === 200) await sleep(20); // a segment ends wherever the source pauses
+      if (seq === 100 || seq === 200) await sleep(20); // a segment ends when the source pauses
       yield `INSERT INTO ordered (seq) VALUES (${seq})`;
     }
   }
@@ -95,7 +95,7 @@ test("doWork() with one worker runs strictly in input order", async () => {
   ]);
 });
 
-test("doWork() holds no query back behind a slow one", async () => {
+test("doWork() runs other queries while a slow one runs", async () => {
   await sql("CREATE TABLE finished (at INT PRIMARY KEY AUTO_INCREMENT, seq INT)");
   const queries = Array.from({ length: 401 }, (_, seq) => `INSERT INTO finished (seq) VALUES (${seq})`);
   queries[0] = "INSERT INTO finished (seq) SELECT 0 FROM (SELECT SLEEP(2)) AS slow";
@@ -139,7 +139,7 @@ test("doWork() starts a slow source's queries as they arrive", async () => {
   async function* queries() {
     for (let id = 1; id <= 3; id++) {
       yield `INSERT INTO arrived VALUES (${id})`;
-      // The source goes on only when it sees in the table that its last query has run.
+      // The source yields the next query only after its last one has run.
       while ((await sql<{ n: number }>("SELECT COUNT(*) AS n FROM arrived"))[0]?.n !== id) await sleep(5);
     }
   }
@@ -154,7 +154,7 @@ test("doWork() starts the queries of a source that keeps the thread busy", async
   function* units() {
     for (let id = 1; id <= 5; id++) {
       const until = performance.now() + 20;
-      // It never waits, and goes on only when the last query but one has run.
+      // The source blocks the thread, and yields the next query only after the last but one has run.
       while (performance.now() < until || Atomics.load(seen, 1) < id - 2) {
         if (performance.now() > deadline) throw new Error(`query ${id - 2} was not started`);
       }
@@ -178,11 +178,11 @@ test("doWork() sends messages per segment, not per query", async (t) => {
   const count = 8200; // three segments
   assert.equal((await doWork(Array(count).fill("DO 0"), 4, { threads: 2 })).done, count);
   const segments = Math.ceil(count / 4096);
-  // A segment: its announcement to and its leaving by each of 2 threads, and at most once a worker with nothing to do.
+  // For a segment, each of 2 threads gets a message and sends one, and each of 4 workers may report once that it is idle.
   assert.ok(messages <= segments * (2 + 2 + 4) + 4 + 2 + 4, `${messages} messages`);
 });
 
-test("doWork() passes a query of 20 MB through", async () => {
+test("doWork() runs a query of 20 MB", async () => {
   const summary = await doWork([`SELECT LENGTH('${"x".repeat(20 << 20)}')`, "DO 0"]);
   assert.deepEqual([summary.done, summary.failures], [2, []]);
 });
@@ -194,14 +194,14 @@ test("doWork() runs with fewer queries than workers, and with none", async () =>
   assert.deepEqual([none.total, none.done, none.latencyMs.max], [0, 0, 0]);
 });
 
-test("doWork() rejects an option that nothing here knows, such as that of a feature which a copy has not got", async () => {
+test("doWork() rejects an unknown option, such as that of a feature that a copy lacks", async () => {
   await assert.rejects(doWork(["DO 0"], 1, { leger: "a" } as object), {
     name: "TypeError",
     message: "Cannot take the option leger: this copy has no feature that knows it",
   });
 });
 
-test("doWork() rejects a number of workers or threads that makes no sense", async () => {
+test("doWork() rejects an invalid number of workers or threads", async () => {
   for (const workers of [0, 1.5, -1, Number.NaN, 1e11]) {
     await assert.rejects(doWork(["DO 0"], workers), {
       name: "RangeError",
@@ -214,7 +214,7 @@ test("doWork() rejects a number of workers or threads that makes no sense", asyn
   });
 });
 
-test("doWork() runs what the source gave before it threw, and rejects with its error", async () => {
+test("doWork() runs the queries that the source yielded before it threw, and rejects with its error", async () => {
   for (const [count, delay] of [
     [5000, false],
     [1000, true],
@@ -248,7 +248,7 @@ test("doWork() rejects a unit that cannot be copied, with its seq", async () => 
   assert.equal(error.message, "Cannot send query 2 to a worker: query.tasks[0] is a function");
 });
 
-test("doWork() rejects a script that cannot be one, and one that starts runs in its own worker threads", async () => {
+test("doWork() rejects an invalid script, and one that starts runs in its own worker threads", async () => {
   const { db } = myglobals.config;
   const unguarded =
     'Cannot call doWork() in a worker thread, which imports the script, too: write "if (isMainThread)" before it';
@@ -286,7 +286,7 @@ test("runCommand() does nothing in a worker thread of a run, which imports the s
   assert.deepEqual(await sql("SHOW TABLES LIKE 'unguarded'"), []);
 });
 
-test("doWork() rejects with the server's words when no worker gets a connection", async () => {
+test("doWork() rejects with the server's message when no worker gets a connection", async () => {
   const good = myglobals.config.db;
   myglobals.config.db = { ...good, database: "no_such_database" };
   const error = await doWork(["DO 0", "DO 1"]).catch((error) => error);

@@ -23,7 +23,7 @@ test("myglobals: a worker's workerInit() sees a copy of each value, and the same
   delete myglobals.seen;
 });
 
-test("typedGlobals() is myglobals with types for values of one's own", () => {
+test("typedGlobals() is myglobals with types for the user's own values", () => {
   const typed = typedGlobals<{ region: string }>();
   typed.config = { db, region: "eu" };
   assert.equal(typed.config.region.toUpperCase(), "EU");
@@ -32,7 +32,7 @@ test("typedGlobals() is myglobals with types for values of one's own", () => {
   typed.config = { db };
 });
 
-test("myglobals: a function ends the run before it starts, with its path", async () => {
+test("myglobals: a function is refused before the run starts, with its path", async () => {
   myglobals.config = { db: { ...db, typeCast: () => null } };
   await assert.rejects(doWork(["DO 0"]), {
     name: "TypeError",
@@ -41,7 +41,7 @@ test("myglobals: a function ends the run before it starts, with its path", async
   myglobals.config = { db };
 });
 
-test("findUncloneable() names the first value that cannot travel", () => {
+test("findUncloneable() names the first value that cannot be cloned", () => {
   const cyclic: Record<string, unknown> = { list: [1, { name: Symbol("x") }] };
   cyclic.self = cyclic;
   assert.equal(findUncloneable(cyclic), "myglobals.list[1].name is a symbol");

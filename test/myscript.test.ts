@@ -19,7 +19,7 @@ import { target } from "./target.ts";
 
 test("myscript.ts without arguments computes every row of the sandbox, and leaves nothing behind", async () => {
   const directory = mkdtempSync(join(tmpdir(), "test-"));
-  const compiled = `tsx-${process.getuid?.()}`; // by tsx, in earlier runs
+  const compiled = `tsx-${process.getuid?.()}`; // tsx's cache of earlier runs
   if (existsSync(join(tmpdir(), compiled))) symlinkSync(join(tmpdir(), compiled), join(directory, compiled));
   const { status, stdout, stderr } = await run([], { command: viaTsx, env: { TMPDIR: directory } });
   assert.equal(stdout, "", "stdout carries data only");
@@ -27,7 +27,7 @@ test("myscript.ts without arguments computes every row of the sandbox, and leave
   assert.match(stderr, new RegExp(`^no server was named: running on a private throwaway ${kind}\n`));
   assert.match(stderr, /^2,000 of 2,000 queries done, in [\d.]+ s \([\d,]+ a second\)\n200,000 rows, 0 retries$/m);
   assert.equal(status, 0);
-  // tsx and Node keep their caches there, and a MySQL its sandbox's first state
+  // caches of tsx and Node, and MySQL's template of a sandbox
   assert.deepEqual(
     readdirSync(directory).filter(
       (name) => !/^(?:tsx-|node-compile-cache$|myscript-bundles-|myscript-cache-)/.test(name),
@@ -37,7 +37,7 @@ test("myscript.ts without arguments computes every row of the sandbox, and leave
   rmSync(directory, { recursive: true });
 });
 
-test("npm start runs nothing that another user may have left in the system's temporary directory", async (t) => {
+test("npm start runs no code that another user may have left in the system's temporary directory", async (t) => {
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   t.after(() => rmSync(directory, { recursive: true }));
   const left = join(directory, `tsx-${process.getuid?.()}`);
@@ -53,7 +53,7 @@ test("myscript.ts on a terminal shows a moving bar", {
 }, async (t) => {
   const sandbox = await startSandbox({ orders: 4000 });
   t.after(() => sandbox.stop());
-  // So slow that the walk for the ranges, which tells the total, ends long before.
+  // The rate is so low that ranges(), which finds the total, ends long before the queries.
   const words = [...viaTsx, "-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript", "--rate", "20"];
   const { status, stdout } = await run([words.join(" "), "/dev/null"], { command: ["script", "-qec"] });
   const drawn = new Set(stdout.match(/[█░]{10,}/g));

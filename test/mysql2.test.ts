@@ -1,4 +1,4 @@
-/** mysql2's private names that `lib/mysql/` uses: another version may not have them, so the tested one is pinned. */
+/** The private names of mysql2 that `lib/mysql/` uses. Another version may lack them, so the tested version is pinned. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ const used = {
   statement: ["parameters"],
 };
 
-test("mysql2 is pinned, and has each private name that is used", async (t) => {
+test("mysql2 is pinned, and has each private name that lib/mysql/ uses", async (t) => {
   const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const { version } = JSON.parse(readFileSync(join(root, "node_modules/mysql2/package.json"), "utf8"));
   assert.equal(dependencies.mysql2, version, "pinned to the version that is tested");
@@ -41,7 +41,7 @@ test("mysql2 is pinned, and has each private name that is used", async (t) => {
   }
 });
 
-/** An object of each kind, as mysql2 hands it over. */
+/** Returns an object of each kind, as mysql2 creates it. */
 async function objectsOf(connection: Connection): Promise<Record<keyof typeof used, object>> {
   const { createQuery } = mysql as unknown as { createQuery(...options: unknown[]): object };
   const execute = connection.execute("DO 0");
@@ -67,7 +67,7 @@ async function objectsOf(connection: Connection): Promise<Record<keyof typeof us
     };
     inner.addCommand(query);
   });
-  query._streamLocalInfile({ writePacket() {} }, "no such file"); // it notes its error
+  query._streamLocalInfile({ writePacket() {} }, "no such file"); // the command keeps the error
   const configuration = connection.config;
   const packet = seen[0]!;
   return {

@@ -66,7 +66,7 @@ test("readOptionFile() reads quotes, escapes and comments as the clients do", { 
   assertSame("[client]\nuser=a\0b\n\0\nport=1");
 });
 
-test("readOptionFile() keeps the end of a password that the clients cut in two", () => {
+test("readOptionFile() keeps the whole of a password that the clients cut off", () => {
   // The second byte of "à" is a space in latin1.
   assert.deepEqual(readOptionFile(write("space.cnf", "[client]\npassword=voilà\n"), groups), [["password", "voilà"]]);
 });
@@ -110,7 +110,7 @@ test("readOptionFile() agrees with my_print_defaults on any file", { skip }, () 
   const line = fc
     .array(fc.constantFrom(...pieces), { maxLength: 12 })
     .map((all) => all.join(""))
-    .filter((text) => !/^\s*=/.test(text)); // without a name, my_print_defaults reads memory that is not the line's
+    .filter((text) => !/^\s*=/.test(text)); // without a name, my_print_defaults reads beyond the line's memory
   const file = fc.array(fc.oneof(line, line, fc.constantFrom("[client]", "[mysqld]", "!include nowhere")), {
     maxLength: 12,
   });
@@ -120,7 +120,7 @@ test("readOptionFile() agrees with my_print_defaults on any file", { skip }, () 
   );
 });
 
-test("readOptionFile() ends, with options or one clear line, on any bytes", () => {
+test("readOptionFile() returns options or one clear line of error for any bytes", () => {
   const path = join(directory, "bytes.cnf");
   fc.assert(
     fc.property(fc.oneof(fc.uint8Array(), fc.string({ unit: "binary" })), (content) => {
@@ -137,7 +137,7 @@ test("readOptionFile() ends, with options or one clear line, on any bytes", () =
   ]);
 });
 
-test("readOptionFile() rejects what is no option file, in one line that quotes nothing of it", () => {
+test("readOptionFile() rejects a file that is no option file, in one line that quotes nothing of it", () => {
   const cases: [content: string, message: RegExp][] = [
     ["\uFEFF[client]\npassword=secret\n", /: a BOM, which no client takes, in line 1$/],
     ["password=secret\n", /: an option before the first \[group\] in line 1$/],

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Pace } from "../lib/parent/pace.ts";
 
-/** Seconds that a query takes, given a random number from 0 to 1. */
+/** Returns the time of a query in seconds, for a random number from 0 to 1. */
 type Duration = (random: number) => number;
 
 const runs: [name: string, workers: number, queries: number, duration: Duration][] = [
@@ -14,7 +14,7 @@ const runs: [name: string, workers: number, queries: number, duration: Duration]
 ];
 
 for (const [name, workers, queries, duration] of runs) {
-  test(`Pace tells a time left that counts down, and comes true: ${name}`, () => {
+  test(`Pace estimates a time left that counts down, and comes true: ${name}`, () => {
     const { told, end } = simulate(workers, queries, duration);
     const times = told.filter(({ left }) => left !== undefined);
     assert.ok(times.length > 0.4 * told.length);
@@ -27,20 +27,20 @@ for (const [name, workers, queries, duration] of runs) {
   });
 }
 
-test("Pace tells no time for a run of few long queries, and none when nothing is queued any more", () => {
+test("Pace estimates no time left for a run of few long queries, and none when no query is queued", () => {
   assert.ok(simulate(4, 10, () => 20).told.every(({ left }) => left === undefined));
   const { told } = simulate(4, 1001, (random) => (random < 0.003 ? 600 : 0.1));
   assert.equal(told.at(-1)!.left, undefined);
 });
 
-test("Pace has a rate that changes at most once a second, and leaves the time out that the workers need to start", () => {
+test("Pace has a rate that changes at most once a second, without the time that the workers need to start", () => {
   const { told } = simulate(4, 10_000, () => 0.01, 30);
   const rates = told.flatMap(({ perSecond }) => perSecond ?? []);
   assert.ok(new Set(rates).size <= 26);
   assert.ok(Math.min(...rates) > 340 && Math.max(...rates) < 460, `${Math.min(...rates)} to ${Math.max(...rates)}`);
 });
 
-test("Pace follows a run that stands still, and one that goes on after an hour", () => {
+test("Pace follows a run that stops, and one that continues after an hour", () => {
   const pace = new Pace();
   const look = (seconds: number, ended: number) =>
     pace.look(seconds, () => ({ ended, left: 1_000_000 - ended, inFlight: 4 }));
@@ -53,7 +53,7 @@ test("Pace follows a run that stands still, and one that goes on after an hour",
   assert.ok(Math.abs(pace.secondsLeft(3800)! - left) < 0.2 * left, `${pace.secondsLeft(3800)} s left`);
 });
 
-/** What is told, ten times a second, of a run; it begins when the workers are connected. */
+/** Returns the estimates of a simulated run, ten times a second. The run begins when the workers are connected. */
 function simulate(workers: number, queries: number, duration: Duration, begin = 0.5) {
   const random = randomNumbers();
   const starts: number[] = [];
@@ -80,7 +80,7 @@ function simulate(workers: number, queries: number, duration: Duration, begin = 
   return { told, end };
 }
 
-/** The same in every run. */
+/** Returns a generator of the same numbers in every run. */
 function randomNumbers(): () => number {
   let state = 1;
   return () => {

@@ -1,4 +1,4 @@
-/** The password of every way of giving one is searched for in all that a run leaves and shows. */
+/** Searches all output, files and process lists of a run for the password, for each way to give one. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -38,10 +38,10 @@ const ways: Record<string, (password: string) => { args?: string[]; env?: NodeJS
 };
 
 for (const [way, give] of Object.entries(ways)) {
-  test(`a password in ${way} is shown nowhere`, { skip: way !== "MYSQL_PWD" && inSoak }, async () => {
+  test(`a password in ${way} is not shown anywhere`, { skip: way !== "MYSQL_PWD" && inSoak }, async () => {
     const { args = [], env } = give(right);
     const temporary = mkdtempSync(join(directory, "tmp-"));
-    // Failures of all kinds, rows, and a query that waits for a lock that the test has.
+    // Failures of all kinds, rows, and a query that waits for the test's lock.
     const input = `SELECT USER() AS u; SELECT no; KILL CONNECTION_ID(); SELECT CURRENT_USER(), 1 FROM nowhere;
       DO GET_LOCK('gate', 3600) + RELEASE_LOCK('gate'); SELECT 'last' AS u`;
     await server.root.query("DO GET_LOCK('gate', 0)");
@@ -77,7 +77,7 @@ for (const [way, give] of Object.entries(ways)) {
     assert.equal(status, 3);
   });
 
-  test(`a wrong password in ${way} is shown nowhere`, { skip: way !== "MYSQL_PWD" && inSoak }, async () => {
+  test(`a wrong password in ${way} is not shown anywhere`, { skip: way !== "MYSQL_PWD" && inSoak }, async () => {
     const { args = [], env = {} } = give(wrong);
     const temporary = mkdtempSync(join(directory, "tmp-"));
     const options = { command: viaTsx, env: { ...env, TMPDIR: temporary }, input: "DO 1" };
@@ -91,7 +91,7 @@ for (const [way, give] of Object.entries(ways)) {
   });
 }
 
-test("a password in --url is refused, and shown nowhere", async () => {
+test("a password in --url is refused, and not shown anywhere", async () => {
   for (const password of [encodeURIComponent(right), wrong, `${wrong}@x`]) {
     const url = `mysql://app:${password}@127.0.0.1:${server.port}/myscript`;
     const { status, stdout, stderr } = await runHere(["--url", url, "-"], { input: "DO 1" });
@@ -101,7 +101,7 @@ test("a password in --url is refused, and shown nowhere", async () => {
   }
 });
 
-test("a password as an option is refused, and shown nowhere", async () => {
+test("a password as an option is refused, and not shown anywhere", async () => {
   for (const args of [[`-p${wrong}`], [`--password=${wrong}`], ["--password", wrong], ["--pasword", wrong]]) {
     const { status, stdout, stderr } = await runHere([...at, ...args], { input: "DO 1" });
     assert.match(
@@ -113,7 +113,7 @@ test("a password as an option is refused, and shown nowhere", async () => {
   }
 });
 
-test("a password in the place of a file, a user or a port is refused, and shown nowhere", async () => {
+test("a password in the place of a file, a user or a port is refused, and not shown anywhere", async () => {
   const url = `mysql://app:${wrong}@127.0.0.1:${server.port}/myscript`;
   for (const args of [[url], [url.slice(8)], ["-u", `app:${wrong}`, "-"], ["-P", wrong, "-"], ["-S", url, "-"]]) {
     const { status, stdout, stderr } = await runHere(["-h", "127.0.0.1", ...args], { input: "DO 1" });
@@ -133,7 +133,7 @@ function assertAbsent(...texts: string[]): void {
   for (const text of texts) assert.doesNotMatch(text, /s3cr3t|wr0ng/);
 }
 
-/** The processes of a process group, the youngest last. */
+/** Returns the processes of a process group, the newest last. */
 function processesOf(group: number): { pid: number; commandLine: string }[] {
   const pids = readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
@@ -147,12 +147,12 @@ function processesOf(group: number): { pid: number; commandLine: string }[] {
       if (Number(groupOf) !== group) return [];
       return [{ pid, commandLine: readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ") }];
     } catch {
-      return []; // it has ended
+      return []; // the process has ended
     }
   });
 }
 
-/** What stands in all files of a directory, and their names. */
+/** Returns the names and the contents of all files in a directory. */
 function allFiles(path: string): string {
   const found = readdirSync(path, { recursive: true, encoding: "utf8" }).map((name) => join(path, name));
   return found.map((file) => `${file}\n${statSync(file).isFile() ? readFileSync(file, "latin1") : ""}`).join("\n");

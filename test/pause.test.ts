@@ -1,4 +1,4 @@
-/** Runs that are paused from outside. */
+/** `--pause-file` and `--pause-query`, which pause a run. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ after(() => rmSync(directory, { recursive: true }));
 const server = ["-S", db.socketPath, "-u", "root", "-D", "myscript"];
 const servers = [{ db }];
 
-test("--pause-file and --pause-query hold a run back as long as they say, and it says why", async () => {
+test("--pause-file and --pause-query pause a run while the file exists or the query returns a reason, and the bar shows it", async () => {
   await sql("CREATE TABLE pauses (why VARCHAR(100))");
   const file = join(directory, "pause");
   const hook = await pauseFor({ pauseFile: file, pauseQuery: "SELECT why FROM pauses" }, servers);
@@ -61,7 +61,7 @@ test("--pause-file and --pause-query hold a run back as long as they say, and it
   assert.equal(done, total);
 });
 
-test("--pause-file and --pause-query refuse what can never pause a run", async () => {
+test("--pause-file and --pause-query refuse values that can never pause a run", async () => {
   for (const [args, message] of [
     [
       ["--pause-file", join(directory, "no", "pause")],
@@ -94,7 +94,7 @@ test("--max-pause ends a run whose pause is too long, and it can be resumed", as
   assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM m"), [{ n: 4 }]);
 });
 
-test("maxPauseSeconds is no limit for a rate, nor where nothing is left to hold back", async () => {
+test("maxPauseSeconds does not apply to a rate, nor when no query is left to hold back", async () => {
   const rate = await runHere([...server, "--rate", "2", "--max-pause", "0.1"], { queries: ["DO 1", "DO 2"] });
   assert.equal(rate.status, 0, rate.stderr);
   let isOpen = true;

@@ -32,7 +32,7 @@ after(async () => {
   rmSync(directory, { recursive: true });
 });
 
-test("probeServer() says who is where, over TCP, IPv6 and a socket", async (t) => {
+test("probeServer() returns the account and the server's address, over TCP, IPv6 and a socket", async (t) => {
   const { port, socketPath } = plain;
   const [[row]] = await plain.root.query<mysql.RowDataPacket[]>("SELECT VERSION() AS version");
   const expect = async (flags: ServerFlags, where: string) => {
@@ -47,7 +47,7 @@ test("probeServer() says who is where, over TCP, IPv6 and a socket", async (t) =
   else t.diagnostic("this machine has no ::1: IPv6 is not tested");
 });
 
-test("probeServer() takes the password from the environment and the option file", async () => {
+test("probeServer() reads the password from the environment and the option file", async () => {
   const { port } = plain;
   const quoted = password.replaceAll("\\", "\\\\").replaceAll('"', '\\"');
   const file = join(directory, "my.cnf");
@@ -56,7 +56,7 @@ test("probeServer() takes the password from the environment and the option file"
   await connect({ user: "app" }, { MYSQL_HOST: "127.0.0.1", MYSQL_TCP_PORT: `${port}`, MYSQL_PWD: password });
 });
 
-test("probeServer() says in one line why it cannot connect", async () => {
+test("probeServer() reports in one line why it cannot connect", async () => {
   const { port, socketPath } = plain;
   const closed = await findFreePort();
   const at = { host: "127.0.0.1", port: `${port}` };
@@ -80,7 +80,7 @@ test("probeServer() says in one line why it cannot connect", async () => {
   await assertFails({ ...at, database: "two\nlines" }, /two lines/);
 });
 
-test("probeServer() gives up on a host that does not answer, closes, or is no MySQL server", async () => {
+test("probeServer() fails for a host that does not answer, closes the connection, or is no MySQL server", async () => {
   const behaviours: [behave: (socket: Socket) => void, timeoutSeconds: number, reason: RegExp][] = [
     [() => {}, 0.2, /: no answer in time$/],
     [(socket) => socket.end(), 10, /: the server closed the connection$/],
@@ -94,7 +94,7 @@ test("probeServer() gives up on a host that does not answer, closes, or is no My
   }
 });
 
-test("probeServer() takes the first host that answers, and else says why for each", async () => {
+test("probeServer() uses the first host that answers, or reports the reason for each host", async () => {
   const { server, port: silent } = await listen(() => {});
   const closed = await findFreePort();
   const host = `127.0.0.1:${closed},127.0.0.1:${silent},127.0.0.1:${plain.port}`;
@@ -121,7 +121,7 @@ test("probeServer() uses TLS as --ssl-mode says", async () => {
   assert.equal(await connect({ socket: secure.socketPath, "ssl-mode": "REQUIRED" }), true);
 });
 
-test("probeServer() goes on without TLS with PREFERRED only", async () => {
+test("probeServer() connects without TLS only with PREFERRED", async () => {
   const at = { host: "localhost", port: `${plain.port}` };
   assert.equal((await probe(at)).db.ssl, undefined);
   assert.equal(await connect(at), false);
@@ -133,13 +133,13 @@ test("probeServer() goes on without TLS with PREFERRED only", async () => {
   }
 });
 
-test("probeServer() is refused without TLS where the account demands it", async () => {
+test("probeServer() is refused without TLS if the account requires TLS", async () => {
   const at = { host: "localhost", port: `${secure.port}`, user: "secure" };
   assert.equal(await connect(at), true);
   await assertFails({ ...at, "ssl-mode": "DISABLED" }, /: Access denied for user 'secure'@/);
 });
 
-test("probeServer() refuses a certificate of another authority", async () => {
+test("probeServer() refuses a certificate of another CA", async () => {
   await createAuthority(join(directory, "other"));
   const at = { host: "localhost", port: `${secure.port}` };
   const untrusted =
@@ -150,7 +150,7 @@ test("probeServer() refuses a certificate of another authority", async () => {
   }
 });
 
-test("probeServer() refuses a certificate for another host name with VERIFY_IDENTITY only", {
+test("probeServer() refuses a certificate for another host name only with VERIFY_IDENTITY", {
   skip: lacks("ALTER INSTANCE RELOAD TLS"),
 }, async () => {
   const at = { host: "localhost", port: `${secure.port}`, "ssl-ca": secure.ca };
@@ -172,7 +172,7 @@ async function probe(flags: ServerFlags, env: Env = { MYSQL_PWD: password }, tim
   return probeServer(resolveServer(all, env, join(directory, "home"))!, timeoutSeconds);
 }
 
-/** Connects as a worker does, with a copy of what the probe has settled, and tells whether the connection is encrypted. */
+/** Connects as a worker does, with a copy of the probe's options. Returns true if the connection is encrypted. */
 async function connect(flags: ServerFlags, env?: Env): Promise<boolean> {
   const { getServerPublicKey: _, ...db } = (await probe(flags, env)).db as AccountOptions & mysql.ConnectionOptions;
   const connection = await mysql.createConnection(structuredClone(db));

@@ -1,4 +1,4 @@
-/** The bar as a person sees it: what was printed is shown by a terminal emulator. */
+/** The bar as a person sees it, in a terminal emulator. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ after(async () => {
   rmSync(directory, { recursive: true });
 });
 beforeEach(() => {
-  // As on a person's terminal.
+  // The environment of a person's terminal, and not of CI.
   delete process.env.CI;
   process.env.TERM = "xterm";
 });
@@ -38,7 +38,7 @@ const snapshot: Snapshot = {
   inFlight: () => [],
 };
 
-test("createProgress() shows a bar of about so many", async () => {
+test("createProgress() shows an estimated total with a ~", async () => {
   const { stream, screen } = terminal(80);
   const progress = createProgress(stream);
   progress.update({ ...snapshot, total: 2000, isAbout: true });
@@ -72,7 +72,7 @@ test("createProgress() on a terminal redraws one line, within the terminal's wid
   }
 });
 
-test("createProgress() tells what has failed from what is unknown", async () => {
+test("createProgress() shows failed and unknown queries separately", async () => {
   const { stream, screen } = terminal(80);
   const progress = createProgress(stream);
   progress.update({ ...snapshot, ended: 5, failed: 2, unknown: 1, total: 10 });
@@ -80,7 +80,7 @@ test("createProgress() tells what has failed from what is unknown", async () => 
   progress.stop();
 });
 
-test("createProgress() draws a bar from the first moment, and as far as an earlier run has come", async () => {
+test("createProgress() draws a bar from the start, which includes the queries of an earlier run", async () => {
   const { stream, screen } = terminal(80);
   const progress = createProgress(stream);
   progress.update({ ...snapshot, ended: 5, earlier: 5, total: 10 });
@@ -89,7 +89,7 @@ test("createProgress() draws a bar from the first moment, and as far as an earli
   progress.stop();
 });
 
-test("createProgress() shows nothing of a stream before its first query, its count, then the bar", async () => {
+test("createProgress() shows nothing before the first query of a stream, then its count, then the bar", async () => {
   const { stream, screen } = terminal(80);
   const progress = createProgress(stream);
   progress.update(snapshot);
@@ -102,7 +102,7 @@ test("createProgress() shows nothing of a stream before its first query, its cou
   assert.match((await screen()).rows[0]!, /^100 % █+ {2}20,000\/20,000$/);
 });
 
-test("createProgress() shows that a stream is waited for which is slow to yield its first query", async (t) => {
+test("createProgress() shows the elapsed time while it waits for the first query of a slow stream", async (t) => {
   let seconds = 0;
   t.mock.method(performance, "now", () => seconds * 1000);
   const { stream, screen } = terminal(80);
@@ -117,7 +117,7 @@ test("createProgress() shows that a stream is waited for which is slow to yield 
   progress.stop();
 });
 
-test("createProgress().log() breaks a hint between words, at any width", async () => {
+test("createProgress().log() wraps a hint between words, at any width", async () => {
   for (const columns of [120, 60, 40, 25]) {
     const { stream, screen } = terminal(columns);
     createProgress(stream).log(hint, true);
@@ -132,7 +132,7 @@ test("printable() keeps the joiners of scripts and emoji, and no other invisible
   assert.equal(printable(`${joined}\u202E\u200B\u2066\uFEFF`), `${joined}${"\uFFFD".repeat(4)}`);
 });
 
-test("createProgress() says why no query is run just now, at the cost of the bar if need be", async () => {
+test("createProgress() shows the reason of a pause, if necessary instead of the bar", async () => {
   const held = "paused: Threads_running is 12, above 8";
   for (const columns of [100, 60]) {
     const { stream, screen } = terminal(columns);
@@ -145,7 +145,7 @@ test("createProgress() says why no query is run just now, at the cost of the bar
   }
   const { stream, screen } = terminal(100);
   const progress = createProgress(stream);
-  // A replica's error has in it what was in its data.
+  // A replica's error message contains data.
   progress.update({ ...snapshot, ended: 10, total: 2000, held: "paused: key 'a\x1b[2J\nb'" });
   const { rows } = await screen();
   progress.stop();
@@ -167,7 +167,7 @@ test("createProgress().log() prints above the bar, and after its end below it", 
   assert.match(lines[2]!, /^100 %/);
 });
 
-test("createProgress() where no line can be drawn anew prints no control characters, and nothing for a short run", () => {
+test("createProgress() without a terminal that can redraw a line prints no control characters, and nothing for a short run", () => {
   const cases: [isTTY: boolean, env: NodeJS.ProcessEnv][] = [
     [false, {}],
     [true, { TERM: "dumb" }],
@@ -185,7 +185,7 @@ test("createProgress() where no line can be drawn anew prints no control charact
   }
 });
 
-test("createProgress() tells no time left at 100 %, also while the end takes long", async (t) => {
+test("createProgress() shows no time left at 100 %, even if the end takes long", async (t) => {
   let seconds = 0;
   t.mock.method(performance, "now", () => seconds * 1000);
   const { stream, screen } = terminal(80);
@@ -232,7 +232,7 @@ test("createProgress() writes a log file that a person can read, up to a line a 
   assert.match(half!, /^ 50 % {2}36,\d+\/72,000 {2}10\/s {2}(60 min|1 h) left$/);
 });
 
-test("on 60 columns, with 16 workers and long messages, one line moves forward below all that was said", {
+test("on 60 columns, with 16 workers and long messages, one bar moves forward below all messages", {
   skip: noTerminal,
 }, async () => {
   const columns = 60;
@@ -272,7 +272,7 @@ test("on 60 columns, with 16 workers and long messages, one line moves forward b
   assert.equal(status, 0);
 });
 
-test("a terminal that becomes narrower and wider keeps one bar, and nothing is left behind", {
+test("a terminal that becomes narrower and wider shows one bar, and no remains of others", {
   skip: noTerminal,
 }, async () => {
   const screen = new Screen(120);
@@ -296,7 +296,7 @@ test("a terminal that becomes narrower and wider keeps one bar, and nothing is l
   assert.deepEqual([summary.length, status], [3, 0]);
 });
 
-test("what main() and the workers print stands above the bar, in whole lines", { skip: noTerminal }, async () => {
+test("output of main() and the workers appears above the bar, in whole lines", { skip: noTerminal }, async () => {
   const { stdout, status } = await startOnTerminal(server, 80, { command: talk }).ended;
   let before: string[] = [];
   for await (const { rows, lines } of moments(stdout, 80)) {
@@ -318,7 +318,7 @@ test("what main() and the workers print stands above the bar, in whole lines", {
   assert.equal(status, 0);
 });
 
-test("what main() and the workers print goes to stdout and stderr as it is, and to stderr where stdout is for data", async () => {
+test("output of main() and the workers goes to stdout and stderr unchanged, and to stderr if stdout is for data", async () => {
   const [plain, data] = await Promise.all([[], ["--json"]].map((args) => run([...server, ...args], { command: talk })));
   const said = plain!.stdout.trimEnd().split("\n");
   const units = Array.from({ length: 10 }, (_, index) => `unit ${index * 4 + 4}, is { unit: ${index * 4 + 4} }`);
@@ -329,7 +329,7 @@ test("what main() and the workers print goes to stdout and stderr as it is, and 
   for (const line of ["main begins", ...units, "main ends"]) assert.ok(data!.stderr.split("\n").includes(line), line);
 });
 
-test("keys that are pressed before the run are not seen on the terminal", { skip: noTerminal }, async () => {
+test("keys that are pressed before the run are not echoed on the terminal", { skip: noTerminal }, async () => {
   const file = join(directory, "early.sql");
   writeFileSync(file, "DO SLEEP(0.2);\n".repeat(4));
   const running = startOnTerminal([...server, "-j", "1", file], 80);
@@ -341,7 +341,7 @@ test("keys that are pressed before the run are not seen on the terminal", { skip
   assert.doesNotMatch(screen.lines.join("\n"), /xyz/);
 });
 
-test("rows that run over the terminal do not run over a bar", { skip: noTerminal }, async () => {
+test("rows that are printed on the terminal are not mixed with a bar", { skip: noTerminal }, async () => {
   const file = join(directory, "rows.sql");
   writeFileSync(file, "SELECT SLEEP(0.1) AS s;\n".repeat(20));
   const { stdout } = await startOnTerminal([...server, "-j", "2", "--rows", file], 80).ended;
@@ -351,7 +351,7 @@ test("rows that run over the terminal do not run over a bar", { skip: noTerminal
   assert.doesNotMatch(stdout, / %|\x1b/);
 });
 
-/** Runs 400 queries with 16 workers, and calls `then` when 200 are done and every worker waits for a lock. */
+/** Runs 400 queries with 16 workers. Calls `then` when 200 are done and every worker waits for the test's lock. */
 async function halfWay(columns: number, then: (running: OnTerminal) => Promise<void>) {
   const file = join(directory, "halves.sql");
   const wait = `DO GET_LOCK('gate', 3600) + RELEASE_LOCK('gate') /* ${"x".repeat(200)} */;\n`;
@@ -369,7 +369,7 @@ async function halfWay(columns: number, then: (running: OnTerminal) => Promise<v
   return running.ended;
 }
 
-/** A stream to a terminal, and what stands on its screen. */
+/** Returns a stream that is a terminal, with its screen and its raw output. */
 function terminal(columns: number) {
   const stream = Object.assign(new PassThrough(), { isTTY: true, columns }) as unknown as NodeJS.WriteStream;
   let all = "";
@@ -382,7 +382,7 @@ function terminal(columns: number) {
   };
   const screen = async () => {
     const shown = new Screen(columns);
-    await shown.show(written().replaceAll("\n", "\r\n")); // as a terminal's driver does
+    await shown.show(written().replaceAll("\n", "\r\n")); // as the terminal driver does
     return shown;
   };
   return { stream, screen, written };

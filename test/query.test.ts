@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { describeUnit, describeValues } from "../lib/shared/query.ts";
 
-test("describeUnit() shows the beginning of a query on one line", () => {
+test("describeUnit() returns the beginning of a query in one line", () => {
   assert.equal(describeUnit("SELECT 1,\n\t  2"), "SELECT 1, 2");
   assert.equal(describeUnit({ sql: "DO ?", values: [1] }), "DO ?");
   assert.equal(describeUnit({ file: "a.txt" }), "{ file: 'a.txt' }");
   assert.equal(describeUnit("x".repeat(1000)).length, 200);
 });
 
-test("describeValues() shows the beginning of a query's values on one line", () => {
+test("describeValues() returns the beginning of a query's values in one line", () => {
   assert.equal(
     describeValues({ sql: "DO ?", values: [1, null, "a\nb", Buffer.from("x")] }),
     "[ 1, null, 'a\\nb', <Buffer 78> ]",

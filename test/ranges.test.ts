@@ -22,7 +22,7 @@ const size = 7;
 
 const texts = "a,B,c ,d'e,f\"g,h\\,i\n,j\0k,l?m,ä,ß,Ω,😀,😀x,,z%_,N,o\t,0,00".split(",");
 const bytes = ["", "00", "0000", "20", "2020", "ff", "fe27", "5c", "c328", "80", "8020", "8000"];
-/** Columns of a key, and rows of it. */
+/** Primary keys, each with its columns and its values. */
 const keys: Record<string, [columns: Record<string, string>, rows: unknown[][]]> = {
   "INT with gaps": [{ k: "INT" }, upTo(50, (n) => [n * n * (n % 2 ? 1 : -1)])],
   "BIGINT from end to end": [
@@ -76,8 +76,8 @@ const keys: Record<string, [columns: Record<string, string>, rows: unknown[][]]>
 };
 
 for (const [index, [name, [columns, rows]]] of Object.entries(keys).entries()) {
-  test(`ranges() by ${name}: full but for the last, and each row once`, async () => {
-    const table = `k${index}`; // MySQL keeps the types of a prepared statement's values, also for another table of the same name
+  test(`ranges() by ${name}: all ranges but the last are full, and each row is in one`, async () => {
+    const table = `k${index}`; // a new name, because MySQL keeps the parameter types of a prepared statement even if the table is replaced
     const names = Object.keys(columns);
     const definitions = names.map((column) => `${column} ${columns[column]} NOT NULL`);
     await sql(`CREATE TABLE ${table} (${definitions}, v INT NOT NULL DEFAULT 0, PRIMARY KEY (${names}))`);
@@ -89,7 +89,7 @@ for (const [index, [name, [columns, rows]]] of Object.entries(keys).entries()) {
   });
 }
 
-test("ranges() by zero dates: full but for the last, and each row once, whatever the sql_mode says of such dates", async () => {
+test("ranges() by zero dates: all ranges but the last are full, and each row is in one, with any sql_mode", async () => {
   const mode = "SET SESSION sql_mode = ";
   const dates = ["0000-00-00", ...upTo(10, (n) => `2024-01-${n + 10}`)];
   for (const [index, type] of ["DATE", "DATETIME", "DATETIME(3)"].entries()) {
@@ -116,7 +116,7 @@ for (const [name, open] of Object.entries<(options: ConnectionOptions) => Walked
   "a connection that does not know yet whether it has one": (options) =>
     mysqlOfCallbacks.createConnection(options).promise(),
 })) {
-  test(`ranges() of ${name} goes on from its last key when that is lost, once it can connect again`, async (t) => {
+  test(`ranges() with ${name} reconnects after a loss and goes on from its last key`, async (t) => {
     await createNumbers("t", 100);
     const proxy = await startProxy(t, db.socketPath);
     const road = `${proxy.path}-road`;
@@ -138,18 +138,18 @@ for (const [name, open] of Object.entries<(options: ConnectionOptions) => Walked
         if (++n === 3) rmSync(road);
         if (n === 3 || n === 6) proxy.arm(/OFFSET/, "lose");
       }
-      if ("end" in given) await given.end(); // as whoever has made it does, though it was lost
+      if ("end" in given) await given.end(); // the owner may end its connection even after it was lost
     };
     const { done, rows } = await doWork(queries(), 2, { progress });
     assert.deepEqual([done, rows], [10, 100]);
     assert.equal(log.length, 1, `${log}`);
     assert.match(log[0]!, /^ranges\(\): connect ENOENT \S+: trying again for up to 60 s$/);
     assert.deepEqual(await sql("SELECT DISTINCT v FROM t"), [{ v: 1 }]);
-    await poll(async () => (await connections()).length === 1); // it has closed its own
+    await poll(async () => (await connections()).length === 1); // ranges() has closed its own connection
   });
 }
 
-test("ranges() ends the run when it cannot connect again in time", async (t) => {
+test("ranges() ends the run when it cannot reconnect in time", async (t) => {
   await createNumbers("t", 100);
   const proxy = await startProxy(t, db.socketPath);
   const road = `${proxy.path}-road`;
@@ -163,10 +163,10 @@ test("ranges() ends the run when it cannot connect again in time", async (t) => 
   };
   const error = await doWork(queries(), 2, { connectTimeoutSeconds: 0.2 }).catch((error) => error);
   assert.equal(error.message, `Cannot connect: connect ENOENT ${road}`);
-  assert.equal(error.summary.done, 1); // the range that it had found
+  assert.equal(error.summary.done, 1); // the first range was found before the loss
 });
 
-test("ranges() ends at once, and closes its connection, when the run is interrupted while it waits", async (t) => {
+test("ranges() ends at once and closes its connection when the run is interrupted while it reconnects", async (t) => {
   await createNumbers("t", 100);
   const proxy = await startProxy(t, db.socketPath);
   for (const [what, pattern] of [
@@ -201,7 +201,7 @@ test("ranges() ends at once, and closes its connection, when the run is interrup
   await poll(async () => (await connections()).length === 1);
 });
 
-test("ranges() of options has what --init-command sets, also on a new connection", async (t) => {
+test("ranges() with connection options runs --init-command, also when it reconnects", async (t) => {
   await createNumbers("t", 100);
   const proxy = await startProxy(t, db.socketPath);
   const queries = async function* () {
@@ -218,7 +218,7 @@ test("ranges() of options has what --init-command sets, also on a new connection
   assert.deepEqual([done, rows], [5, 50]);
 });
 
-test("ranges() goes on when its connection is killed while the server looks for a range", async () => {
+test("ranges() goes on when its connection is killed during the query for a range", async () => {
   await createNumbers("t", 100);
   const holder = await mysql.createConnection(db);
   await holder.query("SELECT GET_LOCK('range', 0)");
@@ -238,7 +238,7 @@ test("ranges() goes on when its connection is killed while the server looks for 
   );
 });
 
-test("ranges() takes names that need quotes, another database, a promise's connection, and the index that is named", async () => {
+test("ranges() accepts names that need quotes, another database, a promise connection, and an index name", async () => {
   await sql(
     "CREATE DATABASE `an``other`; CREATE TABLE `an``other`.`or.der` (`gro``up` INT, `key?` INT NOT NULL, `select` CHAR(9) NOT NULL)",
   );
@@ -266,7 +266,7 @@ test("ranges() takes names that need quotes, another database, a promise's conne
   await promised.end();
 });
 
-test("ranges() of what meets `where` are full, too; of none and of an empty table there are none", async () => {
+test("ranges() with `where` yields full ranges, and none if no row matches or the table is empty", async () => {
   await createNumbers("t", 1000);
   assert.deepEqual(await sizes("t", { where: "id % 3 = 0 AND id < 600 OR id = 1 -- ?\n" }), full(200));
   assert.deepEqual(await sql("SELECT SUM(v) AS n, SUM(v <> (id % 3 = 0 AND id < 600 OR id = 1)) AS wrong FROM t"), [
@@ -280,7 +280,7 @@ test("ranges() of what meets `where` are full, too; of none and of an empty tabl
   assert.deepEqual(await all("t"), []);
 });
 
-test("ranges() tells about how many there are, long before its end", async () => {
+test("ranges() estimates the number of ranges long before its end", async () => {
   await createNumbers("t", 3000);
   const shown: Pick<Snapshot, "ended" | "total" | "isAbout">[] = [];
   async function* queries() {
@@ -297,14 +297,14 @@ test("ranges() tells about how many there are, long before its end", async () =>
   assert.deepEqual([shown.at(-1)!.total, shown.at(-1)!.isAbout], [300, false]);
 });
 
-test("ranges() ends at the last key of its start, and is not confused by rows that come and go", async () => {
+test("ranges() ends at the key that was the last one at its start, although rows are inserted and deleted", async () => {
   await createNumbers("t", 100);
   let [n, last] = [0, 1000];
   for await (const { where, values } of ranges(connection, "t", { size: 10 })) {
     const changed = await execute(connection, { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values });
     assert.ok(changed > 0 && changed <= 12, `${changed} rows`);
     n++;
-    await sql(`INSERT INTO t VALUES (${-n}, 0), (${++last}, 0)`); // behind, and beyond
+    await sql(`INSERT INTO t VALUES (${-n}, 0), (${++last}, 0)`); // one row before the ranges, and one after the last key
     if (n === 5) await sql("DELETE FROM t WHERE id > 60");
   }
   assert.equal(n, 6);
@@ -314,7 +314,7 @@ test("ranges() ends at the last key of its start, and is not confused by rows th
   assert.deepEqual(await sql("SELECT MAX(v) AS high FROM t WHERE id > 1000"), [{ high: 0 }]);
 });
 
-test("ranges() and its queries read an index once, however many rows have the same first column", async () => {
+test("ranges() and its queries read an index only once, however many rows have the same first column", async () => {
   const rows = 6000;
   await createNumbers("n", rows);
   await sql("DROP TABLE IF EXISTS t; CREATE TABLE t (a INT, b VARCHAR(9), c INT, v INT, PRIMARY KEY (a, b, c))");
@@ -337,7 +337,7 @@ test("ranges() and its queries read an index once, however many rows have the sa
   assert.ok(each < rows * 3 + found.length * 40, `${each} rows were read by the walk, an UPDATE and a SELECT`);
 });
 
-test("ranges() says what is wrong with a table, a connection or an option", async () => {
+test("ranges() rejects an unsuitable table, connection or option with the reason", async () => {
   await sql(`DROP TABLE IF EXISTS t; CREATE TABLE t (a INT, b INT NOT NULL, c VARCHAR(99) NOT NULL, d TIMESTAMP NOT NULL, e FLOAT NOT NULL,
     UNIQUE n (a), KEY k (b), UNIQUE p (c(3)), UNIQUE d (b, d), UNIQUE e (e))`);
   const refused = async (pattern: RegExp | object, ...given: Parameters<typeof all>) =>
@@ -372,7 +372,7 @@ test("ranges() says what is wrong with a table, a connection or an option", asyn
   await assert.rejects(doWork(updates("t"), 1, { shard: { index: 1, count: 2 } }), /Cannot walk a table in a shard: /);
 });
 
-test("ranges() with `seconds` makes ranges larger and smaller, by what their queries have taken", async () => {
+test("ranges() with `seconds` adapts the size of ranges to the time of their queries", async () => {
   await createNumbers("t", 1000);
   const workers = 2;
   const grown: number[] = [];
@@ -383,12 +383,12 @@ test("ranges() with `seconds` makes ranges larger and smaller, by what their que
   const slow = updates("t", { size: 100, seconds: 0.02, where: "v + SLEEP(0.001) > 0 AND id <= 700" }, shrunk);
   const { done, total, rows } = await doWork(slow, workers, { threads: 1 });
   assert.deepEqual([done, rows], [total, 700]);
-  // Two for each worker are made before any has to have ended; each row takes more than a millisecond.
+  // Two ranges for each worker are made before the first one has ended. Each row takes more than a millisecond.
   const made = shrunk.slice(0, 2 * workers).filter((rows, index) => index === 0 || rows > 20);
   assert.ok(made.every((rows) => rows === 100) && Math.max(...shrunk.slice(2 * workers)) <= 20, `${shrunk}`);
 });
 
-test("ranges() with `seconds` keeps its size where nothing tells: in two runs at once, and in none", async () => {
+test("ranges() with `seconds` keeps its size if it cannot know the query times: in two runs at once, and outside a run", async () => {
   for (const table of ["t", "u"]) await createNumbers(table, 300);
   const options = { size: 10, seconds: 60 };
   let readers = 0;
@@ -444,14 +444,14 @@ async function* updates(table: string, options?: RangesOptions, rows: number[] =
 
 type Walked = Parameters<typeof ranges>[0];
 
-/** The connections but for that of `sql()`. */
+/** Returns all connections except that of `sql()`. */
 function connections(condition = ""): Promise<{ id: number }[]> {
   return sql(
     `SELECT id AS id FROM information_schema.processlist WHERE user = 'root' AND id <> CONNECTION_ID() ${condition}`,
   );
 }
 
-/** How many rows each range has, in the text of a SELECT and in a prepared UPDATE. */
+/** Returns the number of rows in each range. A SELECT and a prepared UPDATE must agree on it. */
 async function sizes(table: string, options: RangesOptions = {}): Promise<number[]> {
   const found: number[] = [];
   for (const { where, values } of await all(table, { size, ...options })) {
@@ -481,7 +481,7 @@ function upTo<Item>(count: number, item: (n: number) => Item): Item[] {
   return Array.from({ length: count }, (_, n) => item(n + 1));
 }
 
-/** A table with so many rows, of which `id` is the number. */
+/** Creates a table with `count` rows, whose `id` counts from 1. */
 async function createNumbers(table: string, count: number): Promise<void> {
   await sql(`DROP TABLE IF EXISTS ${table}; CREATE TABLE ${table} (id INT PRIMARY KEY, v INT NOT NULL)`);
   await sql(`INSERT INTO ${table} VALUES ${upTo(count, (n) => `(${n}, 0)`)}`);

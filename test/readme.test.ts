@@ -1,4 +1,4 @@
-/** What the pages show is so: each command line is run, and each whole script as it stands. */
+/** Runs the command lines and the whole scripts of all pages as they stand. */
 import assert from "node:assert/strict";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -23,7 +23,7 @@ const shell = new Shell(directory);
 let server: TestServer;
 
 before(async () => {
-  process.chdir(directory); // the command lines name files of their folder
+  process.chdir(directory); // the command lines name files in the working directory
   server = await startServer({ tls: true });
   await server.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'; GRANT ALL ON *.* TO app; CREATE DATABASE shop");
   if (!target.isMariaDB) await server.root.query("SET GLOBAL local_infile = ON");
@@ -36,7 +36,7 @@ after(async () => {
   rmSync(directory, { recursive: true });
 });
 
-test("the front page has 160 lines of 120 columns at the most, and the script as it is", () => {
+test("the front page has at most 160 lines of 120 columns, and the script as it is", () => {
   const lines = pages.get("README.md")!.trimEnd().split("\n");
   assert.ok(lines.length <= 160, `${lines.length} lines`);
   for (const [index, line] of lines.entries())
@@ -59,14 +59,14 @@ test("every link of the pages leads to a file, and to a heading if it names one"
   }
 });
 
-/** Lines that have a test of their own. */
+/** Command lines that other tests run. */
 const elsewhere = [
   /^npm ci && npm run mariadb && npm start$/,
-  /^npm (?:install|run check|test)\b/, // of a copy
+  /^npm (?:install|run check|test)\b/, // in a copy
   /^\.\/myscript\.ts +#|--help/,
   /^awk /,
   /^(?:parallel|#!|#SBATCH|exec) ?/,
-  /^npx tsx (?!myscript)|left\.sql$/, // of a whole script
+  /^npx tsx (?!myscript)|left\.sql$/, // with a whole script
 ];
 
 test("the command lines of the pages work", async () => {
@@ -97,7 +97,7 @@ test("the commands for several machines run each query in one of the shards", as
   writeFileSync("backfill.sql", queries.join("\n"));
   const [parallel, slurm] = [blockWith("parallel -S"), blockWith("#SBATCH")];
   const kubernetes = /args:\n *- >-\n(.*?)\n *env:/s.exec(blockWith("kind: Job"))![1]!.replace(/\s+/g, " ");
-  // Of a busy process, tsx makes a SIGKILL of the SIGTERM that a supervisor sends.
+  // Not with tsx, which turns a supervisor's SIGTERM into SIGKILL if the script is busy.
   for (const supervised of [slurm, kubernetes]) assert.match(supervised, /^ *exec node --import tsx myscript\.ts /m);
   const all = [1, 2, 3];
   const ways: [command: string, environments: NodeJS.ProcessEnv[]][] = [
@@ -107,7 +107,7 @@ test("the commands for several machines run each query in one of the shards", as
   const { status } = await run(["-c", "command -v parallel"], { command: ["sh"] });
   if (status === 0) ways.push([parallel.replace(/-S \S+ --workdir \S+/, "--will-cite"), [{}]]);
   for (const [command, environments] of ways) {
-    await server.root.query("DROP TABLE IF EXISTS shop.backfill_ledger, shop.parts"); // one batch, one table
+    await server.root.query("DROP TABLE IF EXISTS shop.backfill_ledger, shop.parts"); // a new batch needs a new ledger
     await server.root.query(
       `CREATE TABLE shop.parts (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(30, "shop")}`,
     );
@@ -121,7 +121,7 @@ test("the commands for several machines run each query in one of the shards", as
   }
 });
 
-test("tenants.ts runs a query for each tenant, and says which one has failed", async () => {
+test("tenants.ts runs a query for each tenant, and reports which one has failed", async () => {
   const names = [1, 2, 17].map((n) => `tenant_${n}`);
   await server.root.query(`CREATE TABLE shop.tenants SELECT '${names.join("' AS name UNION ALL SELECT '")}' AS name`);
   for (const name of names) await server.root.query(`CREATE DATABASE ${name}`);
@@ -137,7 +137,7 @@ test("tenants.ts runs a query for each tenant, and says which one has failed", a
   assert.equal(status, 1);
 });
 
-test("geocode.ts calls an HTTP server for each row, tries again what it puts off, and refuses files", async (t) => {
+test("geocode.ts calls an HTTP server for each row, retries after 429, and refuses files", async (t) => {
   const asked: string[] = [];
   const api = createServer(({ url }, response) => {
     const address = new URL(url!, "http://localhost").searchParams.get("q")!;
@@ -170,14 +170,14 @@ test("geocode.ts calls an HTTP server for each row, tries again what it puts off
   assert.deepEqual([refused.status, asked.length], [2, 4]);
 });
 
-test("archive.ts moves each old row once, and does a range again into which a row has come", async () => {
+test("archive.ts moves each old row once, and retries a range that gets a new row meanwhile", async () => {
   const events = "(id INT PRIMARY KEY, at DATETIME)";
   await server.root.query(`CREATE TABLE shop.events ${events}; CREATE TABLE shop.old_events ${events}`);
   await server.root.query(
     `INSERT INTO shop.events SELECT seq, IF(seq % 3, '2024-12-31', '2025-01-01') FROM ${numbers(3000)}`,
   );
   await server.root.query("DELETE FROM shop.events WHERE id = 5");
-  // Between the copy and the deletion, one waits until an old row has come into its range.
+  // Between INSERT and DELETE, the trigger waits until the test has inserted an old row into the range.
   await server.root.query(
     `CREATE TRIGGER shop.held AFTER INSERT ON shop.old_events FOR EACH ROW
       IF NEW.id = 7 THEN DO GET_LOCK('held', 60), RELEASE_LOCK('held'); END IF`,
@@ -199,7 +199,7 @@ test("archive.ts moves each old row once, and does a range again into which a ro
   assert.match((await runExample("archive.ts")).stderr, /^0 of 0 (?:units|queries) done/m);
 });
 
-test("purge.ts deletes what is old, and nothing else", async () => {
+test("purge.ts deletes old rows only", async () => {
   await server.root.query(
     `DROP TABLE IF EXISTS shop.events; CREATE TABLE shop.events (id INT PRIMARY KEY)
       SELECT seq AS id, NOW() - INTERVAL IF(seq % 3, 2, 0) YEAR AS at FROM ${numbers(9000)}`,
@@ -212,7 +212,7 @@ test("purge.ts deletes what is old, and nothing else", async () => {
   assert.match((await runExample("purge.ts")).stderr, /^0 of 0 queries done/m);
 });
 
-test("prices.ts gives its workers a value and shared memory of its own", async () => {
+test("prices.ts gives its workers a value and shared memory", async () => {
   await server.root.query("CREATE TABLE shop.prices (id INT PRIMARY KEY, region CHAR(2))");
   await server.root.query("INSERT INTO shop.prices (id) VALUES (1), (2), (3)");
   const { status, stdout, stderr } = await runExample("prices.ts");
@@ -220,7 +220,7 @@ test("prices.ts gives its workers a value and shared memory of its own", async (
   assert.deepEqual((await server.root.query("SELECT DISTINCT region FROM shop.prices"))[0], [{ region: "eu" }]);
 });
 
-test("a failed row of people.ts is told with its place and values, and can be corrected and run", async () => {
+test("a failed row of people.ts is reported with its place and values, and can be corrected and run", async () => {
   await server.root.query("CREATE TABLE shop.people (id INT PRIMARY KEY, name VARCHAR(20), email VARCHAR(20))");
   const told = blockWith("people.csv:889 failed");
   const [, id, name, email] = /\[ '(\d+)', "(.*)", '(.*)' \]/.exec(told)!;
@@ -256,7 +256,7 @@ INSERT INTO people VALUES ('888', 'Zoë O''Hara-Zweibrücken', 'zoe@example.com'
   assert.deepEqual(found, [{ n: 1000, name: "Zoë O'Hara" }]);
 });
 
-test("in another project doWork() runs, and the scripts and the feature of the pages have their types", async () => {
+test("doWork() runs in another project, and the pages' scripts and feature compile there", async () => {
   const project = join(directory, "project");
   cpSync(join(root, "lib"), join(project, "lib"), { recursive: true });
   mkdirSync(join(project, "node_modules/@types"), { recursive: true });
@@ -295,7 +295,7 @@ process.exitCode = await runCommand(({ db, options }) => {
   assert.equal(status, 1);
 });
 
-/** Runs what a command line starts, in this process. The names of its servers are those of the tests' server. */
+/** Runs a script's start in this process. Replaces the page's host names by the tests' server. */
 async function runStart([name, ...words]: Start, { input = "", more = [] as readonly string[] } = {}): Promise<Ended> {
   const host = (word: string) => (word === "db1" ? "localhost" : "127.0.0.1");
   const args = words.map((word) =>
@@ -303,11 +303,11 @@ async function runStart([name, ...words]: Start, { input = "", more = [] as read
   );
   if (args.includes("-h")) args.unshift("-P", `${server.port}`, ...(args.includes("-u") ? [] : ["-u", "app"]));
   const main = name === "myscript.ts" ? undefined : await mainOf(name);
-  const queries = ["SELECT 1 AS id"]; // of a myscript.ts that gets no files
+  const queries = ["SELECT 1 AS id"]; // for myscript.ts without files
   return runHere([...args, ...more], { env: { MYSQL_PWD: "s3cr3t" }, input, queries, main, name });
 }
 
-/** Runs a whole script by its command line. */
+/** Runs a whole script by its command line on the page. */
 async function runExample(name: string, ...more: string[]): Promise<Ended> {
   const [[start]] = (await shell.startsOf([examples.get(name)!.line])) as [[Start]];
   return runStart(start, { more });
@@ -315,7 +315,7 @@ async function runExample(name: string, ...more: string[]): Promise<Ended> {
 
 const mains = new Map<string, Main>();
 
-/** Imports a whole script as it stands, and returns what it gives to `runCommand()`. */
+/** Imports a whole script as it stands, and returns its argument of `runCommand()`. */
 async function mainOf(name: string): Promise<Main> {
   const known = mains.get(name);
   if (known) return known;
@@ -334,7 +334,7 @@ async function mainOf(name: string): Promise<Main> {
   return mains.get(name)!;
 }
 
-/** What GitHub calls a heading in a link. */
+/** Returns the anchor that GitHub gives to a heading. */
 function anchorOf(heading: string): string {
   return heading
     .replace(/^#+ /, "")

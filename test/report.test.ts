@@ -1,4 +1,4 @@
-/** The summary as a person reads it, and what of the queries and the server's words reaches the terminal. */
+/** The summary for a person, and how queries and the server's messages are printed on the terminal. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -39,7 +39,7 @@ const nothing: Summary = {
   earlier: { done: 0, failed: 0, unknown: 0 },
 };
 
-test("reportLines() tells counts, rate and durations in three lines when all went well", () => {
+test("reportLines() prints counts, rate and durations in three lines if every query is done", () => {
   const latencyMs = { p50: 0.123456, p95: 1.5, p99: 99.96, max: 1234567.8 };
   const counts = {
     total: 1_234_567,
@@ -56,7 +56,7 @@ test("reportLines() tells counts, rate and durations in three lines when all wen
   ]);
 });
 
-test("reportLines() tells how long the run has waited for a server, and for what", () => {
+test("reportLines() prints how long the run has waited for a server, and the reason", () => {
   const waited = [
     { seconds: 12.34, reason: "db1:3306: The server is running with the --read-only option" },
     { seconds: 0.04, reason: "connect ECONNREFUSED" },
@@ -67,14 +67,14 @@ test("reportLines() tells how long the run has waited for a server, and for what
   ]);
 });
 
-test("reportLines() names what was not done, and why", () => {
+test("reportLines() counts the queries that were not done, and gives the reason", () => {
   const counts = { total: 10, done: 1, failed: 2, unknown: 3, skipped: 4, perSecond: 12 };
   const [reason, line] = reportLines({ ...nothing, ...counts, reason: "interrupted" });
   assert.equal(reason, "ended early: interrupted");
   assert.equal(line, "1 of 10 queries done, 2 failed, 3 unknown, 4 skipped, in 0.5 s (12 a second)");
 });
 
-test("reportLines() tells a slow rate, and none where all was done earlier", () => {
+test("reportLines() prints a slow rate, and no rate if an earlier run did everything", () => {
   const ended = { total: 3, done: 3, seconds: 40, perSecond: 0.025 };
   assert.equal(
     reportLines({ ...nothing, ...ended, earlier: { done: 2, failed: 0, unknown: 0 } })[0],
@@ -87,13 +87,13 @@ test("reportLines() tells a slow rate, and none where all was done earlier", () 
   ]);
 });
 
-test("reportLines() does not claim to know how many there are while not all were read", () => {
+test("reportLines() says 'at least' if the input was not read to its end", () => {
   const reason = "interrupted; not all queries were read";
   const [, line] = reportLines({ ...nothing, total: 12_792, done: 1596, skipped: 11_196, perSecond: 9, reason });
   assert.equal(line, "1,596 of at least 12,792 queries done, 11,196 skipped, in 0.5 s (9 a second)");
 });
 
-test("reportLines() shows the first that an earlier run has left unknown", () => {
+test("reportLines() shows the first unknown queries of an earlier run", () => {
   const counts = { total: 3, unknown: 3, earlier: { done: 0, failed: 0, unknown: 3 } };
   const left = [
     { seq: 1, unit: { sql: "DO\n1", at: "a.sql:1" } },
@@ -108,7 +108,7 @@ test("reportLines() shows the first that an earlier run has left unknown", () =>
   ]);
 });
 
-test("nextSteps() says how to go on, where that helps", () => {
+test("nextSteps() says how to go on, if that is possible", () => {
   const log = { flags: "--resume", failed: "--retry-failed", file: "a.log" };
   const joblog = [{ ...log, unknown: "--retry-unknown" }];
   const ledger = [{ unless: " that the ledger does not have" }];
@@ -191,7 +191,7 @@ test("--json has the values of a failure, and other units of work, as JSON", asy
   assert.equal(sql, "{ file: 'a.txt', ids: Set(1) { 1 } }");
 });
 
-test("of 250 failures, 10 are shown, 100 are in the JSON, and all are counted", async () => {
+test("10 of 250 failures are shown, 100 are in the JSON, and all are counted", async () => {
   const input = Array.from({ length: 250 }, (_, n) => `SELECT no_${n + 1};\n`).join("");
   const { status, stdout, stderr } = await runHere([...server, "--json", "-"], { input });
   const { failed, failures } = JSON.parse(stdout);
@@ -208,7 +208,7 @@ test("of 250 failures, 10 are shown, 100 are in the JSON, and all are counted", 
   assert.equal(status, 1);
 });
 
-test("failures that are alike are told once, with how many they are and the first places, however many they are", async () => {
+test("equal failures are shown once, with their number and the first places", async () => {
   const lines = Array.from({ length: 250 }, (_, n) => `INSERT INTO nowhere VALUES (${n + 1});\n`);
   lines.splice(120, 0, "SELECT no;\n");
   const { stdout, stderr } = await runHere([...server, "--json", "-"], { input: lines.join("") });
@@ -261,7 +261,7 @@ test("the command of the job log's page lists every failure of a job log by its 
   assert.deepEqual(await list(), []);
 });
 
-test("a long query is shown by its beginning, in one line", async () => {
+test("a long query is cut to its beginning, in one line", async () => {
   const input = `SELECT no,\n\t  'x'${", 'é'".repeat(100_000)}`;
   const { stdout, stderr } = await runHere([...server, "--json", "-"], { input });
   const [{ sql }] = JSON.parse(stdout).failures;
@@ -270,9 +270,9 @@ test("a long query is shown by its beginning, in one line", async () => {
   assert.ok(stderr.includes(`\n    ${sql}\n`));
 });
 
-test("no control character of a query or of the server's words reaches the terminal", async () => {
-  // A name that the server repeats in its message, a text that it makes its message, and what stands around them.
-  // MariaDB escapes the first kind in its messages by itself, MySQL does not.
+test("no control character of a query or of the server's messages reaches the terminal", async () => {
+  // A name that the server quotes in its message, and a text that becomes its message.
+  // MariaDB escapes such a name itself, and MySQL does not.
   const evil = "\x1b[31m\x07\x9b2J\x7f\u202e\r";
   const file = join(directory, `evil${evil}.sql`);
   const input = `SELECT \`no${evil}\`, '${evil}'; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a ${evil} b';`;
@@ -292,7 +292,7 @@ test("no control character of a query or of the server's words reaches the termi
   const pipe = `printf %s ${quoted(input)} | ${[...viaTsx, ...server, "-"].join(" ")}`;
   const terminal = await run([pipe, "/dev/null"], { command: ["script", "-qec"] });
   assert.match(terminal.stdout, /0 of 2 queries done, 2 failed/);
-  // The bar itself moves the cursor, and colours nothing.
+  // The bar itself moves the cursor, but prints no colours.
   assert.doesNotMatch(terminal.stdout, /\x1b\[31m|\x07|\x9b|\x7f|\u202e/);
   const dry = await run([`${pipe} --dry-run`, "/dev/null"], { command: ["script", "-qec"] });
   assert.match(dry.stdout, /^1\tSELECT/m);

@@ -1,4 +1,4 @@
-/** The script killed with SIGKILL at random moments, in the soak again and again, and resumed. */
+/** Runs that are killed with SIGKILL at random moments and resumed. The soak kills them many times. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ const { sql, db } = await useDatabase();
 
 beforeEach(() => sql("DROP TABLE IF EXISTS t"));
 
-test("--joblog and --resume: no query runs twice, and each that is not done is known to be unknown", async () => {
+test("--joblog and --resume: no query runs twice, and each query that may have run without an outcome is unknown", async () => {
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const file = join(directory, "updates.sql");
   const joblog = join(directory, "updates.joblog");
@@ -52,7 +52,7 @@ test("--joblog and --resume: no query runs twice, and each that is not done is k
   rmSync(directory, { recursive: true });
 });
 
-test("--resume after Ctrl-C runs what was skipped, and nothing is unknown", async () => {
+test("--resume after Ctrl-C runs the skipped queries, and none is unknown", async () => {
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const file = join(directory, "updates.sql");
   const joblog = join(directory, "updates.joblog");
@@ -71,7 +71,7 @@ test("--resume after Ctrl-C runs what was skipped, and nothing is unknown", asyn
   rmSync(directory, { recursive: true });
 });
 
-test("--resume runs what stands at the top again, and refuses to go on without what a later BEGIN had begun", async () => {
+test("--resume runs USE and SET at the top again, and refuses to go on if the earlier run was in a transaction", async () => {
   await sql("CREATE TABLE t (v INT); CREATE DATABASE other; CREATE TABLE other.t (v INT)");
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const insert = "INSERT INTO t VALUES (1);\n";
@@ -100,7 +100,7 @@ test("--resume runs what stands at the top again, and refuses to go on without w
   rmSync(directory, { recursive: true });
 });
 
-test("--max-failures does not count what an earlier run has left failed", async () => {
+test("--max-failures does not count failures of an earlier run", async () => {
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const file = join(directory, "some.sql");
   writeFileSync(file, `no sql;\nno sql;\n${"DO 0;\n".repeat(10)}no sql;\n`);
@@ -114,12 +114,12 @@ test("--max-failures does not count what an earlier run has left failed", async 
   rmSync(directory, { recursive: true });
 });
 
-test("of slow queries, a killed run leaves at most two a worker unknown", async () => {
+test("a killed run of slow queries leaves at most two a worker unknown", async () => {
   const directory = mkdtempSync(join(tmpdir(), "test-"));
   const joblog = join(directory, "slow.joblog");
   const file = join(directory, "slow.sql");
   const workers = 4;
-  // Every one waits for a lock that the test has.
+  // Each query waits for the test's lock.
   writeFileSync(file, "DO GET_LOCK('slow', 3600) + RELEASE_LOCK('slow');\n".repeat(100));
   await sql("DO GET_LOCK('slow', 0)");
   const at = ["-S", db.socketPath, "-u", db.user, "-D", db.database];
@@ -147,7 +147,7 @@ test("of slow queries, a killed run leaves at most two a worker unknown", async 
   rmSync(directory, { recursive: true });
 });
 
-/** What a log or a ledger has kept of the ranges of `walk.ts`, without the end. */
+/** Functions that return the checkpoints of `walk.ts`'s ranges, without the end. */
 const keptRanges = {
   "a ledger": async () =>
     (await sql<{ note: string }>("SELECT note FROM l_ranges WHERE note <> 'null' ORDER BY number")).map(
@@ -157,7 +157,7 @@ const keptRanges = {
 };
 
 for (const where of ["a ledger", "a job log"] as const)
-  test(`a resumed run takes the ranges that a killed one had found from ${where}, whatever the data are by then`, async () => {
+  test(`a resumed run reads the ranges of a killed run from ${where}, even if the data have changed`, async () => {
     await sql("DROP TABLE IF EXISTS t; CREATE TABLE t (id VARCHAR(20) PRIMARY KEY, v INT NOT NULL DEFAULT 0)");
     const ids = Array.from({ length: 1500 }, (_, n) => `ä${10_000 + n}`);
     await sql(`INSERT INTO t (id) VALUES ${ids.map((id) => `('${id}')`)}`);
@@ -175,7 +175,7 @@ for (const where of ["a ledger", "a job log"] as const)
       child.kill("SIGKILL");
       await ended;
       await sql(`DELETE FROM t WHERE id LIKE '%${count / 100}'`);
-      await sql(`INSERT INTO t (id) SELECT CONCAT(id, 'n', '${count}') FROM t WHERE id NOT LIKE '%n%'`); // behind each
+      await sql(`INSERT INTO t (id) SELECT CONCAT(id, 'n', '${count}') FROM t WHERE id NOT LIKE '%n%'`); // a new row after each row
       await sql(`INSERT INTO t (id) VALUES ('beyond${count}'), ('äbeyond${count}')`);
     }
     const found = await kept();
@@ -183,7 +183,7 @@ for (const where of ["a ledger", "a job log"] as const)
     assert.equal(status, 0, stderr);
     const all = await kept();
     assert.deepEqual(all.slice(0, found.length), found);
-    assert.match(stderr, RegExp(`^${(all.length - 1).toLocaleString("en")} of .* queries done, `, "m")); // the first is the last key
+    assert.match(stderr, RegExp(`^${(all.length - 1).toLocaleString("en")} of .* queries done, `, "m")); // the first checkpoint is the last key, not a range
     const [{ low, high, n }] = (await sql(
       "SELECT MIN(v) AS low, MAX(v) AS high, COUNT(*) AS n FROM t WHERE id NOT LIKE '%n%' AND id NOT LIKE '%beyond%'",
     )) as [{ low: number; high: number; n: number }];
@@ -195,7 +195,7 @@ for (const where of ["a ledger", "a job log"] as const)
     rmSync(directory, { recursive: true });
   });
 
-test("shards with a ledger share the ranges that one of them finds, also when they are killed and resumed", async () => {
+test("shards with a ledger share the ranges that one shard finds, also after they are killed and resumed", async () => {
   await sql("DROP TABLE IF EXISTS t, l, l_ranges; CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL DEFAULT 0)");
   await sql(`INSERT INTO t (id) VALUES ${Array.from({ length: 600 }, (_, n) => `(${n})`)}`);
   const shards = (only = [1, 2, 3]) =>
@@ -209,7 +209,7 @@ test("shards with a ledger share the ranges that one of them finds, also when th
   running[1]!.child.kill("SIGKILL");
   for (const { ended } of [running[0]!, running[2]!]) assert.equal((await ended).status, 0);
   await running[1]!.ended;
-  await sql("INSERT INTO t (id) VALUES (1000)"); // beyond the end that the others have found
+  await sql("INSERT INTO t (id) VALUES (1000)"); // after the last key that the other shards have found
   const [again] = shards([2]);
   const { status, stderr } = await again!.ended;
   assert.equal(status, 0, stderr);

@@ -1,4 +1,4 @@
-/** Rows as NDJSON: exact values of every type, and a reader that is slow or goes away. */
+/** Rows as NDJSON: exact values of every type, and a reader that is slow or closes the pipe. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -59,7 +59,7 @@ test("onRows gets the values of every type as the server prints them", async () 
     ["VARBINARY(9)", "''", '""'],
     ["BIT(10)", "b'1000000001'", '"AgE="'],
     ["BIT(1)", "1", '"AQ=="'],
-    // MySQL keeps what it means, MariaDB the text.
+    // MySQL stores a parsed document, MariaDB the text.
     [
       "JSON",
       `'{"a": 12345678901234567890, "b":[1.10,null]}'`,
@@ -89,7 +89,7 @@ test("onRows gets the values of every type as the server prints them", async () 
     cases.push(["UUID", "'123e4567-e89b-12d3-a456-426655440000'", '"123e4567-e89b-12d3-a456-426655440000"']);
   }
   if (!lacks("the type VECTOR")) {
-    // MariaDB does not tell it from a VARBINARY.
+    // MariaDB reports a VECTOR as a VARBINARY.
     const [fromText, json] = target.isMariaDB
       ? ["VEC_FromText", '"zczMPZW/1rMAAIBL"']
       : ["STRING_TO_VECTOR", "[0.1,-1e-7,16777216]"];
@@ -98,7 +98,7 @@ test("onRows gets the values of every type as the server prints them", async () 
   }
   await server.root.query(`CREATE TABLE types (${cases.map(([type], index) => `c${index} ${type}`)})`);
   await server.root.query(`INSERT INTO types VALUES (${cases.map(([, literal]) => literal)})`);
-  // The session's time zone decides how a TIMESTAMP is printed: the workers' is the server's.
+  // A TIMESTAMP is printed in the session's time zone, which the workers get from the server.
   await server.root.query("SET GLOBAL time_zone = '+00:00'");
   const [whole, ...lines] = await linesOf([
     "SELECT * FROM types",
@@ -114,7 +114,7 @@ test("onRows gets every DOUBLE and FLOAT exactly", async () => {
   const double = fc.double({ noNaN: true, noDefaultInfinity: true });
   const price = fc.tuple(fc.nat(1e9), fc.nat(1e9)).map(([whole, rest]) => whole + rest / 1e9);
   const usual = fc.oneof(double, price).filter((value) => value === 0 || Math.abs(value) > 1e-300);
-  const values = fc.sample(usual, { seed, numRuns: 10_000 }).map((value) => value + 0); // no -0, which the server drops
+  const values = fc.sample(usual, { seed, numRuns: 10_000 }).map((value) => value + 0); // not -0, whose sign the server drops
   await server.root.query("CREATE TABLE doubles (id INT PRIMARY KEY AUTO_INCREMENT, d DOUBLE, f FLOAT)");
   await server.root.query("INSERT INTO doubles (d) VALUES ?", [values.map((value) => [value])]);
   await server.root.query("UPDATE doubles SET f = d WHERE ABS(d) BETWEEN 1e-37 AND 1e37");
@@ -126,7 +126,7 @@ test("onRows gets every DOUBLE and FLOAT exactly", async () => {
   for (const { f, text } of rows) assert.equal(f, text === null ? null : Number(text));
 });
 
-test("onRows gets JSON in one line, and as a string where it is not valid", {
+test("onRows gets JSON in one line, or as a string if it is invalid", {
   skip: lacks("JSON as text"),
 }, async () => {
   await server.root.query("CREATE TABLE documents (id INT PRIMARY KEY, j JSON)");
@@ -149,7 +149,7 @@ test("onRows gets JSON in one line, and as a string where it is not valid", {
   );
 });
 
-test("onRows gets the same whatever the connections say of values, also from a workerInit() of one's own", async () => {
+test("onRows gets the same values whatever options the connection has, also one from a script's workerInit()", async () => {
   const { db } = myglobals.config;
   const sql = "SELECT 1.50 AS d, 1e0 AS r, DATE '2010-01-02' AS t, 'x' AS s, JSON_ARRAY('é') AS j";
   const expected = '{"seq":1,"row":{"d":"1.50","r":1,"t":"2010-01-02","s":"x","j":["é"]}}';
@@ -168,12 +168,12 @@ test("onRows gets JSON and text whatever the character set of the session's resu
   assert.deepEqual(rows, ['{"seq":3,"row":{"j":["é"],"s":"é"}}']);
 });
 
-test("onRows gets every column, whatever the names", async () => {
+test("onRows gets every column, even with equal or unusual names", async () => {
   const [line] = await linesOf(['SELECT 1 AS x, 2 AS x, 3 AS x_2, 4 AS X, 5 AS ``, 6 AS `a"b\\`, 7 AS `2`, 8 AS x']);
   assert.equal(line, '{"seq":1,"row":{"x":1,"x_2":2,"x_2_2":3,"X":4,"":5,"a\\"b\\\\":6,"2":7,"x_3":8}}');
 });
 
-test("onRows gets the rows of SHOW, EXPLAIN, RETURNING, CALL and VALUES, of no others", async () => {
+test("onRows gets the rows of SHOW, EXPLAIN, RETURNING, CALL and VALUES, and of no other statement", async () => {
   await server.root.query("CREATE TABLE returned (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
   await server.root.query(
     "CREATE PROCEDURE twice (n INT) BEGIN SELECT n AS a; INSERT INTO returned (v) VALUES (n); SELECT n AS b, 'x' AS c; SELECT 1 FROM DUAL WHERE 0; END",
@@ -210,7 +210,7 @@ test("onRows gets the rows of { sql, values }", async () => {
   const sql = "SELECT ? AS a, ? AS b, ? AS c, HEX(?) AS d";
   const [line] = await linesOf([{ sql, values: [1.5, "it's \\ ?", null, Buffer.from([0, 39, 255])] }]);
   assert.equal(line, `{"seq":1,"row":{"a":1.5,"b":"it's \\\\ ?","c":null,"d":"0027FF"}}`);
-  // They mean what they mean in a prepared statement.
+  // The values have the same effect as in a prepared statement.
   const limited = { sql: "SELECT v FROM (SELECT '1' AS v UNION ALL SELECT 2 UNION ALL SELECT ?) AS t", values: ["3"] };
   const strings = { sql: `${limited.sql} ORDER BY v LIMIT ?, ?`, values: ["3", "1", "2"] };
   const offset = { sql: `${limited.sql} WHERE v <> ? ORDER BY v LIMIT ? OFFSET ?`, values: ["3", "1", "1", "1"] };
@@ -243,11 +243,11 @@ test("onRows gets whole lines, every row once, under any number of workers", asy
   }
 });
 
-test("onRows that waits makes the queries wait, of all workers of a thread", async () => {
+test("onRows that waits makes the queries of all workers of a thread wait", async () => {
   let held = 0;
   let most = 0;
   const waiting: (() => void)[] = [];
-  const timer = setInterval(() => waiting.shift()?.(), 1); // takes one piece after the other
+  const timer = setInterval(() => waiting.shift()?.(), 1); // accepts one chunk after the other
   const onLines = async (lines: Uint8Array) => {
     held += lines.length;
     most = Math.max(most, held);
@@ -265,7 +265,7 @@ test("onRows that waits makes the queries wait, of all workers of a thread", asy
   }
 });
 
-test("onRows that fails ends the run, and it is told why", async () => {
+test("onRows that fails ends the run with its error", async () => {
   const running = doWork(["SELECT 1", "SELECT 2"], 1, {
     onRows: async () => {
       throw new Error("no more room");
@@ -274,7 +274,7 @@ test("onRows that fails ends the run, and it is told why", async () => {
   await assert.rejects(running, (error) => error instanceof RunError && /no more room/.test(error.message));
 });
 
-test("a query that fails after its first rows has failed, and is not tried again", async () => {
+test("a query that fails after its first rows has failed, and is not retried", async () => {
   const sql = `SELECT seq, IF(seq = 30000, (SELECT 1 UNION SELECT seq), 0) AS x FROM ${numbers(40_000)}`;
   const { rows, summary } = await collect([sql, "SELECT 1 AS one"], { workers: 1 });
   const { done, failed, retries, failures } = summary;
@@ -282,7 +282,7 @@ test("a query that fails after its first rows has failed, and is not tried again
   assert.equal(rows.at(-1), '{"seq":2,"row":{"one":1}}');
 });
 
-test("--rows keeps memory flat under a reader that pauses, and gives it millions of rows", {
+test("--rows keeps memory flat while its reader pauses, and outputs millions of rows", {
   skip: inSoak,
 }, async () => {
   const small = await readSlowly(200_000);
@@ -294,7 +294,7 @@ test("--rows keeps memory flat under a reader that pauses, and gives it millions
     const input = `SELECT seq, REPEAT('x', 50) AS t FROM ${numbers(rows)}`;
     const { child, ended, printed } = start(args, { input, unread: true });
     try {
-      // It is the server that waits: nothing else takes the rows from it.
+      // The server waits, so no buffer takes the rows.
       let waits = 0;
       await poll(async () => {
         const [list] = await server.root.query(
@@ -330,7 +330,7 @@ test("--rows keeps memory flat under a reader that pauses, and gives it millions
   }
 });
 
-test("--rows ends when its reader goes away, and accounts for every query", async () => {
+test("--rows ends when its reader closes the pipe, and reports an outcome for every query", async () => {
   const file = join(directory, "many.sql");
   writeFileSync(file, `SELECT seq, REPEAT('x', 1000) FROM ${numbers(200)} ORDER BY seq;\n`.repeat(5000));
   const command = ["sh", "-c", '{ "$@"; echo "status $?" >&2; } | head -n 1', "sh", ...viaNode];
@@ -360,15 +360,15 @@ test("--rows and --json on a full disk is not a success", async () => {
   }
 });
 
-test("--rows with a job log gives the rows again that its reader may not have read, and no others", async () => {
+test("--rows with a job log outputs only those rows again that its reader may not have read", async () => {
   const file = join(directory, "lost.sql");
-  const rowsOf = 1500; // of 1 kB
+  const rowsOf = 1500; // each of 1 kB
   writeFileSync(file, `SELECT seq, REPEAT('x', 1000) FROM ${numbers(rowsOf)};\n`.repeat(6));
   const joblog = join(directory, "lost.log");
   const args = ["-S", server.socketPath, "-u", "root", "-D", "myscript", "-j1", "--joblog", joblog, "--rows", file];
   const piped = (reader: string) => ["sh", "-c", `{ "$@"; echo "status $?" >&2; } | ${reader}`, "sh", ...viaNode];
 
-  // The reader goes in the third query: by then the first is beyond all that a pipe can hold, and the second is not.
+  // The reader ends in the third query. By then, the first query's rows have left the pipe, and the second query's have not.
   const first = await run(args, { command: piped("head -c 3900000 | wc -l") });
   assert.match(first.stderr, /^1 of (at least )?6 queries done, [23] unknown, [23] skipped/m);
   assert.match(first.stderr, /^query 2 unknown: ROWS_LOST: [^\n]*\n {4}SELECT seq, REPEAT/m);
@@ -378,7 +378,7 @@ test("--rows with a job log gives the rows again that its reader may not have re
   assert.deepEqual(countOf(again.stdout), { 2: rowsOf, 3: rowsOf, 4: rowsOf, 5: rowsOf, 6: rowsOf });
   assert.equal(again.status, 0);
 
-  // Without a job log, a reader that wants no more is as it was; on a full disk, what was written stays done.
+  // Without a job log, a reader that ends early loses nothing. On a full disk, queries whose rows were written stay done.
   const last = join(directory, "last.sql");
   writeFileSync(last, `SELECT 1 AS n; SELECT seq, REPEAT('x', 1000) FROM ${numbers(rowsOf)};`);
   const withoutLog = args
@@ -393,20 +393,20 @@ test("--rows with a job log gives the rows again that its reader may not have re
   assert.equal(cut.status, 3);
   assert.deepEqual(outcomesIn(log), { 1: "done", 2: "unknown" });
 
-  // A query that has its row in a ledger is not run again.
+  // A query in the ledger is not run again.
   const ledger = await run([...withoutLog, "--ledger", "lost_rows"], { command: piped("head -n 1") });
   assert.match(ledger.stderr, /^myscript: The rows of 2 queries may not have been read, and are not given again$/m);
   assert.match(ledger.stderr, /^2 of 2 queries done[\s\S]*^status 1$/m);
 });
 
-/** How many rows of each query there are. */
+/** Returns the number of rows of each query. */
 function countOf(lines: string): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const [, seq] of lines.matchAll(/^\{"seq":(\d+)/gm)) counts[seq!] = (counts[seq!] ?? 0) + 1;
   return counts;
 }
 
-/** The last word of a job log about each query. */
+/** Returns the last outcome of each query in a job log. */
 function outcomesIn(path: string): Record<string, string> {
   const lines = readFileSync(path, "utf8").matchAll(/^(\d+)\t\w+\t(\w+)/gm);
   return Object.fromEntries([...lines].map(([, seq, outcome]) => [seq, outcome]));
@@ -444,7 +444,7 @@ async function rowsOf(queries: Query[]): Promise<Record<string, unknown>[]> {
   return (await linesOf(queries)).map((line) => JSON.parse(line).row);
 }
 
-/** The most memory that a process has used, in KiB; 0 when it has ended. */
+/** Returns the peak memory of a process in KiB, or 0 if it has ended. */
 function peakOf(pid: number): number {
   try {
     return Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
@@ -453,7 +453,7 @@ function peakOf(pid: number): number {
   }
 }
 
-test("onRows does not depend on sql_mode for what the values are", async () => {
+test("onRows gets the same values in every sql_mode", async () => {
   const values = ["a\\b", "it's", "\\' ), ('injected') -- ", '\0\n\t\x1a"', "é𝄞", '{"a":"\\\\"}'];
   for (const mode of ["NO_BACKSLASH_ESCAPES", "ANSI_QUOTES", ""]) {
     await server.root.query("SET GLOBAL sql_mode = ?", [mode]);

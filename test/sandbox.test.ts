@@ -12,7 +12,7 @@ import { findProgram, type Sandbox, startSandbox } from "../lib/features/sandbox
 import { runtime } from "./run.ts";
 import { target } from "./target.ts";
 
-test("startSandbox() starts servers that do not see each other, on a socket in a private directory", async () => {
+test("startSandbox() starts independent servers, each on a socket in a private directory", async () => {
   const sandboxes = await Promise.all([startSandbox({ orders: 10 }), startSandbox({ orders: 20 })]);
   try {
     for (const [index, { db }] of sandboxes.entries()) {
@@ -43,7 +43,7 @@ for (const signal of ["SIGKILL", "SIGTERM", "exit"] as const) {
   });
 }
 
-test("startSandbox() says in one line why it does not start, and leaves nothing behind", async () => {
+test("startSandbox() reports in one line why it cannot start, and leaves nothing behind", async () => {
   await inFreshDirectory(async (temporary) => {
     const why = async (arg: string) => {
       const error: Error = await startSandbox({ args: [arg] }).then(
@@ -77,7 +77,9 @@ test("startSandbox() leaves nothing behind without rm on the PATH", async () => 
 });
 
 const noCache = target.isMariaDB && "MariaDB needs no directory that was made before";
-test("startSandbox() makes MySQL's first directory once, also when two begin at once", { skip: noCache }, async () => {
+test("startSandbox() initializes MySQL's data directory once, also when two start at the same time", {
+  skip: noCache,
+}, async () => {
   await inFreshDirectory(async (temporary) => {
     const sandboxes = await Promise.all([startSandbox({ orders: 0 }), startSandbox({ orders: 0 })]);
     await Promise.all(sandboxes.map((sandbox) => sandbox.stop()));
@@ -90,7 +92,7 @@ test("startSandbox() makes MySQL's first directory once, also when two begin at 
   });
 });
 
-/** Has sandboxes put their files into a directory of the test's own. */
+/** Sets TMPDIR to a new directory, so that sandboxes put their files there. */
 async function inFreshDirectory(then: (temporary: string) => Promise<void>): Promise<void> {
   const { TMPDIR = tmpdir() } = process.env;
   const temporary = mkdtempSync(join(tmpdir(), "sandbox-"));

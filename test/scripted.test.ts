@@ -1,4 +1,4 @@
-/** A script's own `workerDo()` is not trusted: what it leaves behind is not done, and whatever it throws is told. */
+/** A script's own `workerDo()` that makes mistakes. Work that it leaves open is not done, and any thrown value is reported. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nextSteps, reportLines } from "../lib/command/report.ts";
@@ -50,7 +50,7 @@ for (const [way, told] of wrong) {
   });
 }
 
-test("a workerDo() that throws a RetryError is rolled back and tried again, as often as --retries says", async () => {
+test("a workerDo() that throws a RetryError is rolled back and retried, at most --retries times", async () => {
   await database.sql("TRUNCATE careless");
   const units: Way[] = ["another try, twice", "another try, always"];
   const { done, failed, retries, rows, failures } = await doWork<Way>(units, 1, { script, retries: 3 });
@@ -59,7 +59,7 @@ test("a workerDo() that throws a RetryError is rolled back and tried again, as o
   assert.equal((await database.sql("SELECT * FROM careless")).length, 1);
 });
 
-test("a workerDo() that returns a number which no number of rows can be is done, counts none, and is told of once", async () => {
+test("a workerDo() that returns an invalid number of rows is done, counts no rows, and causes one warning", async () => {
   const lines: string[] = [];
   const progress = { ...silent, log: (line: string) => void lines.push(line) };
   const returned = [5, -1, Number.NaN, 1.5, Number.POSITIVE_INFINITY, 2 ** 60, 7];
@@ -68,12 +68,12 @@ test("a workerDo() that returns a number which no number of rows can be is done,
   assert.match(lines.join("\n"), /^workerDo\(\) returned (?:-1 for unit 2|NaN for unit 3): it counts as 0 rows, .*$/);
 });
 
-test("a workerDo() that takes minutes without a time limit is told of, once", async (t) => {
+test("a workerDo() that takes minutes without a time limit causes one warning", async (t) => {
   const told = new Int32Array(new SharedArrayBuffer(4));
   myglobals.told = told.buffer;
   t.after(() => delete myglobals.told);
   const now = Date.now;
-  t.mock.method(Date, "now", () => now() + 301_000); // the workers' clock is right
+  t.mock.method(Date, "now", () => now() + 301_000); // the parent's clock only
   const lines: string[] = [];
   let updates = 0;
   const progress = {
@@ -86,7 +86,7 @@ test("a workerDo() that takes minutes without a time limit is told of, once", as
   assert.deepEqual([done, lines], [2, ["unit 1 has been running for 5 minutes: without --timeout, nothing ends it"]]);
 });
 
-test("a workerDo()'s units are called so, in the summary and wherever one is named", async () => {
+test("a workerDo()'s units are called units, not queries, in all messages", async () => {
   const lines: string[] = [];
   const options = { script, progress: { ...silent, log: (line: string) => void lines.push(line) } };
   const summary = await doWork<Way>(["a text", "nothing wrong", "an object"], 1, { ...options, maxFailures: 1 });
@@ -98,7 +98,7 @@ test("a workerDo()'s units are called so, in the summary and wherever one is nam
   assert.match((error as Error).message, /^Cannot send unit 1 to a worker: unit\.f is a function/);
 });
 
-test("a workerDo() hears of its time limit by its signal, and what takes no notice ends with its thread", async () => {
+test("a workerDo() gets its time limit by its signal, and one that ignores the signal ends with its thread", async () => {
   const options = { script, timeoutSeconds: 0.2 };
   const { failures, done }: Summary = await doWork<Way>(
     ["a query until the signal", "no end at all", "nothing wrong"],
@@ -117,7 +117,7 @@ test("a workerDo() hears of its time limit by its signal, and what takes no noti
   assert.match(failures[1]!.message, /workerDo\(\) did not end within 0\.2 s, nor when its signal was aborted/);
 });
 
-test("a workerDo() hears of a run's killing by its signal, and has failed with what it throws then", async () => {
+test("a workerDo() gets the kill of a run by its signal, and has failed with the error that it throws then", async () => {
   const kill = new AbortController();
   let isKilled = false;
   const progress = {

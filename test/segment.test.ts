@@ -17,21 +17,21 @@ test("Packer and Segment carry text, placeholders' values and any cloneable valu
   ];
   const packer = new Packer();
   for (const unit of units) packer.add(unit, 1);
-  const segment = new Segment(packer.seal().shared); // as another thread sees it
+  const segment = new Segment(packer.seal().shared); // a second view, as in another thread
   assert.deepEqual(
     units.map((_, index) => segment.unit(index)),
     units,
   );
 });
 
-test("Packer.add() refuses what cannot be cloned and stays usable", () => {
+test("Packer.add() refuses a value that cannot be cloned, and stays usable", () => {
   const packer = new Packer();
   assert.throws(() => packer.add({ unit: () => 1 }, 1), /not be cloned/);
   packer.add("SELECT 1", 1);
   assert.equal(packer.seal().unit(0), "SELECT 1");
 });
 
-test("Packer fills segments of 4096 queries or 1 MiB, and one larger query goes through", () => {
+test("Packer fills segments of 4096 queries or 1 MiB, or of one larger query", () => {
   const packer = new Packer();
   for (let index = 0; !packer.full; index++) packer.add(`DO ${index}`, index + 1);
   assert.equal(packer.size, 4096);
@@ -46,7 +46,7 @@ test("Packer fills segments of 4096 queries or 1 MiB, and one larger query goes 
   assert.equal(packer.seal().shared.byteLength < 2 << 20, true, "the next segment is of the usual size again");
 });
 
-test("Packer.seal() uses a spare buffer again, with nothing left of what was in it", () => {
+test("Packer.seal() reuses a spare buffer and clears its old content", () => {
   const packer = new Packer();
   for (const sql of ["DO 1", "DO 2", "DO 3"]) packer.add(sql, 1);
   const first = packer.seal();
@@ -59,7 +59,7 @@ test("Packer.seal() uses a spare buffer again, with nothing left of what was in 
   assert.deepEqual(second.record(0), { tries: 0, start: 0, durationMs: 0, rows: 0, warnings: 0 });
 });
 
-test("Segment.claim() gives each query once, in order, to whoever asks", () => {
+test("Segment.claim() returns each query once, in order, to any caller", () => {
   const packer = new Packer();
   for (let index = 0; index < 100; index++) packer.add(`DO ${index}`, index + 1);
   const segment = packer.seal();

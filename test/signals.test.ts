@@ -1,4 +1,4 @@
-/** Ctrl-C and its relatives: what ends, what is printed, and that the table says the same. */
+/** Ctrl-C and other signals. The printed outcomes must agree with the table. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,13 +21,13 @@ after(async () => {
 
 const server = ["-S", sandbox.db.socketPath, "-u", "root", "-D", "myscript"];
 const rows = 1000;
-// Half-way, every worker waits for a lock that the test has.
+// Half-way, every worker waits for the test's lock.
 const gate = "DO GET_LOCK('gate', 3600) + RELEASE_LOCK('gate');\n";
 const updates = (from: number) =>
   Array.from({ length: rows / 2 }, (_, id) => `UPDATE counted SET v = v + 1 WHERE id = ${from + id};\n`).join("");
 const halves = join(directory, "halves.sql");
 writeFileSync(halves, updates(1) + gate.repeat(4) + updates(1 + rows / 2));
-// Not SLEEP(): while several sleep, MariaDB's KILL QUERY may take 2 s.
+// Not SLEEP(), because MariaDB's KILL QUERY may take 2 s while several queries sleep.
 const stuck = join(directory, "stuck.sql");
 writeFileSync(stuck, "SELECT * FROM locked;\n".repeat(10));
 
@@ -41,7 +41,7 @@ for (const [name, command] of [
   });
 }
 
-test("SIGTERM does the same, and SIGHUP, as from a terminal that is closed", { skip: inSoak }, async () => {
+test("SIGTERM and SIGHUP do the same as SIGINT", { skip: inSoak }, async () => {
   await interruptHalfWay("SIGTERM", 143, viaNode);
   await interruptHalfWay("SIGHUP", 129, viaNode);
 });
@@ -64,7 +64,7 @@ async function interruptHalfWay(signal: NodeJS.Signals, exitStatus: number, comm
   });
 }
 
-test("SIGUSR2 prints what every worker is doing, and disturbs nothing, also when stderr is closed", async () => {
+test("SIGUSR2 prints the query of each worker, and disturbs nothing, even if stderr is closed", async () => {
   await atTheGate({}, async (running, release) => {
     for (const time of [1, 2]) {
       running.child.kill("SIGUSR2");
@@ -73,7 +73,7 @@ test("SIGUSR2 prints what every worker is doing, and disturbs nothing, also when
     const { child, printed } = running;
     const lines = printed.stderr.split("\n").filter((line) => line.startsWith("worker"));
     child.stderr.destroy();
-    child.kill("SIGUSR2"); // writes to it
+    child.kill("SIGUSR2"); // the report goes to the closed stderr
     child.kill("SIGUSR2");
     await release();
     const { status, stdout } = await running.ended;
@@ -89,7 +89,7 @@ test("SIGUSR2 prints what every worker is doing, and disturbs nothing, also when
   });
 });
 
-test("two SIGINTs interrupt what is in flight on the server, and end", async () => {
+test("two SIGINTs interrupt the queries in flight on the server, and end the run", async () => {
   await whenStuck({}, async (running) => {
     running.child.kill("SIGINT");
     await running.until("stderr", /waiting for what is in flight/);
@@ -102,7 +102,7 @@ test("two SIGINTs interrupt what is in flight on the server, and end", async () 
   });
 });
 
-test("two SIGINTs end the run when the server does not answer any more", async () => {
+test("two SIGINTs end the run even if the server does not answer any more", async () => {
   await whenStuck({ patienceSeconds: 30 }, async (running) => {
     process.kill(sandbox.pid, "SIGSTOP");
     try {
@@ -141,7 +141,7 @@ test("two SIGINTs end a run whose rows nobody reads", async () => {
     await poll(async () => isWriting.test(String((await query(states))[0]?.state)));
     running.child.kill("SIGINT");
     await running.until("stderr", /waiting for what is in flight/);
-    running.child.once("exit", () => running.child.stdout.destroy()); // "close" waits for a reader
+    running.child.once("exit", () => running.child.stdout.destroy()); // otherwise "close" would wait for a reader
     const { status, stderr } = await again(running, () => running.child.kill("SIGINT"));
     assert.match(stderr, /^0 of 1 queries done, 1 (?:failed|unknown)/m);
     assert.equal(status, 130);
@@ -161,7 +161,7 @@ for (const [name, command] of [
   ["tsx", viaTsx],
   ["npm start", ["npm", "start", "--silent", "--"]],
 ] as const) {
-  test(`Ctrl-C on the terminal of ${name} lets what is in flight end`, {
+  test(`Ctrl-C on the terminal of ${name} lets the queries in flight end`, {
     skip: skip || (command !== viaTsx && inSoak),
   }, async () => {
     const begin = () => start(...onTerminal(halves, command));
@@ -180,7 +180,7 @@ for (const [name, command] of [
   });
 }
 
-test("Ctrl-C twice on a terminal interrupts", { skip }, async () => {
+test("Ctrl-C twice on a terminal interrupts the queries in flight", { skip }, async () => {
   await whenStuck(
     {},
     async (running) => {
@@ -196,8 +196,8 @@ test("Ctrl-C twice on a terminal interrupts", { skip }, async () => {
 });
 
 /**
- * tsx ends a script with SIGKILL that does not answer a signal within 60 ms. On a busy machine it may not get a processor for
- * so long: what tsx has ended before it could say a word of the signal or of its end is tried again, twice.
+ * Repeats a test up to twice if tsx has killed the script. tsx sends SIGKILL to a script that does not answer a signal within 60 ms.
+ * On a busy machine, the script may not get a processor in that time, and dies before it has printed anything about the signal.
  */
 async function answering(command: readonly string[], attempt: () => Promise<void>): Promise<void> {
   for (let tries = 1; command === viaTsx && tries < 3; tries++) {
@@ -210,7 +210,7 @@ async function answering(command: readonly string[], attempt: () => Promise<void
   return attempt();
 }
 
-/** Interrupts until the run ends: what comes right after the first time is taken for the same. */
+/** Interrupts until the run ends, because a SIGINT right after the first one counts as the same. */
 async function again(running: Running, interrupt: () => void): Promise<Ended> {
   const timer = setInterval(interrupt, 250);
   try {
@@ -222,7 +222,7 @@ async function again(running: Running, interrupt: () => void): Promise<Ended> {
   return running.ended;
 }
 
-/** Runs what has two halves, and calls `then` when the first one is done and every worker waits; `release` lets them go on. */
+/** Runs `halves`. Calls `then` when the first half is done and every worker waits for the lock. `release` lets them go on. */
 async function atTheGate(
   options: RunOptions,
   then: (running: Running, release: () => Promise<unknown>) => Promise<void>,
@@ -234,7 +234,7 @@ async function atTheGate(
   await watching(begin(), (running) => then(running, () => query("DO RELEASE_LOCK('gate')")));
 }
 
-/** Runs what waits for a lock that the test has, and calls `then` when every worker does. */
+/** Runs `stuck`, whose queries wait for the test's lock. Calls `then` when every worker waits. */
 async function whenStuck(
   options: RunOptions,
   then: (running: Running) => Promise<void>,

@@ -1,4 +1,4 @@
-/** Queries printed as an SQL file: read back, and of a resumed run. */
+/** Queries printed as an SQL file, which can be read back. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -24,7 +24,7 @@ const directory = mkdtempSync(join(tmpdir(), "myscript-sql-file-"));
 after(() => rmSync(directory, { recursive: true }));
 const database = await useDatabase();
 
-test("toSqlFile() ends each query by what does not stand in it, and says which one it is", () => {
+test("toSqlFile() ends each query with a delimiter that it does not contain, and names its number", () => {
   const body = "CREATE PROCEDURE p() BEGIN DO 1; DO 2; END";
   const cases: [unit: unknown, file: string][] = [
     ["DO 1", "-- query 7\nDO 1;\n"],
@@ -42,7 +42,7 @@ test("toSqlFile() ends each query by what does not stand in it, and says which o
   assert.equal(toSqlFile(7, { sql: latin1 }).toString("latin1"), "-- query 7\nDO 'caf\xE9';\n");
 });
 
-test("toSqlFile() refuses what no file can hold", () => {
+test("toSqlFile() refuses a query that no file can contain", () => {
   for (const unit of ["", "DO 'a", "DO '\0'", "DO 'a\r\nb'", "source a.sql", { file: 1 }, 7, null]) {
     assert.throws(() => toSqlFile(7, unit), {
       constructor: UsageError,
@@ -53,7 +53,7 @@ test("toSqlFile() refuses what no file can hold", () => {
   assert.throws(() => toSqlFile(7, unset), { message: /^Cannot print query 7, as SQL: Value 1 of 1 is undefined/ });
 });
 
-test("toSqlFile() is read back as the same queries, whatever is in them", () => {
+test("toSqlFile() is read back as the same queries, whatever they contain", () => {
   const word = fc.constantFrom(
     "DO 1",
     "'a",
@@ -87,7 +87,7 @@ test("toSqlFile() is read back as the same queries, whatever is in them", () => 
         }
       }
       printed += kept.length;
-      // Dollar quotes are the server's to know: what holds some is read back by the server that it is for.
+      // Only a server knows whether it has dollar quotes, so a query with a dollar is not read back here.
       if (kept.some((text) => text.includes("$"))) return;
       const splitter = new Splitter("left.sql");
       const queries: FileQuery[] = [];
@@ -103,7 +103,7 @@ test("toSqlFile() is read back as the same queries, whatever is in them", () => 
   assert.ok(printed > scaled(1000, 200), `${printed} were printed`);
 });
 
-test("toSqlFile() has values that mean the same in every sql_mode as in a prepared statement", async () => {
+test("toSqlFile() writes values that have the same effect in every sql_mode as in a prepared statement", async () => {
   const mysql = await import("mysql2");
   const connection = mysql.createConnection(database.db);
   const values = [
@@ -133,7 +133,7 @@ test("toSqlFile() has values that mean the same in every sql_mode as in a prepar
   );
 });
 
-test("openFiles() tells about how many queries the files have, long before their end", async () => {
+test("openFiles() estimates the number of queries in the files long before their end", async () => {
   const file = join(directory, "large.sql");
   writeFileSync(file, "DO 1;\n".repeat(60_000));
   const { queries } = await openFiles([file], {}, () => {});
@@ -148,10 +148,10 @@ test("openFiles() tells about how many queries the files have, long before their
   assert.ok(isAbout && total! > 30_000 && total! < 70_000, `about ${total}`);
 });
 
-test("--dry-run with --resume prints what is left as an SQL file, and leaves the job log as it is", async () => {
+test("--dry-run with --resume prints the remaining queries as an SQL file, and does not change the job log", async () => {
   const log = join(directory, "left.log");
   const texts = ["USE shop", "DO 1", "DO 2", "DO 3", "DO 4", "DO 5", "DO 6"];
-  const past = ["done", "done", "failed", "unknown"] as const; // then one that was released when the run was killed
+  const past = ["done", "done", "failed", "unknown"] as const; // the fifth was released when the run was killed
   const lines = past.map((outcome, index) => lineOf({ seq: index + 1, outcome }, hashOf(texts[index])));
   writeFileSync(log, `${header}${releasedLine(5, hashOf(texts[4]), "")}${lines.join("")}6\tcut`);
   const before = readFileSync(log, "utf8");
@@ -193,11 +193,11 @@ test("--dry-run with --resume prints what is left as an SQL file, and leaves the
   assert.equal(readFileSync(log, "utf8"), before);
 });
 
-test("--dry-run with --resume prints the units of a workerDo() that are left as NDJSON, a text, too", async () => {
+test("--dry-run with --resume prints the remaining units of a workerDo() as NDJSON, also texts", async () => {
   const { socketPath, user, database: name } = database.db;
   const log = join(directory, "units.log");
   const data = { list: [Buffer.from("ab"), new Float32Array(1)], when: new Date(0), map: new Map([[1, new Set([2])]]) };
-  const queries = [7, { name: "a", size: 5n, ...data }, "lib/a.ts", 8]; // a number is what this workerDo() returns
+  const queries = [7, { name: "a", size: 5n, ...data }, "lib/a.ts", 8]; // this workerDo() returns a number, and fails for the others
   const options = { script: new URL("./scripts/careless.ts", import.meta.url), queries };
   const args = ["-S", socketPath, "-u", user, "-D", name, "--joblog", log];
   const { status, stderr } = await runHere(args, options);

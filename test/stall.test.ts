@@ -1,4 +1,4 @@
-/** A network that swallows everything gives no error: each statement of our own ends by itself all the same. */
+/** A network that swallows packets without an error. Each statement of the command's own must end by its timeout. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { reachServer } from "../lib/command/probe.ts";
@@ -18,7 +18,7 @@ for (const [what, pattern] of [
   ["DO 0", /DO 0$/],
   ["SELECT VERSION()", /SELECT VERSION/],
 ] as const) {
-  test(`the probe ends when ${what} is swallowed`, async (t) => {
+  test(`the probe ends although ${what} is swallowed`, async (t) => {
     const proxy = await startProxy(t, db.socketPath);
     const hits = proxy.arm(pattern, "swallow");
     const server = { db: { ...db, socketPath: proxy.path }, hosts: [], tlsOptional: false };
@@ -39,7 +39,7 @@ for (const [what, pattern, ledger] of [
   ["what may be inserted", /FROM DUAL WHERE FALSE/, "old"],
   ["what may be selected", /seq = 0 FOR UPDATE/, "old"],
 ] as const) {
-  test(`opening a ledger ends when the answer about ${what} is swallowed`, async (t) => {
+  test(`opening a ledger ends although the answer about ${what} is swallowed`, async (t) => {
     await doWork(["DO 0"], 1, { ledger: "old" });
     await sql("DROP TABLE IF EXISTS fresh");
     const { hits, run } = await behindProxy(t, pattern, ["DO 1"], { ledger });
@@ -48,10 +48,10 @@ for (const [what, pattern, ledger] of [
   });
 }
 
-/** The first one belongs to the connecting. */
+/** Matches the second DO 0, because the first one belongs to the connecting. */
 const secondDo = { seen: 0, test: (text: string) => text.endsWith("DO 0") && ++secondDo.seen === 2 };
 
-// Each of the queries is followed by the statement of ours that is swallowed; what it meant then comes true on another connection.
+// After each query, a statement of the worker's own is swallowed. The worker reconnects and reaches the same result.
 for (const [what, pattern, query, options, outcome] of [
   [
     "SHOW WARNINGS",
@@ -90,7 +90,7 @@ for (const [what, pattern, query, options, outcome] of [
     "unknown",
   ],
 ] as [string, Pick<RegExp, "test">, string, WorkOptions, keyof Summary][]) {
-  test(`a run ends when ${what} is swallowed`, async (t) => {
+  test(`a run ends although ${what} is swallowed`, async (t) => {
     await sql("DROP TABLE IF EXISTS old, made; DELETE FROM t; INSERT INTO t VALUES (7, 7)");
     await sql("BEGIN; SELECT * FROM t FOR UPDATE");
     secondDo.seen = 0;
@@ -102,7 +102,7 @@ for (const [what, pattern, query, options, outcome] of [
   });
 }
 
-/** Runs queries with one worker; from the statement that matches on, its connection is a black hole. */
+/** Runs queries with one worker. From the matching statement on, its connection swallows everything. */
 async function behindProxy(
   t: Parameters<typeof startProxy>[0],
   pattern: Pick<RegExp, "test">,

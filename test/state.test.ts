@@ -1,4 +1,4 @@
-/** What a connection's state means for the outcomes: transactions left open, USE and SET, sql_mode, workers that give up. */
+/** Outcomes that depend on a connection's state: open transactions, USE and SET, sql_mode, workers that cannot reconnect. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
@@ -22,8 +22,8 @@ const { sql } = database;
 await sql("CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
 await sql("CREATE TABLE locked (id INT PRIMARY KEY, v INT); INSERT INTO locked VALUES (1, 0)");
 
-const noCompound = lacks("BEGIN NOT ATOMIC"); // CALL, in test/ledger.test.ts, is one on every server
-test("doWork() does not send a compound statement again of which a part may have been applied", {
+const noCompound = lacks("BEGIN NOT ATOMIC"); // test/ledger.test.ts has CALL, which is a compound statement on every server
+test("doWork() does not retry a compound statement that may have been applied in part", {
   skip: noCompound,
 }, async () => {
   await sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; BEGIN; UPDATE locked SET v = 1");
@@ -42,7 +42,7 @@ test("doWork() does not send a compound statement again of which a part may have
   assert.equal(again.done, 1, "undone by the ledger's transaction, it is sent again");
 });
 
-test("doWork() rejects when a transaction was left open", async () => {
+test("doWork() rejects if the input leaves a transaction open", async () => {
   const queries = ["BEGIN", "INSERT INTO log (v) VALUES (10)", "INSERT INTO log (v) VALUES (11)"];
   for (const batch of [1, 4]) {
     await assert.rejects(doWork(queries, 1, { batch }), (error) => {
@@ -64,19 +64,19 @@ test("doWork() rejects when a transaction was left open", async () => {
   assert.equal((await doWork([...queries, "COMMIT"], 1)).done, 4);
 });
 
-test("doWork() does not go on when an error has rolled back the transaction that was open", async () => {
+test("doWork() does not go on after an error has rolled back the open transaction", async () => {
   await sql(`CREATE TABLE many (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(200)}`);
   await sql("SET GLOBAL innodb_lock_wait_timeout = 60");
   const waits = () => status(database, "Innodb_row_lock_current_waits");
   for (const batch of [1, 8]) {
     for (const first of ["BEGIN", "SET autocommit = 0"]) {
-      await sql("BEGIN; UPDATE many SET v = v + 100 WHERE id > 1"); // the larger transaction wins
+      await sql("BEGIN; UPDATE many SET v = v + 100 WHERE id > 1"); // in a deadlock, the larger transaction wins
       const queries = [first, ...[1, 2].map((id) => `UPDATE many SET v = v + 1 WHERE id = ${id}`), "COMMIT", "DO 1"];
       const running = doWork(queries, 1, { batch });
       const rejects = assert.rejects(running, (error) => {
         assert.ok(error instanceof RunError);
         assert.match(error.message, /^Cannot go on: a transaction that was open is rolled back: Deadlock found/);
-        // What BEGIN or the first UPDATE has begun is taken back; SET autocommit is the session setup.
+        // The transaction is rolled back. BEGIN is part of it, and SET autocommit belongs to the session setup.
         assert.deepEqual([error.summary.done, error.summary.failed], first === "BEGIN" ? [0, 2] : [1, 1]);
         assert.equal(error.summary.skipped, 3);
         return true;
@@ -95,7 +95,7 @@ test("doWork() does not go on when an error has rolled back the transaction that
   assert.deepEqual(await sql("SELECT * FROM many WHERE v <> 0"), []);
 });
 
-test("doWork() sends nothing again that has changed a table without transactions", async () => {
+test("doWork() does not retry a query that has changed a table without transactions", async () => {
   await sql("CREATE TABLE plain (id INT PRIMARY KEY AUTO_INCREMENT, v INT) ENGINE = MyISAM");
   await sql("CREATE TABLE source (id INT PRIMARY KEY, v INT); INSERT INTO source VALUES (1, 0), (2, 0)");
   await sql("BEGIN; UPDATE source SET v = 1 WHERE id = 2");
@@ -109,9 +109,11 @@ test("doWork() sends nothing again that has changed a table without transactions
   assert.equal((await sql("SELECT * FROM plain")).length, 2);
 });
 
-test("doWork() is not misled by rows that mysql2 cannot read", { skip: lacks("JSON as text") }, async () => {
+test("doWork() reports the true outcome of a query whose rows mysql2 cannot parse", {
+  skip: lacks("JSON as text"),
+}, async () => {
   await sql("CREATE TABLE odd (j JSON)");
-  await sql(`INSERT INTO odd SELECT CONCAT('{"a":"', REPEAT('x', 50000), '","b":1.}') FROM ${numbers(3)}`); // JSON for MariaDB
+  await sql(`INSERT INTO odd SELECT CONCAT('{"a":"', REPEAT('x', 50000), '","b":1.}') FROM ${numbers(3)}`); // MariaDB accepts it as JSON, and JSON.parse() does not
   await sql("CREATE TABLE ran (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
   const insert = "INSERT INTO ran (v) VALUES (1)";
   const queries = Array.from({ length: 20 }, () => ["SELECT j FROM odd", insert]).flat();
@@ -134,7 +136,7 @@ test("doWork() is not misled by rows that mysql2 cannot read", { skip: lacks("JS
   assert.deepEqual(lines, ['{"seq":1,"row":{"__proto__":1}}', '{"seq":3,"row":{"a":"A"}}']);
 });
 
-test("doWork() with one worker starts nothing more after maxFailures", async () => {
+test("doWork() with one worker starts no more queries after maxFailures", async () => {
   const inserts = Array.from({ length: 50 }, () => "INSERT INTO log (v) VALUES (30)");
   for (const batch of [1, 16]) {
     const { done, failed, skipped } = await doWork(["no sql", ...inserts], 1, { batch, maxFailures: 1 });
@@ -144,7 +146,7 @@ test("doWork() with one worker starts nothing more after maxFailures", async () 
   assert.equal(reason, undefined, "all has run");
 });
 
-test("doWork() with a ledger refuses what means something to its connection only", async () => {
+test("doWork() with a ledger refuses statements that affect only their own connection", async () => {
   for (const statement of ["USE elsewhere", "SET @a = 1", "CREATE TEMPORARY TABLE t (id INT)"]) {
     const queries = ["DO 1", statement, "INSERT INTO log (v) VALUES (40)"];
     const words = /^\w+(?: TEMPORARY TABLE)?/.exec(statement)![0];
@@ -155,7 +157,7 @@ test("doWork() with a ledger refuses what means something to its connection only
   assert.deepEqual(await sql("SELECT * FROM log WHERE v = 40"), []);
 });
 
-test("doWork() does not go on without what the lost connection had set", async () => {
+test("doWork() does not go on after it has lost a connection with session settings", async () => {
   await sql("CREATE DATABASE elsewhere");
   for (const [first, what] of [
     ["USE elsewhere", "what USE has set"],
@@ -179,7 +181,7 @@ test("doWork() runs the session setup on a new connection, too", async () => {
   await sql("DROP TABLE landed; DROP DATABASE other");
 });
 
-test("doWork() takes the same statements for the session setup where it runs them and where it shows them", async () => {
+test("doWork() treats the same statements as the session setup in a run and in a dry run", async () => {
   const top = ["SET @a = 1", { sql: "SET NAMES utf8mb4" }];
   const queries = [...top, { sql: "SET @a = ?", values: [1] }, "SET @b = 2"];
   const shown: number[] = [];
@@ -190,7 +192,7 @@ test("doWork() takes the same statements for the session setup where it runs the
   await assert.rejects(doWork(["SET @a = 1; DO 2", "USE elsewhere"], 2), /Cannot go on at query 2: USE/);
 });
 
-test("doWork() does not go on without what a thread had set that died", async () => {
+test("doWork() does not go on after the death of a thread whose connection had session settings", async () => {
   const script = new URL("./scripts/mortal.ts", import.meta.url);
   const mortal = new Int32Array(new SharedArrayBuffer(4));
   myglobals.mortal = mortal.buffer;
@@ -200,7 +202,7 @@ test("doWork() does not go on without what a thread had set that died", async ()
   ] as const) {
     const queries = ["DO 1", first, "DO SLEEP(60)", "CREATE TABLE landed (id INT)"];
     const update = ({ inFlight }: Snapshot) => {
-      if (inFlight().some(({ seq }) => seq === 3)) Atomics.store(mortal, 0, 1); // what is before it is answered
+      if (inFlight().some(({ seq }) => seq === 3)) Atomics.store(mortal, 0, 1); // then the queries before it are answered
     };
     await assert.rejects(doWork(queries, 1, { script, progress: { ...silent, update } }), {
       message: `Cannot go on: a thread died, and with it what ${what} has set`,
@@ -213,7 +215,7 @@ test("doWork() does not go on without what a thread had set that died", async ()
   });
 });
 
-test("doWork() gives the query of a worker that cannot connect again to another worker", async () => {
+test("doWork() gives the query of a worker that cannot reconnect to another worker", async () => {
   const script = new URL("./scripts/once.ts", import.meta.url);
   async function* queries() {
     yield "DO 0";
@@ -230,7 +232,7 @@ test("doWork() gives the query of a worker that cannot connect again to another 
   assert.deepEqual([total, done, skipped], [9, 9, 0]);
 });
 
-test("doWork() in batches lets another worker have what one gives back, also where a gate admits no more", async () => {
+test("doWork() in batches gives queries that a worker returns to another one, even if a gate admits no more", async () => {
   const script = new URL("./scripts/once.ts", import.meta.url);
   const queries = [...Array.from({ length: 60 }, () => "DO SLEEP(0.003)"), ...Array.from({ length: 40 }, () => "DO 0")];
   let ended = 0;
@@ -247,7 +249,7 @@ test("doWork() in batches lets another worker have what one gives back, also whe
   assert.deepEqual([done, skipped], [100, 0]);
 });
 
-test("doWork() sends no query that is larger than the server takes, and says both sizes", async () => {
+test("doWork() does not send a query above max_allowed_packet, and reports both sizes", async () => {
   const [server] = await sql<{ most: number }>("SELECT @@max_allowed_packet AS most");
   const { most } = server!;
   const text = (bytes: number) => `DO '${"x".repeat(bytes - 5)}'`;
@@ -255,7 +257,7 @@ test("doWork() sends no query that is larger than the server takes, and says bot
   const queries = [text(most - 5), text(most), "DO 1", values, "DO 2"];
   for (const options of [{}, { batch: 8 }, { ledger: "sizes" }, { idempotent: true }]) {
     const { done, retries, failures } = await doWork(queries, 1, options);
-    const before = target.isMariaDB || target.version < 8 ? 1 : 3; // bytes of the packet: MySQL 8 has two for attributes
+    const before = target.isMariaDB || target.version < 8 ? 1 : 3; // bytes of the packet before the text, of which MySQL 8 has two more for query attributes
     const size = (most + before).toLocaleString("en");
     const message = `The server does not take the query: it has ${size} bytes, and max_allowed_packet is ${most.toLocaleString("en")}`;
     assert.deepEqual([done, retries], [3, 0]);
@@ -269,7 +271,7 @@ test("doWork() sends no query that is larger than the server takes, and says bot
   }
 });
 
-test("doWork() in batches leaves a plain failure a failure, and sends nothing again that must not be", async () => {
+test("doWork() in batches reports a failure as failed, and retries only queries that it may retry", async () => {
   const missing = await doWork(["SELECT * FROM missing1", "SELECT * FROM missing2"], 1, { batch: 2 });
   assert.deepEqual([missing.failed, missing.unknown, missing.retries], [2, 0, 0]);
   await sql("BEGIN; UPDATE locked SET v = 1");
@@ -278,13 +280,13 @@ test("doWork() in batches leaves a plain failure a failure, and sends nothing ag
   assert.deepEqual([waits.failed, waits.done, waits.retries], [1, 1, 0]);
 });
 
-test("doWork() with a time limit interrupts only the query that it is for, also in batches", async () => {
+test("doWork() with a time limit interrupts only the slow query, also in batches", async () => {
   const queries = ["DO 0", "SELECT SLEEP(3600)", "INSERT INTO log (v) VALUES (20)", "SELECT SLEEP(3600)", "DO 1"];
   const { done, failures } = await doWork(queries, 1, { batch: 8, timeoutSeconds: 0.3 });
   assert.deepEqual([done, failures.map(({ seq }) => seq)], [3, [2, 4]]);
 });
 
-test("doWork() with a time limit interrupts a query whose rows nobody takes", async () => {
+test("doWork() with a time limit interrupts a query whose rows are not read", async () => {
   let take = () => {};
   const taken = new Promise<void>((resolve) => {
     take = resolve;
@@ -297,7 +299,7 @@ test("doWork() with a time limit interrupts a query whose rows nobody takes", as
   );
 });
 
-test("a thread that is told to kill interrupts a query whose rows nobody takes", async (t) => {
+test("a thread that gets the message 'kill' interrupts a query whose rows are not read", async (t) => {
   const { port1: parent, port2 } = new MessageChannel();
   t.after(() => parent.close());
   const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), sessionSetup: [], features: {} };
@@ -305,14 +307,14 @@ test("a thread that is told to kill interrupts a query whose rows nobody takes",
   rows.extend?.(thread, true);
   const connection = await connect(database.db);
   thread.running[1] = connection;
-  parent.once("message", () => parent.postMessage({ type: "kill" })); // the first rows
+  parent.once("message", () => parent.postMessage({ type: "kill" })); // after the first rows
   const listener = thread.rows.listener([{ seq: 1, rows: 0, noteRows() {} } as unknown as Job], connection);
   const query = `SELECT seq, REPEAT('x', 1000) FROM ${numbers(10_000_000)}`;
   await assert.rejects(execute(connection, query, listener), { code: "ER_QUERY_INTERRUPTED" });
   connection.destroy();
 });
 
-test("doWork() draws no bar after its end, whatever the source yields then", async () => {
+test("doWork() draws no bar after its end, even if the source still yields queries", async () => {
   let go = () => {};
   const later = new Promise<void>((resolve) => {
     go = resolve;
@@ -344,7 +346,7 @@ test("doWork() draws no bar after its end, whatever the source yields then", asy
   assert.deepEqual([done, late], [1, 0]);
 });
 
-test("doWork() takes a workerDo() that rejects with nothing as failed", async () => {
+test("doWork() reports a unit as failed if workerDo() rejects with undefined", async () => {
   const script = new URL("./scripts/die.ts", import.meta.url);
   const { done, failures } = await doWork(["live", "nothing", "live"], 1, { script });
   assert.deepEqual(
@@ -353,7 +355,7 @@ test("doWork() takes a workerDo() that rejects with nothing as failed", async ()
   );
 });
 
-test("doWork() ends with the reason when a callback throws", async () => {
+test("doWork() rejects with the error that a callback throws", async () => {
   const onEnded = () => {
     throw new Error("no disk");
   };
@@ -366,7 +368,7 @@ test("doWork() ends with the reason when a callback throws", async () => {
   }
 });
 
-test("doWork() rejects a queue or a query that is none", async () => {
+test("doWork() rejects an invalid queue or query", async () => {
   for (const [queue, message] of [
     ["DO 1", /^Cannot read the queries: .* not from 'DO 1'$/],
     [undefined, /^Cannot read the queries: .* not from undefined$/],
@@ -380,7 +382,7 @@ test("doWork() rejects a queue or a query that is none", async () => {
   }
 });
 
-test("a ledger that is dropped half-way ends the run", async () => {
+test("a run ends if its ledger is dropped half-way", async () => {
   async function* queries() {
     yield "INSERT INTO log (v) VALUES (30)";
     while ((await sql("SELECT 1 FROM log WHERE v = 30")).length === 0);
@@ -394,7 +396,7 @@ test("a ledger that is dropped half-way ends the run", async () => {
   assert.deepEqual(await sql("SELECT 1 FROM log WHERE v = 31"), []);
 });
 
-test("a ledger refuses what locks for all, and waits beyond the time limit for a query that runs elsewhere", async () => {
+test("a ledger refuses global locks, and waits beyond the time limit for a query that another run executes", async () => {
   await assert.rejects(
     doWork(["FLUSH TABLES WITH READ LOCK"], 1, { ledger: "locks" }),
     /FLUSH TABLES WITH READ LOCK applies to one connection only, and with a ledger/,

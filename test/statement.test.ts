@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Effect, keepsTransaction, onlyReads, sessionStatement, statementIn } from "../lib/mysql/statement.ts";
 
-test("keepsTransaction() is true of what can never commit, and of nothing else", () => {
+test("keepsTransaction() is true only for statements that can never commit", () => {
   const keep = [
     "SELECT 1",
     "\n\t insert into t values (1)",
@@ -33,13 +33,13 @@ test("keepsTransaction() is true of what can never commit, and of nothing else",
   for (const unit of others) assert.equal(keepsTransaction(unit), false, JSON.stringify(unit));
 });
 
-test("keepsTransaction() comes to an end with a text that would match in many ways", () => {
+test("keepsTransaction() is fast for a text that would match in many ways", () => {
   for (const part of ["/**/", "-- \n", "/* ", " ", "#\n", "/*\n*", "-- "]) {
     assert.equal(keepsTransaction(`${part.repeat(100_000)}x`), false);
   }
 });
 
-test("sessionStatement() names what means something to its connection only", () => {
+test("sessionStatement() names statements that affect only their own connection", () => {
   const cases: [sql: string, name: string | undefined][] = [
     ["BEGIN", "BEGIN"],
     ["begin not atomic select 1; end", undefined],
@@ -59,7 +59,7 @@ test("sessionStatement() names what means something to its connection only", () 
   }
 });
 
-/** From the servers' manuals: what a statement does to a transaction, and under which name it means something to its connection. */
+/** Statements of the servers' manuals: their effect on a transaction, and the name that sessionStatement() returns. */
 const statements: readonly (readonly [sql: string, transaction: Effect, session?: string])[] = [
   ["ALTER TABLE t ADD a INT", "commits"],
   ["ANALYZE NO_WRITE_TO_BINLOG TABLE t", "commits"],
@@ -141,7 +141,7 @@ const statements: readonly (readonly [sql: string, transaction: Effect, session?
   ["XA ROLLBACK 'a'", "rollsBack", "XA ROLLBACK"],
 ];
 
-test("a statement is what it is, behind and inside comments of each kind", () => {
+test("a statement is recognized after and inside comments of each kind", () => {
   const wraps: ((sql: string) => string)[] = [
     (sql) => sql,
     (sql) => `  \n${sql};`,
@@ -160,7 +160,7 @@ test("a statement is what it is, behind and inside comments of each kind", () =>
       const text = wrap(sql);
       assert.deepEqual([statementIn(text).transaction, sessionStatement(text)?.name], [transaction, session], text);
     }
-    // Only some servers execute these.
+    // Only some servers execute these comments.
     for (const text of [`/*M!100100 ${sql} */`, `/*!80000 ${sql} */`, `/*M! ${sql} */`]) {
       const perhaps = transaction === "commits" ? "unsure" : transaction;
       assert.deepEqual([statementIn(text).transaction, sessionStatement(text)?.name], [perhaps, session], text);
@@ -168,7 +168,7 @@ test("a statement is what it is, behind and inside comments of each kind", () =>
   }
 });
 
-test("a text of several statements can be repeated if each of them can, and is for itself where it sets variables", () => {
+test("a text of several statements can be repeated if each of them can, and may read variables that it sets itself", () => {
   assert.equal(sessionStatement("USE a; SET NAMES utf8; SET @a = 1;")?.session, "repeatable");
   assert.equal(sessionStatement("USE a; INSERT INTO t VALUES (1)")?.session, "lasting");
   for (const [text, name] of [
@@ -184,7 +184,7 @@ test("a text of several statements can be repeated if each of them can, and is f
   assert.equal(sessionStatement("SET @a = 1, b = 2; INSERT INTO t VALUES (@a)")?.session, "lasting");
 });
 
-test("onlyReads() is true of one statement that changes nothing", () => {
+test("onlyReads() is true for one statement that changes nothing", () => {
   for (const sql of [
     "SELECT ';'",
     "(SELECT 1) UNION (SELECT 2);",

@@ -1,4 +1,4 @@
-/** Steering a run while it goes on: by lines on its control socket, and by keys on its terminal. */
+/** Control of a run: by lines on its control socket, and by keys on its terminal. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ after(() => rmSync(directory, { recursive: true }));
 const server = ["-S", db.socketPath, "-u", "root", "-D", "myscript"];
 await sql("CREATE TABLE gated (id INT PRIMARY KEY, v INT)");
 const total = 40;
-// Each waits as long as the test has the lock.
+// Each query waits while the test has the lock.
 const gated = join(directory, "gated.sql");
 const insert = (n: number) => `REPLACE INTO gated VALUES (${n}, GET_LOCK('gate', 3600) + RELEASE_LOCK('gate'));\n`;
 writeFileSync(gated, Array.from({ length: total }, (_, n) => insert(n + 1)).join(""));
@@ -35,7 +35,7 @@ interface Status {
   inFlight: { worker: number; seq: number; sql: string }[];
 }
 
-/** Sends lines, as a cron job does with nc, and returns what is answered. */
+/** Sends lines to the control socket, as a cron job does with nc. Returns the answers. */
 async function tell<Answer = Record<string, unknown>>(path: string, ...lines: string[]): Promise<Answer[]> {
   const socket = createConnection({ path, allowHalfOpen: true });
   socket.end(lines.map((line) => `${line}\n`).join(""));
@@ -54,7 +54,7 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   const status = async () => (await tell<Status>(control, "status"))[0]!;
   const inFlight = async (count: number) => {
     await poll(async () => (await status()).inFlight.length === count);
-    // Nothing more is claimed while these are asked one after the other.
+    // The number does not grow during 20 requests.
     for (let times = 0; times < 20; times++) assert.equal((await status()).inFlight.length, count);
     return (await status()).inFlight;
   };
@@ -68,7 +68,7 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   assert.ok(second.stderr.endsWith(`myscript: Cannot use --control "${control}": another run is using it\n`));
   assert.equal(second.status, 2);
 
-  // Paused, the four end and no other begins; then two workers only take the next ones.
+  // After a pause, the four queries end and no other begins. Then only two workers take further queries.
   await tell(control, "pause");
   await sql("DO RELEASE_LOCK('gate')");
   await inFlight(0);
@@ -90,7 +90,7 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   await tell(control, "workers 4");
   await inFlight(4);
   const comments = () => [...readFileSync(joblog, "utf8").matchAll(/^# \S+Z (.*)$/gm)].map(([, text]) => text);
-  await poll(() => comments().length === 6); // within 200 ms
+  await poll(() => comments().length === 6); // the log is written within 200 ms
   first.child.kill("SIGKILL");
   await first.ended;
   assert.match(first.printed.stderr, /^changed: max-load Threads_running=90$/m);
@@ -103,7 +103,7 @@ test("--control pauses, limits and drains a run, which a job log with its commen
     "workers 4",
   ]);
 
-  // Its socket is still there, and stands in nobody's way.
+  // The killed run's socket is still there, and the next run replaces it.
   assert.ok(existsSync(control));
   const third = start([...args, "--resume", "--retry-unknown"]);
   await poll(async () => (await status().catch(() => undefined))?.inFlight.length === 4);
@@ -118,13 +118,13 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM gated"), [{ n: total }]);
 });
 
-test("--max-workers lets a run have more workers later, which connect only then", async () => {
+test("--max-workers permits more workers later, which connect only then", async () => {
   const control = join(directory, "more");
   const status = async () => (await tell<Status>(control, "status"))[0]!;
   const numbers = async () => (await status()).inFlight.map(({ worker }) => worker).sort();
   const connections = async () => {
     const rows = await sql("SELECT 1 FROM information_schema.processlist WHERE command IN ('Query', 'Sleep')");
-    return rows.length - 1; // the test's own
+    return rows.length - 1; // without the test's own connection
   };
   await sql("DO GET_LOCK('gate', 0)");
   const running = start([...server, "-j", "2", "--max-workers", "5", "--rate", "100000", "--control", control, gated]);
@@ -142,7 +142,7 @@ test("--max-workers lets a run have more workers later, which connect only then"
   assert.equal(exit, 0, stderr);
   assert.match(stderr, new RegExp(`^${total} of ${total} queries done`, "m"));
 
-  // Those that nobody has asked for do not stand in for those that give up.
+  // Workers that were not requested do not replace those that give up.
   const lines: string[] = [];
   myglobals.config = { db: { ...db, socketPath: `${db.socketPath}.no` } };
   const options = { maxWorkers: 8, connectTimeoutSeconds: 0.3 };
@@ -155,7 +155,7 @@ test("--max-workers lets a run have more workers later, which connect only then"
   );
 });
 
-test("openControl() refuses what is no socket of a dead run, and answers line by line", async (t) => {
+test("openControl() replaces only the socket of a dead run, and answers line by line", async (t) => {
   const file = join(directory, "file");
   writeFileSync(file, "mine");
   const obeyed = async (line: string) => ({ line });
@@ -180,7 +180,7 @@ test("openControl() refuses what is no socket of a dead run, and answers line by
   assert.ok(!existsSync(path));
 });
 
-test("openControl() heeds each client while others ask without end or take no answer, and forgets who is gone", async (t) => {
+test("openControl() serves each client although others send without end or read no answer, and drops clients that are gone", async (t) => {
   const path = join(directory, "flooded");
   const asked: string[] = [];
   const stop = await openControl(path, async (line) => {
@@ -202,7 +202,7 @@ test("openControl() heeds each client while others ask without end or take no an
   leaves.destroy();
   await tell(path, "drain");
   assert.ok(count("reads") < 10_000, "drain is not the last one");
-  /** Others have had three turns meanwhile. */
+  /** True if the line was obeyed while three other clients were served. */
   const isHeeded = async (line: string) => {
     const before = count(line);
     for (let times = 0; times < 3; times++) await tell(path, "status");
@@ -217,7 +217,7 @@ test("openControl() heeds each client while others ask without end or take no an
   await poll(() => isHeeded("deaf"));
 });
 
-test("obey() does what a line says, or says what would be right and changes nothing", async () => {
+test("obey() carries out a line, or answers with the right form and changes nothing", async () => {
   const drain = new AbortController();
   const changes: string[] = [];
   const servers = [{ db, where: "db1" }];
@@ -258,8 +258,8 @@ test("obey() does what a line says, or says what would be right and changes noth
   await changeRate(steering, 1.25);
   await changeRate(steering, 0.75);
   await obey(steering, "rate off");
-  await changeRate(steering, 1.25); // there is none
-  await changeRate(steering, 0.75); // of a run that has done nothing
+  await changeRate(steering, 1.25); // the run has no rate limit
+  await changeRate(steering, 0.75); // the run has done nothing, so it has no rate
   await obey(steering, "workers 2");
   await obey(steering, "pause");
   await obey(steering, "pause");
@@ -273,7 +273,7 @@ test("obey() does what a line says, or says what would be right and changes noth
   throttling.close?.();
 });
 
-test("keys on a terminal steer the run, and the terminal is given back as it was", { skip: noTerminal }, async () => {
+test("keys on a terminal control the run, and the terminal's modes are restored", { skip: noTerminal }, async () => {
   await sql("DO GET_LOCK('gate', 0)");
   const command = ["sh", "-c", '"$@"; echo "status $?"; stty -a', "sh", ...viaNode];
   const running = startOnTerminal([...server, "-j", "2", "--rate", "40", gated], 100, { command });
@@ -308,7 +308,7 @@ test("keys on a terminal steer the run, and the terminal is given back as it was
   assert.match(stdout.slice(stdout.indexOf("status 130")), / icanon .* echo /s);
 });
 
-test("a run in the background of a terminal leaves it alone", { skip: noTerminal }, async () => {
+test("a run in the background of a terminal does not change it", { skip: noTerminal }, async () => {
   const command = ["sh", "-c", 'set -m; "$@" & wait $!; echo "status $?"; stty -a', "sh", ...viaNode];
   const file = join(directory, "few.sql");
   writeFileSync(file, "DO 1;\nDO 2;\n");

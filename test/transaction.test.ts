@@ -1,4 +1,4 @@
-/** What becomes of the queries in a transaction of the user's own: what is told of each is what the table has afterwards. */
+/** Queries in a transaction of the user's own. Their outcomes must agree with the table. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { RowDataPacket } from "mysql2";
@@ -17,7 +17,7 @@ await root.query(
   "USE myscript; CREATE TABLE held (id INT PRIMARY KEY) ENGINE = InnoDB; CREATE TABLE b (id INT PRIMARY KEY)",
 );
 
-/** Runs it with one worker; returns the outcomes, by seq from 1 on. */
+/** Runs the queries with one worker. Returns the outcomes, by seq from 1 on. */
 async function outcomesOf(
   queries: readonly string[],
 ): Promise<{ outcomes: string[]; summary: Summary; message: string }> {
@@ -38,7 +38,7 @@ async function idsHeld(): Promise<number[]> {
   return rows.map(({ id }) => id);
 }
 
-/** Statements that the manuals of both servers list as committing what is open, with what puts things right after some. */
+/** Statements with an implicit commit according to both manuals. Some have a statement that undoes them afterwards. */
 const committing: readonly (string | readonly [sql: string, after: string])[] = [
   "CREATE TABLE a (id INT PRIMARY KEY, v INT) ENGINE = MyISAM",
   "ALTER TABLE a ADD w INT",
@@ -79,13 +79,13 @@ const committing: readonly (string | readonly [sql: string, after: string])[] = 
   "DROP USER v@localhost",
   "BEGIN",
   "START TRANSACTION READ ONLY",
-  // MariaDB's scheduler did not find its tables when it started.
+  // Not on MariaDB, whose event scheduler did not find its tables at the start.
   ...(target.isMariaDB ? [] : ["CREATE EVENT e ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1", "DROP EVENT e"]),
   ...(target.isMariaDB
     ? ["EXECUTE IMMEDIATE 'CREATE TABLE ei (id INT)'", "SET STATEMENT lock_wait_timeout = 9 FOR DROP TABLE ei"]
     : []),
 ];
-/** What the manuals and the servers do not agree about. */
+/** Statements whose effect differs between manuals or servers. */
 const doubtful: typeof committing = [
   "LOAD INDEX INTO CACHE b",
   ["SET autocommit = 0", "SET autocommit = 1"],
@@ -115,7 +115,7 @@ const staying = [
 ];
 
 for (const begin of ["BEGIN", "SET autocommit = 0"]) {
-  test(`what a statement commits is done, and what it does not is rolled back, after ${begin}`, async () => {
+  test(`queries that a statement commits are done, and others are rolled back, after ${begin}`, async () => {
     await root.query("TRUNCATE myscript.held");
     const all = [...committing, ...staying, ...doubtful].filter(
       (each) => begin === "BEGIN" || !String(each).startsWith("SET auto"),
@@ -132,7 +132,7 @@ for (const begin of ["BEGIN", "SET autocommit = 0"]) {
     assert.deepEqual([message, summary.skipped], ["", 0]);
     const ids = await idsHeld();
     for (const { seq, id, sql } of inserts) {
-      if (/80000|M!/.test(sql) && outcomes[seq] === "unknown") continue; // some servers execute it
+      if (/80000|M!/.test(sql) && outcomes[seq] === "unknown") continue; // only some servers execute this comment
       assert.equal(outcomes[seq], ids.includes(id) ? "done" : "failed", sql);
     }
     const sure = committing.length + staying.length;
@@ -143,7 +143,7 @@ for (const begin of ["BEGIN", "SET autocommit = 0"]) {
   });
 }
 
-test("what a failing statement has committed is done; what fails in a transaction takes it back, and ends the run", async () => {
+test("queries that a failing statement commits are done; a failure in a transaction rolls it back and ends the run", async () => {
   const committed = [
     "ALTER TABLE b ADD PRIMARY KEY (id)",
     "/*!50001 ALTER TABLE missing ADD a INT */",
@@ -189,7 +189,7 @@ test("what a failing statement has committed is done; what fails in a transactio
   }
 });
 
-test("XA COMMIT is the end of its transaction, of one that is prepared, too, and XA ROLLBACK takes it back", async () => {
+test("XA COMMIT commits its transaction, also a prepared one, and XA ROLLBACK rolls it back", async () => {
   await root.query("TRUNCATE myscript.held");
   const xa = (id: number, ...ends: string[]) => [
     `XA START 'x${id}','a',7`,
@@ -213,11 +213,11 @@ test("XA COMMIT is the end of its transaction, of one that is prepared, too, and
   }
 });
 
-test("what an XA transaction leaves prepared is unknown, and what fails in one is rolled back", async () => {
+test("queries of a prepared XA transaction are unknown, and a failure in one rolls it back", async () => {
   await root.query("TRUNCATE myscript.held");
   const prepared = await outcomesOf(["XA START 'p'", "INSERT INTO held VALUES (1)", "XA END 'p'", "XA PREPARE 'p'"]);
   assert.deepEqual(prepared.outcomes.slice(1), ["unknown", "unknown", "unknown", "done"]);
-  await poll(async () => (await root.query("XA COMMIT 'p'").catch(() => undefined)) !== undefined); // once its connection is gone
+  await poll(async () => (await root.query("XA COMMIT 'p'").catch(() => undefined)) !== undefined); // after its connection has ended
   assert.deepEqual(await idsHeld(), [1]);
   const failing = await outcomesOf([
     "XA START 'q'",
@@ -229,7 +229,7 @@ test("what an XA transaction leaves prepared is unknown, and what fails in one i
   await poll(async () => (await idsHeld()).length === 1);
 });
 
-test("a transaction whose COMMIT, or whose DDL, was not answered is unknown; one whose ROLLBACK was not has failed", async (t) => {
+test("a transaction is unknown if its COMMIT or DDL got no answer, and failed if its ROLLBACK got none", async (t) => {
   const proxy = await startProxy(t, socketPath);
   const { config } = myglobals;
   t.after(() => {
@@ -256,7 +256,7 @@ test("a transaction whose COMMIT, or whose DDL, was not answered is unknown; one
   }
 });
 
-test("what is rolled back after a CALL that may have committed it is unknown", async () => {
+test("queries that are rolled back after a CALL that may have committed them are unknown", async () => {
   await root.query("TRUNCATE myscript.held; CREATE PROCEDURE myscript.begins() BEGIN COMMIT; START TRANSACTION; END");
   const insert = "INSERT INTO held VALUES (1)";
   const { outcomes } = await outcomesOf(["BEGIN", insert, "CALL begins()", "INSERT INTO held VALUES (2)", "ROLLBACK"]);
@@ -267,7 +267,7 @@ test("what is rolled back after a CALL that may have committed it is unknown", a
   assert.deepEqual(await idsHeld(), [1]);
 });
 
-test("a write in a read-only transaction of the input's own fails without another try", async () => {
+test("a write in a read-only transaction of the input fails without a retry", async () => {
   await root.query("DELETE FROM held");
   const { failures, retries } = await doWork(
     ["START TRANSACTION READ ONLY", "INSERT INTO held VALUES (1)", "COMMIT"],

@@ -1,4 +1,4 @@
-/** What goes over the wire with TLS and compression, what a server may read here, and how an account proves who it is. */
+/** TLS and compression, LOAD DATA LOCAL, and authentication. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
@@ -132,7 +132,7 @@ const local = ["-S", server.socketPath, "-u", "root", "-D", "myscript", "--local
 const ofLoaded = async (table = "loaded") =>
   ((await server.root.query(`SELECT COUNT(*) AS n FROM myscript.${table}`))[0] as { n: number }[])[0]!.n;
 
-test("LOAD DATA LOCAL whose connection breaks while the file is sent is unknown, and not sent again", async (t) => {
+test("LOAD DATA LOCAL whose connection is lost while the file is sent is unknown, and not retried", async (t) => {
   await server.root.query("CREATE TABLE myscript.twice (id INT, v VARCHAR(20)) ENGINE = MyISAM");
   writeFileSync(file("twice.csv"), Array.from({ length: 200_000 }, (_, n) => `${n},marked\n`).join(""));
   const text = load("twice.csv").replace("loaded", "myscript.twice");
@@ -145,7 +145,7 @@ test("LOAD DATA LOCAL whose connection breaks while the file is sent is unknown,
     assert.deepEqual([breaks(), unknown, retries], [1, 1, 0]);
     assert.ok((await ofLoaded("twice")) < 200_000);
   }
-  // What of it the client meets is the operating system's choice; this is what it meets at times.
+  // The error depends on the operating system. EPIPE is one that occurs.
   const upstream = net.connect(server.socketPath);
   const stream = new Duplex({
     read() {},
@@ -173,24 +173,24 @@ test("LOAD DATA LOCAL from a pipe that nobody writes to ends at its time limit a
     return (rows as unknown[]).length === 1;
   });
   running.kill("SIGINT");
-  const again = setInterval(() => running.kill("SIGINT"), 250); // what comes right after the first is taken for the same
+  const again = setInterval(() => running.kill("SIGINT"), 250); // repeated, because a SIGINT right after the first one counts as the same
   const { status, stdout } = await running.ended;
   clearInterval(again);
-  const { failed, unknown } = JSON.parse(stdout); // the second where its thread was ended, as on a busy machine
+  const { failed, unknown } = JSON.parse(stdout); // unknown if its thread was ended, as on a busy machine
   assert.deepEqual([status, failed + unknown], [130, 1], stdout);
   assert.equal(await ofLoaded(), 0);
 });
 
 test("LOAD DATA LOCAL from a pipe waits for its writer", async () => {
   const running = startHere(local, loading("pipe.csv"));
-  const writer = createWriteStream(file("pipe.csv")); // it opens once there is a reader
+  const writer = createWriteStream(file("pipe.csv")); // it opens when there is a reader
   await once(writer, "open");
   writer.write("1,a\n2,b\n", () => writer.end("3,c\n"));
   const { status, stdout } = await running.ended;
   assert.deepEqual([status, JSON.parse(stdout).rows, await ofLoaded()], [0, 3, 3], stdout);
 });
 
-test("LOAD DATA LOCAL says which file it cannot read, and leaves no listeners on the connection", async () => {
+test("LOAD DATA LOCAL names the file that it cannot read, and leaves no listeners on the connection", async () => {
   const { stdout } = await runHere(local, loading("."));
   assert.match(JSON.parse(stdout).failures[0].message, /^EISDIR: .* '.*'$/);
   const connection = await connect({ socketPath: server.socketPath, user: "root", flags: ["LOCAL_FILES"] });
@@ -205,7 +205,7 @@ test("LOAD DATA LOCAL says which file it cannot read, and leaves no listeners on
   connection.destroy();
 });
 
-test("fileIn() is the name in a LOAD statement, and nothing in any other", () => {
+test("fileIn() returns the file name of a LOAD statement, and undefined for any other", () => {
   assert.equal(fileIn("/* all */ load data low_priority local infile 'a\\'b.csv' into table t"), "a'b.csv");
   for (const text of [
     "LOAD DATA /* c */ LOCAL INFILE 'a.csv' INTO TABLE t",
@@ -228,7 +228,7 @@ for (const [place, fate] of [
   ["before", "lose"],
   ["after", async () => undefined],
 ] as const) {
-  test(`a TLS handshake that is cut ${place} the server has it is tried again, at the start and further on`, async (t) => {
+  test(`a TLS handshake that is cut ${place} the server has it is retried, at the start and later`, async (t) => {
     const proxy = await startProxy(t, server.socketPath);
     const args = ["-S", proxy.path, "-u", "app", "-D", "myscript", "--ssl-mode", "REQUIRED", "-j", "2", "--json"];
     let hits = proxy.arm(clientHello, fate, "always");
@@ -259,7 +259,7 @@ for (const [place, fate] of [
   });
 }
 
-test("--ssl-cert and --ssl-key let an account in that needs a certificate, also from an option file", async () => {
+test("--ssl-cert and --ssl-key connect an account that requires a certificate, also from an option file", async () => {
   const who = at.with(5, "guest");
   const own = [file("client.pem"), file("client.key")] as const;
   await server.certifyClient(file("client"));
@@ -282,7 +282,7 @@ test("--ssl-cert and --ssl-key let an account in that needs a certificate, also 
   }
 });
 
-/** Greets as the server does, asks for the password with these packets, and closes; what the client sends is kept. */
+/** Starts a fake server: it greets as the real one, asks for the password with these packets, and closes. Keeps the answers. */
 async function startAsking(t: TestContext, ...asked: readonly Uint8Array[]) {
   const got: Buffer[] = [];
   const asking = net.createServer((client) => {
@@ -327,7 +327,7 @@ async function startAsking(t: TestContext, ...asked: readonly Uint8Array[]) {
 const switchTo = (plugin: string) => Buffer.from(`\xfe${plugin}\0${"0123456789abcdefghij"}\0`, "latin1");
 
 for (const [plugin, ...full] of [["caching_sha2_password", Buffer.from([1, 4])], ["sha256_password"]] as const) {
-  test(`over plain TCP, the password for ${plugin} goes with the server's own key only if that is trusted`, async (t) => {
+  test(`over plain TCP, the password for ${plugin} is encrypted with the server's own key only if that is trusted`, async (t) => {
     const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     const key = Buffer.from(`\x01${publicKey.export({ type: "spki", format: "pem" })}`, "latin1");
     const { got, db, runWith } = await startAsking(t, switchTo(plugin), ...full, key);
@@ -339,7 +339,7 @@ for (const [plugin, ...full] of [["caching_sha2_password", Buffer.from([1, 4])],
   });
 }
 
-test("the password in clear text is given only where that is allowed", async (t) => {
+test("the password is sent in clear text only if that is allowed", async (t) => {
   const { got, db, runWith } = await startAsking(t, switchTo("mysql_clear_password"));
   await assert.rejects(connect(db), /asks for the password in clear text: .*--enable-cleartext-plugin/);
   assert.equal(got.splice(0).length, 1);

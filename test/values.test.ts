@@ -1,4 +1,4 @@
-/** Values of queries: one meaning in every way of sending them, and none for what SQL has not. */
+/** Values of queries. A value has the same effect in every way of sending, or is refused if SQL has no such value. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -39,7 +39,7 @@ const asStored = (name: string) =>
   name === "bytes" || name === "bits" ? `HEX(${name})` : `HEX(CAST(${name} AS CHAR))`;
 const stored = `SELECT n, ${names.map((name) => `${asStored(name)} AS ${name}`)} FROM v ORDER BY n`;
 
-/** What becomes of the queries, each of which inserts a row, and what is in the table then. */
+/** Runs queries that each insert a row. Returns their outcomes and the table. */
 async function outcomeOf(queries: readonly Query[], options: WorkOptions) {
   await database.sql(
     `DROP TABLE IF EXISTS v, led; CREATE TABLE v (n INT, ${names.map((name) => `${name} ${columns[name as "day"]}`)})`,
@@ -49,7 +49,7 @@ async function outcomeOf(queries: readonly Query[], options: WorkOptions) {
   return { errors: failures.map(({ seq, errno, code }) => [seq, errno ?? code]), rows: await database.sql(stored) };
 }
 
-/** The same by the SQL of a dry run, run as a client runs it. */
+/** Returns the same for the SQL of a dry run, run as a client runs it. */
 async function outcomeOfText(queries: readonly Query[]) {
   await database.sql("TRUNCATE v");
   const connection = await connect(database.db);
@@ -64,7 +64,7 @@ async function outcomeOfText(queries: readonly Query[]) {
   return { errors: errors.slice(0, 100), rows: await database.sql(stored) };
 }
 
-test("a value is stored as the same in every way of sending it, whatever was sent before it", async () => {
+test("a value is stored in the same way however it is sent, whatever was sent before it", async () => {
   const date = fc.date({ min: new Date("1000-01-02"), max: new Date("9999-12-30"), noInvalidDate: true });
   const value = fc.oneof(
     fc.double({ noNaN: true, noDefaultInfinity: true }),
@@ -103,7 +103,7 @@ test("a value is stored as the same in every way of sending it, whatever was sen
   assert.deepEqual(await outcomeOfText(queries), expected, "dry run");
 });
 
-test("bytes, boxed primitives and JSON are stored as what they are", async () => {
+test("bytes, boxed primitives and JSON keep their values", async () => {
   const around = new Uint8Array([9, 9, 1, 2, 255, 9]);
   const shared = new SharedArrayBuffer(3);
   new Uint8Array(shared).set([1, 2, 255]);
@@ -125,7 +125,7 @@ test("bytes, boxed primitives and JSON are stored as what they are", async () =>
     ["text", { a: [1, "b", null], gone: undefined }, Buffer.from('{"a":[1,"b",null]}').toString("hex").toUpperCase()],
     ["text", "007", "303037"],
     ["text", 7, "37"],
-    ["text", "007", "303037"], // after a number in the same statement
+    ["text", "007", "303037"], // a text after a number in the same prepared statement
     ["big", "9007199254740993", Buffer.from("9007199254740993").toString("hex")],
     ["exact", 0.5, Buffer.from("0.5000000000").toString("hex").toUpperCase()],
     ["exact", 9007199254740993n, Buffer.from("9007199254740993.0000000000").toString("hex").toUpperCase()],
@@ -192,7 +192,7 @@ const refused: [value: unknown, message: string][] = [
   [circle, "JSON with a circle at [0].circle"],
 ];
 
-test("a value without a meaning in SQL fails its own query in every way of sending, and names its place", async () => {
+test("a value that SQL does not have fails only its own query, however it is sent, with its place in the message", async () => {
   const sql = "INSERT INTO v (n, text, big) VALUES (?, ?, ?)";
   const queries: Query[] = refused.flatMap(([value], n) => [
     { sql, values: [n, null, value] },
@@ -219,7 +219,7 @@ test("a value without a meaning in SQL fails its own query in every way of sendi
   assert.equal(failures[0]?.message, "The values must be an array, not a string");
 });
 
-test("two statements with values fail with the words that say why, in every way of sending them", async () => {
+test("two statements with values fail with a clear message, however they are sent", async () => {
   const queries: Query[] = [
     { sql: "INSERT INTO v (n) VALUES (?); INSERT INTO v (n) VALUES (?)", values: [1, 2] },
     {
@@ -242,7 +242,7 @@ test("two statements with values fail with the words that say why, in every way 
   }
 });
 
-test("a script's workerDo() gets what structuredClone takes, and fails a unit with a value that it does not take", async () => {
+test("a script's workerDo() gets any value that structuredClone accepts, and a unit with another value fails", async () => {
   const script = join(directory, "script.mjs");
   writeFileSync(
     script,
@@ -262,7 +262,7 @@ test("a script's workerDo() gets what structuredClone takes, and fails a unit wi
   assert.match(failures[1]!.message, /^it is b/);
 });
 
-test("hashOf() is the same on both sides of a thread, whatever the values", () => {
+test("hashOf() is the same in the parent and in a thread, for all values", () => {
   const values = [...refused.map(([value]) => value), new SharedArrayBuffer(3), Object(7), Uint8Array.of(1).buffer];
   for (const value of values) {
     const unit = { sql: "DO ?", values: [value] };
@@ -272,7 +272,7 @@ test("hashOf() is the same on both sides of a thread, whatever the values", () =
   }
 });
 
-test("dateText() is what mysql2 sends of a Date, in its time zone", async () => {
+test("dateText() is the text that mysql2 sends for a Date, in its time zone", async () => {
   const date = new Date("2024-01-31T23:30:05.678Z");
   assert.equal(dateText(date, "Z"), "2024-01-31 23:30:05.678000");
   assert.equal(dateText(date, "+02:00"), "2024-02-01 01:30:05.678000");
@@ -296,7 +296,7 @@ test("dateText() is what mysql2 sends of a Date, in its time zone", async () => 
   }
 });
 
-test("toSqlValues() takes values of another realm", async () => {
+test("toSqlValues() accepts values of another realm", async () => {
   const { runInNewContext } = await import("node:vm");
   const values = runInNewContext("[{ a: 1 }, [2], new Uint8Array([3]), new Date(4), Object(5)]");
   const [object, array, bytes, date, five] = toSqlValues(values);
@@ -305,7 +305,7 @@ test("toSqlValues() takes values of another realm", async () => {
   assert.throws(() => toSqlValues(runInNewContext("[new Map()]")), /^TypeError: Value 1 of 1 is a Map/);
 });
 
-test("--dry-run shows what is sent, and which query fails by its values", async () => {
+test("--dry-run shows the text that is sent, and which query fails because of its values", async () => {
   const queries: Query[] = [
     { sql: "DO ?, ?\n, ?", values: [Uint8Array.of(1), "C:\\", new Date(2024, 0, 2, 3, 4, 5, 6)] },
     { sql: "DO ?", values: [Number.NaN] },

@@ -1,4 +1,4 @@
-/** What queries leave on their connection without the word SET, and which others read it. */
+/** Session state that queries set without SET, such as user variables, and the queries that read it. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { doWork, type Ended, type Query, type RunError, type Summary } from "../lib/mp.ts";
@@ -7,7 +7,7 @@ import { variablesIn } from "../lib/mysql/variables.ts";
 import { startServer } from "./server.ts";
 import { lacks } from "./target.ts";
 
-const server = await startServer(); // it has procedures
+const server = await startServer(); // not a sandbox, because the test needs procedures
 after(server.stop);
 const { socketPath, root } = server;
 myglobals.config = { db: { socketPath, user: "root", database: "myscript" } };
@@ -15,7 +15,7 @@ await root.query("USE myscript");
 await sql("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)");
 await sql("CREATE PROCEDURE gives(n INT, OUT x INT) SET x = n + 1");
 
-test("variablesIn() tells what a query reads and sets, behind and inside comments of each kind", () => {
+test("variablesIn() returns the state that a query reads and sets, after and inside comments of each kind", () => {
   const cases: readonly [sql: string, reads: string[], sets: string[]][] = [
     ["SELECT 5 INTO @x", [], ["@x"]],
     ["SELECT a, b FROM t INTO @x, @`Y z`", [], ["@x", "@y z"]],
@@ -59,7 +59,7 @@ test("variablesIn() tells what a query reads and sets, behind and inside comment
     for (const wrap of wraps) {
       const found = variablesIn(wrap(sql), true);
       assert.deepEqual([[...(found?.reads ?? [])], [...(found?.sets ?? [])]], [reads, sets], wrap(sql));
-      if (sets.length > 0) assert.ok(variablesIn(wrap(sql), false), wrap(sql)); // noticed when none is set so far
+      if (sets.length > 0) assert.ok(variablesIn(wrap(sql), false), wrap(sql)); // noticed even if no query has set anything so far
     }
   }
 });
@@ -68,7 +68,7 @@ async function sql<Row>(text: string): Promise<Row[]> {
   return (await root.query(text))[0] as Row[];
 }
 
-/** What a run does with queries before which another one has run. */
+/** Runs queries on the test's table and returns their outcomes. */
 async function run(queries: readonly Query[], workers: number, options = {}) {
   await sql("TRUNCATE t");
   const outcomes: string[] = [];
@@ -93,7 +93,7 @@ const pairs: readonly (readonly [setting: string, reading: string, name: string]
   ["SELECT v FROM t", "INSERT INTO t (v) VALUES (FOUND_ROWS())", "FOUND_ROWS()"],
 ];
 
-test("doWork() with several workers, in a shard and with a ledger ends where a query reads what another one has set", async () => {
+test("doWork() with several workers, in a shard or with a ledger ends before a query that reads what another one has set", async () => {
   for (const [setting, reading, name] of pairs) {
     for (const [workers, options, why] of [
       [4, {}, "there are 4: use one worker"],
@@ -122,7 +122,7 @@ test("doWork() with several workers, in a shard and with a ledger ends where a q
   );
 });
 
-test("doWork() with several workers ends where a query reads what none sets in sight, such as a trigger's", async () => {
+test("doWork() with several workers ends before a query that reads state which no query sets visibly, such as a trigger's", async () => {
   const { message } = await run(["DO 1", "INSERT INTO t (v) VALUES (@ofTrigger)"], 4);
   assert.equal(
     message,
@@ -132,7 +132,7 @@ test("doWork() with several workers ends where a query reads what none sets in s
   assert.equal(summary.done, 2);
 });
 
-test("doWork() goes on with what a query sets for itself, however many workers there are", async () => {
+test("doWork() runs queries that read only what they set themselves, with any number of workers", async () => {
   const own = [
     "SELECT @i := @i + 1, v FROM t, (SELECT @i := 0) AS i",
     "CALL gives(1, @x)",
@@ -145,11 +145,11 @@ test("doWork() goes on with what a query sets for itself, however many workers t
   assert.deepEqual([message, summary.failures], ["", []]);
 });
 
-test("doWork() with one worker ends where a query reads what was lost with a connection, and not before", async () => {
+test("doWork() with one worker ends before a query that reads state of a lost connection, and not earlier", async () => {
   for (const [setting, reading, name] of pairs) {
     const kill = "KILL CONNECTION_ID()";
     const lost = await run([setting, kill, "SELECT 1", "SELECT v FROM t WHERE 'a@b.c' = 'x'", reading], 1);
-    // The queries between leave what each statement leaves.
+    // Each of the queries between sets this state anew.
     const isOfTheLast = /^(?:ROW_COUNT|FOUND_ROWS)/.test(name);
     const message = isOfTheLast
       ? ""
@@ -169,7 +169,7 @@ test("doWork() with one worker ends where a query reads what was lost with a con
   assert.equal(killed.message, "Cannot go on: a connection was lost, and with it what GET_LOCK() has set");
 });
 
-test("doWork() with several workers refuses locks, and what is hidden in comments or in a literal", async () => {
+test("doWork() with several workers refuses locks, also in comments or in a literal", async () => {
   for (const [statement, name] of [
     ["DO GET_LOCK('a', 0)", "GET_LOCK()"],
     ["FLUSH LOCAL TABLES WITH READ LOCK", "FLUSH LOCAL TABLES WITH READ LOCK"],
@@ -186,14 +186,14 @@ test("doWork() with several workers refuses locks, and what is hidden in comment
   }
 });
 
-test("doWork() runs a text at the top once that sets something and does more", async () => {
+test("doWork() runs a text at the top only once if it does more than set session state", async () => {
   await sql("TRUNCATE t");
   const { done } = await doWork(["SET @a = 3; INSERT INTO t (v) VALUES (@a)", "DO 1", "DO 1"], 3);
   assert.equal(done, 3);
   assert.deepEqual(await sql("SELECT v FROM t"), [{ v: 3 }]);
 });
 
-test("doWork() resumed refuses to read what was set in the earlier run, and reads what is set in this one", async () => {
+test("doWork() of a resumed run refuses to read state of the earlier run, and reads state of this run", async () => {
   const earlier = (seq: number) => (seq <= 2 ? ("done" as const) : undefined);
   const [setting, reading] = pairs[0]!;
   const refused = await run([setting, reading], 1, { resumed: true, earlier });
@@ -205,7 +205,9 @@ test("doWork() resumed refuses to read what was set in the earlier run, and read
   assert.equal(anew.message, "");
 });
 
-test("EXECUTE IMMEDIATE of a literal leaves what the literal does", { skip: lacks("BEGIN NOT ATOMIC") }, async () => {
+test("EXECUTE IMMEDIATE of a literal sets the same state as the literal", {
+  skip: lacks("BEGIN NOT ATOMIC"),
+}, async () => {
   const { message } = await run(["EXECUTE IMMEDIATE 'SELECT 5 INTO @x'", "INSERT INTO t (v) VALUES (@x)"], 2);
   assert.match(message, /^Cannot go on at query 3: it reads @x, which query 2 has set/);
 });

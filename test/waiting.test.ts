@@ -1,4 +1,4 @@
-/** Servers that take no writes for a while, as in an election: waited for as one that is not there. */
+/** Servers that accept no writes for a while, as during a failover. A run waits for them as for an unreachable server. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { doWork, type Query, type WorkOptions } from "../lib/mp.ts";
@@ -30,7 +30,7 @@ async function count(at = server): Promise<number> {
   return (rows as { n: number }[])[0]!.n;
 }
 
-/** Runs queries that find the server read-only. Unless it stays so, it takes writes again when the bar says that they wait. */
+/** Runs queries on a read-only server. Unless `stays`, the server accepts writes again when the bar shows that they wait. */
 async function workInWindow(queries: readonly Query[], workers: number, options: WorkOptions = {}, stays = false) {
   await server.root.query("DELETE FROM myscript.t");
   await server.root.query("DROP TABLE IF EXISTS myscript.window_ledger");
@@ -60,7 +60,7 @@ for (const [way, options] of [
   ["with a ledger", { ledger: "window_ledger" }],
   ["with a ledger and in batches", { ledger: "window_ledger", batch: 8 }],
 ] as [string, WorkOptions][]) {
-  test(`queries that run ${way} wait for the end of a read-only window, and that costs no try`, async () => {
+  test(`queries that run ${way} wait for the end of a read-only window, and use up no retry`, async () => {
     const summary = await workInWindow([...inserts(20), "CALL add_one(20)"], 2, options);
     assert.deepEqual([summary.done, await count()], [22, 21]);
     assert.equal(summary.retries, 0);
@@ -69,19 +69,19 @@ for (const [way, options] of [
   });
 }
 
-test("a CALL that was refused has failed, as it may have run in part, and the next one waits", async () => {
+test("a CALL that was refused has failed, because it may have run in part, and the next one waits", async () => {
   const calls = Array.from({ length: 20 }, (_, n) => `CALL add_one(${n})`);
   const { done, failed, failures } = await workInWindow(calls, 2);
   assert.deepEqual([done, failed, await count()], [19, 2, 18]);
   assert.ok(failures.every(({ errno }) => errno === 1290));
 });
 
-test("a transaction of the input's own goes on after a read-only window", async () => {
+test("a transaction of the input goes on after a read-only window", async () => {
   const { done } = await workInWindow(["BEGIN", ...inserts(3), "COMMIT"], 1);
   assert.deepEqual([done, await count()], [6, 3]);
 });
 
-test("a read-only default of transactions is the server's doing, and one of the session's own is not", async () => {
+test("a run waits if the server's default makes transactions read-only, and not if the session does", async () => {
   const variable = target.isMariaDB || target.version < 8 ? "tx_read_only" : "transaction_read_only";
   await server.root.query("DELETE FROM myscript.t");
   await server.root.query(`SET GLOBAL ${variable} = 1`);
@@ -98,7 +98,7 @@ test("a read-only default of transactions is the server's doing, and one of the 
   assert.deepEqual([own.failed, own.waited, own.workers], [3, undefined, 2]);
 });
 
-test("of several servers that are read-only, the first one that takes writes is taken", async () => {
+test("the first of several read-only servers that accepts writes is used", async () => {
   await Promise.all([set(1), set(1, other)]);
   await other.root.query("DELETE FROM myscript.t");
   myglobals.config = { db: { user: "app", database: "myscript" } };
@@ -108,7 +108,7 @@ test("of several servers that are read-only, the first one that takes writes is 
   assert.deepEqual([done, retries, await count(other)], [50, 0, 50]);
 });
 
-test("a server that stays read-only ends the run after the connect timeout, once for all queries; what reads goes on", async () => {
+test("a server that stays read-only ends the run after one connect timeout for all queries; queries that only read run", async () => {
   const queries = ["SELECT 1", ...inserts(20), ...Array(20).fill("SELECT 1")];
   for (const options of [{}, { batch: 8 }, { ledger: "window_ledger" }]) {
     const summary = await workInWindow(queries, 4, { connectTimeoutSeconds: 1, ...options }, true);
@@ -120,7 +120,7 @@ test("a server that stays read-only ends the run after the connect timeout, once
   }
 });
 
-test("the ledger's opening waits for a server that takes writes, and says so", async () => {
+test("opening the ledger waits for a server that accepts writes, and reports that", async () => {
   await set(1);
   const args = ["-h", "127.0.0.1", "-P", String(server.port), "-u", "app", "-D", "myscript", "--ledger", "opened"];
   const { status, stderr } = await runHere([...args, "--connect-timeout", "1", "-"], { input: "DO 0" });
@@ -134,7 +134,7 @@ test("the ledger's opening waits for a server that takes writes, and says so", a
   assert.match(waited![0]!.reason, readOnly);
 });
 
-test("what an option of the server forbids for good fails at once", async () => {
+test("a query that an option of the server forbids fails at once", async () => {
   myglobals.config = { db };
   const { failures, waited } = await doWork(["SELECT 1 INTO OUTFILE '/tmp/myscript-no'"], 1, { retries: 3 });
   assert.deepEqual([failures[0]!.errno, waited], [1290, undefined]);

@@ -1,4 +1,4 @@
-/** What the server warns of: counted in each way of sending, and told with its text where the server still has that. */
+/** Warnings of the server: counted in each way of sending, and shown with their text if the server still has it. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ after(() => rmSync(directory, { recursive: true }));
 const at = ["-S", db.socketPath, "-u", "root", "-D", "myscript"];
 beforeEach(() => sql("DROP TABLE IF EXISTS short, kept; CREATE TABLE short (id INT PRIMARY KEY, v VARCHAR(3))"));
 
-/** Every third one has one warning, and every ninth a second one. */
+/** Queries of which every third has one warning, and every ninth two. */
 const inserts = Array.from({ length: 90 }, (_, id): Query => {
   const rows =
     id % 9 === 0 ? `(${id}, 'too long'), (${id + 1000}, 'too long')` : `(${id}, '${id % 3 ? "ok" : "too long"}')`;
@@ -77,12 +77,12 @@ test("warnings of a SELECT, of a query of several statements, and notes count, w
   );
 });
 
-test("a query that a transaction takes back has no warnings, and one that was refused has none", async () => {
+test("a query that is rolled back or refused has no warnings", async () => {
   const summary = await doWork(["BEGIN", inserts[0]!, "ROLLBACK", "no sql"], 1);
   assert.deepEqual([summary.warnings, summary.warnedQueries], [0, 0]);
 });
 
-test("LOAD DATA tells what it has cut and skipped, in the summary, in --json and in the job log; the exit status stays", async () => {
+test("LOAD DATA reports truncated and skipped rows in the summary, in --json and in the job log, with exit status 0", async () => {
   const [csv, file, log] = ["rows.tsv", "load.sql", "load.joblog"].map((name) => join(directory, name)) as [
     string,
     string,
@@ -115,7 +115,7 @@ test("LOAD DATA tells what it has cut and skipped, in the summary, in --json and
   assert.equal(note.stderr, "");
 });
 
-test("--max-warnings starts nothing more after so many, and counts no notes that are switched off", async () => {
+test("--max-warnings starts no more queries after that number, and does not count notes that are switched off", async () => {
   const input = "INSERT IGNORE INTO short VALUES (1, 'too long');"
     .repeat(3)
     .replace(/1(?=,)/g, () => String(Math.random()).slice(2, 9));
@@ -130,7 +130,7 @@ test("--max-warnings starts nothing more after so many, and counts no notes that
   assert.equal(notes.status, 0, notes.stderr);
 });
 
-test("asking for a warning's text changes nothing that the next query reads, and is not done without a warning", async () => {
+test("reading a warning's text does not change the state for the next query, and happens only after a warning", async () => {
   await doWork(["DO 0", "DO 0"], 1);
   const before = await status(database, "Com_show_warnings");
   await doWork(Array(20).fill("DO 0"), 2);

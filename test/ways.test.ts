@@ -1,4 +1,4 @@
-/** Each way of sending queries runs each of them once; these tests run on every runtime. */
+/** Each way of sending queries runs each of them once. `runtimes.ts` runs these tests on every runtime. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { doWork, type WorkOptions } from "../lib/mp.ts";
@@ -19,7 +19,7 @@ const ways: [way: string, options: WorkOptions][] = [
 ];
 
 for (const [way, options] of ways) {
-  test(`doWork() runs every query once ${way}, text and values, and tells which one fails`, async () => {
+  test(`doWork() runs every query once ${way}, text and values, and reports which one fails`, async () => {
     await sql("DROP TABLE IF EXISTS ledger, odd, ways; CREATE TABLE ways (id INT)");
     const queries = Array.from({ length: count }, (_, index) => {
       const id = index + 1;
@@ -47,7 +47,7 @@ for (const [way, options] of ways) {
   });
 }
 
-test("a unit's parentPort is its own: whatever it posts there, or closes, is none of the run's", async () => {
+test("a unit's parentPort is its own: messages on it, and its close, do not affect the run", async () => {
   const posts = new URL("./scripts/posts.ts", import.meta.url);
   const units = [
     null,

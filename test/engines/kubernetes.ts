@@ -108,7 +108,8 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
     await rows.release();
     assert.equal((await job.ends(t))[0], "Complete");
     for (const index of indexes) {
-      const ended = [...new Set(job.statuses(index))]; // 2 may occur twice, if its pod was restarted before the network was mended
+      // Status 2 occurs twice if a pod was restarted before the network worked again.
+      const ended = [...new Set(job.statuses(index))];
       assert.deepEqual(ended, broken.includes(index) ? [2, 0] : [0]);
     }
   },
