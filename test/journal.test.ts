@@ -12,7 +12,7 @@ import { UsageError } from "../lib/command/errors.ts";
 import type { Journal } from "../lib/features/joblog/journal.ts";
 import { openJournal } from "../lib/features/joblog/open-journal.ts";
 import type { Ended } from "../lib/shared/counters.ts";
-import { hashOf } from "../lib/shared/hash.ts";
+import { hashOf, sameQueries } from "../lib/shared/hash.ts";
 import type { Outcome } from "../lib/shared/segment.ts";
 import { noLimits, withFilesUpTo } from "./full-disk.ts";
 import { scaled } from "./soak.ts";
@@ -50,8 +50,7 @@ test("openJournal() starts a log of released and ended queries", async () => {
   assert.equal(end, "");
 });
 
-const sameInput =
-  "give it the same queries in the same order; only what has failed may be corrected, and more may follow";
+const sameInput = sameQueries;
 
 /** Writes the log of a killed run: queries 1 to 4 were done, failed, unknown, and released, and query 5 was skipped. */
 async function killedRun(path: string, unitOf = (seq: number): unknown => `DO ${seq}`): Promise<void> {

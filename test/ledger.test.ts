@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import mysql from "mysql2/promise";
+import { ranges } from "../lib/features/ranges/ranges.ts";
 import { doWork, type Query, RunError, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import { sameQueries } from "../lib/shared/hash.ts";
 import { runHere } from "./command.ts";
 import { deadlocks } from "./database.ts";
 import { errorPacket, startProxy } from "./proxy.ts";
@@ -27,8 +29,7 @@ after(async () => {
   rmSync(directory, { recursive: true });
 });
 const ledger = "ledger";
-const sameInput =
-  "give it the same queries in the same order; only what has failed may be corrected, and more may follow";
+const sameInput = sameQueries;
 
 beforeEach(async () => {
   // A failed test may have left a lock and a long lock wait timeout.
@@ -48,6 +49,8 @@ await sql(`CREATE PROCEDURE begins() BEGIN UPDATE t SET v = v + 1 WHERE id = 1; 
   UPDATE t SET v = v + 1 WHERE id = 2; END`);
 
 const updateOne = "UPDATE t SET v = v + 1 WHERE id = 1";
+/** The end of what commits a query, and not of a look that locks. */
+const ending = /(?<!FOR UPDATE;)\bCOMMIT$/;
 /** The same update in each way of sending a query. */
 const ways: Record<string, Query> = {
   "plain text": updateOne,
@@ -482,6 +485,30 @@ test("doWork() in batches needs the DELETE privilege on the ledger, and reports 
   await assert.rejects(doWork(["DO 0", "DO 1"], 1, { ledger, batch: 2 }), {
     message: /^Cannot use the ledger "ledger": DELETE command denied/,
   });
+});
+
+test("doWork() refuses ranges that were found with another condition, or for a ledger that is gone", async () => {
+  await sql("DROP TABLE IF EXISTS ledger_ranges");
+  const add = async function* (where: string) {
+    for await (const range of ranges(db, "t", { size: 5, where })) {
+      yield { sql: `UPDATE t SET v = v + 1 WHERE ${range.where}`, values: range.values };
+    }
+  };
+  const run = (where: string) => doWork(add(where), 2, { ledger });
+  assert.equal((await run("id <= 10")).done, 2);
+  assert.equal((await run("id <= 10")).earlier.done, 2);
+  await assert.rejects(run("id <= 15"), {
+    message:
+      "Cannot go on with the ranges of t: they were found by `PRIMARY` where id <= 10, not by `PRIMARY` where id <= 15: begin anew, with a new ledger or job log",
+  });
+  await sql("DROP TABLE ledger");
+  await assert.rejects(run("id <= 15"), {
+    message:
+      'Cannot use the ledger "ledger": it is new, but `ledger_ranges` has the ranges of an earlier one: drop that table, too',
+  });
+  await sql("DROP TABLE ledger_ranges");
+  assert.equal((await run("id <= 15")).done, 3);
+  await sql("DROP TABLE ledger_ranges");
 });
 
 test("doWork() in three shards on one ledger runs every query once", async () => {

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Packer } from "../lib/parent/packer.ts";
-import { outcomeOf, Segment } from "../lib/shared/segment.ts";
+import type { Pool } from "../lib/parent/pool.ts";
+import type { Records } from "../lib/parent/records.ts";
+import { unitsWatch } from "../lib/parent/units.ts";
+import { headerBytes, outcomeOf, Segment } from "../lib/shared/segment.ts";
 
 test("Packer and Segment carry text, placeholders' values and any cloneable value unchanged", () => {
   const units = [
@@ -90,4 +93,21 @@ test("Segment.end() records the outcome, the duration, the rows and the warnings
   assert.equal(outcomeOf(segment.state(0)), "failed");
   assert.deepEqual(record, { tries: 1, durationMs: 12.5, rows: 3, warnings: 2 });
   assert.ok(start >= before && start <= Date.now());
+});
+
+test("Segment.record() tells of a query whose claim has not stored its time yet that it has just begun", () => {
+  const packer = new Packer();
+  packer.add("DO 1", 1);
+  const segment = packer.seal();
+  segment.admit(1);
+  const before = Date.now();
+  assert.equal(segment.claim(1), 0);
+  segment.unclaim(0, true); // its next claim must not have the time of this one
+  new Int32Array(segment.shared, headerBytes)[0] = 1; // the first half of a claim
+  assert.ok(segment.record(0).start >= before);
+  const records = { inFlight: () => [{ segment, index: 0, worker: 1 }] } as unknown as Records;
+  const ended: number[] = [];
+  const pool = { terminateThreadOf: (worker: number) => void ended.push(worker) } as unknown as Pool;
+  unitsWatch(records, 0.001, assert.fail)(pool);
+  assert.deepEqual(ended, []);
 });

@@ -202,6 +202,6 @@ export function isQuery(unit: unknown): unit is Query {
 export function checkQuery(seq: number, unit: unknown): asserts unit is Query {
   if (isQuery(unit)) return;
   throw new TypeError(
-    `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}`,
+    `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}; for a workerDo(), doWork() needs the option script: import.meta.url`,
   );
 }

@@ -140,6 +140,7 @@ export class Segment {
     const at = this.#stateAt(index) + 1;
     this.#int32[at] = (this.#int32[at]! % mayHaveRunFlag) + (mayHaveRun ? mayHaveRunFlag : 0);
     this.markAwaitingCommit(index, 0);
+    this.#float64[this.#timesAt(index)] = 0;
     Atomics.store(this.#int32, this.#stateAt(index), pending);
   }
 
@@ -172,7 +173,8 @@ export class Segment {
     const at = this.#timesAt(index);
     return {
       tries: this.#int32[this.#stateAt(index) + 1]! % mayHaveRunFlag,
-      start: this.#float64[at]!,
+      // A claim stores its time after its state.
+      start: this.#float64[at]! || (this.state(index) === pending ? 0 : Date.now()),
       durationMs: this.#float64[at + 1]!,
       rows: this.#float64[at + 2]!,
       warnings: this.#float64[at + 4]!,

@@ -2,7 +2,7 @@
 import type { DatabaseError } from "../../mysql/errors.ts";
 import { quoted, splitName } from "../../mysql/literal.ts";
 import type { Checkpoints, NextCheckpoint } from "../../shared/source-context.ts";
-import type { Ask } from "./ledger-table.ts";
+import { type Ask, rangesOf } from "./ledger-table.ts";
 import { textAsSql } from "./row.ts";
 
 /** Checkpoints per round trip. */
@@ -18,7 +18,7 @@ export class LedgerCheckpoints implements Checkpoints {
   /** @param ledger name of the ledger's table, quoted as SQL. */
   constructor(ledger: string, ask: Ask) {
     const { database, table } = splitName(ledger)!;
-    this.#table = `${quoted(database!)}.${quoted(`${table}_ranges`)}`;
+    this.#table = `${quoted(database!)}.${quoted(rangesOf(table))}`;
     this.#ask = ask;
   }
 

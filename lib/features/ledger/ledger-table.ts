@@ -40,7 +40,12 @@ export async function openLedger(name: string, ask: Ask, options: LedgerOptions)
   if (!database) throw new Error("name its database, too: DATABASE.TABLE");
   const warning = await warningOf(ask);
   const table = `${quoted(database)}.${quoted(given.table)}`;
+  // The ranges first: whoever creates them has created the ledger before.
+  const ranges = rangesOf(given.table);
+  const [hasRanges] = await ask(`SELECT 1 ${tableIn("tables", database, ranges)}`);
   const column = await columnOf(database, given.table, ask);
+  if (!column && hasRanges)
+    throw new Error(`it is new, but ${quoted(ranges)} has the ranges of an earlier one: drop that table, too`);
   if (column) await checkRights(table, column, ask, options);
   if (warning) options.log(warning);
   const last = column === "seq" ? await ask(`SELECT MAX(seq) FROM ${table}`) : [];
@@ -69,8 +74,7 @@ export async function createLedger(table: string, column: IdColumn, ask: Ask, op
 
 /** Returns the column that identifies queries, undefined if the table does not exist. @throws Error if it is not a ledger. */
 async function columnOf(database: string, name: string, ask: Ask): Promise<IdColumn | undefined> {
-  const from = (view: string) =>
-    `FROM information_schema.${view} t WHERE t.table_schema = ${textAsSql(database)} AND t.table_name = ${textAsSql(name)}`;
+  const from = (view: string) => tableIn(view, database, name);
   const parts = "column_name, data_type, NULLIF(column_key, ''), IF(column_key = 'PRI', collation_name, NULL)";
   const [row] = await ask(
     `SELECT GROUP_CONCAT(CONCAT_WS(' ', ${parts}) ORDER BY ordinal_position SEPARATOR ', ')
@@ -85,6 +89,15 @@ async function columnOf(database: string, name: string, ask: Ask): Promise<IdCol
   );
   if (engine?.[0] !== "") throw new Error(`its engine ${engine?.[0]} has no transactions`);
   return column;
+}
+
+function tableIn(view: string, database: string, name: string): string {
+  return `FROM information_schema.${view} t WHERE t.table_schema = ${textAsSql(database)} AND t.table_name = ${textAsSql(name)}`;
+}
+
+/** Returns the name of the table that keeps what `ranges()` has found, beside the ledger. */
+export function rangesOf(table: string): string {
+  return `${table}_ranges`;
 }
 
 /** Runs the statements that each query will need, without changing a row. @throws DatabaseError for a missing right. */

@@ -3,6 +3,7 @@ import { inspect } from "node:util";
 import type { Connection, ConnectionOptions } from "mysql2";
 import { connectionIn } from "../../mysql/connection.ts";
 import { quoted, splitName, withValues } from "../../mysql/literal.ts";
+import { RefusedError } from "../../parent/errors.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
 import { type Connecting, currentSource, type NextCheckpoint } from "../../shared/source-context.ts";
 import { RangeSize } from "./range-size.ts";
@@ -28,10 +29,19 @@ export async function* walk(
     const walk = await startWalk(connection, table, options);
     const rangeSize = context && seconds > 0 ? new RangeSize(size, seconds, context) : undefined;
     const nextCheckpoint: NextCheckpoint = context?.checkpoints?.open(context.nameFor(table)) ?? ((find) => find());
-    // The first checkpoint has the last key of the table. The others have the first and the last key of a range. null means the end.
-    const [, last] = ((await nextCheckpoint(() => walk.findLast().then((key) => (key ? [[], key] : null)))) ??
-      []) as Key[];
+    // The first checkpoint has the last key of the table, and by what it is walked. The others have the first and the last key of a
+    // range. null means the end.
+    const findLast = async () => {
+      const key = await walk.findLast();
+      return key ? [[], key, walk.description] : null;
+    };
+    const [, last, description] = ((await nextCheckpoint(findLast)) ?? []) as [Key?, Key?, string?];
     if (!last) return;
+    if (description !== undefined && description !== walk.description) {
+      throw new RefusedError(
+        `Cannot go on with the ranges of ${table}: they were found ${description}, not ${walk.description}: begin anew, with a new ledger or job log`,
+      );
+    }
     let start: Key | undefined;
     let past: Key | undefined;
     context?.measure(() => walk.partOf(start, past, last));
@@ -104,7 +114,11 @@ class Walk {
   /** Condition on the rows, to append to other conditions. */
   readonly #and: string;
 
+  /** Index and condition, for a person. Ranges that were found by others are not the ranges of this walk. */
+  readonly description: string;
+
   constructor(run: Run, table: string, key: UniqueKey, where: string | undefined) {
+    this.description = `by ${key.index}${where === undefined ? "" : ` where ${where}`}`;
     this.#run = run;
     this.#table = table;
     this.#key = key;
