@@ -1,19 +1,20 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import module, { createRequire } from "node:module";
+import { existsSync } from "node:fs";
+import module from "node:module";
 import { pathToFileURL } from "node:url";
-import { Script } from "node:vm";
-import { threadId, workerData } from "node:worker_threads";
+import { workerData } from "node:worker_threads";
+import { evaluate } from "./evaluate.js";
 
-// Starts worker/main.ts on any runtime. A worker thread does not get the loader of the process that started it: where the
-// runtime does not read TypeScript by itself, there is a bundle of JavaScript, or else tsx.
+// Starts worker/main.ts on any runtime. A worker thread does not inherit the TypeScript loader of its process. A runtime that
+// does not read TypeScript gets a bundle of JavaScript, or registers tsx.
 const { main, importScript } = await (workerData.bundle === undefined ? fromSource() : fromBundle(workerData.bundle));
-await main(workerData.port, workerData, importScript); // parentPort is the script's
+await main(workerData.port, workerData, importScript); // not parentPort: the script may use that
 
 async function fromSource() {
-  // Node 22.8 and later: a third less time until the first query. By default it would be in a folder that anybody may have made.
+  // Node 22.8 and later: a third less time until the first query. The folder is given because anybody may have created Node's
+  // default one.
   if (workerData.compileCache !== undefined) module.enableCompileCache?.(workerData.compileCache);
   if (!process.features.typescript && !process.versions.bun && !process.versions.deno) {
-    await import("mysql2"); // plain JavaScript need not go through tsx
+    await import("mysql2"); // before tsx: plain JavaScript need not go through it
     (await import("tsx/esm/api")).register();
   }
   const { main } = await import("./worker/main.ts");
@@ -22,28 +23,15 @@ async function fromSource() {
 
 async function fromBundle(path) {
   try {
-    if (path.endsWith(".cjs")) return evaluate(path);
-    process.setSourceMapsEnabled(true); // it has a script, whose errors name its lines
+    if (path.endsWith(".cjs")) {
+      const { parts, keep } = evaluate(path, "thread");
+      process.once("exit", keep);
+      return await parts.worker();
+    }
+    process.setSourceMapsEnabled(true); // errors of the script in the bundle then name its lines
     return await import(pathToFileURL(path));
   } catch (error) {
     if (existsSync(path)) throw error;
-    return fromSource(); // it was removed: what it was made of has changed
+    return fromSource(); // another run has removed the bundle, because a source has changed
   }
-}
-
-/** Evaluates a module, a function of CommonJS. What V8 compiles of it is kept beside it: the next thread starts in half the time. */
-function evaluate(path) {
-  const compiled = `${path}.compiled`;
-  const cachedData = existsSync(compiled) ? readFileSync(compiled) : undefined;
-  const script = new Script(readFileSync(path, "utf8"), { filename: path, cachedData });
-  const loaded = { exports: {} };
-  script.runInThisContext()(loaded, loaded.exports, createRequire(import.meta.url));
-  if (cachedData === undefined || script.cachedDataRejected) {
-    const unfinished = `${compiled}-${process.pid}-${threadId}`;
-    try {
-      writeFileSync(unfinished, script.createCachedData(), { mode: 0o600 });
-      renameSync(unfinished, compiled);
-    } catch {} // it does without
-  }
-  return loaded.exports;
 }

@@ -1,16 +1,15 @@
 /**
  * The parent's side: `doWork()` starts the workers, feeds the queue, watches, and reports.
  *
- * What the Python original does with `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join`.
+ * Ports `multiprocessing.Pool`, `map` with chunk size 1, `close` and `join` of the Python original.
  */
-import { features } from "./features/index.ts";
+import { startFiles } from "./load.ts";
 import { whyNoServer } from "./myglobals.ts";
 import { messageOf, RefusedError, RunError } from "./parent/errors.ts";
 import { checkSource, Feed, totalOf } from "./parent/feed.ts";
 import { type Source, type Summary, type WorkOptions, withDefaults } from "./parent/options.ts";
 import { Pool } from "./parent/pool.ts";
 import { Run } from "./parent/run.ts";
-import type { StartFiles } from "./shared/feature-entry.ts";
 import { refuseInWorkerThread } from "./shared/own-thread.ts";
 import type { Query } from "./shared/query.ts";
 import type { Segment } from "./shared/segment.ts";
@@ -22,19 +21,19 @@ export { RetryError } from "./shared/causes.ts";
 export type { Ended, Failure, FailureKind } from "./shared/counters.ts";
 export type { Query } from "./shared/query.ts";
 
-/** How often the loop reads the records and draws the bar, unless something wakes it earlier. */
+/** Longest pause of the loop, in ms. Each round reads the records and draws the bar. */
 const tickMs = 100;
-/** The same while a gate holds queries back: a rate is kept in steps of this length. */
+/** The same while a gate holds queries back. A rate limit admits queries in steps of this length. */
 const gateTickMs = 20;
-/** How long threads have to end by themselves, once all is done. */
+/** Time in ms for threads to end by themselves once all queries have ended. Then they are terminated. */
 const endMs = 2000;
-/** How long the server and `workerDo()` have to end what was interrupted, before their threads are ended. */
+/** Time in ms for the server and `workerDo()` to end what was interrupted. Then the threads are terminated. */
 const killMs = 1500;
 
 /**
  * Runs every query of the queue once, `workers` at a time, and returns when all have ended.
  *
- * A query's failure is an entry in the summary.
+ * A query that fails does not make this throw. The summary lists it.
  *
  * @example
  * ```ts
@@ -43,11 +42,11 @@ const killMs = 1500;
  * process.exitCode = summary.done === summary.total ? 0 : 1;
  * ```
  * @throws RangeError or TypeError for a bad argument, before anything is started.
- * @throws RunError when no worker got a connection, when the queue's source or a callback throws, or when threads do nothing
- * but die. The queries that the source gave before it threw are run first. A run that `signal` has ended returns its summary.
+ * @throws RunError if no worker gets a connection, if the queue's source or a callback throws, or if threads keep dying.
+ * If the source throws, the queries that it gave before are run first. A run that `signal` has ended returns its summary.
  */
 export function doWork(queue: Source<Query>, workers?: number, options?: WorkOptions): Promise<Summary>;
-/** With a `script`, a unit of work is what its `workerDo()` takes: any value that `structuredClone` takes. */
+/** Runs the `workerDo()` of `script` once for each unit of work: any value that `structuredClone` can copy. */
 export function doWork<Unit>(
   queue: Source<Unit>,
   workers: number | undefined,
@@ -60,35 +59,38 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const { progress, signal, killSignal, maxFailures, maxWarnings } = options;
   checkSource(queue);
   const run = new Run(workers, options, totalOf(queue, options.shard));
-  const { records, gatekeeper, bell } = run;
+  const { records, gatekeeper, wakeup } = run;
   if (options.dryRun) {
     const { showAll } = await import("./parent/dry-run.ts");
-    await showAll(queue, options.dryRun, run.reading, options);
+    await showAll(queue, options.dryRun, run.sourceContext, options);
     return run.summary(0);
   }
   const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
-  const [startFiles] = await Promise.all([prepareStart(options.script), run.begin()]);
-  const pool = new Pool(workers, options.threads, { ...run.settings, ...startFiles }, run.finished, run);
-  run.onStop = () => pool.drain(); // at once: nothing more is claimed when others hear that the run ends
-  run.prologue.onStatement = (statement) => pool.broadcast({ type: "prologue", statement });
-  const feed = new Feed(queue, run.reading, records, run.selection(), release);
+  const [files] = await Promise.all([startFiles(options.script), run.begin()]);
+  const pool = new Pool(options.maxWorkers, options.threads, { ...run.settings, ...files }, run.finished, run);
+  run.limitWorkers(pool); // before the threads start to claim
+  run.onStop = () => pool.drain(); // at once: no worker claims a query after a callback has heard that the run ends
+  run.sessionSetup.onStatement = (statement) => pool.broadcast({ type: "setupStatement", statement });
+  const feed = new Feed(queue, run.sourceContext, records, run.selection(), release);
   feed.ended.then(sourceEnded, (error) => run.stop(messageOf(error), error));
-  for (const gate of options.gates) gate.attach?.(askGates);
+  for (const gate of options.gates) gate.attach?.(reevaluateGates);
   const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];
 
-  // The workers take the queries from shared memory by themselves: here it is only watched what becomes of them.
+  // Workers claim queries from shared memory by themselves. This loop only watches.
   for (;;) {
-    await bell.wait(gatekeeper.isOpen ? tickMs : gateTickMs);
-    if (run.stopped) records.skipRest(workers + 1, feed.stop()); // claimed by the parent, as by one worker more
+    await wakeup.wait(gatekeeper.isOpen ? tickMs : gateTickMs);
+    if (run.stopped) records.skipRest(options.maxWorkers + 1, feed.stop()); // claimed by the parent, as by one more worker
     const givenBack = records.collect();
     if (!run.stopped) for (const segment of givenBack) announce(segment);
-    else if (givenBack.length > 0) bell.ringSoon(); // the next round skips what workers have given back meanwhile
+    else if (givenBack.length > 0) wakeup.wakeNextTurn(); // the next round skips what workers have just given back
     feed.readOn();
-    askGates();
+    reevaluateGates();
+    const longPause = gatekeeper.pausedTooLong(options.maxPauseSeconds);
+    if (longPause !== undefined) run.stop(longPause);
     run.watchUnits(pool);
     run.showProgress(feed, pool);
-    if ((feed.isOver || run.stopped) && records.isAnswered) break;
+    if ((feed.isOver || run.stopped) && records.isDrained) break;
     const { failed, unknown, warnings } = records.tally;
     if (failed + unknown >= maxFailures) run.stop(`too many failures: ${failed} failed, ${unknown} unknown`);
     if (warnings >= maxWarnings) run.stop(`too many warnings: ${warnings}`);
@@ -96,7 +98,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   if (feed.failure) run.stop(messageOf(feed.failure.error), feed.failure.error);
   for (const stop of unlisten) stop();
   await pool.end(endMs);
-  records.collect(); // a connection that was closed with an open transaction has changed outcomes
+  records.collect(); // again: closing a connection with an open transaction changes outcomes
   await run.endFeatures();
   run.showProgress(feed, pool);
   progress?.stop();
@@ -105,25 +107,25 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   return summary;
 
   function sourceEnded(): void {
-    if (feed.failure && !records.isAnswered) run.log(`${messageOf(feed.failure.error)}: running what was read before`);
-    bell.ring();
+    if (feed.failure && !records.isDrained) run.log(`${messageOf(feed.failure.error)}: running what was read before`);
+    wakeup.wake();
   }
 
   function release(segment: Segment): void {
     gatekeeper.release(segment);
     announce(segment);
-    askGates();
+    reevaluateGates();
   }
 
   function announce(segment: Segment): void {
     for (const thread of pool.threads) records.announce(segment, thread);
   }
 
-  function askGates(): void {
+  function reevaluateGates(): void {
     run.limitWorkers(pool);
     void run.guard(async () => {
       const isMore = await gatekeeper.advance(
-        () => records.tally.ended + records.answered,
+        () => records.tally.ended + records.awaitingCommit,
         () => run.stopped !== undefined,
       );
       if (isMore) pool.broadcast({ type: "admitted" });
@@ -141,12 +143,6 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
       options.script === undefined ? "the server did not answer" : "neither workerDo() nor the server ended it";
     setTimeout(() => pool.terminate(`${who} when it was interrupted`), killMs).unref();
   }
-}
-
-/** Has what the threads start from made ready, where this copy has the feature. */
-async function prepareStart(script: WorkOptions["script"]): Promise<StartFiles> {
-  const startup = features.find((feature) => feature.startup)?.startup;
-  return startup ? (await startup()).feature.prepare(script) : {};
 }
 
 function onAbort(signal: AbortSignal | undefined, then: () => void): () => void {

@@ -1,14 +1,14 @@
 /**
- * What the parent and its workers share, as the module of the same name did in the Python original.
+ * Values that the parent shares with its workers, as the module of the same name did in the Python original.
  *
- * Whatever the parent puts here before `doWork()` is here in every worker thread when `workerInit()` runs. It travels as
- * `workerData`: a `SharedArrayBuffer` is the same memory on both sides, the rest is a copy.
+ * The parent sets them before `doWork()`. Every worker thread has them when `workerInit()` runs. They travel as `workerData`:
+ * a `SharedArrayBuffer` is the same memory on both sides, everything else is a copy.
  */
 import { workerData } from "node:worker_threads";
 import type { ConnectionOptions } from "mysql2";
 
 export interface MyGlobals {
-  /** The configuration: `db` is where the default `workerInit()` connects to; add what your workers need. */
+  /** The configuration. The default `workerInit()` connects to `db`. Add what your workers need. */
   config: { db: ConnectionOptions; [name: string]: unknown };
   [name: string]: unknown;
 }
@@ -28,16 +28,16 @@ export function typedGlobals<Config extends object>(): MyGlobals & { config: Con
   return myglobals as MyGlobals & { config: Config };
 }
 
-/** Why there is no server to connect to: mysql2 would take localhost without a word. */
+/** Returns the error message if `config.db` is not set. Otherwise mysql2 would silently connect to localhost. */
 export function whyNoServer(): string | undefined {
   if (Object.keys(myglobals.config?.db ?? {}).length > 0) return undefined;
   return "Cannot connect: myglobals.config.db is not set; main() sets it by myglobals.config = { db: command.db }";
 }
 
 /**
- * Names the first value that cannot travel to a worker thread.
+ * Names the first value that cannot be copied to a worker thread.
  *
- * @returns such as `myglobals.config.db.typeCast is a function`, or `undefined` when all can.
+ * @returns for example `myglobals.config.db.typeCast is a function`, or `undefined` if all values can be copied.
  */
 export function findUncloneable(value: unknown, path = "myglobals", seen = new Set<unknown>()): string | undefined {
   if (typeof value === "function" || typeof value === "symbol") return `${path} is a ${typeof value}`;

@@ -1,8 +1,8 @@
 /**
- * The worker's side: what a process of the original's Pool did.
+ * The worker's side: `workerInit()`, `workerDo()`, and the loop that a process of the original's Pool ran.
  *
- * A thread carries one or several workers. Each has one connection of its own and runs one query at a time: it claims the next
- * one in shared memory, runs it, and writes into the query's record how it ended.
+ * A thread carries one or several workers. Each worker has its own connection and runs one query at a time. It claims the
+ * next query in shared memory, runs it, and writes the outcome into the query's record.
  */
 import type { Connection, ConnectionOptions } from "mysql2";
 import { myglobals } from "./myglobals.ts";
@@ -19,10 +19,11 @@ import type { Session } from "./worker/session.ts";
 import type { Thread } from "./worker/thread.ts";
 
 /**
- * Runs in each worker before its first query, and when it needs another connection. What it returns is given to `workerDo()`.
+ * Connects a worker. Runs before the worker's first query, and again when it needs another connection. `workerDo()` gets
+ * the connection that this returns.
  *
- * @param host where to connect to, when the run has several; else it is in `myglobals.config.db`.
- * @param options what the run needs of a connection, such as `connectTimeout` in milliseconds.
+ * @param host the host to connect to, if the run has several. Otherwise `myglobals.config.db` names it.
+ * @param options mysql2 options that the run sets, such as `connectTimeout` in ms.
  */
 export function workerInit(host?: Host, options?: ConnectionOptions): Promise<Connection> {
   return connect({ ...options, ...myglobals.config.db, ...host });
@@ -31,31 +32,37 @@ export function workerInit(host?: Host, options?: ConnectionOptions): Promise<Co
 /**
  * Runs one query.
  *
- * @param listener takes its rows, where somebody wants them.
+ * @param listener receives its rows. Missing if nobody wants them.
  * @returns the number of rows it returned or changed.
  */
 export function workerDo(query: Query, connection: Connection, listener?: ResultListener): Promise<number> {
   return execute(connection, query, listener);
 }
 
-/** A worker, from its first connection to its last. */
+/** Runs one worker: claims queries and runs them until the run ends or no server is to be had. */
 export async function work(session: Session, executor: Executor, thread: Thread): Promise<void> {
   const canBatch = (job: Job) => executor.canBatch(job, session);
+  while (!thread.isWanted(session.worker)) if (!(await thread.wait())) return; // no connection to close yet
   while (!session.hasGivenUp && (session.isReady || (await session.ready()))) {
     const jobs = thread.claimNow(session.worker, executor.maxBatch, canBatch);
-    if (jobs.length > 0) await settle(jobs, session, executor, thread);
+    if (jobs.length > 0) await runToOutcome(jobs, session, executor, thread);
     else if (!(await thread.wait())) break;
   }
   await session.close();
 }
 
-/** Brings claimed queries to their outcomes, the first one first; several go together as long as all goes well. */
-async function settle(claimed: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
+/** Sends claimed queries, in order, until each has an outcome. Sends several in one round trip until one of them fails. */
+async function runToOutcome(
+  claimed: readonly Job[],
+  session: Session,
+  executor: Executor,
+  thread: Thread,
+): Promise<void> {
   let jobs = claimed;
   for (let isFirst = true; jobs.length > 0; isFirst = false) {
-    // What was claimed is sent once, also when the run ends meanwhile.
+    // A claimed query is sent once even if the run is draining by now.
     if ((!isFirst && thread.isDraining) || !(session.isReady || (await session.ready()))) break;
-    jobs = thread.endPrologue(session.worker, jobs);
+    jobs = thread.endSetupStatements(session.worker, jobs);
     if (jobs.length === 0) return;
     const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));
     const sent = jobs.slice(0, firstAlone < 0 ? jobs.length : Math.max(1, firstAlone));
@@ -64,22 +71,22 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
     const { answered, error } = await sendOnce(sent, session, executor, thread);
     jobs = jobs.slice(answered);
     const [job] = jobs;
-    if (!job || !error) continue; // of an error behind the last answer, only a lost connection matters, and is noticed
+    if (!job || !error) continue; // after the last answer only a lost connection matters, and `isReady` notices that
     await session.detectLoss(error);
-    const { mayHaveRun, neverRan, retry, waits } = await executor.judge(job, error, session);
+    const { mayHaveRun, neverRan, retry, waits } = await executor.classifyError(job, error, session);
     await session.afterError(error, job);
-    if (neverRan) job.mayHaveRun = false; // nor had it in earlier tries
+    if (neverRan) job.mayHaveRun = false; // in no earlier try either
     const unanswered = mayHaveRun ? sent.slice(answered) : [job];
     if (mayHaveRun) for (const each of unanswered) each.mayHaveRun = true;
     const isRefused = session.isRefused && retry !== "no";
     if (isRefused) job.takeBackTry();
     const hasTryLeft = isRefused || retry === "free" || (retry === "counted" && job.tries <= thread.settings.retries);
-    // Rows that were given cannot be taken back.
+    // Rows that were passed on cannot be taken back, so such a query is not sent again.
     if (hasTryLeft && job.rows === 0) {
       if (waits && !isRefused) await thread.pause(backoffMs(job.tries));
       continue;
     }
-    const givenUp = retry === "no" ? unanswered : [job]; // those behind a job without tries have some of their own
+    const givenUp = retry === "no" ? unanswered : [job]; // the jobs after this one have tries left
     await giveUp(givenUp, session, executor, thread);
     jobs = jobs.slice(givenUp.length);
   }
@@ -91,7 +98,7 @@ async function settle(claimed: readonly Job[], session: Session, executor: Execu
   for (const job of jobs) thread.giveBack(session.worker, job);
 }
 
-/** Ends jobs that are not sent again; of those that may have run, a ledger tells what became of them. */
+/** Ends jobs that are not sent again. If the run has a ledger, asks it about each job that may have run. */
 async function giveUp(jobs: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
   if (!executor.commits) await session.afterFailure(jobs[0]!);
   for (const job of jobs) {
@@ -101,12 +108,12 @@ async function giveUp(jobs: readonly Job[], session: Session, executor: Executor
   }
 }
 
-/** Sends jobs once; returns how many were answered, and what the next one met. */
+/** Sends jobs once. Returns how many were answered, and the error of the next one. */
 async function sendOnce(sent: readonly Job[], session: Session, executor: Executor, thread: Thread) {
   const { worker, mysql } = session;
   let answered = 0;
   thread.running[worker] = mysql;
-  takeWarnings(mysql); // those of statements of our own
+  takeWarnings(mysql); // drops the warnings of our own statements
   sent[0]?.addTry();
   try {
     await executor.attempt(sent, session, (rows) => {
@@ -114,7 +121,7 @@ async function sendOnce(sent: readonly Job[], session: Session, executor: Execut
       session.forgetRefusal();
       const warned = takeWarnings(mysql);
       if (warned) session.warned.add(job, warned, mysql, answered === sent.length);
-      if (isInterrupted(mysql)) thread.post({ type: "late", seq: job.seq });
+      if (isInterrupted(mysql)) thread.post({ type: "killedTooLate", seq: job.seq });
       if (executor.commits) thread.end(worker, job, "done", rows);
       else session.answered(job, rows);
       sent[answered]?.addTry();

@@ -263,7 +263,9 @@ for (const [index, [what, file]] of cases.entries()) {
       "-j1",
       path,
     ]);
-    assert.deepEqual([status, what.includes("rolled back") ? "" : stderr], [what.includes("rolled back") ? 1 : 0, ""]);
+    assert.equal(status, what.includes("rolled back") ? 1 : 0, stderr);
+    const isSilent = stderr === "" || /^\d+ warnings? in /m.test(stderr); // a note may be lost behind other statements
+    assert.ok(isSilent || status === 1, stderr);
     await runClient(["-D", `theirs_${index}`], file);
     const theirs = await contentOf(`theirs_${index}`);
     assert.notEqual(theirs.length, 0);

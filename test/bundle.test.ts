@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   statSync,
@@ -18,9 +19,8 @@ import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { bundle } from "../lib/features/bundle/bundle.ts";
-import { doWork } from "../lib/mp.ts";
-import { myglobals } from "../lib/myglobals.ts";
-import { root, run } from "./run.ts";
+import { doWork, myglobals, RunError } from "../lib/index.ts";
+import { root, run, runtime } from "./run.ts";
 import { inSoak } from "./soak.ts";
 
 const readsTypeScript = Boolean((process.features as { typescript?: unknown }).typescript);
@@ -124,8 +124,30 @@ function cached(): { names: string[]; modes: Set<number> } {
   return { names, modes };
 }
 
-test("bundle() is none where the runtime reads TypeScript by itself", { skip: !readsTypeScript }, async () => {
-  assert.equal(await bundle(), undefined);
+function kindOf(name: string): string {
+  return name.replace(/^[^.]+/, "");
+}
+
+test("doWork() runs from a bundle that shares what it throws, and whose errors name the lines of its files", {
+  skip: (process.versions.bun || process.versions.deno) && "nothing is bundled",
+}, async () => {
+  const stacks: (string | undefined)[] = [];
+  const onEnded = () => {
+    const { prepareStackTrace } = Error;
+    stacks.push(new Error().stack);
+    Error.prepareStackTrace = (_, frames) => frames.map((frame) => frame.getFileName()).join("\n");
+    stacks.push(new Error().stack);
+    Error.prepareStackTrace = prepareStackTrace;
+  };
+  myglobals.config.db = { host: "127.0.0.1", ssl: "nonsense" };
+  await assert.rejects(doWork(["DO 1"], 1, { onEnded }), RunError);
+  assert.match(stacks[0]!, /lib[/]parent[/]run.ts:\d+:\d+/);
+  assert.match(stacks[1]!, /[.]cjs$/m);
+});
+
+test("bundle() is none of a script where the runtime reads TypeScript by itself", {
+  skip: !readsTypeScript,
+}, async () => {
   assert.equal(await bundle(pathToFileURL(script)), undefined);
 });
 
@@ -133,25 +155,33 @@ test("a bundled script sees what it would see in its own file, and names its own
   writeScript();
   assert.deepEqual(await see(), expected());
   const { names, modes } = cached();
-  assert.equal(names.length, 2, `${names}`);
+  assert.equal(names.filter((name) => name.endsWith(".mjs")).length, 1, `${names}`);
   assert.deepEqual(modes, new Set([0o700, 0o600]));
 });
 
 test("a bundle is used again until something of it has changed, and then replaced", { skip }, async () => {
   writeScript();
-  const file = await bundle(pathToFileURL(script));
+  const [own, file] = await Promise.all([bundle(), bundle(pathToFileURL(script))]);
+  assert.ok(own?.endsWith(".cjs"));
   assert.equal(await bundle(pathToFileURL(script)), file);
   writeFileSync(join(project, "helper.ts"), "export const version = 2, shared = null, Seen = Error;\n");
   assert.deepEqual(await see(), { ...expected(), version: 2, isOne: false, code: "Error" });
   writeFileSync(join(project, "data.json"), '{ "colour": "blue" }');
   assert.deepEqual((await see()).data, { colour: "blue" });
+  const copy = join(project, "copy");
+  mkdirSync(copy);
+  writeFileSync(join(copy, "copy.ts"), "export const n = 1;\n");
+  const ofCopy = await bundle(pathToFileURL(join(copy, "copy.ts")));
+  assert.ok(ofCopy !== undefined && existsSync(ofCopy));
+  rmSync(copy, { recursive: true });
   const changed = await bundle(pathToFileURL(script));
   writeFileSync(join(project, "tsconfig.json"), '{ "compilerOptions": { "paths": {} } }');
   const configured = await bundle(pathToFileURL(script));
+  assert.equal(existsSync(ofCopy), false, "what it was built from is gone");
   rmSync(join(project, "tsconfig.json"));
   assert.ok(changed !== undefined && configured !== undefined && changed !== configured);
   assert.equal(existsSync(file!), false);
-  assert.equal(cached().names.length, 2);
+  assert.equal(cached().names.filter((name) => name.endsWith(".mjs")).length, 1);
 });
 
 test("a script runs from its files where a bundle would not be the same, or could be somebody else's", {
@@ -201,6 +231,27 @@ export function workerDo(): void {
   assert.deepEqual(await seen(), [null, process.versions.bun ? used : null]);
 });
 
+test("a run loads no feature that it does not use", { skip }, async () => {
+  mkdirSync(join(temporary, `myscript-bundles-${process.geteuid!()}`), { mode: 0o755 }); // it runs from files
+  const main = join(project, "main.ts");
+  writeFileSync(
+    main,
+    `import { ranges } from "${root}lib/features/ranges/ranges.ts";
+import { doWork, myglobals } from "${root}lib/index.ts";
+myglobals.config.db = { host: "127.0.0.1", ssl: "nonsense" };
+await doWork(process.argv[2] ? ranges({}, "") : ["DO 1"]).catch(({ message }) => console.log(message));
+`,
+  );
+  const coverage = join(temporary, "coverage");
+  const ran = await run([main], { env: { TMPDIR: temporary, NODE_V8_COVERAGE: coverage }, command: runtime });
+  assert.equal(ran.stdout, "Unknown SSL profile 'nonsense'\n", ran.stderr);
+  const scripts = readdirSync(coverage).flatMap(
+    (name) => JSON.parse(readFileSync(join(coverage, name), "utf8")).result,
+  );
+  const loaded = new Set(scripts.flatMap(({ url }) => /(?<=lib\/features\/)[\w./-]+/.exec(url) ?? []));
+  assert.deepEqual([...loaded].toSorted(), ["bundle/bundle.ts", "index.ts", "ranges/ranges.ts"]);
+});
+
 test("processes that start at the same time, without a bundle, run all; without esbuild, too", {
   skip: skip || inSoak,
 }, async () => {
@@ -212,14 +263,14 @@ test("processes that start at the same time, without a bundle, run all; without 
   for (const name of ["mysql2", "tsx"]) install(name);
   writeFileSync(
     join(copy, "main.ts"),
-    `import { doWork } from "./lib/mp.ts";
-import { myglobals } from "./lib/myglobals.ts";
+    `import { doWork, myglobals, runCommand } from "./lib/index.ts";
 myglobals.config.db = { host: "127.0.0.1", ssl: "nonsense" };
-await doWork(["DO 1"], 2, { threads: 2 }).catch(({ message }) => console.log(message));
+if (process.argv[2]) await runCommand(() => doWork([]));
+else await doWork(["DO 1"], 2, { threads: 2 }).catch(({ message }) => console.log(message));
 `,
   );
-  const start = () =>
-    run([join(copy, "main.ts")], {
+  const start = (...args: string[]) =>
+    run([join(copy, "main.ts"), ...args], {
       command: ["node_modules/.bin/tsx"],
       env: { TMPDIR: temporary, NODE_DEBUG: "myscript" },
     });
@@ -227,11 +278,14 @@ await doWork(["DO 1"], 2, { threads: 2 }).catch(({ message }) => console.log(mes
   assert.match(alone.stdout, /^Unknown SSL profile 'nonsense'\n$/);
   assert.match(alone.stderr, /^MYSCRIPT \d+: no bundle: .*Cannot find (?:package|module) 'esbuild/m);
   install("esbuild");
+  assert.match((await start("--version")).stdout, /^myscript /);
+  const kinds = [".cjs", ".cjs.map", ".json"]; // it needs little of what a run needs, and keeps nothing compiled
+  assert.deepEqual(cached().names.map(kindOf).toSorted(), kinds);
   for (const { stdout, stderr } of await Promise.all([start(), start(), start()])) {
     assert.match(stdout, /^Unknown SSL profile 'nonsense'\n$/);
     assert.equal(stderr, "");
   }
   const { names, modes } = cached();
-  assert.deepEqual(names.map((name) => name.replace(/^[^.]+/, "")).toSorted(), [".cjs", ".cjs.compiled", ".json"]);
+  assert.deepEqual(names.map(kindOf).toSorted(), [...kinds, ".cjs.process", ".cjs.thread"].toSorted());
   assert.deepEqual(modes, new Set([0o700, 0o600]));
 });

@@ -173,7 +173,7 @@ describe("myscript.ts with", () => {
     await plain.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
     await plain.root.query("GRANT ALL ON myscript.* TO app");
     await plain.root.query("CREATE TABLE myscript.myscript_orders (id INT PRIMARY KEY) SELECT 1 AS id");
-    const where = ["-h", "127.0.0.1", "-P", `${plain.port}`, "-u", "app", "-D", "myscript"];
+    const where = ["-h", "127.0.0.1", "-P", `${plain.port}`, "-u", "app", "-D", "myscript", "--get-server-public-key"];
     const { status, stdout } = await run([...where, "--dry-run"], { env });
     await plain.stop();
     assert.match(stdout, /^1\tUPDATE myscript_orders SET total = quantity \* price WHERE `id` >= 1 AND `id` <= 1\n$/);
@@ -312,7 +312,7 @@ describe("myscript.ts with", () => {
     const changed = await cli([...at, "--joblog", log, "-j1", "--resume", "-"], "DO 2; DO 3");
     assert.match(
       changed.stderr,
-      /^(?:ended early|myscript): Cannot resume \S+: query 1, stdin:1 is not the one in the log: give it the same input/m,
+      /^myscript: Cannot resume \S+: query 1, stdin:1 is not the one in the log: give it the same queries/m,
     );
     assert.doesNotMatch(changed.stderr, /the same command/);
     assert.equal(changed.status, 2);
@@ -350,7 +350,7 @@ describe("myscript.ts with", () => {
     const changed = await cli([...at, "--ledger", "ledger", "-"], "UPDATE ledgered SET v = 9");
     assert.match(
       changed.stderr,
-      /^ended early: Cannot go on: query 1, stdin:1 is not the one in the ledger `\w+`\.`ledger`: each batch has its own$/m,
+      /^myscript: Cannot go on: query 1, stdin:1 is not the one in the ledger `\w+`\.`ledger`: give it the same queries/m,
     );
     assert.doesNotMatch(changed.stderr, /to go on/);
     assert.equal(changed.status, 2);
@@ -421,7 +421,7 @@ describe("myscript.ts with", () => {
         /^myscript: Cannot tell how far \S+ is behind: .*: GRANT (SLAVE MONITOR|REPLICATION CLIENT) ON \*\.\* TO 'app'@'%'$/m,
       ],
       [[...lag, "--heartbeat", "d.nope"], /^myscript: --heartbeat d\.nope: /m],
-      [["--control", directory], /^myscript: Cannot use --control ".*": it is there and is no socket$/m],
+      [["--control", directory], /^myscript: Cannot use --control ".*": it exists and is not a socket$/m],
     ] as const) {
       const { status, stderr } = await cli([...at, ...args, "-"], "DO 1");
       assert.match(stderr, refusal);
@@ -447,6 +447,8 @@ describe("myscript.ts with", () => {
       earlier: { done: 0, failed: 0, unknown: 0 },
       retries: 0,
       rows: 1,
+      warnings: 0,
+      warnedQueries: 0,
       failures: [
         {
           seq: 2,
@@ -496,7 +498,7 @@ describe("myscript.ts with", () => {
       ],
       [["--joblog", "no/such/place"], "Cannot use no/such/place: no such file or directory"],
       [["--joblog", write("is.log", "x")], /^Job log \S+is\.log exists: give --resume to go on with it, or remove it$/],
-      [["--max-load", "Nope=1"], "--max-load: the server has no number called Nope"],
+      [["--max-load", "Nope=1"], "--max-load: the server has no numeric status variable Nope"],
       [["--defaults-file", "missing.cnf"], 'Cannot use option file "missing.cnf": no such file or directory'],
       [["--ssl-ca", "missing.pem"], 'Cannot use --ssl-ca "missing.pem": no such file or directory'],
       [
@@ -535,7 +537,9 @@ describe("myscript.ts with", () => {
 });
 
 test("every option of the help is used by a test of this file, or of one of its own", () => {
-  const own = ["lag", "steering", "transport"].map((name) => readFileSync(join(root, `test/${name}.test.ts`), "utf8"));
+  const own = ["gates", "lag", "pause", "steering", "transport", "warnings"].map((name) =>
+    readFileSync(join(root, `test/${name}.test.ts`), "utf8"),
+  );
   const isUsed = (name: string) => used.has(name) || own.join("").includes(`"--${name}"`);
   assert.deepEqual(
     Object.keys(tableOfFlags()).filter((name) => !isUsed(name)),
@@ -646,7 +650,7 @@ describe("myscript.ts with files", () => {
       [["-j", "1", "--ledger", "session_ledger"], "with a ledger each query must stand by itself"],
     ] as const) {
       const { status, stderr } = await cli([...at, ...flags, "-"], input);
-      assert.ok(stderr.includes(`Cannot go on at stdin:2: SET means something to one connection, and ${why}`), stderr);
+      assert.ok(stderr.includes(`Cannot go on at stdin:2: SET applies to one connection only, and ${why}`), stderr);
       assert.equal(status, 2);
     }
     const [refused] = await server.root.query("SHOW TABLES FROM myscript LIKE 'refused'");
@@ -654,7 +658,10 @@ describe("myscript.ts with files", () => {
     assert.equal((await cli([...at, "-j", "1", "-"], "DO 1;\nSET @a = 1;\nDO @a")).status, 0);
     const joblog = join(directory, "session.joblog");
     const { stderr } = await cli([...at, "-j", "1", "--joblog", joblog, "-"], "DO 1;\nSET @a = 1;\n");
-    assert.match(stderr, /^warning: stdin:2: SET means something to one connection: --resume cannot go on/m);
+    assert.match(
+      stderr,
+      /^warning: stdin:2: SET applies to one connection only: if the run is interrupted, --resume refuses/m,
+    );
     assert.doesNotMatch((await cli([...at, "-"], "DO 1; SET GLOBAL x = 1")).stderr, /warning/);
   });
 

@@ -1,4 +1,4 @@
-/** A Galera cluster of three nodes on free ports of 127.0.0.1, each of which can be killed and brought back. */
+/** A Galera cluster of three nodes on free ports of 127.0.0.1. A test can kill and restart each node. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,11 +12,11 @@ import { findFreePort } from "./server.ts";
 export interface ClusterNode {
   readonly host: string;
   readonly port: number;
-  /** Ends it at once, as a power cut of its machine would. */
+  /** Kills the node with SIGKILL. */
   kill(): Promise<void>;
-  /** Starts it again on the same files; resolves once it has all that the others have, and takes queries. */
+  /** Starts the node again on the same files. Resolves when `wsrep_ready` is ON. */
   restart(): Promise<void>;
-  /** Runs SQL as root on a connection of its own. */
+  /** Runs SQL as root on a new connection. */
   sql<Row = Record<string, unknown>>(text: string): Promise<Row[]>;
 }
 
@@ -26,7 +26,7 @@ export interface Cluster {
 }
 
 const run = promisify(execFile);
-/** Kills the server when it is told to, and also when this process is gone. Its fd 3 is open as long as the server is. */
+/** Kills the server when its stdin ends, which also happens when this process ends. Its fd 3 closes when the server ends. */
 const keeperScript = '"$@" </dev/null & exec 3>&-; read -r _; kill -9 $!; wait';
 const host = "127.0.0.1";
 const libraries = [
@@ -36,7 +36,7 @@ const libraries = [
 ];
 const library = libraries.find((path) => existsSync(path));
 
-/** What is missing to start one, if anything is. */
+/** Returns the reason why this machine cannot start a cluster, or undefined. */
 export async function whyNoCluster(): Promise<string | undefined> {
   if (library === undefined) return "there is no libgalera_smm.so: install galera-4";
   for (const [program, name] of [
@@ -51,14 +51,14 @@ export async function whyNoCluster(): Promise<string | undefined> {
   return undefined;
 }
 
-/** Starts three nodes; the user `root` has no password. It takes some ten seconds. */
+/** Starts three nodes, in about ten seconds. The user `root` has no password. */
 export async function startCluster(): Promise<Cluster> {
   const directory = mkdtempSync(join(tmpdir(), "myscript-galera-"));
-  // The program that copies one node's files to another refuses to run as root.
+  // wsrep_sst_rsync refuses to run as root.
   const asMysql = process.getuid?.() === 0 ? ["--user=mysql"] : [];
   const names = ["n1", "n2", "n3"] as const;
   for (const name of names) mkdirSync(join(directory, name));
-  const datadir = join(directory, "n1"); // the others get its files
+  const datadir = join(directory, "n1"); // the other nodes copy it by SST
   const install = [
     "--no-defaults",
     `--datadir=${datadir}`,
@@ -116,7 +116,7 @@ export async function startCluster(): Promise<Cluster> {
       "max-connections": 100,
       "binlog-format": "ROW",
       "innodb-autoinc-lock-mode": 2,
-      "innodb-flush-log-at-trx-commit": 0, // a node that was killed gets what it has lost from the others
+      "innodb-flush-log-at-trx-commit": 0, // a killed node gets lost transactions from the others
       "wsrep-on": "ON",
       "wsrep-provider": library,
       "wsrep-provider-options": Object.entries(provider)
@@ -133,7 +133,7 @@ export async function startCluster(): Promise<Cluster> {
     const command = ["mariadbd", "--no-defaults", ...asMysql, ...options, ...more];
     const child = spawn("/bin/sh", ["-c", keeperScript, "sh", ...command], {
       stdio: ["pipe", "ignore", "ignore", "pipe"],
-      detached: true, // Ctrl-C is for this process
+      detached: true, // Ctrl-C must not reach the server
     });
     processes.set(name, child);
     let over = false;

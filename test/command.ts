@@ -1,4 +1,4 @@
-/** Runs the command in the process of the tests, as myscript.ts does in its own: for what needs no process to be seen. */
+/** Runs the command in the process of the tests, which costs a tenth of a process of its own. See `run.ts` for that. */
 import { EventEmitter } from "node:events";
 import { PassThrough, Readable } from "node:stream";
 import { type Command, runCommand } from "../lib/command/cli.ts";
@@ -9,37 +9,39 @@ import type { Ended } from "./run.ts";
 
 export interface CommandOptions {
   readonly env?: NodeJS.ProcessEnv;
-  /** Standard input. @default nothing */
+  /** Standard input. @default empty */
   readonly input?: string | Uint8Array;
-  /** What `buildQueries()` would yield. @default nothing */
+  /** The queries of a run without files, as from `buildQueries()`. @default none */
   readonly queries?: AsyncIterable<unknown> | Iterable<unknown>;
-  /** Has a `workerDo()` for what they are. */
+  /** A script whose `workerDo()` runs `queries`. */
   readonly script?: URL;
-  /** What a script gives to `runCommand()`. @default runs the queries */
+  /** The argument of `runCommand()`. @default runs the queries of the files, or else `queries` */
   readonly main?: ((command: Command) => Promise<Summary>) | undefined;
-  /** The script's name. @default myscript.ts */
+  /** The script's name, as in `argv[1]`. @default myscript.ts */
   readonly name?: string;
 }
 
-/** A command that runs. */
+/** A command that is running in this process. */
 export interface RunningHere {
   readonly ended: Promise<Ended>;
-  /** Sends it a signal. */
+  /** Delivers a signal to the command only. */
   kill(signal: NodeJS.Signals): void;
 }
 
-/** Runs it to its end. */
+/** Runs a command to its end. */
 export function runHere(args: readonly string[], options?: CommandOptions): Promise<Ended> {
   return startHere(args, options).ended;
 }
 
 /**
- * What takes longer than a minute is ended as by a signal. Several at a time must be for one server and one HOME: these are the
- * process's.
+ * Starts a command and does not wait for its end. After a minute, the command gets a SIGTERM.
+ *
+ * Commands that run at the same time must have the same server and HOME, because `myglobals` and the environment belong to the
+ * process.
  */
 export function startHere(args: readonly string[], options: CommandOptions = {}): RunningHere {
   const { env = {}, input = "", queries = [], script, name = "myscript.ts" } = options;
-  process.env.HOME = env.HOME ?? "/nonexistent"; // without an option file of whoever runs the tests
+  process.env.HOME = env.HOME ?? "/nonexistent"; // without the option file of the person who runs the tests
   const printed = { stdout: "", stderr: "" };
   const stream = (name: keyof typeof printed) =>
     new PassThrough().setEncoding("utf8").on("data", (text) => {

@@ -188,6 +188,17 @@ test("resolveServer() understands the names and switches of both servers' option
   assert.deepEqual(brief({ "defaults-file": file }, {}, home), ["b", undefined, "localhost:3306", "d"]);
 });
 
+test("resolveServer() takes what a password may be given for from flags and option files", () => {
+  const allowed = (flags: ServerFlags) => {
+    const { db } = resolveServer(flags, {}, home)!;
+    return [db.getServerPublicKey, db.enableCleartextPlugin];
+  };
+  const lines = "get_server_public_key\nenable-cleartext-plugin\nskip-enable-cleartext-plugin";
+  assert.deepEqual(allowed({ host: "db1" }), [undefined, undefined]);
+  assert.deepEqual(allowed({ host: "db1", "enable-cleartext-plugin": true }), [undefined, true]);
+  assert.deepEqual(allowed({ "defaults-file": write("keys.cnf", `[client]\n${lines}\n`) }), [true, undefined]);
+});
+
 test("resolveServer() rejects what contradicts in one line", () => {
   const url = "mysql://app@db1/shop?ssl-mode=REQUIRED";
   assertUsage({ url, host: "db2" }, "--host contradicts --url: give one of them");

@@ -129,7 +129,22 @@ test("a copy without one of the features lacks no file, and its help has no flag
     const listed = new Set([...help().matchAll(/--([a-z][a-z-]*)/g)].map(([, flag]) => flag));
     assert.deepEqual([...listed].sort(), Object.keys(tableOfFlags()).sort(), name);
     const { flags } = ((await command?.())?.feature ?? { flags: {} }) as { flags: object };
-    for (const flag of Object.keys(flags)) assert.ok(!listed.has(flag), `--${flag} without ${name}`);
+    const commands = [...files]
+      .filter(([path]) => path.endsWith(".md"))
+      .flatMap(([, text]) => text.match(commandsIn) ?? []);
+    for (const flag of Object.keys(flags)) {
+      assert.ok(!listed.has(flag), `--${flag} without ${name}`);
+      assert.deepEqual(
+        commands.filter((line) => new RegExp(`--${flag}\\b`).test(line)),
+        [],
+        `--${flag} without ${name}`,
+      );
+    }
+    if (name === "sql-files")
+      assert.deepEqual(
+        commands.filter((line) => /\.sql\b/.test(line)),
+        [],
+      );
   }
 });
 
@@ -268,6 +283,9 @@ test("npm run copy refuses a folder that is not empty and whatever else makes no
     assert.match(text, new RegExp(`^ {2}${name} +\\d+ {2}${escaped(about)}$`, "m"));
   assert.equal(status, 0);
 });
+
+/** The command lines of a page. */
+const commandsIn = /(?<=^```sh\n)[\s\S]*?(?=^```$)|`npx tsx [^`]+`/gm;
 
 /** What the code of a copy imports, or its pages link to, that is not there. */
 function missingIn(files: Files): string[] {

@@ -11,7 +11,14 @@ test("Counters adds up the lanes that different threads write", () => {
   other.add(3, "failed");
   other.add(3, "selfCommitted");
   counters.add(0, "unknown");
-  assert.deepEqual(counters.read(), { done: 2, failed: 1, unknown: 1, selfCommitted: 1, doneBefore: 0 });
+  assert.deepEqual(counters.read(), {
+    done: 2,
+    failed: 1,
+    unknown: 1,
+    selfCommitted: 1,
+    alreadyInLedger: 0,
+    warnings: 0,
+  });
 });
 
 test("Histogram.percentile() is the true one or up to 5 % more, from microseconds to hours", () => {
@@ -55,6 +62,8 @@ test("Tally.result() counts every outcome, and keeps the first 100 failures in i
       retries: 200,
       rows: 600,
       latencyMs: 0,
+      warnings: 0,
+      warnedQueries: 0,
       failures: Array.from({ length: 100 }, (_, n) => 2 * n + 1),
       failureKinds: [],
     },

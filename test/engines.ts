@@ -1,8 +1,8 @@
 /**
- * Builds engines that the script runs on, starts them on this machine and runs it there: what needs minutes and a Go compiler, and
- * is therefore no part of `npm test`.
+ * Builds engines such as Kubernetes, starts them on this machine and runs the script on them. `npm test` does not do that, because
+ * it needs minutes and a Go compiler.
  *
- * Arguments are the engines that are wanted, by default all; with `--build` they are built only.
+ * The arguments name engines. The default is all. `--build` builds them and tests nothing.
  */
 import { describe } from "node:test";
 import { buildControlPlane, version } from "./engines/control-plane.ts";
@@ -12,7 +12,7 @@ import { testTiDB } from "./engines/tidb-scenarios.ts";
 
 interface Engine {
   readonly version: string;
-  /** Builds what is not there yet. */
+  /** Builds the programs that are missing. */
   build(): Promise<void>;
   test(): void;
 }
@@ -36,7 +36,7 @@ for (const [name, engine] of Object.entries(engines)) {
     await engine.build();
     built.push([name, engine]);
   } catch (error) {
-    console.error(`${name}: ${(error as Error).message}`); // the others are as good without it
+    console.error(`${name}: ${(error as Error).message}`); // the other engines do not need this one
     process.exitCode = 1;
   }
 }

@@ -3,17 +3,24 @@ import { test } from "node:test";
 import { MessageChannel } from "node:worker_threads";
 import type { DatabaseError } from "../lib/mysql/errors.ts";
 import type { Settings, ToThread } from "../lib/shared/messages.ts";
-import { plain, type Setback } from "../lib/worker/executor.ts";
+import { plain, type RetryDecision } from "../lib/worker/executor.ts";
 import type { Job } from "../lib/worker/job.ts";
 import type { Session } from "../lib/worker/session.ts";
 import { Thread } from "../lib/worker/thread.ts";
 
-test("plain().judge() says what an error means for the query, and whether it is sent again", async () => {
+test("plain().classifyError() says what an error means for the query, and whether it is sent again", async () => {
   const update = "UPDATE t SET v = 1";
   const deadlock = { errno: 1213, code: "ER_LOCK_DEADLOCK" };
   const lost = { code: "PROTOCOL_CONNECTION_LOST", fatal: true };
   const never = "1196 Some non-transactional changed tables couldn't be rolled back";
-  const cases: [what: string, facts: object, text: string, idempotent: boolean, warning: string, setback: Setback][] = [
+  const cases: [
+    what: string,
+    facts: object,
+    text: string,
+    idempotent: boolean,
+    warning: string,
+    decision: RetryDecision,
+  ][] = [
     ["a refusal", { errno: 1146 }, update, false, "", { retry: "no" }],
     ["a refusal, harmless twice", { errno: 1146 }, update, true, "", { retry: "no" }],
     ["a deadlock", deadlock, update, false, "", { retry: "counted", waits: true }],
@@ -26,12 +33,12 @@ test("plain().judge() says what an error means for the query, and whether it is 
     ["nothing sent", { code: "EPIPE", fatal: true }, update, false, "", { retry: "counted", waits: false }],
     ["killed", { errno: 1927 }, update, false, "", { mayHaveRun: true, retry: "no" }],
   ];
-  for (const [what, facts, text, idempotent, warning, setback] of cases) {
+  for (const [what, facts, text, idempotent, warning, decision] of cases) {
     const executor = plain({ settings: { idempotent } } as Thread);
     const itself = ["Error", String((facts as DatabaseError).errno)]; // what a server lists
     const session = { ask: async () => (warning ? [itself, ["Warning", ...warning.split(" ", 1)]] : [itself]) };
     const error: DatabaseError = { message: "it failed", ...facts };
-    assert.deepEqual(await executor.judge({ text } as Job, error, session as never as Session), setback, what);
+    assert.deepEqual(await executor.classifyError({ text } as Job, error, session as never as Session), decision, what);
     if (warning) assert.equal(error.message, "it failed; what it did to tables without transactions stays");
     if (error.answered) assert.equal(error.message, "it failed (statement 2 of the query; those before it are done)");
   }
@@ -63,7 +70,7 @@ test("Thread.wait() gives nothing more after the end, also when a drain comes be
   timeout: 10_000,
 }, async () => {
   const { port1, port2 } = new MessageChannel();
-  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), prologue: [], features: {} };
+  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), sessionSetup: [], features: {} };
   const thread = new Thread(port2, settings as Settings);
   const types: ToThread["type"][] = ["admitted", "end", "drain"];
   for (const type of types) port1.postMessage({ type });

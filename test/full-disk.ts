@@ -1,10 +1,10 @@
-/** A disk that is full, as far as this process can tell. */
+/** A limit on the size of files, instead of a disk that is full. */
 import { execFileSync, spawnSync } from "node:child_process";
 
-/** Why a test that needs one is skipped; false where util-linux is there. */
+/** The reason to skip a test that needs the limit, or false. `prlimit` is part of util-linux. */
 export const noLimits = spawnSync("prlimit", ["--version"]).error !== undefined && "no prlimit";
 
-/** While it runs, no file of this process can become larger; what is written to beyond that fails with EFBIG. */
+/** Calls `run()` while no file of this process can grow beyond `bytes`. A write beyond that fails with EFBIG. */
 export async function withFilesUpTo<Result>(bytes: number, run: () => Promise<Result>): Promise<Result> {
   const before = prlimit("--fsize", "--raw", "--noheadings", "--output=SOFT").trim();
   prlimit(`--fsize=${bytes}:`); // the soft limit only

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { loadGates } from "../lib/features/throttle/gates.ts";
 import { doWork, type Ended } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { type Cluster, startCluster, whyNoCluster } from "./cluster.ts";
@@ -78,6 +79,48 @@ test("doWork() with a ledger updates each row once while a node is killed half-w
     await killed.restart();
     isBack = true;
   }
+});
+
+test("loadGates() holds queries back while one node has much to apply", { skip }, async () => {
+  const [first, , behind] = cluster.nodes;
+  await first.sql("CREATE TABLE shop.q (id INT PRIMARY KEY)");
+  const servers = cluster.nodes.map((node) => ({
+    db: { host: node.host, port: node.port, user: "root" },
+    where: `${node.host}:${node.port}`,
+  }));
+  const limits = {
+    "max-load": [
+      { variable: "wsrep_local_recv_queue", most: 20 },
+      { variable: "wsrep_flow_control_active", most: 0 },
+      { variable: "wsrep_flow_control_paused", most: 0.9 },
+    ],
+    "critical-load": [],
+  };
+  const { gate, stop } = await loadGates(servers, limits, (reason) => assert.fail(reason));
+  let isLocked = true;
+  const locked = behind.sql("FLUSH TABLES WITH READ LOCK; DO SLEEP(3)").then(() => {
+    isLocked = false;
+  });
+  const reasons = new Set<string>();
+  async function* queries() {
+    for (let id = 1; id <= 400 || isLocked; id++) {
+      yield `INSERT INTO q VALUES (${id})`;
+      await sleep(2);
+    }
+  }
+  const { total, done } = await doWork(queries(), 3, {
+    hosts: [first],
+    gates: [gate],
+    progress: { update: ({ held }) => void (held && reasons.add(held)), log() {}, report() {}, stop() {} },
+  });
+  await locked;
+  stop();
+  assert.equal(done, total);
+  const reason = new RegExp(`^paused: wsrep_local_recv_queue is \\d+ on 127\\.0\\.0\\.1:${behind.port}, above 20$`);
+  assert.ok(
+    [...reasons].some((each) => reason.test(each)),
+    [...reasons].join("\n"),
+  );
 });
 
 test("doWork() leaves a node that has lost its cluster", { skip, timeout: 180_000 }, async () => {

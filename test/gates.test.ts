@@ -1,14 +1,26 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
-import { test } from "node:test";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { releaseAhead } from "../lib/features/joblog/hook.ts";
 import { loadGate, rateGate } from "../lib/features/throttle/gates.ts";
+import { throttle } from "../lib/features/throttle/hook.ts";
 import { doWork } from "../lib/mp.ts";
+import { runHere } from "./command.ts";
 import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
+import { poll } from "./run.ts";
 import { numbers } from "./target.ts";
 
 const { sql, db } = await useDatabase();
+const directory = mkdtempSync(join(tmpdir(), "myscript-gates-"));
+after(() => rmSync(directory, { recursive: true }));
+const server = ["-S", db.socketPath, "-u", "root", "-D", "myscript"];
+const above = (variable: string, most: number) => ({ "max-load": [{ variable, most }], "critical-load": [] });
+const never = (reason: string) => assert.fail(reason);
 const random = generator(seed);
 
 test("rateGate() admits evenly, and does not make up for what was not used", (t) => {
@@ -16,11 +28,11 @@ test("rateGate() admits evenly, and does not make up for what was not used", (t)
   t.mock.method(performance, "now", () => clock);
   const rate = 200;
   const workers = 4;
-  const gate = rateGate({ perSecond: rate }, workers);
+  const gate = rateGate({ perSecond: rate });
   const looks: { at: number; ended: number; limit: number }[] = [];
   let ended = 0;
   for (let n = 0; n < 2000; n++) {
-    const limit = gate.limit(ended);
+    const limit = gate.limit(ended, workers);
     looks.push({ at: clock, ended, limit });
     if (random() < 0.9) ended = Math.max(ended, Math.floor(limit)); // or else the queries take longer
     clock += random() < 0.01 ? 700 : random() * 20; // the parent was held up
@@ -34,12 +46,24 @@ test("rateGate() admits evenly, and does not make up for what was not used", (t)
     }
   }
   const before = { at: clock, ended };
-  for (; clock < before.at + 10_000; clock += 20) ended = Math.floor(gate.limit(ended));
+  for (; clock < before.at + 10_000; clock += 20) ended = Math.floor(gate.limit(ended, workers));
   assert.ok(ended - before.ended >= rate * 9.9, `${ended - before.ended}`);
 });
 
+test("rateGate() lets the workers that there are now have what they can take", (t) => {
+  let clock = 0;
+  t.mock.method(performance, "now", () => clock);
+  const gate = rateGate({ perSecond: 40 });
+  gate.limit(0, 2);
+  const limits = [2, 20, 2].map((workers) => {
+    clock += 10_000;
+    return gate.limit(0, workers);
+  });
+  assert.deepEqual(limits, [4, 22, 4]);
+});
+
 test("rateGate() holds for all workers together", async () => {
-  const gates = [rateGate({ perSecond: 200 }, 4)];
+  const gates = [rateGate({ perSecond: 200 })];
   const { done, seconds } = await doWork(Array(200).fill("DO 0"), 4, { gates });
   assert.equal(done, 200);
   assert.ok(seconds > 0.95, `${seconds} s`);
@@ -47,7 +71,7 @@ test("rateGate() holds for all workers together", async () => {
 
 test("loadGate() holds queries back while the server is above the limit, and nothing is lost", async () => {
   await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2000)}`);
-  const { gate, stop } = await loadGate(db, [{ variable: "threads_connected", most: 20 }]);
+  const { gate, stop } = await loadGate(db, above("threads_connected", 20), never);
   let crowd: net.Socket[] = [];
   let held: string | undefined;
   const progress = {
@@ -65,7 +89,7 @@ test("loadGate() holds queries back while the server is above the limit, and not
     stop() {},
   };
   const queries = Array.from({ length: 2000 }, (_, n) => `UPDATE t SET v = v + SLEEP(0.002) + 1 WHERE id = ${n + 1}`);
-  const summary = await doWork(queries, 4, { gates: [gate, releaseAhead(4)], progress });
+  const summary = await doWork(queries, 4, { gates: [gate, releaseAhead()], progress });
   stop();
   assert.match(held ?? "", /^paused: threads_connected is \d+, above 20$/);
   assert.equal(summary.done, 2000);
@@ -73,20 +97,70 @@ test("loadGate() holds queries back while the server is above the limit, and not
 });
 
 test("loadGate() says which of several servers it is, and does not wait for one that is not there", async () => {
-  const load = { variable: "Threads_connected", most: 0 };
-  const { gate, stop } = await loadGate(db, [load], "db2:3306");
+  const load = above("Threads_connected", 0);
+  const { gate, stop } = await loadGate(db, load, never, "db2:3306");
   stop();
   assert.match(gate.reason ?? "", /^paused: Threads_connected is \d+ on db2:3306, above 0$/);
-  assert.equal(gate.limit(7), 7);
-  const gone = await loadGate({ ...db, socketPath: `${db.socketPath}.no` }, [load], "db3:3306");
+  assert.equal(gate.limit(7, 1), 7);
+  const gone = await loadGate({ ...db, socketPath: `${db.socketPath}.no` }, load, never, "db3:3306");
   gone.stop();
-  assert.equal(gone.gate.limit(7), Number.POSITIVE_INFINITY);
+  assert.equal(gone.gate.limit(7, 1), Number.POSITIVE_INFINITY);
+});
+
+test("loadGate() takes on and off for 1 and 0", async (t) => {
+  const rows = await sql<{ Variable_name: string; Value: string }>("SHOW GLOBAL STATUS");
+  const variable = rows.find(({ Value }) => Value === "OFF")?.Variable_name;
+  if (variable === undefined) return t.skip("all variables of this server are numbers or texts");
+  const off = [{ variable, most: 0 }];
+  const { gate, stop } = await loadGate(db, { "max-load": off, "critical-load": off }, never);
+  stop();
+  assert.equal(gate.reason, undefined);
 });
 
 test("loadGate() rejects a variable that the server does not have", async () => {
-  await assert.rejects(loadGate(db, [{ variable: "Nope", most: 1 }]), {
-    message: "--max-load: the server has no number called Nope",
+  const connections = () => sql("SELECT COUNT(*) AS n FROM information_schema.processlist");
+  const before = await connections();
+  await assert.rejects(loadGate(db, above("Nope", 1), never), {
+    message: "--max-load: the server has no numeric status variable Nope",
   });
+  await poll(async () => isDeepStrictEqual(await connections(), before));
+  const { status, stderr } = await runHere([...server, "--critical-load", "Nope=1", "-"], { input: "DO 1" });
+  assert.match(stderr, /^myscript: --critical-load: the server has no numeric status variable Nope$/m);
+  assert.equal(status, 2);
+});
+
+test("--critical-load ends the run half-way or at its start, and it can be resumed", async () => {
+  await sql("CREATE TABLE c (id INT PRIMARY KEY)");
+  const inserts = [1, 2, 3, 4].map((n) => `INSERT INTO c VALUES (${n})`);
+  const drain = new AbortController();
+  const criticalLoad = [{ variable: "Threads_connected", most: 20.5 }];
+  const hook = await throttle({ criticalLoad }, { servers: [{ db, where: "db1" }], drain });
+  let doneSoFar = 0;
+  async function* queries() {
+    yield* inserts.slice(0, 2);
+    await poll(() => doneSoFar === 2);
+    const crowd = Array.from({ length: 40 }, () => net.connect(db.socketPath).on("error", () => {}));
+    await poll(() => drain.signal.aborted);
+    for (const socket of crowd) socket.destroy();
+    yield* inserts.slice(2);
+  }
+  const { done, reason } = await doWork(queries(), 1, {
+    ...{ gates: hook.options!.gates!, signal: drain.signal },
+    onEnded: ({ outcome }) => void (outcome === "done" && doneSoFar++),
+  });
+  hook.close?.();
+  assert.match(reason ?? "", /^Threads_connected is \d+ on db1, above 20\.5: --critical-load/);
+  assert.equal(done, 2);
+  await sql("DELETE FROM c");
+
+  const args = [...server, "--joblog", join(directory, "critical")];
+  const ended = await runHere([...args, "--critical-load", "Threads_connected=0"], { queries: inserts });
+  assert.match(ended.stderr, /^0 of 4 queries done, 4 skipped/m);
+  assert.match(ended.stderr, /^ended early: Threads_connected is \d+, above 0: --critical-load/m);
+  assert.equal(ended.status, 1);
+  const resumed = await runHere([...args, "--resume"], { queries: inserts });
+  assert.equal(resumed.status, 0, resumed.stderr);
+  assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM c"), [{ n: 4 }]);
 });
 
 test("doWork() with shards runs every query in exactly one of them, with the seq it has in the whole", async () => {

@@ -46,7 +46,7 @@ test("--max-lag heeds the applier of a member of a group, and --replicas auto fi
   await member.root.query("UNLOCK TABLES");
   await poll(() => reason() === undefined);
   await member.root.query("STOP GROUP_REPLICATION");
-  await poll(() => reason() === `paused: ${place} does not replicate: in its group, it is OFFLINE`);
+  await poll(() => reason() === `paused: ${place} does not replicate: its state in the group is OFFLINE`);
   await member.root.query("START GROUP_REPLICATION");
   await poll(() => reason() === undefined);
 });

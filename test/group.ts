@@ -1,4 +1,4 @@
-/** Members of a Group Replication on this machine; the first one is the primary. */
+/** Members of a Group Replication on this machine. The first member is the primary. */
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -9,11 +9,11 @@ import { serversDirectory, target } from "./target.ts";
 
 const plugins = join(serversDirectory, target.name, "usr/lib/mysql/plugin");
 
-/** Why there can be none on this server; false where there can. */
+/** The reason to skip a test that needs a group, or false. */
 export const lacksGroup: string | false =
   !existsSync(join(plugins, "group_replication.so")) && `${target.name} has no Group Replication`;
 
-/** Starts them; the account `root` may connect to each over TCP from this machine. */
+/** Starts the members. The account `root` may connect to each over TCP from this machine. */
 export async function startGroup(count: number): Promise<readonly TestServer[]> {
   const ports: number[] = [];
   while (ports.length < count) ports.push(await findFreePort());
@@ -34,11 +34,11 @@ export async function startGroup(count: number): Promise<readonly TestServer[]> 
   });
   const name = randomUUID();
   const options = (index: number) => Object.entries(settings(index)).map(([option, value]) => `--${option}=${value}`);
-  // The plugin does not start where TLS is switched off.
+  // The plugin does not start if TLS is off.
   const members = await Promise.all(ports.map((_, index) => startServer({ args: options(index), tls: true })));
   try {
     for (const [index, { root }] of members.entries()) {
-      // Each has made the same by itself; a member must have nothing that the others do not know.
+      // Each member creates this account itself, and RESET drops its GTID. A member with a GTID that the group lacks cannot join.
       await root.query("CREATE USER root@'127.0.0.1'; GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION");
       await root.query(
         "CHANGE REPLICATION SOURCE TO SOURCE_USER = 'root', SOURCE_PASSWORD = '' FOR CHANNEL 'group_replication_recovery'",

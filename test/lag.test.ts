@@ -9,6 +9,7 @@ import { watchReplicas } from "../lib/features/lag/hook.ts";
 import { type LagLimit, lagGate } from "../lib/features/lag/lag.ts";
 import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
+import type { Host } from "../lib/mysql/connection.ts";
 import { runHere } from "./command.ts";
 import { startPair } from "./replica.ts";
 import { poll } from "./run.ts";
@@ -40,7 +41,11 @@ function watch(server: Server, limit: LagLimit, heartbeat?: string, database = "
 }
 
 function replicas(user = "root", port = replica.port): Server {
-  return { db: { user, database: "myscript" }, hosts: [{ host: "127.0.0.1", port }], tlsOptional: false };
+  return {
+    db: { user, database: "myscript", getServerPublicKey: true },
+    hosts: [{ host: "127.0.0.1", port }],
+    tlsOptional: false,
+  };
 }
 
 /** Inserts rows until the test has seen enough; `held()` resolves when the run is held back for such a reason. */
@@ -185,7 +190,7 @@ test("lagGate() refuses what is no replica, and says which GRANT helps", async (
   const { gate, stop } = await watch(replicas("root", 1), { seconds: 1 });
   stop();
   assert.equal(gate.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
-  assert.equal(gate.limit(7), 7);
+  assert.equal(gate.limit(7, 1), 7);
 });
 
 test("the command max-lag begins to look at the replicas that were named, or changes nothing", async () => {
@@ -202,7 +207,7 @@ test("the command max-lag begins to look at the replicas that were named, or cha
   await dial!.set("5");
   assert.equal(dial!.value, 5);
   assert.equal(gate!.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
-  assert.equal(gate!.limit(3), 3);
+  assert.equal(gate!.limit(3, 1), 3);
   await dial!.set("off");
   assert.equal(gate!.reason, undefined);
   for (const { close } of [refused, hook]) close?.();
@@ -273,6 +278,38 @@ test("--channel names the one of several sources that counts", async () => {
   await onReplica(stop.replace("STOP", "START"));
 });
 
+test("lagGate() watches nothing that has appeared and is no replica, and begins with no such thing", async () => {
+  // What reads the binary log for another purpose registers as a replica does.
+  let hosts = [1, replica.port].map((port) => ({ host: "127.0.0.1", port }));
+  const lines: string[] = [];
+  const changing = () =>
+    lagGate(
+      { seconds: 5 },
+      {
+        find: async () => ({ ...replicas(), hosts }),
+        mayChange: true,
+        log: (line) => void lines.push(line),
+        close() {},
+      },
+    );
+  assert.equal(
+    await refusal(changing),
+    "--replicas auto: 127.0.0.1:1 cannot be reached: connection refused: name those that are to be watched",
+  );
+  const [nothing, good] = hosts as [Host, Host];
+  hosts = [good];
+  const { gate, stop } = await changing();
+  hosts = [nothing, { host: "127.0.0.1", port: source.port }, good];
+  await poll(() => lines.length === 3);
+  assert.deepEqual(lines, [
+    `replicas: ${place}`,
+    "replica 127.0.0.1:1 has appeared, and is not watched: cannot be reached: connection refused",
+    `replica 127.0.0.1:${source.port} has appeared, and is not watched: --replicas: 127.0.0.1:${source.port} is no replica: its status is empty`,
+  ]);
+  assert.equal(gate.reason, undefined);
+  stop();
+});
+
 test("--replicas auto finds the replicas, and notices one that goes or appears", async (t) => {
   const at = ["-h", "127.0.0.1", "-P", `${source.port}`, "-u", "root", "--max-lag", "5", "--replicas", "auto"];
   const isFed = async () => ((await sql(readers)) as unknown[]).length === 1;
@@ -309,7 +346,7 @@ test("--replicas auto finds the replicas, and notices one that goes or appears",
   await pair.restart();
   await onReplica("START REPLICA").catch(() => {}); // it may have begun by itself
   await poll(() => lines.at(-1) === `replica ${place} has appeared, and is watched, too`);
-  assert.equal(lines.length, 3);
+  assert.equal(lines.length, 3, lines.join("\n"));
   await onReplica("STOP REPLICA IO_THREAD");
   await poll(() => reason() === `paused: ${place} does not replicate: its I/O thread does not run`);
 });

@@ -253,7 +253,7 @@ test("doWork() with a ledger ends at what begins and ends transactions", async (
   ]) {
     await assert.rejects(
       doWork([query, updateOne], 1, { ledger }),
-      /means something to one connection, and with a ledger/,
+      /applies to one connection only, and with a ledger/,
     );
   }
   const queries = ["SELECT 1; COMMIT", { sql: "UPDATE t SET v = 1; COMMIT", values: [] }];
@@ -522,7 +522,7 @@ test("doWork() refuses what cannot be a ledger before it runs anything", async (
   const cases: [ledger: string, message: RegExp][] = [
     ["other", /^Cannot use the ledger "other": it has the columns "id int" instead of "seq bigint PRI, hash char, /],
     ["v", /it has the columns "seq int" instead of/],
-    ["isam", /^Cannot use the ledger "isam": it must have transactions: it is MyISAM$/],
+    ["isam", /^Cannot use the ledger "isam": its engine MyISAM has no transactions$/],
     ["a.b.c", /^Cannot use the ledger "a.b.c": it must be TABLE or DATABASE.TABLE$/],
     ["", /it must be TABLE or DATABASE.TABLE/],
     ["nowhere.ledger", /Unknown database 'nowhere'/],
@@ -565,7 +565,7 @@ test("doWork() with a ledger names the tables that have no transactions", async 
   const lines: string[] = [];
   await doWork(["DO 0"], 1, { ledger, progress: { ...silent, log: (line) => void lines.push(line) } });
   assert.deepEqual(lines, [
-    "warning: without transactions, what is done to them may be done twice: fast (MEMORY), old (MyISAM)",
+    "warning: changes to tables without transactions may be made twice: fast (MEMORY), old (MyISAM)",
     "the ledger `myscript`.`ledger` is new",
   ]);
   await sql("DROP TABLE old, fast");

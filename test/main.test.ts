@@ -28,7 +28,7 @@ const settings: Settings = {
   ...{
     maxFailures: Number.POSITIVE_INFINITY,
     maxWarnings: Number.POSITIVE_INFINITY,
-    prologue: [],
+    sessionSetup: [],
     isOnlyWorker: false,
     isRenewed: false,
   },

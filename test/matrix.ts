@@ -1,7 +1,7 @@
 /**
- * Runs the tests on one server after the other, and prints how many passed on each, and why some were skipped.
+ * Runs the tests on each server in turn. Prints how many passed, failed and were skipped, with the reasons.
  *
- * Arguments are the servers and the test files that are wanted, such as `mysql-9.7 rows ledger`; by default all.
+ * The arguments name servers and test files, such as `mysql-9.7 rows ledger`. The default is all.
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";

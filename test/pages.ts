@@ -1,9 +1,9 @@
-/** The pages, and what stands in them: links, command lines, whole scripts. */
+/** The pages of the documentation, and their code blocks: command lines and whole scripts. */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root, run } from "./run.ts";
 
-/** A whole script, with the command line that stands before it. */
+/** A whole script, with the last command line before it. */
 export interface Example {
   readonly name: string;
   readonly line: string;
@@ -14,14 +14,14 @@ interface Block {
   readonly page: string;
   readonly language: string;
   readonly text: string;
-  /** What stands between it and the block before. */
+  /** The text between the previous block and this one. */
   readonly before: string;
 }
 
 const own = ["README.md", "test/README.md", "test/bench/README.md", "test/copy/README.md"];
 const manual = readdirSync(join(root, "lib"), { recursive: true, encoding: "utf8" });
 
-/** The texts of all pages, by their paths; the front page first. */
+/** The text of each page, by its path. The front page is first. */
 export const pages: ReadonlyMap<string, string> = new Map(
   [...own, ...manual.filter((path) => path.endsWith(".md")).map((path) => `lib/${path}`)].map((path) => [
     path,
@@ -39,14 +39,14 @@ export function blocksOf(language: string): readonly Block[] {
   return blocks.filter((block) => block.language === language);
 }
 
-/** The one block that has these words. */
+/** Returns the text of the only block that contains these words. */
 export function blockWith(words: string): string {
   const [text, ...others] = new Set(blocks.map(({ text }) => text).filter((text) => text.includes(words)));
   if (text === undefined || others.length > 0) throw new Error(`${1 + others.length} blocks have ${words}`);
   return text;
 }
 
-/** The whole scripts, by their names. */
+/** Returns the whole scripts, by their names. */
 export function examplesOf(): ReadonlyMap<string, Example> {
   const scripts = blocksOf("ts").filter(({ text }) => text.includes("process.exitCode = await runCommand("));
   const named = scripts.flatMap(({ before, text: code }) => {
@@ -56,7 +56,7 @@ export function examplesOf(): ReadonlyMap<string, Example> {
   return new Map(named.map((example) => [example.name, example]));
 }
 
-/** The command lines of the pages, each in one line. */
+/** Returns the command lines of all pages. Lines that end with `\` are joined. */
 export function commandLines(): readonly string[] {
   return blocksOf("sh").flatMap(({ text }) =>
     text
@@ -66,10 +66,10 @@ export function commandLines(): readonly string[] {
   );
 }
 
-/** A start of a script: its name, and the words behind it. */
+/** One start of a script: its name and its arguments. */
 export type Start = readonly [name: string, ...words: string[]];
 
-/** Has a shell read command lines. The programs that it finds tell their words and do nothing else. */
+/** Lets a shell run command lines. Stand-ins for tsx, npx, node and myscript.ts only record their arguments. */
 export class Shell {
   readonly #folder: string;
   readonly #bin: string;
@@ -85,7 +85,7 @@ export class Shell {
     this.#write("myscript.ts", `set -- myscript.ts "$@"\n${tell}`);
   }
 
-  /** Returns what each line, or each block, starts. */
+  /** Returns the scripts that each line starts. A single element may be a block of lines. */
   async startsOf(lines: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Start[][]> {
     const told = mkdtempSync(join(this.#folder, "told-"));
     const text = lines.map((line, index) => `export LINE=${index}; ${lines.length > 1 ? line : `(${line}\n)`}`);

@@ -19,7 +19,7 @@ before(async () => {
   server = await startServer();
   await server.root.query("CREATE USER app IDENTIFIED BY ?", [right]);
   await server.root.query("GRANT ALL ON myscript.* TO app");
-  at = ["-h", "127.0.0.1", "-P", `${server.port}`, "-u", "app", "-D", "myscript"];
+  at = ["-h", "127.0.0.1", "-P", `${server.port}`, "-u", "app", "-D", "myscript", "--get-server-public-key"];
 });
 
 after(async () => {

@@ -8,6 +8,7 @@ import { inspect } from "node:util";
 import mysql from "mysql2/promise";
 import { resolveServer, type ServerFlags } from "../lib/command/config.ts";
 import { type Probe, probeServer } from "../lib/command/probe.ts";
+import type { AccountOptions } from "../lib/mysql/accounts.ts";
 import { createAuthority, findFreePort, hasIPv6, startServer, type TestServer } from "./server.ts";
 import { lacks } from "./target.ts";
 
@@ -167,12 +168,14 @@ type Env = NodeJS.ProcessEnv;
 
 async function probe(flags: ServerFlags, env: Env = { MYSQL_PWD: password }, timeoutSeconds = 10): Promise<Probe> {
   const user = flags.url || flags["defaults-file"] || flags.user ? {} : { user: "app" };
-  return probeServer(resolveServer({ ...user, ...flags }, env, join(directory, "home"))!, timeoutSeconds);
+  const all = { ...user, ...flags, "get-server-public-key": true };
+  return probeServer(resolveServer(all, env, join(directory, "home"))!, timeoutSeconds);
 }
 
 /** Connects as a worker does, with a copy of what the probe has settled, and tells whether the connection is encrypted. */
 async function connect(flags: ServerFlags, env?: Env): Promise<boolean> {
-  const connection = await mysql.createConnection(structuredClone((await probe(flags, env)).db));
+  const { getServerPublicKey: _, ...db } = (await probe(flags, env)).db as AccountOptions & mysql.ConnectionOptions;
+  const connection = await mysql.createConnection(structuredClone(db));
   const [[row]] = await connection.query<mysql.RowDataPacket[]>("SHOW STATUS LIKE 'Ssl_cipher'");
   await connection.end();
   return row!.Value !== "";

@@ -38,6 +38,16 @@ const snapshot: Snapshot = {
   inFlight: () => [],
 };
 
+test("createProgress() shows a bar of about so many", async () => {
+  const { stream, screen } = terminal(80);
+  const progress = createProgress(stream);
+  progress.update({ ...snapshot, total: 2000, isAbout: true });
+  progress.update({ ...snapshot, ended: 500, total: 2000, isAbout: true });
+  progress.log("drawn");
+  assert.match((await screen()).rows[1]!, /^ 25 % █+░+ {4}500\/~2,000$/);
+  progress.stop();
+});
+
 test("createProgress() on a terminal redraws one line, within the terminal's width", async () => {
   for (const columns of [120, 80, 60, 40, 20]) {
     for (const total of [10, 2000, 10_000_000]) {
@@ -133,6 +143,13 @@ test("createProgress() says why no query is run just now, at the cost of the bar
     assert.equal(row!.includes("░"), columns === 100);
     progress.stop();
   }
+  const { stream, screen } = terminal(100);
+  const progress = createProgress(stream);
+  // A replica's error has in it what was in its data.
+  progress.update({ ...snapshot, ended: 10, total: 2000, held: "paused: key 'a\x1b[2J\nb'" });
+  const { rows } = await screen();
+  progress.stop();
+  assert.match(rows.join("\n"), /^ {2}0 % .* 10\/2,000 {2}paused: key 'a\uFFFD\[2J b'$/);
 });
 
 test("createProgress().log() prints above the bar, and after its end below it", async () => {

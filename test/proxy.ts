@@ -1,4 +1,4 @@
-/** A proxy in front of a server, on a socket of its own, that behaves as networks do. */
+/** Proxies in front of a server, each on a socket of its own: a broken network, a ProxySQL, and a load balancer. */
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import net from "node:net";
@@ -6,18 +6,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /**
- * What becomes of the connection that sends what was waited for:
+ * The fault that `arm()` injects when a client sends a matching packet:
  *
- * - `lose`: it is closed before the server gets it.
- * - `swallow`: from then on nothing arrives, on either side, and nobody is told.
- * - `leave`: the server gets it, and the connection is closed together with its answer.
- * - a function: the server gets it, no answer comes back, and when the function has resolved, the connection is closed; or the
- *   client gets for an answer what it has resolved with, and the server's side is closed.
- * - bytes: the client gets them for an answer, and the server gets nothing.
+ * - `lose`: The connection is closed, and the server does not get the packet.
+ * - `swallow`: No byte passes any more, in either direction. The connection stays open.
+ * - `leave`: The server gets the packet. The client gets the answer, and the connection is closed.
+ * - a function: The server gets the packet, and the client gets no answer. When the function has resolved, the connection is
+ *   closed. If it resolves with bytes, the server's side is closed, and the client gets the bytes as the answer.
+ * - bytes: The client gets them as the answer. The server does not get the packet.
  */
 export type Fate = "lose" | "swallow" | "leave" | Uint8Array | (() => Promise<unknown>);
 
-/** An ERR packet that answers a query. */
+/** Returns an ERR packet, as the answer to a query. */
 export function errorPacket(errno: number, message: string): Uint8Array {
   const body = Buffer.concat([Buffer.from([0xff, errno & 0xff, errno >> 8]), Buffer.from(`#HY000${message}`)]);
   return Buffer.concat([Buffer.from([body.length, 0, 0, 1]), body]);
@@ -25,17 +25,18 @@ export function errorPacket(errno: number, message: string): Uint8Array {
 
 export interface Proxy {
   readonly path: string;
-  /** Lets nothing through any more, on all connections. */
+  /** Stops all traffic on all connections, also new ones, until `resume()`. */
   stall(): void;
   resume(): void;
-  /** Lets half of the next chunk of some connection through, in either direction, and closes it. */
+  /** Forwards only the beginning of the next chunk of a random connection, in a random direction, and closes the connection. */
   cut(random: () => number): void;
-  /** Waits for what a client sends, once or each time; returns how often it has come since. */
+  /** Injects a fault when a client sends data that match, once or each time. Returns a function that counts the matches. */
   arm(pattern: Pick<RegExp, "test">, fate: Fate, times?: "once" | "always"): () => number;
 }
 
 type Pair = readonly [client: net.Socket, upstream: net.Socket];
 
+/** Starts a proxy in front of the server on this socket. */
 export async function startProxy(t: { after(then: () => void): void }, socketPath: string): Promise<Proxy> {
   const path = join(tmpdir(), `myscript-proxy-${process.pid}-${Math.random()}`);
   const pairs = new Set<Pair>();
@@ -114,19 +115,19 @@ export async function startProxy(t: { after(then: () => void): void }, socketPat
       if (!(answer instanceof Uint8Array)) return client.destroy();
       upstream.removeAllListeners("close").destroy();
       client.write(answer);
-      client.once("data", () => client.destroy()); // it must not go on with this connection
+      client.once("data", () => client.destroy()); // the client must not use this connection again
     });
   }
 }
 
-/** A proxy that speaks for the server, as ProxySQL does: it keeps its client when the server dies. */
+/** A proxy that speaks the protocol, as ProxySQL does: the client's connection survives the death of the server. */
 export interface ProxySql {
   readonly path: string;
-  /** Has no server for a query, so often. */
+  /** Answers the next `times` matching queries with error 9001 of ProxySQL: no server is reachable. */
   refuse(pattern: RegExp, times: number): void;
 }
 
-/** Starts a proxy that answers `SHOW WARNINGS` by itself, and a query whose server dies with 2013. */
+/** Starts a ProxySQL. It answers `SHOW WARNINGS` itself with no rows, and answers 2013 if the server dies during a query. */
 export async function startProxySql(t: { after(then: () => void): void }, socketPath: string): Promise<ProxySql> {
   let refused = /(?!)/;
   let left = 0;
@@ -166,7 +167,7 @@ export async function startProxySql(t: { after(then: () => void): void }, socket
   };
 }
 
-/** Starts a balancer; `next` says for each connection which server gets it. Returns its socket's path. */
+/** Starts a load balancer and returns its socket. `next` returns the socket of the server for each new connection. */
 export function startBalancer(t: { after(then: () => void): void }, next: () => string): Promise<string> {
   return listen(t, (client) => {
     const upstream = net.connect(next());
@@ -185,7 +186,7 @@ async function listen(t: { after(then: () => void): void }, take: (client: net.S
   return path;
 }
 
-/** The answer to a SELECT of one column without rows: the number of columns, the column, EOF, EOF. */
+/** The answer to a SELECT of one column without rows: column count, column, EOF, EOF. */
 const emptyResult = Buffer.concat(
   [Buffer.from([1]), columnOf("Level"), ...Array(2).fill(Buffer.from([0xfe, 0, 0, 2, 0]))].map((body, index) =>
     Buffer.concat([Buffer.from([body.length, 0, 0, index + 1]), body]),

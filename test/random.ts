@@ -1,10 +1,10 @@
-/** Random numbers that can be had again. */
+/** Random numbers that a test can repeat. */
 
-/** Is printed, and can be given. */
+/** The seed of this run: SEED of the environment, or a random one. */
 export const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 console.log(`SEED=${seed} runs the same again`);
 
-/** Mulberry32: the same numbers from the same seed. */
+/** Returns a generator of numbers from 0 to 1 (Mulberry32). The same seed gives the same numbers. */
 export function generator(from: number): () => number {
   let a = from;
   return () => {

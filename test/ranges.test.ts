@@ -7,6 +7,8 @@ import { type Range, type RangesOptions, ranges } from "../lib/features/ranges/r
 import { doWork, type Query } from "../lib/mp.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
+import type { Snapshot } from "../lib/parent/progress.ts";
+import type { Checkpoints } from "../lib/shared/source-context.ts";
 import { useDatabase } from "./database.ts";
 import { startProxy } from "./proxy.ts";
 import { poll } from "./run.ts";
@@ -278,6 +280,23 @@ test("ranges() of what meets `where` are full, too; of none and of an empty tabl
   assert.deepEqual(await all("t"), []);
 });
 
+test("ranges() tells about how many there are, long before its end", async () => {
+  await createNumbers("t", 3000);
+  const shown: Pick<Snapshot, "ended" | "total" | "isAbout">[] = [];
+  async function* queries() {
+    let n = 0;
+    for await (const { where, values } of ranges(db, "t", { size: 10 })) {
+      yield { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values };
+      if (++n === 100) await poll(() => shown.at(-1)?.ended === 100);
+    }
+  }
+  const { done } = await doWork(queries(), 2, { progress: { ...silent, update: (snapshot) => shown.push(snapshot) } });
+  assert.equal(done, 300);
+  const { total, isAbout } = shown.find(({ ended }) => ended === 100)!;
+  assert.ok(isAbout && total! >= 290 && total! <= 310, `about ${total}`);
+  assert.deepEqual([shown.at(-1)!.total, shown.at(-1)!.isAbout], [300, false]);
+});
+
 test("ranges() ends at the last key of its start, and is not confused by rows that come and go", async () => {
   await createNumbers("t", 100);
   let [n, last] = [0, 1000];
@@ -326,8 +345,8 @@ test("ranges() says what is wrong with a table, a connection or an option", asyn
   const need = "^Error: Cannot walk `t` without a unique index that has no NULLs: ";
   for (const what of ["n can have NULL in a", "k is not unique", "p has only the beginning of c"])
     await refused(RegExp(`${need}.*${what}`), "t");
-  await refused(RegExp(`${need}d has d, and timestamp cannot be told exactly by its text$`), "t", { index: "D" });
-  await refused(RegExp(`${need}.*e has e, and float cannot be told exactly by its text`), "t");
+  await refused(RegExp(`${need}d has d, and timestamp cannot be compared exactly by its text$`), "t", { index: "D" });
+  await refused(RegExp(`${need}.*e has e, and float cannot be compared exactly by its text`), "t");
   await refused(RegExp(`${need}it has no index "x"$`), "t", { index: "x" });
   await sql("DROP TABLE t; CREATE TABLE t (a INT)");
   await refused(RegExp(`${need}it has none$`), "t");
@@ -372,10 +391,46 @@ test("ranges() with `seconds` makes ranges larger and smaller, by what their que
 test("ranges() with `seconds` keeps its size where nothing tells: in two runs at once, and in none", async () => {
   for (const table of ["t", "u"]) await createNumbers(table, 300);
   const options = { size: 10, seconds: 60 };
-  const both = await Promise.all(["t", "u"].map((table) => doWork(updates(table, options), 2, { threads: 1 })));
+  let readers = 0;
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  async function* together(table: string): AsyncGenerator<Query> {
+    if (++readers === 2) begin();
+    await begun;
+    for await (const { where, values } of ranges(db, table, options)) {
+      yield { sql: `UPDATE ${table} SET v = v + 1 WHERE ${where}`, values };
+    }
+  }
+  const both = await Promise.all(["t", "u"].map((table) => doWork(together(table), 2, { threads: 1 })));
   for (const { done, rows } of both) assert.deepEqual([done, rows], [30, 300]);
   assert.equal((await all("t", options)).length, 30);
 });
+
+for (const name of ["checkpoints", "notes"]) {
+  test(`doWork() walks the ranges that its option \`${name}\` has, and stores the next ones there`, async () => {
+    await createNumbers("t", 30);
+    const stored: unknown[] = [
+      [[], ["30"]],
+      [["1"], ["25"]],
+    ];
+    const checkpoints: Checkpoints = {
+      isBegun: true,
+      isShared: false,
+      open() {
+        let next = 0;
+        return async (find) => {
+          if (next === stored.length) stored.push(await find());
+          return stored[next++];
+        };
+      },
+    };
+    const { done, rows } = await doWork(updates("t", { size: 3 }), 1, { [name]: checkpoints });
+    assert.deepEqual([done, rows], [3, 30]);
+    assert.deepEqual(stored.slice(2), [[["26"], ["28"]], [["29"], ["30"]], null]);
+  });
+}
 
 async function* updates(table: string, options?: RangesOptions, rows: number[] = []): AsyncGenerator<Query> {
   const walked = await mysql.createConnection(db);

@@ -72,7 +72,7 @@ const elsewhere = [
 test("the command lines of the pages work", async () => {
   await server.root.query("CREATE TABLE shop.orders (id INT PRIMARY KEY); CREATE TABLE shop.t (id INT)");
   const update = "REPLACE INTO orders VALUES (1);\nREPLACE INTO orders VALUES (2);\n";
-  for (const name of ["tenants.sql", "report.sql"]) writeFileSync(name, "SELECT id FROM orders WHERE id = 1;\n");
+  writeFileSync("report.sql", "SELECT id FROM orders WHERE id = 1;\n");
   writeFileSync("backfill.sql", update);
   writeFileSync("load.sql", "LOAD DATA LOCAL INFILE 'part1.csv' INTO TABLE t;\n");
   writeFileSync("part1.csv", "7\n");
@@ -231,8 +231,11 @@ test("a failed row of people.ts is told with its place and values, and can be co
   assert.deepEqual([first.status, JSON.parse(first.stdout).failures[0].values], [1, [id, name, email]]);
   const log = readFileSync("people.log", "utf8");
   assert.match(log, /^888\t.*\tfailed\t.* -- people\.csv:889: \[ '888', "Zoë O'Hara-Zweibrücken", /m);
-  const lines = blockWith("people.log --resume").trim().split("\n");
-  const [[left], [again]] = (await shell.startsOf(lines)) as [[Start], [Start]];
+  const lines = [blockWith("people.log --resume --retry-failed\n"), blockWith("> left.sql")]
+    .join("")
+    .trim()
+    .split("\n");
+  const [[again], [left], [separate]] = (await shell.startsOf(lines)) as [[Start], [Start], [Start]];
   const { stdout, stderr, status } = await runStart(left);
   assert.equal(
     stdout || stderr,
@@ -241,6 +244,8 @@ INSERT INTO people VALUES ('888', 'Zoë O''Hara-Zweibrücken', 'zoe@example.com'
 `,
   );
   assert.equal(status, 0);
+  writeFileSync("left.sql", stdout.replace("-Zweibrücken", ""));
+  assert.equal((await runStart(separate)).status, 0);
   writeFileSync("people.csv", readFileSync("people.csv", "utf8").replace("-Zweibrücken", ""));
   const corrected = await runStart(again);
   assert.match(corrected.stderr, /^1,000 of 1,000 queries done, /m);
@@ -298,7 +303,8 @@ async function runStart([name, ...words]: Start, { input = "", more = [] as read
   );
   if (args.includes("-h")) args.unshift("-P", `${server.port}`, ...(args.includes("-u") ? [] : ["-u", "app"]));
   const main = name === "myscript.ts" ? undefined : await mainOf(name);
-  return runHere([...args, ...more], { env: { MYSQL_PWD: "s3cr3t" }, input, main, name });
+  const queries = ["SELECT 1 AS id"]; // of a myscript.ts that gets no files
+  return runHere([...args, ...more], { env: { MYSQL_PWD: "s3cr3t" }, input, queries, main, name });
 }
 
 /** Runs a whole script by its command line. */

@@ -17,14 +17,14 @@ test("Records.collect() takes each ended query once, a failed one only when the 
   records.collect();
   records.collect();
   assert.deepEqual(seen(), ["1 done"]);
-  records.explain(2, error);
+  records.setError(2, error);
   records.collect();
   assert.deepEqual(seen(), ["1 done", "2 failed"]);
-  assert.equal(records.isAnswered, false);
+  assert.equal(records.isDrained, false);
   records.skipRest(9);
   records.collect();
   assert.deepEqual(seen(), ["1 done", "2 failed", "3 skipped"]);
-  assert.equal(records.isAnswered, true);
+  assert.equal(records.isDrained, true);
 });
 
 test("Records.takeSpare() gives a segment's memory only when every thread has left it and every query has ended", () => {
@@ -51,7 +51,7 @@ test("Records.takeSpare() gives a segment's memory only when every thread has le
   records.collect();
   records.leave(other.id, b);
   records.leave(other.id, a);
-  records.bury(c, "killed", () => false);
+  records.resolveDeadThread(c, "killed", () => false);
   assert.equal(records.takeSpare(), undefined, "it was announced to thread a twice");
   records.leave(other.id, a);
   assert.equal(records.takeSpare(), other.shared);
@@ -65,7 +65,7 @@ test("Records.collect() names a segment to be announced again when a query in it
   assert.equal(segment.claim(1), -1);
   assert.deepEqual(records.open, []);
   assert.deepEqual(records.collect(), []);
-  segment.reopen(1, true);
+  segment.unclaim(1, true);
   assert.deepEqual(records.collect(), [segment]);
   assert.deepEqual(records.open, [segment]);
   assert.equal(segment.claim(2), 1);
@@ -77,13 +77,13 @@ test("Records.collect() names a segment to be announced again when a query in it
       [1, 2],
     ],
   );
-  segment.reopen(1, true);
+  segment.unclaim(1, true);
   records.skipRest(9);
   records.collect();
   assert.deepEqual(seen(), ["2 unknown"], "it may have run");
 });
 
-test("Records.bury() ends as unknown what a dead thread had in flight, and gives back what can run again", () => {
+test("Records.resolveDeadThread() ends as unknown what a dead thread had in flight, and gives back what can run again", () => {
   for (const canRunAgain of [false, true]) {
     const { records, seen } = recordsOf();
     const segment = segmentOf(3);
@@ -91,25 +91,25 @@ test("Records.bury() ends as unknown what a dead thread had in flight, and gives
     segment.claim(1);
     segment.claim(2);
     segment.end(segment.claim(1), "failed", 1, 0); // its message was lost with the thread
-    records.bury(threadOf([1]), "killed", () => canRunAgain);
+    records.resolveDeadThread(threadOf([1]), "killed", () => canRunAgain);
     assert.deepEqual(records.collect(), canRunAgain ? [segment] : []);
     assert.deepEqual(seen(), canRunAgain ? ["3 failed"] : ["1 unknown", "3 failed"]);
     assert.equal(segment.mayHaveRun(0), canRunAgain);
   }
 });
 
-test("Records.answered counts what a transaction that is open holds back", () => {
+test("Records.awaitingCommit counts what a transaction that is open holds back", () => {
   const { records } = recordsOf();
   const segment = segmentOf(2);
   records.add(segment);
-  segment.noteAnswered(segment.claim(1), 5);
-  assert.equal(records.answered, 1);
-  assert.equal(records.isAnswered, false, "one is not claimed");
+  segment.markAwaitingCommit(segment.claim(1), 5);
+  assert.equal(records.awaitingCommit, 1);
+  assert.equal(records.isDrained, false, "one is not claimed");
   assert.deepEqual([...records.inFlight()], []);
   segment.claim(1);
-  assert.equal(records.isAnswered, false, "one is in flight");
-  segment.noteAnswered(1, 5);
-  assert.equal(records.isAnswered, true);
+  assert.equal(records.isDrained, false, "one is in flight");
+  segment.markAwaitingCommit(1, 5);
+  assert.equal(records.isDrained, true);
 });
 
 test("Records.admit() admits in the order of release, over the bounds of segments", () => {

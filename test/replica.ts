@@ -1,27 +1,27 @@
-/** A real source with a real replica: two servers, of which the second does what the first has done. */
+/** A source and its replica: two servers with replication over TCP. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
-import mysql, { type RowDataPacket } from "mysql2/promise";
+import type mysql from "mysql2/promise";
+import type { RowDataPacket } from "mysql2/promise";
 import { isGone, poll } from "./run.ts";
-import { startServer, type TestServer } from "./server.ts";
+import { connectWhenUp, startServer, type TestServer } from "./server.ts";
 
 export interface Pair {
   readonly source: TestServer;
   readonly replica: TestServer;
   readonly isMariaDB: boolean;
-  /** Runs SQL on the replica; `REPLICA` is the word of this server for it. */
+  /** Runs SQL on the replica. The word `REPLICA` becomes `SLAVE` on a server that needs it. */
   onReplica(text: string): Promise<RowDataPacket[]>;
-  /** Has it follow the same source in a second channel, which is not started. */
+  /** Adds a second channel with the same source to the replica. The channel is not started. */
   addChannel(name: string): Promise<void>;
-  /** Ends the replica at once, as a power cut of its machine would. */
+  /** Kills the replica with SIGKILL. */
   kill(): void;
-  /** Starts the killed replica again, on the same files; it goes on replicating. */
+  /** Starts the killed replica again on the same files. Replication continues. */
   restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts both; the account `root` may connect to both of them over TCP. */
+/** Starts both servers. The account `root` may connect to each over TCP. */
 export async function startPair(): Promise<Pair> {
   const [source, replica] = await Promise.all([
     startServer({ args: ["--log-bin", "--server-id=1", "--binlog-format=ROW"] }),
@@ -40,12 +40,12 @@ export async function startPair(): Promise<Pair> {
     );
     return [
       `${name}_HOST='${host}', ${name}_PORT=${source.port}, ${name}_USER='root', ${name}_PASSWORD=''`,
-      // MariaDB has in a table how far it is only as a GTID.
+      // MariaDB keeps its position in a table only as a GTID.
       isMariaDB
         ? "MASTER_USE_GTID=slave_pos"
         : `${name}_LOG_FILE='${position!.File}', ${name}_LOG_POS=${position!.Position}`,
       `${name}_CONNECT_RETRY=1`,
-      `${name}_SSL=0`, // newer servers insist on it
+      `${name}_SSL=0`, // newer servers use TLS by default
       ...(isMariaDB || isOld ? [] : ["GET_SOURCE_PUBLIC_KEY=1"]),
     ].join(", ");
   };
@@ -61,7 +61,7 @@ export async function startPair(): Promise<Pair> {
   await root.query(`${change} TO ${await settings()}`);
   await onReplica("START REPLICA");
 
-  // A new MariaDB that is killed before its first checkpoint does not start again.
+  // A new MariaDB cannot recover if it is killed before its first checkpoint.
   await root.query("SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0, GLOBAL innodb_max_dirty_pages_pct = 0");
   const [[row]] = await root.query<RowDataPacket[]>("SELECT @@pid_file AS path");
   let pid = Number(readFileSync(row!.path, "utf8"));
@@ -82,10 +82,10 @@ export async function startPair(): Promise<Pair> {
     kill: () => process.kill(pid, "SIGKILL"),
     async restart() {
       await poll(() => isGone(pid));
-      rmSync(`${replica.socketPath}.lock`, { force: true }); // MySQL takes a zombie of this process for a server
+      rmSync(`${replica.socketPath}.lock`, { force: true }); // otherwise MySQL takes the zombie of the old process for a running server
       again = spawn(withGrants[0]!, withGrants.slice(1), { stdio: "ignore" });
       pid = again.pid!;
-      root = await reconnect(replica.socketPath);
+      root = await connectWhenUp({ socketPath: replica.socketPath, user: "root" });
     },
     async stop() {
       root.destroy();
@@ -95,7 +95,7 @@ export async function startPair(): Promise<Pair> {
   };
 }
 
-/** What a replica needs to know after it was killed how far it was; MySQL 5.7 in tables, as for several channels. */
+/** Options with which a replica knows its position after a kill. MySQL 5.7 must keep it in tables, as for several channels. */
 const killable = [
   "--relay-log-recovery=1",
   "--loose-relay-log-info-repository=TABLE",
@@ -105,16 +105,4 @@ const killable = [
 async function flavourOf(root: mysql.Connection): Promise<{ isMariaDB: boolean; isOld: boolean }> {
   const [[row]] = await root.query<RowDataPacket[]>("SELECT VERSION() AS version");
   return { isMariaDB: /MariaDB/.test(row!.version), isOld: /^[1-7]\./.test(row!.version) };
-}
-
-async function reconnect(socketPath: string): Promise<mysql.Connection> {
-  for (;;) {
-    try {
-      const opened = await mysql.createConnection({ socketPath, user: "root" });
-      opened.on("error", () => {});
-      return opened;
-    } catch {
-      await sleep(20);
-    }
-  }
 }

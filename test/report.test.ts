@@ -63,7 +63,7 @@ test("reportLines() tells how long the run has waited for a server, and for what
   ];
   const lines = reportLines({ ...nothing, total: 1, done: 1, waited });
   assert.deepEqual(lines.slice(3), [
-    "waited 12.3 s for a server: db1:3306: The server is running with the --read-only option",
+    "workers waited 12.3 s for a server: db1:3306: The server is running with the --read-only option",
   ]);
 });
 

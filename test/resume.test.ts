@@ -92,7 +92,7 @@ test("--resume runs what stands at the top again, and refuses to go on without w
   const { status, stderr } = await begin("--resume");
   assert.match(
     stderr,
-    /Cannot go on at \S+:1: BEGIN means something to one connection, and that of the earlier run is gone/,
+    /Cannot go on at \S+:1: BEGIN applies to one connection only, and that of the earlier run is gone/,
   );
   assert.equal(status, 2);
   const both = "SELECT (SELECT COUNT(*) FROM t) AS here, (SELECT COUNT(*) FROM other.t) AS there";

@@ -1,39 +1,39 @@
-/** Runs myscript.ts as a person does: in a process of its own, with an end to the patience. */
+/** Runs myscript.ts in a process of its own, with a time limit. `command.ts` runs it in the tests' process, which is cheaper. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import "./target.ts"; // what is run finds that server
+import "./target.ts"; // puts the programs of TEST_SERVER on the PATH of the child, too
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 const readsTypeScript = Boolean((process.features as { typescript?: unknown }).typescript);
-/** What runs a TypeScript file on the runtime of the tests: with tsx, where it does not read TypeScript by itself. */
+/** The command that runs a TypeScript file on the runtime of the tests. It has tsx if the runtime cannot read TypeScript. */
 export const runtime = [process.execPath, ...(readsTypeScript ? [] : ["--import", "tsx"])];
-/** The two ways to start it: the second has a process in between. */
+/** The two ways to start the script. With `viaTsx`, the tsx process is the parent of the script's process. */
 export const viaNode = [...runtime, "myscript.ts"];
 export const viaTsx = ["node_modules/.bin/tsx", "myscript.ts"];
 
-// The processes of a run end with the tests, also when these are interrupted.
+// start() kills its processes on "exit". A signal must lead there, too.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 
 export interface RunOptions {
-  /** What the arguments are put behind. @default viaNode */
+  /** The program and its first arguments. @default viaNode */
   command?: readonly string[];
-  /** @default the one of the project */
+  /** The working directory. @default the project's root */
   folder?: string;
-  /** Besides the environment of the tests, which has no MYSQL_* and no option file in its HOME. */
+  /** Added to the environment of the tests without MYSQL_*, and with a HOME that has no option file. */
   env?: NodeJS.ProcessEnv;
-  /** Standard input; `null` leaves it open. @default nothing */
+  /** Standard input. `null` leaves it open. @default empty */
   input?: string | Uint8Array | null;
-  /** Leaves stdout to the test. @default false */
+  /** If true, only the test reads stdout. @default false */
   unread?: boolean;
-  /** All processes of the run are killed after so long. @default 60 */
+  /** Time limit in seconds, after which all processes of the run are killed. @default 60 */
   patienceSeconds?: number;
 }
 
 export interface Ended {
-  /** As in a shell, 128 and more for a signal. */
+  /** The exit status. After a signal, 128 plus its number, as in a shell. */
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -41,18 +41,19 @@ export interface Ended {
 
 export interface Running {
   readonly child: ChildProcessWithoutNullStreams;
-  /** All that was printed so far. */
+  /** The output so far. */
   readonly printed: { stdout: string; stderr: string };
   readonly ended: Promise<Ended>;
-  /** Resolves once what is printed matches; rejects when the process ends before it does. */
+  /** Resolves when the output matches. Rejects if the process ends first. */
   until(stream: "stdout" | "stderr", pattern: RegExp): Promise<RegExpExecArray>;
 }
 
-/** Runs it to its end. */
+/** Runs a command to its end. */
 export function run(args: readonly string[], options?: RunOptions): Promise<Ended> {
   return start(args, options).ended;
 }
 
+/** Starts a command and does not wait for its end. */
 export function start(args: readonly string[], options: RunOptions = {}): Running {
   const { command = viaNode, folder = root, env, input = "", unread = false, patienceSeconds = 60 } = options;
   const [program, ...before] = command;
@@ -72,7 +73,7 @@ export function start(args: readonly string[], options: RunOptions = {}): Runnin
       for (const watch of watchers) watch();
     });
   }
-  child.stdin.on("error", () => {}); // it may end without reading
+  child.stdin.on("error", () => {}); // EPIPE: the process may end without reading its input
   if (input !== null) child.stdin.end(input);
   const ended = new Promise<Ended>((resolve, reject) => {
     child.once("error", reject);
@@ -102,10 +103,10 @@ export function start(args: readonly string[], options: RunOptions = {}): Runnin
   return { child, printed, ended, until };
 }
 
-/** Waits until it is so. */
-export async function poll(isSo: () => Promise<boolean> | boolean, patienceSeconds = 60): Promise<void> {
-  for (let tries = 0; !(await isSo()); tries++) {
-    if (tries > patienceSeconds * 50) throw new Error(`It was never so: ${isSo}`);
+/** Waits until the condition is true. @throws Error after the time limit. */
+export async function poll(isTrue: () => Promise<boolean> | boolean, patienceSeconds = 60): Promise<void> {
+  for (let tries = 0; !(await isTrue()); tries++) {
+    if (tries > patienceSeconds * 50) throw new Error(`This never became true: ${isTrue}`);
     await sleep(20);
   }
 }
@@ -117,7 +118,7 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(kept), HOME: "/nonexistent" };
 }
 
-/** True if a process and its threads have ended, even if its parent has not noticed that. */
+/** True if a process and all of its threads have ended. A zombie counts as ended. */
 export function isGone(pid: number): boolean {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "utf8");

@@ -1,6 +1,6 @@
 /**
- * Runs the script, and the tests of what depends on the runtime, on every runtime that npm has; prints what passed on each:
- * `doWork()`, each way of sending queries, and what lies in shared memory.
+ * Runs the script, and the tests that depend on the runtime, on several versions of Node, on Deno and on Bun from npm. Prints what
+ * passed on each. The tests are those of `doWork()`, of each way of sending queries, and of the shared memory.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -16,7 +16,7 @@ interface Way {
 
 const limits = "--test-concurrency=2 --test-timeout=600000";
 const tsx: Way = { how: "tsx", script: "tsx myscript.ts", test: `tsx --test ${limits} --test-reporter=tap` };
-/** Older than these options. */
+/** Node 20.6, whose test runner does not know the options of `limits`. */
 const oldest: Way = { ...tsx, test: tsx.test.replace(`${limits} `, "") };
 const node: Way = {
   how: "natively",
@@ -29,10 +29,10 @@ const bun: Way = { how: "natively", script: "bun myscript.ts", test: "bun test -
 const memory = "./test/segment.test.ts ./test/counters.test.ts ./test/records.test.ts";
 const some = `${memory} ./test/mp.test.ts ./test/ways.test.ts ./test/myglobals.test.ts ./test/bundle.test.ts`;
 const runtimes: readonly { wanted: string; way: Way; tests?: string }[] = [
-  // The oldest that has module.register(), which tsx needs in a thread. Its node:test ends no file with an open connection.
+  // The oldest Node with module.register(), which tsx needs in a thread. Its node:test never ends a file with an open connection.
   { wanted: "node@20.6.0", way: oldest, tests: memory },
   { wanted: "node@20", way: tsx },
-  { wanted: "node@22.18.0", way: tsx }, // the oldest that reads TypeScript by itself
+  { wanted: "node@22.18.0", way: tsx }, // the oldest Node that reads TypeScript
   { wanted: "node@22.18.0", way: node },
   { wanted: "node@22", way: tsx },
   { wanted: "node@22", way: node },
@@ -74,7 +74,7 @@ const refused = status === 2 && stderr === "myscript: Cannot run on Node 20.5.1:
 print("node 20.5.1", "tsx", refused ? "refused" : "FAILED", "");
 if (!refused) process.exitCode = 1;
 
-/** Runs a command line with the runtime, and what is installed here, on the PATH. */
+/** Runs a command line. Its PATH begins with the runtime and with node_modules/.bin. */
 function on(wanted: string, command: string): Promise<Ended> {
   const path = [join(directory, wanted, bin), join(root, bin), process.env.PATH].join(delimiter);
   const env = { PATH: path, DENO_DIR: join(directory, "deno"), NO_COLOR: "1" };

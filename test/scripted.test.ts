@@ -65,7 +65,7 @@ test("a workerDo() that returns a number which no number of rows can be is done,
   const returned = [5, -1, Number.NaN, 1.5, Number.POSITIVE_INFINITY, 2 ** 60, 7];
   const { done, total, rows } = await doWork<number>(returned, 2, { script, threads: 1, progress });
   assert.deepEqual([done, total, rows], [7, 7, 12]);
-  assert.match(lines.join("\n"), /^workerDo\(\) returned (?:-1 for unit 2|NaN for unit 3): it counts as no rows, .*$/);
+  assert.match(lines.join("\n"), /^workerDo\(\) returned (?:-1 for unit 2|NaN for unit 3): it counts as 0 rows, .*$/);
 });
 
 test("a workerDo() that takes minutes without a time limit is told of, once", async (t) => {

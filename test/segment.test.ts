@@ -51,12 +51,12 @@ test("Packer.seal() uses a spare buffer again, with nothing left of what was in 
   for (const sql of ["DO 1", "DO 2", "DO 3"]) packer.add(sql, 1);
   const first = packer.seal();
   first.admit(3);
-  for (let index = first.claim(1); index >= 0; index = first.claim(1)) first.end(index, "done", 1, 1);
+  for (let index = first.claim(1); index >= 0; index = first.claim(1)) first.end(index, "done", 1, 1, 1);
   packer.add("DO 4", 4);
   const second = packer.seal(first.shared);
   assert.equal(second.shared, first.shared);
   assert.deepEqual([second.seq(0), second.count, second.state(0), second.unit(0)], [4, 1, 0, "DO 4"]);
-  assert.deepEqual(second.record(0), { tries: 0, start: 0, durationMs: 0, rows: 0 });
+  assert.deepEqual(second.record(0), { tries: 0, start: 0, durationMs: 0, rows: 0, warnings: 0 });
 });
 
 test("Segment.claim() gives each query once, in order, to whoever asks", () => {
@@ -78,16 +78,16 @@ test("Segment.claim() gives each query once, in order, to whoever asks", () => {
   assert.ok(segment.exhausted);
 });
 
-test("Segment.end() records the outcome, the duration and the rows", () => {
+test("Segment.end() records the outcome, the duration, the rows and the warnings", () => {
   const packer = new Packer();
   packer.add("DO 1", 1);
   const segment = packer.seal();
   segment.admit(1);
   const before = Date.now();
   segment.addTry(segment.claim(3));
-  segment.end(0, "failed", 12.5, 3);
+  segment.end(0, "failed", 12.5, 3, 2);
   const { start, ...record } = segment.record(0);
   assert.equal(outcomeOf(segment.state(0)), "failed");
-  assert.deepEqual(record, { tries: 1, durationMs: 12.5, rows: 3 });
+  assert.deepEqual(record, { tries: 1, durationMs: 12.5, rows: 3, warnings: 2 });
   assert.ok(start >= before && start <= Date.now());
 });

@@ -1,7 +1,7 @@
 /**
- * A server with users and passwords, on a socket and on a free port of the loopback addresses; with TLS on request.
+ * A server with accounts and passwords, on a socket and on a free port of the loopback addresses, with TLS if wanted.
  *
- * MariaDB's sandbox has none of these, because it starts without grant tables; here they are made while it runs.
+ * It is a sandbox with more options. MariaDB's sandbox starts without grant tables, so they are created while it runs.
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -9,6 +9,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import mysql from "mysql2/promise";
 import { type Sandbox, startSandbox } from "../lib/features/sandbox/sandbox.ts";
@@ -17,13 +18,13 @@ import { target } from "./target.ts";
 export interface TestServer {
   readonly port: number;
   readonly socketPath: string;
-  /** A connection that may do everything. The empty database `myscript` is there, accounts are up to the test. */
+  /** A connection with all privileges. The database `myscript` exists and is empty. The test creates its own accounts. */
   readonly root: mysql.Connection;
-  /** The certificate file of the authority that signs the server's certificates. */
+  /** The certificate file of the CA that signs the server's certificates. */
   readonly ca: string;
-  /** Makes `PATH.pem` and `PATH.key`, a certificate for a client. */
+  /** Creates a client certificate: `PATH.pem` and `PATH.key`. */
   certifyClient(path: string): Promise<void>;
-  /** Gives the server a certificate for another host name. */
+  /** Replaces the server's certificate by one for this host name. */
   certify(hostName: string): Promise<void>;
   stop(): Promise<void>;
 }
@@ -35,13 +36,14 @@ export interface TestServerOptions {
   tls?: boolean;
 }
 
-/** Whether this machine has `::1`; if so, the server listens on it too. MySQL 5.7 listens on one address only. */
+/** True if the server listens on `::1` too, which this machine must have. MySQL 5.7 listens on one address only. */
 export const hasIPv6 =
   target.name !== "mysql-5.7" &&
   Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
 
 const run = promisify(execFile);
 
+/** Starts a server. The test must call `stop()`. */
 export async function startServer({ args = [], tls = false }: TestServerOptions = {}): Promise<TestServer> {
   const directory = await mkdtemp(join(tmpdir(), "myscript-tls-"));
   const file = (name: string) => join(directory, name);
@@ -59,7 +61,7 @@ export async function startServer({ args = [], tls = false }: TestServerOptions 
       await certify("localhost");
       const names = { ca: "ca.pem", cert: "server.pem", key: "server.key" };
       args = [...args, ...Object.entries(names).map(([option, name]) => `--ssl-${option}=${file(name)}`)];
-    } else args = [...args, target.isMariaDB || target.version < 8 ? "--skip-ssl" : "--tls-version="]; // some make certificates
+    } else args = [...args, target.isMariaDB || target.version < 8 ? "--skip-ssl" : "--tls-version="]; // some servers create certificates by themselves
     const { port, ...started } = await startOnFreePort(args);
     sandbox = started.sandbox;
     const { socketPath } = sandbox.db;
@@ -78,7 +80,7 @@ export async function startServer({ args = [], tls = false }: TestServerOptions 
   }
 }
 
-/** Makes `PATH.pem` and `PATH.key`. */
+/** Creates a CA: `PATH.pem` and `PATH.key`. */
 export async function createAuthority(path: string): Promise<void> {
   await run("openssl", [...request(path, "authority"), "-addext", "keyUsage=critical,keyCertSign"]);
 }
@@ -102,7 +104,7 @@ async function startOnFreePort(args: readonly string[]): Promise<{ sandbox: Sand
     try {
       return { sandbox: await startSandbox({ args: [...network, `--port=${port}`, ...args], orders: 0 }), port };
     } catch (error) {
-      // Somebody else took the port meanwhile.
+      // Another process took the port after findFreePort().
       if (tries === 5 || !/bind on tcp/i.test((error as Error).message)) throw error;
     }
   }
@@ -116,7 +118,20 @@ export async function findFreePort(): Promise<number> {
   return port;
 }
 
-/** Makes MariaDB's system tables and the account of the tests; MySQL's are there. */
+/** Connects to a server that is starting: tries until it accepts the connection. */
+export async function connectWhenUp(options: mysql.ConnectionOptions): Promise<mysql.Connection> {
+  for (;;) {
+    try {
+      const connection = await mysql.createConnection(options);
+      connection.on("error", () => {}); // the test may kill the server
+      return connection;
+    } catch {
+      await sleep(20);
+    }
+  }
+}
+
+/** Creates MariaDB's system tables and the account `root`. MySQL has both already. */
 async function createAccounts(db: Sandbox["db"]): Promise<void> {
   const setup = await mysql.createConnection({ ...db, multipleStatements: true });
   await setup.query(await readSystemTables(setup));
@@ -126,7 +141,7 @@ async function createAccounts(db: Sandbox["db"]): Promise<void> {
   await setup.end();
 }
 
-/** The script that `mariadb-install-db` runs, where this server has it. */
+/** Returns the SQL that `mariadb-install-db` runs. */
 async function readSystemTables(connection: mysql.Connection): Promise<string> {
   const [[row]] = await connection.query<mysql.RowDataPacket[]>("SELECT @@character_sets_dir AS directory");
   const names = ["mysql_system_tables.sql", "mariadb_system_tables.sql"];

@@ -1,9 +1,9 @@
 /**
- * Fetches the servers that the tests can run on besides the installed one, into `.servers/`: real ones, of which nothing is
- * installed and which need no root. What is there already is left as it is.
+ * Downloads further servers for the tests into `.servers/`. It needs no root and installs nothing. A server that is there already
+ * stays as it is.
  *
- * MySQL 9.7 and MariaDB 11.8 are packages of Debian's suite sid, from the mirror that this machine uses anyway, with every
- * library that they need: each program is started by the loader that comes with them. MySQL 5.7 is an npm package.
+ * MySQL 9.7 and MariaDB 11.8 are Debian packages of the suite sid, from the mirror in this machine's /etc/apt, with all libraries.
+ * The loader of these packages starts each program. MySQL 5.7 is an npm package.
  */
 import { execFileSync } from "node:child_process";
 import {
@@ -20,16 +20,16 @@ import { join } from "node:path";
 import { serversDirectory } from "./target.ts";
 
 interface Program {
-  /** What it is called in `bin`. */
+  /** The name of its starter in `bin`. */
   readonly name: string;
-  /** Where it is in the packages. */
+  /** The path in the packages. */
   readonly path: string;
-  /** Said after all other arguments; `$root` is the folder of the server. */
+  /** Arguments after those of the caller. `$root` is the folder of the server. */
   readonly args?: string;
 }
 
 const languages = '--lc-messages-dir="$root/usr/share/mysql"';
-const plugins = '--plugin-dir="$root/usr/lib/mysql/plugin"'; // how to log in at 5.7 is one
+const plugins = '--plugin-dir="$root/usr/lib/mysql/plugin"'; // mysql_native_password, for MySQL 5.7, is a plugin
 const mysql: Program = { name: "mysql", path: "usr/bin/mysql", args: plugins };
 const servers: Record<string, { unpack(directory: string): void; programs: readonly Program[] }> = {
   "mysql-9.7": {
@@ -74,11 +74,11 @@ for (const [name, { unpack, programs }] of Object.entries(servers)) {
   console.log(`${name.padEnd(14)}${run(join(directory, "bin", server!.name), ["--no-defaults", "--version"]).trim()}`);
 }
 
-/** Unpacks the newest packages of the suite sid, with all that they depend on. */
+/** Unpacks the newest packages of the suite sid with all dependencies. */
 function unpackDebian(directory: string, packages: readonly string[]): void {
   const apt = join(directory, "apt");
   for (const part of ["lists/partial", "cache/archives/partial"]) mkdirSync(join(apt, part), { recursive: true });
-  writeFileSync(join(apt, "status"), ""); // nothing counts as installed: so every library comes along
+  writeFileSync(join(apt, "status"), ""); // apt sees no installed package, so it downloads every library
   writeFileSync(join(apt, "sources.list"), `deb ${debianMirror()} sid main\n`);
   const options = [
     `Dir::Etc::sourcelist=${apt}/sources.list`,
@@ -86,7 +86,7 @@ function unpackDebian(directory: string, packages: readonly string[]): void {
     `Dir::State::lists=${apt}/lists`,
     `Dir::State::status=${apt}/status`,
     `Dir::Cache=${apt}/cache`,
-    "APT::Sandbox::User=", // whose folder this is not
+    "APT::Sandbox::User=", // the user _apt cannot write to this folder
   ].flatMap((option) => ["-o", option]);
   run("apt-get", [...options, "update"]);
   run("apt-get", [...options, "-y", "--no-install-recommends", "-d", "install", ...packages]);
@@ -97,7 +97,7 @@ function unpackDebian(directory: string, packages: readonly string[]): void {
   rmSync(apt, { recursive: true });
 }
 
-/** The mirror of this machine as a sources.list names it, with the key that it trusts. */
+/** Returns the Debian mirror of this machine in the form of sources.list, with its key. */
 function debianMirror(): string {
   const parts = "/etc/apt/sources.list.d";
   const files = [
@@ -125,7 +125,7 @@ function unpackNpm(directory: string, wanted: string): void {
   }
 }
 
-/** Writes a script that starts a program with its own libraries, where it has them. */
+/** Writes a shell script that starts a program, with the loader and the libraries of its packages if there are any. */
 function writeStarter(directory: string, { name, path, args = "" }: Program): void {
   const libraries = join(directory, "usr/lib");
   const triplet = existsSync(libraries) && readdirSync(libraries).find((folder) => folder.endsWith("-linux-gnu"));
@@ -138,7 +138,7 @@ function writeStarter(directory: string, { name, path, args = "" }: Program): vo
   writeFileSync(join(directory, "bin", name), script, { mode: 0o755 });
 }
 
-/** MySQL's npm package has no client: that of 9.7 talks to it, too. */
+/** Adds the client of MySQL 9.7, because the npm package of 5.7 has none. */
 function borrowClient(directory: string): void {
   writeFileSync(join(directory, "bin/mysql"), '#!/bin/sh\nexec "$(dirname "$0")/../../mysql-9.7/bin/mysql" "$@"\n', {
     mode: 0o755,

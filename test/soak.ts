@@ -1,10 +1,10 @@
-/** How long the long tests are: `npm run test:soak` runs them whole, `npm test` a smaller form of them. */
+/** The size of long tests: whole in `npm run test:soak`, smaller in `npm test`. */
 export const isSoak = process.env.SOAK !== undefined;
 
-/** Why a test is skipped that `npm test` has not got the time for; false in the soak. */
+/** The reason to skip a test that is too long for `npm test`. False in the soak. */
 export const inSoak = !isSoak && "a part of npm run test:soak";
 
-/** A number of queries or rows. */
+/** Returns `whole` in the soak, and `small` otherwise. */
 export function scaled(whole: number, small: number): number {
   return isSoak ? whole : small;
 }

@@ -8,13 +8,17 @@ import fc from "fast-check";
 import { toJsonLine } from "../lib/command/dry-run.ts";
 import { UsageError } from "../lib/command/errors.ts";
 import { header, lineOf, releasedLine } from "../lib/features/joblog/journal-lines.ts";
+import { openFiles } from "../lib/features/sql-files/files.ts";
 import { type FileQuery, Splitter } from "../lib/features/sql-files/splitter.ts";
 import { toSqlFile } from "../lib/features/sql-files/sql-file.ts";
+import { doWork } from "../lib/mp.ts";
 import { execute } from "../lib/mysql/execute.ts";
+import type { Snapshot } from "../lib/parent/progress.ts";
 import { hashOf } from "../lib/shared/hash.ts";
 import { runHere } from "./command.ts";
 import { useDatabase } from "./database.ts";
 import { scaled } from "./soak.ts";
+import { silent } from "./watch.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-sql-file-"));
 after(() => rmSync(directory, { recursive: true }));
@@ -129,6 +133,21 @@ test("toSqlFile() has values that mean the same in every sql_mode as in a prepar
   );
 });
 
+test("openFiles() tells about how many queries the files have, long before their end", async () => {
+  const file = join(directory, "large.sql");
+  writeFileSync(file, "DO 1;\n".repeat(60_000));
+  const { queries } = await openFiles([file], {}, () => {});
+  const end = new AbortController();
+  const shown: Snapshot[] = [];
+  const update = (snapshot: Snapshot) => {
+    shown.push(snapshot);
+    if (snapshot.ended === 10) end.abort();
+  };
+  await doWork(queries, 2, { gates: [{ limit: () => 10 }], progress: { ...silent, update }, signal: end.signal });
+  const { total, isAbout } = shown.find(({ ended }) => ended === 10)!;
+  assert.ok(isAbout && total! > 30_000 && total! < 70_000, `about ${total}`);
+});
+
 test("--dry-run with --resume prints what is left as an SQL file, and leaves the job log as it is", async () => {
   const log = join(directory, "left.log");
   const texts = ["USE shop", "DO 1", "DO 2", "DO 3", "DO 4", "DO 5", "DO 6"];
@@ -160,8 +179,8 @@ test("--dry-run with --resume prints what is left as an SQL file, and leaves the
     [["--joblog", log, "--shard", "1/2"], input, /^myscript: Cannot resume .*: it was written without --shard\n$/],
     [
       ["--joblog", log],
-      input.replace("DO 2", "DO 7"),
-      /^myscript: Cannot resume .*: query 3, stdin:\d is not the one in the log: give it the same input\n$/,
+      input.replace("DO 1", "DO 7"),
+      /^myscript: Cannot resume .*: query 2, stdin:\d is not the one in the log: give it the same queries in the same order/,
     ],
     [["--joblog", log], texts.slice(0, 3).join(";"), /^myscript: The input has changed: it ends with query 3/],
     [["--joblog", join(directory, "none")], input, /^myscript: Cannot use .*none: no such file or directory\n$/],

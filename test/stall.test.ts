@@ -61,7 +61,7 @@ for (const [what, pattern, query, options, outcome] of [
     "failed",
   ],
   [
-    "a statement of the prologue",
+    "a statement of the session setup",
     /foreign_key_checks/,
     "DO 1",
     { initCommands: ["SET foreign_key_checks = 0"] },

@@ -76,7 +76,7 @@ test("doWork() does not go on when an error has rolled back the transaction that
       const rejects = assert.rejects(running, (error) => {
         assert.ok(error instanceof RunError);
         assert.match(error.message, /^Cannot go on: a transaction that was open is rolled back: Deadlock found/);
-        // What BEGIN or the first UPDATE has begun is taken back; SET autocommit is the prologue.
+        // What BEGIN or the first UPDATE has begun is taken back; SET autocommit is the session setup.
         assert.deepEqual([error.summary.done, error.summary.failed], first === "BEGIN" ? [0, 2] : [1, 1]);
         assert.equal(error.summary.skipped, 3);
         return true;
@@ -149,7 +149,7 @@ test("doWork() with a ledger refuses what means something to its connection only
     const queries = ["DO 1", statement, "INSERT INTO log (v) VALUES (40)"];
     const words = /^\w+(?: TEMPORARY TABLE)?/.exec(statement)![0];
     await assert.rejects(doWork(queries, 1, { ledger: "session_ledger" }), {
-      message: `Cannot go on at query 2: ${words} means something to one connection, and with a ledger each query must stand by itself: put it before all others`,
+      message: `Cannot go on at query 2: ${words} applies to one connection only, and with a ledger each query must stand by itself: put it before all others`,
     });
   }
   assert.deepEqual(await sql("SELECT * FROM log WHERE v = 40"), []);
@@ -169,7 +169,7 @@ test("doWork() does not go on without what the lost connection had set", async (
   assert.deepEqual(await sql("SHOW TABLES LIKE 'landed'"), []);
 });
 
-test("doWork() runs the prologue on a new connection, too", async () => {
+test("doWork() runs the session setup on a new connection, too", async () => {
   await sql("CREATE DATABASE other; CREATE TABLE other.landed (id INT); CREATE TABLE landed (id INT)");
   const insert = "INSERT INTO landed VALUES (1)";
   const { done, unknown } = await doWork(["USE other", insert, "KILL CONNECTION_ID()", insert], 1);
@@ -179,14 +179,14 @@ test("doWork() runs the prologue on a new connection, too", async () => {
   await sql("DROP TABLE landed; DROP DATABASE other");
 });
 
-test("doWork() takes the same statements for the prologue where it runs them and where it shows them", async () => {
+test("doWork() takes the same statements for the session setup where it runs them and where it shows them", async () => {
   const top = ["SET @a = 1", { sql: "SET NAMES utf8mb4" }];
   const queries = [...top, { sql: "SET @a = ?", values: [1] }, "SET @b = 2"];
   const shown: number[] = [];
   const dryRun = (seq: number) => void shown.push(seq);
   await doWork(queries, 1, { dryRun, resumed: true, earlier: () => "done" });
   assert.deepEqual(shown, [1, 2]);
-  await assert.rejects(doWork(queries, 2), /^RunError: Cannot go on at query 3: SET means something to one connection/);
+  await assert.rejects(doWork(queries, 2), /^RunError: Cannot go on at query 3: SET applies to one connection only/);
   await assert.rejects(doWork(["SET @a = 1; DO 2", "USE elsewhere"], 2), /Cannot go on at query 2: USE/);
 });
 
@@ -242,7 +242,7 @@ test("doWork() in batches lets another worker have what one gives back, also whe
       if (ids.length > 0) await sql(`KILL CONNECTION ${ids[0]!.id}`);
     }
   };
-  const options = { threads: 2, batch: 16, script, idempotent: true, gates: [releaseAhead(2)], onEnded };
+  const options = { threads: 2, batch: 16, script, idempotent: true, gates: [releaseAhead()], onEnded };
   const { done, skipped } = await doWork(queries, 2, options);
   assert.deepEqual([done, skipped], [100, 0]);
 });
@@ -300,7 +300,7 @@ test("doWork() with a time limit interrupts a query whose rows nobody takes", as
 test("a thread that is told to kill interrupts a query whose rows nobody takes", async (t) => {
   const { port1: parent, port2 } = new MessageChannel();
   t.after(() => parent.close());
-  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), prologue: [], features: {} };
+  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), sessionSetup: [], features: {} };
   const thread = new Thread(port2, settings as Settings);
   rows.extend?.(thread, true);
   const connection = await connect(database.db);
@@ -397,7 +397,7 @@ test("a ledger that is dropped half-way ends the run", async () => {
 test("a ledger refuses what locks for all, and waits beyond the time limit for a query that runs elsewhere", async () => {
   await assert.rejects(
     doWork(["FLUSH TABLES WITH READ LOCK"], 1, { ledger: "locks" }),
-    /FLUSH TABLES WITH READ LOCK means something to one connection, and with a ledger/,
+    /FLUSH TABLES WITH READ LOCK applies to one connection only, and with a ledger/,
   );
   await sql("BEGIN; INSERT INTO waits VALUES (1, 'another', NOW())").catch(() => {});
   await doWork(["DO 0"], 1, { ledger: "waits" });

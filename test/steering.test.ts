@@ -10,6 +10,8 @@ import { watchReplicas } from "../lib/features/lag/hook.ts";
 import { openControl } from "../lib/features/steering/control.ts";
 import { changeRate, obey, Steering } from "../lib/features/steering/steering.ts";
 import { throttle } from "../lib/features/throttle/hook.ts";
+import { doWork } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
 import { useDatabase } from "./database.ts";
 import { poll, run, start, viaNode } from "./run.ts";
 import { noTerminal, startOnTerminal } from "./terminal.ts";
@@ -73,11 +75,12 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   await sql("DO GET_LOCK('gate', 0)");
   const paused = await status();
   assert.deepEqual([paused.done, paused.held], [4, "paused by hand"]);
+  const quiet = { maxLoad: null, criticalLoad: null, maxLag: null };
   assert.deepEqual(await tell(control, "workers 2", "rate 1000", "max-load Threads_running=90", "resume"), [
-    { paused: true, rate: null, maxLoad: null, maxLag: null, workers: 2 },
-    { paused: true, rate: 1000, maxLoad: null, maxLag: null, workers: 2 },
-    { paused: true, rate: 1000, maxLoad: "Threads_running=90", maxLag: null, workers: 2 },
-    { paused: false, rate: 1000, maxLoad: "Threads_running=90", maxLag: null, workers: 2 },
+    { paused: true, rate: null, ...quiet, workers: 2 },
+    { paused: true, rate: 1000, ...quiet, workers: 2 },
+    { paused: true, rate: 1000, ...quiet, maxLoad: "Threads_running=90", workers: 2 },
+    { paused: false, rate: 1000, ...quiet, maxLoad: "Threads_running=90", workers: 2 },
   ]);
   assert.deepEqual((await inFlight(2)).map(({ worker }) => worker).sort(), [1, 2]);
   assert.deepEqual(await tell(control, "workers 5", "rate fast"), [
@@ -115,12 +118,49 @@ test("--control pauses, limits and drains a run, which a job log with its commen
   assert.deepEqual(await sql("SELECT COUNT(*) AS n FROM gated"), [{ n: total }]);
 });
 
+test("--max-workers lets a run have more workers later, which connect only then", async () => {
+  const control = join(directory, "more");
+  const status = async () => (await tell<Status>(control, "status"))[0]!;
+  const numbers = async () => (await status()).inFlight.map(({ worker }) => worker).sort();
+  const connections = async () => {
+    const rows = await sql("SELECT 1 FROM information_schema.processlist WHERE command IN ('Query', 'Sleep')");
+    return rows.length - 1; // the test's own
+  };
+  await sql("DO GET_LOCK('gate', 0)");
+  const running = start([...server, "-j", "2", "--max-workers", "5", "--rate", "100000", "--control", control, gated]);
+  await poll(async () => (await numbers().catch(() => [])).length === 2);
+  assert.deepEqual([await numbers(), await connections()], [[1, 2], 2]);
+  assert.deepEqual(await tell(control, "workers 6"), [
+    { error: 'workers must be a whole number from 1 to 5, not "6"' },
+  ]);
+  await tell(control, "workers 4");
+  await poll(async () => (await numbers()).length === 4);
+  assert.deepEqual([await numbers(), await connections()], [[1, 2, 3, 4], 4]);
+  await tell(control, "workers 5", "workers 3");
+  await sql("DO RELEASE_LOCK('gate')");
+  const { status: exit, stderr } = await running.ended;
+  assert.equal(exit, 0, stderr);
+  assert.match(stderr, new RegExp(`^${total} of ${total} queries done`, "m"));
+
+  // Those that nobody has asked for do not stand in for those that give up.
+  const lines: string[] = [];
+  myglobals.config = { db: { ...db, socketPath: `${db.socketPath}.no` } };
+  const options = { maxWorkers: 8, connectTimeoutSeconds: 0.3 };
+  const progress = { ...silent, log: (line: string) => void lines.push(line) };
+  await assert.rejects(doWork(["DO 1"], 1, { ...options, progress }), /ENOENT/);
+  myglobals.config = { db };
+  assert.deepEqual(
+    lines.filter((line) => /going on/.test(line)),
+    [],
+  );
+});
+
 test("openControl() refuses what is no socket of a dead run, and answers line by line", async (t) => {
   const file = join(directory, "file");
   writeFileSync(file, "mine");
   const obeyed = async (line: string) => ({ line });
   for (const [path, reason] of [
-    [file, "it is there and is no socket"],
+    [file, "it exists and is not a socket"],
     [join(directory, "no", "where"), "no such file or directory"],
     [join(directory, "x".repeat(120)), `it must not be longer than ${process.platform === "linux" ? 107 : 103} bytes`],
   ] as const) {
@@ -181,22 +221,26 @@ test("obey() does what a line says, or says what would be right and changes noth
   const drain = new AbortController();
   const changes: string[] = [];
   const servers = [{ db, where: "db1" }];
-  const throttling = await throttle(undefined, undefined, 3, servers);
+  const throttling = await throttle({}, { servers, drain });
   const lag = await watchReplicas({}, { servers, server: undefined, progress: silent });
   const dials = [...throttling.dials!, ...lag.dials!];
   const onChange = (change: string) => void changes.push(change);
-  const steering = new Steering({ workers: 3, progress: silent, drain, dials: () => dials, onChange });
+  const steering = new Steering({ workers: 3, maxWorkers: 3, progress: silent, drain, dials: () => dials, onChange });
   const gates = [steering, ...throttling.options!.gates!];
-  const limit = (ended: number) => Math.min(...gates.map((gate) => gate.limit(ended)));
+  const limit = (ended: number) => Math.min(...gates.map((gate) => gate.limit(ended, 3)));
   const reason = () => gates.find((gate) => gate.reason !== undefined)?.reason;
   const { settings } = steering;
   for (const [line, message] of [
-    ["", /^Unknown command "": it may be status, pause, resume, workers, drain, rate, max-load, max-lag$/],
+    [
+      "",
+      /^Unknown command "": it may be status, pause, resume, workers, drain, rate, max-load, critical-load, max-lag$/,
+    ],
     ["toString", /^Unknown command "toString"/],
     ["pause now", /^pause takes no argument, not "now"$/],
     ["rate 0", /rate must be a number of queries a second from 0.0001 to 1000000, not "0"$/],
     ["workers 0", /workers must be a whole number from 1 to 3, not "0"$/],
-    ["max-load Threads_runing=1", /max-load: the server has no number called Threads_runing$/],
+    ["max-load Threads_runing=1", /max-load: the server has no numeric status variable Threads_runing$/],
+    ["critical-load Threads_runing=1", /critical-load: the server has no numeric status variable Threads_runing$/],
     ["max-load 5", /max-load must be like Threads_running=25/],
     ["max-lag 5", /^The replicas were not named at the start: --replicas db2,db3:3307, or auto$/],
   ] as const) {

@@ -1,27 +1,27 @@
 /**
- * The server that the tests run on: the one that TEST_SERVER names, or the MariaDB that is installed.
+ * The server of the tests: the one that TEST_SERVER names, or the installed MariaDB.
  *
- * Its programs come first on the PATH, and nothing else is set: the tests and all that they start find it as a person's would.
+ * Its programs come first on the PATH. The tests and their child processes find it there.
  */
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Where `npm run servers` puts those that are not installed; each has a folder `bin`. */
+/** The folder of the servers that `npm run servers` downloads. Each has a folder `bin`. */
 export const serversDirectory = fileURLToPath(new URL("../.servers/", import.meta.url));
 export const serverNames = ["mariadb-10.11", "mariadb-11.8", "mysql-9.7", "mysql-5.7"] as const;
 
 const name = process.env.TEST_SERVER || serverNames[0];
-/** Such as `["mysql", 9.7]`. */
+/** Example: `["mysql", 9.7]`. */
 const [family, version] = [name.split("-")[0]!, Number(name.split("-")[1])];
 
 export const target = {
   name,
   isMariaDB: family === "mariadb",
   version,
-  /** Its own client. MySQL 9.7's is for 5.7, too. */
+  /** The server's own client. MySQL 5.7 has that of 9.7. */
   client: family,
-  /** As a new user would have it; from 11.4 on, MariaDB's insists on TLS. */
+  /** Options of the client. MariaDB's client refuses a connection without TLS from 11.4 on, so it needs `--skip-ssl`. */
   clientArgs: [
     "--no-defaults",
     "--default-character-set=utf8mb4",
@@ -35,12 +35,12 @@ if (name !== serverNames[0]) {
     throw new Error(`TEST_SERVER must be ${serverNames.join(", ")}, not ${JSON.stringify(name)}`);
   }
   if (!existsSync(bin)) throw new Error(`There is no ${bin}: get it with "npm run servers"`);
-  // Where a MariaDB is on the PATH, the sandbox takes no MySQL.
+  // If there is a mariadbd on the PATH, the sandbox prefers it to mysqld.
   const others = (process.env.PATH ?? "").split(delimiter).filter((place) => !existsSync(join(place, "mariadbd")));
   process.env.PATH = [bin, ...others].join(delimiter);
 }
 
-/** What some servers have and others do not, and what the tests need of it. */
+/** Features that only some of the servers have. */
 const features = {
   "INSERT … RETURNING": target.isMariaDB,
   "BEGIN NOT ATOMIC": target.isMariaDB,
@@ -54,18 +54,18 @@ const features = {
   CTEs: target.isMariaDB || version >= 8,
 };
 
-/** Why a test that needs these is skipped on this server; false where it has them. */
+/** Returns the reason to skip a test that needs these features. False if the server has them all. */
 export function lacks(...needed: readonly (keyof typeof features)[]): string | false {
   const missing = needed.filter((feature) => !features[feature]);
   return missing.length > 0 && `${name} has not got ${missing.join(", ")}`;
 }
 
-/** The state in a process list of what waits until its client reads on. */
+/** The state in SHOW PROCESSLIST of a query that waits for its client to read rows. */
 export const isWriting = /^(?:Writing to net|Sending to client)$/;
 
 /**
- * A table of the numbers 1 to `most` in a column `seq`, to stand in a FROM: MariaDB's sequence engine, or else a join of digits,
- * which is not in their order.
+ * Returns a table expression for FROM: the numbers 1 to `most` in a column `seq`. It is a table of MariaDB's sequence engine, or
+ * else a join of digits, whose rows are in no order.
  */
 export function numbers(most: number, database?: string): string {
   const table = `seq_1_to_${most}`;

@@ -1,13 +1,13 @@
-/** Runs myscript.ts on a terminal, and shows what a person sees on it. */
+/** Runs myscript.ts on a terminal, and returns the screen as a person sees it. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import xterm from "@xterm/headless";
 import { poll, type Running, type RunOptions, start, viaNode } from "./run.ts";
 
-/** `script` of Linux makes the terminal. */
+/** The reason to skip a test that needs a terminal, or false. The terminal is made by `script` of Linux. */
 export const noTerminal = process.platform !== "linux" && "no script -c";
 
-/** The screen of a terminal, with what has scrolled off above it. */
+/** The screen of a terminal emulator, with its scrollback. */
 export class Screen {
   readonly #terminal: xterm.Terminal;
 
@@ -15,7 +15,7 @@ export class Screen {
     this.#terminal = new xterm.Terminal({ cols: columns, rows, scrollback: 10_000, allowProposedApi: true });
   }
 
-  /** Shows what was printed. */
+  /** Feeds output to the terminal. */
   async show(printed: string): Promise<void> {
     await new Promise<void>((resolve) => this.#terminal.write(printed, resolve));
   }
@@ -24,14 +24,14 @@ export class Screen {
     this.#terminal.resize(columns, this.#terminal.rows);
   }
 
-  /** Its rows, down to the last one that is not empty. */
+  /** The rows of the scrollback and the screen, down to the last one that is not empty. */
   get rows(): string[] {
     const { active } = this.#terminal.buffer;
     const rows = Array.from({ length: active.length }, (_, y) => active.getLine(y)!.translateToString(true));
     return rows.slice(0, rows.findLastIndex((row) => row !== "") + 1);
   }
 
-  /** The same, with a line that goes on in further rows in one piece. */
+  /** The same, with each wrapped line joined again. */
   get lines(): string[] {
     const { active } = this.#terminal.buffer;
     const lines: string[] = [];
@@ -43,10 +43,10 @@ export class Screen {
   }
 }
 
-/** Each drawing of the bar ends so. */
+/** The position after each drawing of the bar. */
 export const frameEnd = /(?<=\x1b\[J\r)/;
 
-/** What a person sees after each drawing of the bar, and in the end. */
+/** Yields the screen after each drawing of the bar, and at the end. It is one screen, which the next step changes. */
 export async function* moments(printed: string, columns: number): AsyncGenerator<Screen> {
   const screen = new Screen(columns);
   for (const frame of printed.split(frameEnd)) {
@@ -56,13 +56,13 @@ export async function* moments(printed: string, columns: number): AsyncGenerator
 }
 
 export interface OnTerminal extends Running {
-  /** The process that has the terminal. */
+  /** The pid of the process on the terminal. */
   readonly pid: Promise<number>;
-  /** Gives the terminal another width, as a person does who drags its border. */
+  /** Changes the terminal's width. The process gets SIGWINCH. */
   resize(columns: number): Promise<void>;
 }
 
-/** Runs it on a terminal of so many columns. Both of its outputs are the terminal: `printed.stdout`. */
+/** Starts a command on a terminal. Its stdout and stderr are both the terminal, and both are in `printed.stdout`. */
 export function startOnTerminal(
   args: readonly string[],
   columns: number,
@@ -70,7 +70,7 @@ export function startOnTerminal(
 ): OnTerminal {
   const words = [...command, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
   const running = start([`stty cols ${columns} rows 24; exec ${words}`, "/dev/null"], {
-    input: null, // what is typed
+    input: null, // open, because the test types into it
     ...options,
     command: ["script", "-qec"],
     env: { TERM: "xterm-256color", CI: "", ...env },

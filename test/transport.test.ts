@@ -1,13 +1,14 @@
 /** What goes over the wire with TLS and compression, what a server may read here, and how an account proves who it is. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
-import { after, test } from "node:test";
+import { after, type TestContext, test } from "node:test";
 import type { ConnectionOptions } from "mysql2";
 import type { RowDataPacket } from "mysql2/promise";
 import { doWork, type WorkOptions } from "../lib/mp.ts";
@@ -279,4 +280,69 @@ test("--ssl-cert and --ssl-key let an account in that needs a certificate, also 
     assert.ok(refused.stderr.trimEnd().endsWith(message), refused.stderr);
     assert.equal(refused.status, 2);
   }
+});
+
+/** Greets as the server does, asks for the password with these packets, and closes; what the client sends is kept. */
+async function startAsking(t: TestContext, ...asked: readonly Uint8Array[]) {
+  const got: Buffer[] = [];
+  const asking = net.createServer((client) => {
+    const left = [...asked];
+    const upstream = net.connect(server.socketPath);
+    upstream.once("data", (greeting) => {
+      client.write(greeting);
+      upstream.destroy();
+    });
+    client
+      .on("error", () => {})
+      .on("data", (packet) => {
+        got.push(packet.subarray(4));
+        const next = left.shift();
+        if (next) client.write(Buffer.from([next.length & 0xff, next.length >> 8, 0, packet[3]! + 1, ...next]));
+        else client.destroy();
+      });
+  });
+  t.after(() => asking.close());
+  await new Promise<void>((resolve) => asking.listen(0, "127.0.0.1", resolve));
+  const { port } = asking.address() as net.AddressInfo;
+  const args = [
+    "-h",
+    "127.0.0.1",
+    "-P",
+    String(port),
+    "-u",
+    "app",
+    "--ssl-mode",
+    "DISABLED",
+    "--connect-timeout",
+    "0.1",
+  ];
+  const runWith = async (flag: string) => {
+    const { status, stderr } = await runHere([...args, flag, "-"], { input: "DO 1", env: { MYSQL_PWD: "secret" } });
+    assert.equal(status, 2);
+    assert.match(stderr, /the server closed the connection$/m);
+  };
+  return { got, db: { host: "127.0.0.1", port, user: "app", password: "secret" }, runWith };
+}
+
+const switchTo = (plugin: string) => Buffer.from(`\xfe${plugin}\0${"0123456789abcdefghij"}\0`, "latin1");
+
+for (const [plugin, ...full] of [["caching_sha2_password", Buffer.from([1, 4])], ["sha256_password"]] as const) {
+  test(`over plain TCP, the password for ${plugin} goes with the server's own key only if that is trusted`, async (t) => {
+    const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    const key = Buffer.from(`\x01${publicKey.export({ type: "spki", format: "pem" })}`, "latin1");
+    const { got, db, runWith } = await startAsking(t, switchTo(plugin), ...full, key);
+    await assert.rejects(connect(db), /may only go over a secure connection: .*--get-server-public-key/);
+    const asked = got.splice(0);
+    assert.deepEqual(asked.at(-1), Buffer.from([full.length > 0 ? 2 : 1]), "it has only asked for the key");
+    await runWith("--get-server-public-key");
+    assert.equal(got[asked.length]!.length, 256);
+  });
+}
+
+test("the password in clear text is given only where that is allowed", async (t) => {
+  const { got, db, runWith } = await startAsking(t, switchTo("mysql_clear_password"));
+  await assert.rejects(connect(db), /asks for the password in clear text: .*--enable-cleartext-plugin/);
+  assert.equal(got.splice(0).length, 1);
+  await runWith("--enable-cleartext-plugin");
+  assert.equal(got[1]!.toString(), "secret\0");
 });

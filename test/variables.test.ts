@@ -126,7 +126,7 @@ test("doWork() with several workers ends where a query reads what none sets in s
   const { message } = await run(["DO 1", "INSERT INTO t (v) VALUES (@ofTrigger)"], 4);
   assert.equal(
     message,
-    "Cannot go on at query 3: it reads @oftrigger, which no query sets where all can see it, and there are 4: use one worker",
+    "Cannot go on at query 3: it reads @oftrigger, which no query sets on all connections, and there are 4: use one worker",
   );
   const { summary } = await run(["INSERT INTO t (v) VALUES (@forAll)"], 4, { initCommands: ["SET @forAll = 3"] });
   assert.equal(summary.done, 2);
@@ -181,7 +181,7 @@ test("doWork() with several workers refuses locks, and what is hidden in comment
     const { message } = await run([statement], 4);
     assert.match(
       message,
-      new RegExp(`^Cannot go on at query 2: ${name.replace(/[()]/g, ".")} means something to one connection`),
+      new RegExp(`^Cannot go on at query 2: ${name.replace(/[()]/g, ".")} applies to one connection only`),
     );
   }
 });

@@ -1,10 +1,10 @@
-/** What a test gives to a run to hear nothing of it, and what it holds to reach into one. */
+/** A progress that prints nothing, and the threads of a run. */
 import { Worker } from "node:worker_threads";
 import type { Progress } from "../lib/parent/progress.ts";
 
 export const silent: Progress = { update() {}, log() {}, report() {}, stop() {} };
 
-/** Keeps the set of threads that are alive, the youngest last. */
+/** Records worker threads from now on. Returns the set of those that are alive, the newest last. */
 export function captureThreads(t: { mock: typeof import("node:test").mock }): Set<Worker> {
   const alive = new Set<Worker>();
   const { on } = Worker.prototype;

@@ -1,4 +1,4 @@
-/** What makes myscript.ts a good command: where it runs, what it prints, how it is interrupted, how it ends. */
+/** The command around `main()`: flags, server, signals, output, summary, exit status. */
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "mysql2";
 import type { Query, Summary, WorkOptions } from "../mp.ts";
@@ -14,26 +14,26 @@ import { Output } from "./output.ts";
 import { setUp } from "./setup.ts";
 import { watchSignals } from "./signals.ts";
 
-/** What the command line asks for. */
+/** Settings of the command line, for `main()`. */
 export interface Command {
-  /** The server; of several, one that answered. */
+  /** Connection options of the server. If there are several hosts, of one that answered. */
   readonly db: ConnectionOptions;
-  /** The queries of the files, if any are named. */
+  /** Queries of the files on the command line. Undefined if it names none. */
   readonly queries: AsyncIterable<Query> | undefined;
   readonly workers: number;
   readonly options: WorkOptions;
 }
 
 /**
- * Runs `main` with what the command line asks for, and prints what became of it. Does nothing in a worker thread of a run.
+ * Runs `main` with the settings of the command line, and prints the summary. Does nothing in a worker thread of a run.
  *
- * @param io the process that it is, or what stands for it.
+ * @param io the process, or a replacement for it in a test.
  * @returns the exit status: 0 every query done; 1 some failed or were skipped; 2 usage, configuration or no server; 3 some are
  * unknown; 129, 130 and 143 after SIGHUP, SIGINT and SIGTERM.
  */
 export async function runCommand(main: (command: Command) => Promise<Summary>, io: Io = process): Promise<number> {
   if (isThreadOfRun()) return 0;
-  io.stderr.on("error", () => {}); // its reader may be gone
+  io.stderr.on("error", () => {}); // its reader may have closed it
   const output = new Output(io.stdout);
   let progress = createProgress(io.stderr);
   const script = scriptOf(io);
@@ -47,7 +47,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
     const writesData = features.some((feature) => feature.writesData?.(flags));
     if (flags.help) return print(help().replace("myscript.ts", script), output);
     if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
-    // Rows that run over a terminal would run over the bar.
+    // No bar if rows go to the terminal: they would overwrite it.
     progress = createProgress(io.stderr, flags.quiet || (writesData && io.stdout.isTTY));
     interruption = watchSignals(io, progress, output, flags.dryRun);
     hooks.push(interruption, takeConsole(io, writesData || flags.json || flags.dryRun, progress, output));
@@ -69,12 +69,12 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
       }
     }
     await output.flush();
-    // What main() left open, such as a connection, keeps the process alive no longer.
+    // Otherwise a connection that main() left open would keep the process alive.
     if (io === process) setTimeout(() => process.exit(), 1000).unref();
   }
 }
 
-/** An older Node would fail somewhere in the middle. Deno and Bun have a version of Node, too. */
+/** Refuses Node before 20.6, which would fail later with a strange error. Deno and Bun report a Node version, too. */
 function checkRuntime(): void {
   const [major, minor] = process.versions.node.split(".").map(Number) as [number, number];
   if (major > 20 || (major === 20 && minor >= 6)) return;

@@ -1,12 +1,14 @@
 /**
- * Where a server's name and credentials come from: `--url`, then flags, then the environment, then an option file.
+ * Finds the server's address and credentials: in `--url`, then in flags, in the environment, and in an option file.
  *
- * `localhost` is TCP here, unless the environment or the option file names a socket beside it; the mysql client takes the socket.
+ * `localhost` means TCP here, unless the environment or the option file also names a socket. The mysql client would always take
+ * the socket.
  */
 import { existsSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { join } from "node:path";
 import type { ConnectionOptions } from "mysql2/promise";
+import type { AccountOptions } from "../mysql/accounts.ts";
 import type { Host } from "../mysql/connection.ts";
 import { UsageError } from "./errors.ts";
 import type { Reader } from "./flags.ts";
@@ -14,48 +16,51 @@ import { homeOf, readOptionFile, userName } from "./option-file.ts";
 import { type Picked, tlsOf } from "./tls.ts";
 
 const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"] as const;
-/** What is only on or off. */
-const switchNames = ["compress", "local-infile"] as const;
+/** Flags without a value. */
+const switchNames = ["compress", "local-infile", "get-server-public-key", "enable-cleartext-plugin"] as const;
+const off = new RegExp(`^(?:skip|disable)-(ssl.*|${switchNames.join("|")})$`);
 export type Setting = (typeof flagNames)[number] | (typeof switchNames)[number] | "password";
 type Settings = { readonly [Name in Setting]?: string | undefined };
 
-/** The flags that name a server. There is none for a password: `ps` would show it. */
+/** Flags that describe the server. There is none for a password, because `ps` would show it. */
 export interface ServerFlags extends Omit<Settings, "password" | (typeof switchNames)[number]> {
   readonly compress?: boolean | undefined;
   readonly "local-infile"?: boolean | undefined;
+  readonly "get-server-public-key"?: boolean | undefined;
+  readonly "enable-cleartext-plugin"?: boolean | undefined;
   readonly url?: string | undefined;
   readonly "defaults-file"?: string | undefined;
 }
 
-/** Where a server listens. */
+/** Address of a server. */
 export interface Address {
   readonly host: string;
-  /** @default the port that `--port` or its like names */
+  /** @default the port of `--port`, the environment or the option file */
   readonly port?: number | undefined;
 }
 
 export interface Server {
-  /** What mysql2 needs besides the host; plain data, so it can be sent to a worker. */
-  readonly db: ConnectionOptions;
-  /** Where the server, or the servers of a cluster listen; empty for a socket. */
+  /** Options for mysql2, without the host. Plain data that can be sent to a worker. */
+  readonly db: ConnectionOptions & AccountOptions;
+  /** Addresses of the server, or of the servers of a cluster. Empty for a socket. */
   readonly hosts: readonly Host[];
-  /** `--ssl-mode PREFERRED`: `db.ssl` is for a server that offers TLS. */
+  /** True for `--ssl-mode PREFERRED`: use `db.ssl` only if the server offers TLS. */
   readonly tlsOptional: boolean;
 }
 
-/** The server that flags, environment or option file name. */
+/** Server that flags, environment or option file name. */
 export interface NamedServer extends Server {
-  /** Returns other servers of the same account, such as its replicas. @throws UsageError for what TLS cannot check. */
+  /** Returns other servers with the same account, such as replicas. @throws UsageError for an address that TLS cannot verify. */
   others(addresses: readonly Address[]): Server;
 }
 
 /**
- * Returns the server that flags, environment or option file name, or undefined when none of them names one.
+ * Returns the server that flags, environment or option file name. Returns undefined if none of them names one.
  *
- * A host of a list may have a port of its own; `--port` is for those that have none. The user is by default the one who runs
- * this, as for the mysql client. `VERIFY_CA` and `VERIFY_IDENTITY` without `--ssl-ca` trust the authorities that Node trusts.
+ * Each host of a list may have its own port. `--port` is the default for the others. The default user is the user of the
+ * operating system, as in the mysql client. `VERIFY_CA` and `VERIFY_IDENTITY` without `--ssl-ca` trust Node's authorities.
  *
- * @throws UsageError when these contradict one another or make no sense; its message contains no password.
+ * @throws UsageError if settings are invalid or contradict one another. Its message contains no password.
  */
 export function resolveServer(flags: ServerFlags, env = process.env, home = homeOf()): NamedServer | undefined {
   const url = flags.url ? parseUrl(flags.url) : {};
@@ -83,21 +88,24 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
     const source = sources.find(({ settings }) => settings[setting]);
     return source && { value: source.settings[setting]!, name: source.nameOf(setting) };
   };
-  // One source says where the server is: a host never meets the socket of another source.
+  // The address comes from one source only. Otherwise the host of one could be combined with the socket of another.
   const place = sources.find(namesServer)?.settings ?? {};
   const socketPath = !place.host || place.host === "localhost" ? place.socket : undefined;
   const port = parsePort(pick("port"));
   const { value: host, name: hostName } = pick("host") ?? { value: "localhost", name: "host" };
   const addresses = socketPath ? [] : readHosts(host, hostName);
   const { mode, ssl } = tlsOf(pick);
+  const isGiven = (name: Setting) => isOn(pick(name)?.value ?? "0");
   const password = pick("password")?.value;
   const database = pick("database")?.value;
-  const account: ConnectionOptions = {
+  const account: Server["db"] = {
     user: pick("user")?.value ?? userName(env),
     ...(password && { password }),
     ...(database && { database }),
-    ...(isOn(pick("compress")?.value ?? "0") && { compress: true }),
-    ...(isOn(pick("local-infile")?.value ?? "0") && { flags: ["LOCAL_FILES"] }),
+    ...(isGiven("compress") && { compress: true }),
+    ...(isGiven("local-infile") && { flags: ["LOCAL_FILES"] }),
+    ...(isGiven("get-server-public-key") && { getServerPublicKey: true }),
+    ...(isGiven("enable-cleartext-plugin") && { enableCleartextPlugin: true }),
   };
   const at = (socket: string | undefined, addresses: readonly Address[]): Server => {
     if (mode === "VERIFY_IDENTITY" && addresses.some(({ host }) => isIP(host))) {
@@ -118,7 +126,7 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
 
 interface Source {
   readonly settings: Settings;
-  /** What a person calls a setting of this source. */
+  /** Returns the name of a setting for messages, such as `--host`. */
   nameOf(setting: Setting): string;
 }
 
@@ -126,7 +134,7 @@ function switchesOf(flags: ServerFlags): Settings {
   return Object.fromEntries(switchNames.filter((name) => flags[name]).map((name) => [name, "1"]));
 }
 
-/** Whether the value of a switch is on; one without a value is. */
+/** Returns true if the value of a switch means on, as an empty value does. */
 function isOn(value = ""): boolean {
   return !/^(?:0|off|false)$/i.test(value);
 }
@@ -144,7 +152,7 @@ function readEnvironment(env: NodeJS.ProcessEnv): Settings {
   return Object.fromEntries(Object.entries(variables).map(([setting, variable]) => [setting, env[variable!]]));
 }
 
-/** What the environment says of a server that nothing names: the sandbox would not heed it. */
+/** Returns the name of a variable that describes a server though nothing names one. The sandbox would silently ignore it. */
 export function strayVariable(env: NodeJS.ProcessEnv): string | undefined {
   return Object.values(variables).find((variable) => env[variable!]);
 }
@@ -155,7 +163,7 @@ function namesServer({ settings }: Source): boolean {
 
 function rejectContradictions(flags: ServerFlags, url: Settings): void {
   for (const name of [...flagNames, "url", "defaults-file"] as const) {
-    // An empty value is mostly a shell variable that is not set; it must not lead to another server.
+    // An empty value is mostly an unset shell variable. It must not silently lead to another server.
     if (flags[name] === "") throw new UsageError(`--${name} must not be empty`);
   }
   for (const name of flagNames) {
@@ -166,7 +174,7 @@ function rejectContradictions(flags: ServerFlags, url: Settings): void {
   if (flags.host && flags.socket) throw new UsageError("--socket contradicts --host: give one of them");
 }
 
-/** Quotes nothing in its errors: what stands in the wrong place may be a password. */
+/** Parses `--url`. Its errors quote nothing, because a misplaced part may be a password. */
 function parseUrl(url: string): Settings {
   const fail = () =>
     new UsageError(
@@ -195,9 +203,10 @@ function readDefaults(path: string): Source {
   try {
     for (const [name, value] of readOptionFile(path, ["client", "client-server", "client-mariadb"])) {
       const plain = name.replaceAll("_", "-").replace(/^loose-/, "");
-      const off = /^(?:skip|disable)-(ssl.*|compress|local-infile)$/.exec(plain)?.[1];
+      const switchedOff = off.exec(plain)?.[1];
       const isSwitch = (switchNames as readonly string[]).includes(plain);
-      options.set(off ?? plain, off === undefined ? (value ?? (isSwitch ? "1" : undefined)) : "0");
+      const given = switchedOff === undefined ? (value ?? (isSwitch ? "1" : undefined)) : "0";
+      options.set(switchedOff ?? plain, given);
     }
   } catch (error) {
     throw new UsageError((error as Error).message, { cause: error });
@@ -206,7 +215,7 @@ function readDefaults(path: string): Source {
   return { settings, nameOf: (setting) => `${setting} in ${JSON.stringify(path)}` };
 }
 
-/** What MariaDB's switches mean in MySQL's words. */
+/** Translates MariaDB's TLS switches to MySQL's `ssl-mode`. */
 function mariadbMode(options: ReadonlyMap<string, string | undefined>): string | undefined {
   if (options.has("ssl") && !isOn(options.get("ssl"))) return "DISABLED";
   if (options.has("ssl-verify-server-cert") && isOn(options.get("ssl-verify-server-cert"))) return "VERIFY_IDENTITY";

@@ -1,4 +1,4 @@
-/** What a script prints by `console.log()` and its kind, in `main()` and in its workers: not into the bar, nor between data. */
+/** Redirects `console` of a script's `main()` and workers, so that it breaks neither the bar nor the data on stdout. */
 import { Console } from "node:console";
 import { Writable } from "node:stream";
 import { stripVTControlCharacters } from "node:util";
@@ -9,8 +9,10 @@ import type { Output } from "./output.ts";
 const original = globalThis.console;
 
 /**
- * Takes `console` over until the hook is closed. On a terminal, each line is printed above the bar. Elsewhere all is printed
- * as it is; what is for stdout goes to stderr when stdout is for data alone.
+ * Replaces `console` until the hook is closed. On a terminal, prints each line above the bar. Otherwise prints the text as it
+ * is.
+ *
+ * @param isData true if stdout is for data alone. Text for stdout then goes to stderr.
  */
 export function takeConsole({ stdout, stderr }: Io, isData: boolean, progress: Progress, output: Output): Hook {
   const toStderr = stderr.isTTY ? lines : (text: string) => stderr.write(text);
@@ -29,7 +31,7 @@ export function takeConsole({ stdout, stderr }: Io, isData: boolean, progress: P
   }
 }
 
-/** Each connection of a run would say so. */
+/** Message that is printed once only, because every connection would print it. */
 const saidOnce = /^Ignoring invalid configuration option passed to Connection/;
 
 function writer(print: (text: string) => unknown): Writable {

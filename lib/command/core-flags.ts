@@ -1,9 +1,8 @@
-/** The flags that every copy has. */
+/** The core's flags, which every copy has. */
 import { limits } from "../parent/options.ts";
 import type { FlagTable, ReadFlags } from "./flags.ts";
 import { count, seconds, shard } from "./flags.ts";
 
-/** The flags of the core. */
 export const core = {
   workers: {
     letter: "j",
@@ -33,6 +32,11 @@ export const core = {
   "ssl-cert": { value: "F", group: "server" },
   "ssl-key": { value: "F", group: "server", help: "certificates to trust; the client's own" },
   compress: { letter: "C", group: "server", help: "compress what is sent" },
+  "get-server-public-key": { group: "server" },
+  "enable-cleartext-plugin": {
+    group: "server",
+    help: "as for the client: RSA, clear password",
+  },
   "local-infile": { group: "server", help: "let LOAD DATA LOCAL INFILE read the file that it names" },
   "init-command": { value: "SQL", repeats: true, group: "server", help: "run on every connection when it is made" },
   "connect-timeout": {
@@ -40,7 +44,7 @@ export const core = {
     read: seconds,
     default: 60,
     group: "server",
-    help: "how long to try to get a connection",
+    help: "how long to try to get a connection, or a server that takes writes",
   },
   retries: {
     value: "N",
@@ -67,8 +71,8 @@ export const core = {
   quiet: { letter: "q", group: "output", help: "no bar, and a summary only when something went wrong" },
 } as const satisfies FlagTable;
 
-/** Those that the help names last. */
+/** Flags at the end of the help. */
 export const last = { help: { group: "output" }, version: { group: "output", help: "" } } as const satisfies FlagTable;
 
-/** What the command line says, as far as the core knows it. */
+/** Values of the core's flags. */
 export type CoreFlags = ReadFlags<typeof core & typeof last>;

@@ -1,7 +1,7 @@
-/** `--dry-run`: prints the queries instead of running them; of a resumed run what is left, as an SQL file, or as NDJSON. */
+/** `--dry-run`: prints the queries instead of running them. With `--resume`, prints what is left as an SQL file or as NDJSON. */
 import { inspect } from "node:util";
 import { myglobals } from "../myglobals.ts";
-import { filledIn } from "../mysql/literal.ts";
+import { textWithValues } from "../mysql/literal.ts";
 import { printable } from "../parent/progress.ts";
 import { nameOfQuery } from "../shared/query.ts";
 import type { CoreFlags } from "./core-flags.ts";
@@ -10,7 +10,10 @@ import type { Hook, Surroundings } from "./feature.ts";
 import { features } from "./flag-table.ts";
 import { escapeField, writeOrEnd } from "./output.ts";
 
-/** Prints each query on a line of its own; of a resumed run, where this copy reads SQL files, as a piece of one. Units are NDJSON then. */
+/**
+ * Returns a hook that prints each query on its own line. With `--resume`, it prints queries as an SQL file, if this copy has
+ * that feature, and units as NDJSON.
+ */
 export async function showQueries({ given }: CoreFlags, { io, output, drain }: Surroundings): Promise<Hook> {
   const printer = given.resume ? features.find(({ sqlPrinter }) => sqlPrinter) : undefined;
   const toSql = await printer?.sqlPrinter?.();
@@ -23,20 +26,20 @@ export async function showQueries({ given }: CoreFlags, { io, output, drain }: S
   return { options: { dryRun: (seq, unit, isUnit) => print(toText(seq, unit, isUnit)) } };
 }
 
-/** A query's SQL, or whatever unit of work it is, in one line; with the reason if its values keep it from being sent. */
+/** Returns a query or unit as one line. Appends the error if its values cannot be sent. */
 function lineOf(unit: unknown): string {
   const { sql, values } = (typeof unit === "string" ? { sql: unit } : Object(unit)) as Record<string, unknown>;
   if (typeof sql !== "string" && !(sql instanceof Uint8Array))
     return inspect(unit, { breakLength: Number.POSITIVE_INFINITY });
   const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
   try {
-    return escapeField(filledIn({ sql: text, values }, myglobals.config?.db?.timezone));
+    return escapeField(textWithValues({ sql: text, values }, myglobals.config?.db?.timezone));
   } catch (error) {
     return `${escapeField(text)} -- fails: ${(error as Error).message}`;
   }
 }
 
-/** Without what a terminal obeys, except line ends and tabs. */
+/** Removes control characters, except line ends and tabs. */
 function safe(text: string | Uint8Array): string {
   return Buffer.from(text as string)
     .toString()
@@ -46,8 +49,8 @@ function safe(text: string | Uint8Array): string {
 }
 
 /**
- * Returns a line such as `{"seq":7,"unit":{"path":"a"}}`. What JSON has no form for is as in `--rows`: a bigint is its digits,
- * bytes are base64; a Map is a list of pairs, a Set a list.
+ * Returns a line such as `{"seq":7,"unit":{"path":"a"}}`. As in `--rows`, a bigint becomes its digits, and bytes become base64.
+ * A Map becomes a list of pairs, a Set a list.
  *
  * @throws UsageError for a unit that refers to itself.
  */
@@ -60,7 +63,7 @@ export function toJsonLine(seq: number, unit: unknown): string {
   }
 }
 
-/** Is called with what `toJSON()` has made of a member already. */
+/** Replaces values for `JSON.stringify()`. Reads them from `this`, because `made` is already the result of their `toJSON()`. */
 function plain(this: Record<string, unknown>, name: string, made: unknown): unknown {
   const value = this[name];
   if (typeof value === "bigint") return String(value);

@@ -1,4 +1,4 @@
-/** What a feature is to the command: a folder of `lib/features` that a copy may leave out. */
+/** The contract between a feature and the command. A feature is a folder of `lib/features` that a copy may leave out. */
 import { basename } from "node:path";
 import type { ConnectionOptions } from "mysql2";
 import type { Failure, Query, Summary, WorkOptions } from "../mp.ts";
@@ -8,131 +8,135 @@ import type { CoreFlags } from "./core-flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import type { Output } from "./output.ts";
 
-/** A feature: its flags, and what it does when one of them is given. It imports its other files only then. */
+/** A feature: its flags, and its set-up if they ask for it. It imports its other files only in the set-up. */
 export interface Feature<Table extends FlagTable = Record<never, never>> {
   readonly flags: Table;
   /**
-   * @param isSteered by name: dials can be set while the run goes on.
+   * Checks the flags together.
+   *
+   * @param isSteered true if somebody can set dials by name during the run.
    * @throws UsageError for flags that contradict one another.
    */
   check?(flags: Given<Table>, isSteered: boolean): void;
+  /** Returns true if the flags ask for this feature. */
   isAsked?(flags: Given<Table>, context: Context): boolean;
-  /** Adds to the run what the flags ask for. A dry run asks only the features that say `inDryRun`. */
+  /** Sets the feature up. A dry run sets up only features with `inDryRun`. */
   setUp?(flags: Given<Table>, context: Context): Promise<Hook>;
   readonly inDryRun?: true;
-  /** True if somebody can change the run while it goes on: then all dials are set up. */
+  /** Returns true if this feature lets somebody change the run while it goes on. All features with dials are then set up. */
   steers?(flags: Given<Table>, hasKeys: boolean): boolean;
-  /** True if its data goes to stdout. */
+  /** Returns true if it writes data to stdout. */
   writesData?(flags: Given<Table>): boolean;
-  /** Starts a server where none was named. */
+  /** Starts a server, for a command line that names none. */
   startServer?(context: Surroundings): Promise<ConnectionOptions>;
   /** Opens the files on the command line. */
   openFiles?(flags: Given<Table>, context: Surroundings, dollarQuotes: () => Promise<boolean>): Promise<Files>;
-  /** Returns what prints a query as a piece of an SQL file. */
+  /** Returns a function that formats a query as part of an SQL file. */
   sqlPrinter?(): Promise<(seq: number, unit: unknown) => string | Uint8Array>;
 }
 
 type Given<Table extends FlagTable> = CoreFlags & FlagValues<Table>;
 
-/** Infers the types of a feature's flags. */
+/** Defines a feature. Infers the types of its flags' values. */
 export function defineFeature<Table extends FlagTable>(feature: Feature<Table>): Feature {
   return feature as unknown as Feature;
 }
 
-/** What a feature adds to a run. The last one that was set up is closed first. */
+/** Addition of a feature to a run. Hooks are closed in reverse order. */
 export interface Hook {
-  /** Options for `doWork()`; gates of several hooks are put together. */
+  /** Options for `doWork()`. The gates of all hooks apply together. */
   readonly options?: WorkOptions;
-  /** What of it can be changed while the run goes on. */
+  /** Settings that can be changed during the run. */
   readonly dials?: readonly Dial[];
-  /** It finds out by itself what became of a query that may have run. */
+  /** Set if the feature itself finds out whether a query that may have run is done. */
   readonly decidesUnknown?: true;
-  /** How the same command goes on with a run that has not done all. */
+  /** Way to resume a run that has not done all. */
   readonly goingOn?: GoingOn;
-  /** The first queries that an earlier run has left unknown. */
+  /** First queries that earlier runs have left `unknown`. */
   readonly leftUnknown?: readonly { readonly seq: number; readonly unit: unknown }[];
-  /** Keeps what a person has changed of the run. */
+  /** Records a change that somebody made during the run. */
   note?(change: string): void;
-  /** Looks at a run that has come to its end. @throws Error for what is wrong with it. */
+  /** Checks a run that has ended. @throws Error if something is wrong with it. */
   check?(summary: Summary): unknown;
-  /** Returns the seq of each query whose rows may not have been read, where these are not given again. */
+  /** Returns the seq of each query whose rows the reader of stdout may have lost. */
   lostRows?(): Promise<ReadonlySet<number>>;
-  /** Takes back that these queries are done, as far as they are. Returns those that are unknown now. */
+  /** Takes back the outcome of those of these queries that are done. Returns the queries that are `unknown` now. */
   takeBack?(seqs: ReadonlySet<number>): Promise<Failure[]>;
-  /** Makes lasting what it knows of the run, before the summary is printed; returns why it cannot. */
+  /** Writes its data to disk before the summary is printed. Returns the error if that fails. */
   flush?(): Promise<Error | undefined>;
   close?(): unknown;
 }
 
-/** How a run goes on, in the words of the command line. */
+/** Way to resume a run, by flags. */
 export interface GoingOn {
-  /** Flags that are added to the same command, such as `--resume`. */
+  /** Flags to add to the same command, such as `--resume`. */
   readonly flags?: string;
-  /** Flags besides, for what has failed, and for what is unknown. */
+  /** More flags, which run failed queries again. */
   readonly failed?: string | undefined;
+  /** More flags, which run `unknown` queries again. */
   readonly unknown?: string | undefined;
-  /** Which of the unknown queries are run again. */
+  /** Text that says which of the `unknown` queries are run again. */
   readonly unless?: string;
-  /** The file that has what became of each query. */
+  /** File with the outcome of each query. */
   readonly file?: string;
 }
 
-/** Something that can be changed while the run goes on, such as the rate. */
+/** Setting that can be changed during the run, such as the rate. */
 export interface Dial {
   /** Its name in a command, such as `max-load`. */
   readonly name: string;
-  /** What it is set to, for `status`; null when it is off. */
+  /** Present value, for `status`. Null if it is off. */
   readonly value: unknown;
-  /** Sets it by the argument of a command. @throws UsageError, and nothing is changed then. */
+  /** Sets it to the argument of a command. @throws UsageError for an invalid argument, and then changes nothing. */
   set(argument: string): unknown;
 }
 
-/** The process, what it prints, and what has been set up so far. */
+/** The process, its output, and the hooks that were set up so far. */
 export interface Surroundings {
   readonly io: Io;
   readonly output: Output;
   readonly progress: Progress;
-  /** Gets a hook for each thing that is set up, at once: it is closed also when the next one fails. */
+  /** Hooks to close at the end. Each is added as soon as it is set up, so that it is closed even if the next set-up fails. */
   readonly hooks: Hook[];
-  /** Is aborted when the run is to end. */
+  /** Abort it to end the run after the queries in flight. */
   readonly drain: AbortController;
 }
 
-/** What a feature's set-up can use. */
+/** Context of a feature's set-up. */
 export interface Context extends Surroundings {
   readonly db: ConnectionOptions;
-  /** The server, or the servers of a cluster, with what to call each. */
+  /** The server, or the servers of a cluster. `where` is a name for messages. */
   readonly servers: readonly { readonly db: ConnectionOptions; readonly where?: string }[];
-  /** What names them; undefined for the sandbox. */
+  /** The server as the command line names it. Undefined for the sandbox. */
   readonly server: NamedServer | undefined;
-  /** Somebody sits in front of it, whose keys are for the run. */
+  /** True if the run can read keys from a terminal. */
   readonly hasKeys: boolean;
   readonly isSteered: boolean;
 }
 
-/** The queries of the files on the command line. */
+/** Queries of the files on the command line. */
 export interface Files {
   readonly queries: AsyncIterable<Query>;
   readonly isEmpty: boolean;
-  /** Whether anyone has begun to read the queries. */
+  /** True once `main()` has begun to read the queries. */
   readonly isStarted: boolean;
-  /** Where a session statement stands that is not at the top, so far: what follows cannot be resumed. */
+  /** Place of the first session statement below the top, if it has been read. The queries after it cannot be resumed. */
   readonly orderedFrom: string | undefined;
 }
 
-/** The options of all hooks, put together. */
+/** Merges the options of all hooks. */
 export function optionsOf(hooks: readonly Hook[]): WorkOptions {
   const all = hooks.map(({ options }) => options ?? {});
   return { ...Object.assign({}, ...all), gates: all.flatMap(({ gates }) => gates ?? []) };
 }
 
-/** Tells a person, and every hook that keeps it, what was changed of the run. */
+/** Prints a change of the run, and passes it to every hook's `note()`. */
 export function tellChange(change: string, { progress, hooks }: Surroundings): void {
   progress.log(`changed: ${change}`);
   for (const hook of hooks) hook.note?.(change);
 }
 
-/** What a command has of its process: `process` itself, or what stands for it in a test. */
+/** The part of `process` that the command uses. Tests replace it. */
 export interface Io {
   readonly argv: readonly string[];
   readonly env: NodeJS.ProcessEnv;
@@ -143,7 +147,7 @@ export interface Io {
   off(signal: NodeJS.Signals, listener: () => void): unknown;
 }
 
-/** What a person has called the script. */
+/** Returns the name of the script's file. */
 export function scriptOf({ argv }: Io): string {
   return basename(argv[1] ?? "myscript.ts");
 }

@@ -1,4 +1,4 @@
-/** How a run ends: what is printed of it, and the exit status. */
+/** Ends a run: prints the summary, and decides on the exit status. */
 import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { CoreFlags } from "./core-flags.ts";
@@ -7,16 +7,17 @@ import type { Files, Hook } from "./feature.ts";
 import type { Output } from "./output.ts";
 import { fileOf, nextSteps, reportLines } from "./report.ts";
 
-/** How far the queries came, and what was wrong with the run. */
+/** A run that has ended, and the error that has ended it. */
 export interface EndedRun {
   readonly summary: Summary;
   readonly error?: Error;
 }
 
 /**
- * Runs `main`, and has the hooks look at what came of it.
+ * Runs `main`, and lets the hooks check its summary.
  *
- * @throws whatever `main` throws before a query was to be run, and after the run.
+ * @throws any error of `main` other than a RunError. A RunError is thrown only if no query was to be run, or none was run
+ * for want of a connection or of a valid input.
  */
 export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hook[]): Promise<EndedRun> {
   let summary: Summary;
@@ -26,10 +27,9 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
     if (!(error instanceof RunError)) throw error;
     const { reason, workers, total, skipped, earlier } = error.summary;
     if (total === 0) throw error;
-    // Whether a worker was connected by then, when nothing has run, is a matter of chance. An input has its line and its counts.
-    const isOfInput = error.cause instanceof UsageError;
+    // If nothing has run, the error is enough. A refusal may come before or after the first worker connects, by chance.
     const hasRun = skipped + earlier.done + earlier.failed + earlier.unknown < total;
-    if (!isOfInput && (workers === 0 || (error.cause instanceof RefusedError && !hasRun))) throw error;
+    if (!hasRun && (workers === 0 || isRefusal(error))) throw error;
     return {
       summary: { ...error.summary, ...(reason && { reason: reason.replace(error.message, () => explain(error)) }) },
       error,
@@ -44,17 +44,17 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
   }
 }
 
-/** Prints what went wrong, after the name of the script. */
+/** Prints an error after the name of the script. */
 type Complain = (message: string) => void;
 
-/** What the end of a run has to know of its set-up. */
+/** Facts about the set-up that the end of a run depends on. */
 export interface Facts extends CoreFlags {
   readonly complain: Complain;
   readonly isOnSandbox: boolean;
   readonly fileQueries: Files | undefined;
 }
 
-/** Prints what became of the run; returns the exit status. */
+/** Prints the summary and the next steps. Returns the exit status. */
 export async function finish(
   { summary: ended, error }: EndedRun,
   facts: Facts,
@@ -77,14 +77,14 @@ export async function finish(
   }
   const status = summary.unknown > 0 ? 3 : error || unwritten || lost > 0 || summary.done < summary.total ? 1 : 0;
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
-  if (!facts.quiet || error || unwritten || hasFailed || summary.warnings > 0) {
+  if (!facts.quiet || error || unwritten || hasFailed || warnsOfMore(summary)) {
     const leftUnknown = hooks.flatMap((hook) => hook.leftUnknown ?? []);
     for (const line of reportLines(summary, leftUnknown, fileOf(goingOn))) progress.log(line);
   }
   if (facts.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
   await output.flush();
-  // A changed input is refused again, what a connection had set does not come again, nor do rows without a job log, and the
-  // sandbox is gone.
+  // Print next steps only if they work. A changed input is refused again. Session state of an ordered input is lost. Without a
+  // job log, lost rows are not printed again. The sandbox is gone.
   const isOrdered = facts.workers === 1 && facts.fileQueries?.orderedFrom !== undefined;
   const mayGoOn = !output.failure || fileOf(goingOn) !== undefined;
   if (!isRefused && mayGoOn && !isOrdered && !facts.isOnSandbox) {
@@ -95,7 +95,17 @@ export async function finish(
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);
 }
 
-/** Has the job log give the rows again that may not have been read. `lost` counts the queries whose rows nothing gives again. */
+/** Returns true if there are warnings that are not certainly all notes. */
+function warnsOfMore({ warnings, firstWarned = [] }: Summary): boolean {
+  const areNotes = firstWarned.every(({ messages }) => messages?.every(({ level }) => level === "Note"));
+  return warnings > 0 && !areNotes;
+}
+
+/**
+ * Makes queries `unknown` whose rows the reader of stdout may have lost, if a hook such as the job log can take them back.
+ *
+ * @returns `lost`: the number of queries whose rows are lost and cannot be given again.
+ */
 async function takeBackLost(summary: Summary, hooks: readonly Hook[]): Promise<{ summary: Summary; lost: number }> {
   const lost = new Set<number>();
   for (const hook of hooks) for (const seq of (await hook.lostRows?.()) ?? []) lost.add(seq);
@@ -112,7 +122,7 @@ async function takeBackLost(summary: Summary, hooks: readonly Hook[]): Promise<{
   return { summary: { ...summary, ...changed }, lost: 0 };
 }
 
-/** The exit status, which tells when not all could be written; a reader that wants no more, such as `head`, is normal. */
+/** Returns `status`, or at least 1 if writing to stdout has failed. Readers such as `head` may close it early. */
 export async function statusWhenWritten(status: number, output: Output, complain: Complain): Promise<number> {
   await output.flush();
   if (!output.failure || output.closed) return status;
@@ -120,12 +130,12 @@ export async function statusWhenWritten(status: number, output: Output, complain
   return Math.max(1, status);
 }
 
-/** Whether what was asked for is wrong, and not what became of it. */
+/** Returns true if the run was refused because of its settings or its input. */
 function isRefusal(error: Error | undefined): boolean {
   return [error, error?.cause].some((what) => what instanceof UsageError || what instanceof RefusedError);
 }
 
-/** JSON in one line, without the control characters that JSON lets pass. */
+/** Returns JSON on one line. Also escapes the control characters that `JSON.stringify()` does not. */
 function toJson(value: unknown): string {
   return JSON.stringify(value).replace(/[\x7f-\x9f]/g, (character) => `\\u00${character.charCodeAt(0).toString(16)}`);
 }

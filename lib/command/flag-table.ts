@@ -1,11 +1,11 @@
-/** The flags of the command: the core's, and those of the features that this copy has. */
+/** The flags of the command: the core's, and those of this copy's features. */
 import { features as entries } from "../features/index.ts";
 import { type CoreFlags, core, last } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
 import type { Feature } from "./feature.ts";
 import { type Flag, type FlagTable, helpOf, readFlags } from "./flags.ts";
 
-/** The groups of the help, with their headings. */
+/** Headings of the help, by group. */
 const groups: Readonly<Record<Flag["group"], string>> = {
   work: "Work",
   server: "Server; what is missing comes from MYSQL_HOST, MYSQL_PWD and the like, or from [client] in ~/.my.cnf",
@@ -15,12 +15,12 @@ const groups: Readonly<Record<Flag["group"], string>> = {
   output: "Output",
 };
 
-/** All flags of this copy. */
+/** Returns all flags of this copy, in the order of the help. */
 export function tableOfFlags(): FlagTable {
   return Object.assign({}, core, ...features.map(({ flags }) => flags), last);
 }
 
-/** @throws UsageError that says in one line what is wrong and what would be right. */
+/** Parses the command line and checks that its flags go together. @throws UsageError for the first mistake. */
 export function parseFlags(args: readonly string[]): CoreFlags {
   const flags = readFlags(tableOfFlags(), args) as unknown as CoreFlags;
   const { threads, workers, dryRun, json, files } = flags;
@@ -35,7 +35,7 @@ export function parseFlags(args: readonly string[]): CoreFlags {
   return flags;
 }
 
-/** What `--help` prints. */
+/** Returns the text of `--help`. */
 export function help(): string {
   const table = tableOfFlags();
   const files = features.some(({ openFiles }) => openFiles)
@@ -54,7 +54,7 @@ are unknown, and may have run. Ctrl-C lets what is in flight end; twice interrup
 Manual: lib/command/README.md`;
 }
 
-/** Empty until `loadFeatures()`: worker threads import the command, too, and need none. */
+/** Features of this copy. Empty until `loadFeatures()`, because worker threads also import this file and need none. */
 export const features: Feature[] = [];
 
 export async function loadFeatures(): Promise<void> {

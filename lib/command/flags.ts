@@ -1,20 +1,20 @@
-/** The command line: the parser, its refusals and the help are made from a table of flags. */
+/** Parses a command line and formats its help, both from a table of flags. */
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { limits } from "../parent/options.ts";
 import { UsageError } from "./errors.ts";
 
-/** A row of the table of flags. */
+/** Row of the table of flags. */
 export interface Flag {
   readonly letter?: string;
-  /** What the help calls the flag's value. A flag without one is a switch. */
+  /** Name of the flag's value in the help. A flag without it is a switch. */
   readonly value?: string;
-  /** Reads the value. Without it, the value is the text. */
+  /** Parses the value. Without it, the value is the text. */
   readonly read?: Reader<unknown>;
   readonly default?: unknown;
-  /** The flag may be given several times. */
+  /** Set if the flag may be given several times. */
   readonly repeats?: true;
   readonly group: "work" | "server" | "failures" | "resume" | "gently" | "output";
-  /** A flag without it stands on the line of the next one. */
+  /** Text in the help. A flag without it shares the line of the next flag. */
   readonly help?: string;
 }
 
@@ -30,24 +30,24 @@ type ValueOf<F extends Flag> = F extends { repeats: true }
     ? ReadBy<F> | (F extends { default: unknown } ? never : undefined)
     : boolean;
 
-/** The values of a table's flags, by their names in camel case. */
+/** Values of a table's flags, by their names in camel case. */
 export type FlagValues<Table extends FlagTable> = {
   readonly [Name in keyof Table as Camel<Name>]: ValueOf<Table[Name]>;
 };
 
-/** What was given on the command line, by the names of the flags. */
+/** Unparsed values of the flags that were given, by name. */
 type GivenFlags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
-/** The values of all flags, the arguments that are no flags, and what was given as it was written. */
+/** Values of all flags, the other arguments as `files`, and the unparsed values as `given`. */
 export type ReadFlags<Table extends FlagTable> = FlagValues<Table> & {
   readonly files: readonly string[];
   readonly given: GivenFlags;
 };
 
 /**
- * Reads the command line.
+ * Parses the command line.
  *
- * @throws UsageError that says in one line what is wrong and what would be right.
+ * @throws UsageError for the first mistake.
  */
 export function readFlags<Table extends FlagTable>(table: Table, args: readonly string[]): ReadFlags<Table> {
   const { values, positionals: files } = parse(table, args);
@@ -67,11 +67,11 @@ export function camel(name: string): string {
   return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Where the text of the help begins, and the longest line, in columns. */
+/** Column at which the text of the help begins, and the longest line of the help in columns. */
 const column = 27;
 const width = 100;
 
-/** The lines of the help for a group of flags. */
+/** Returns the lines of the help for a group of flags. */
 export function helpOf(table: FlagTable, group: string): string {
   const lines: string[] = [];
   let names = "";
@@ -112,7 +112,7 @@ function parse(table: FlagTable, args: readonly string[]) {
     if (problem?.startsWith("does not take")) throw new UsageError(`${option} takes no value`);
     const number = args.findIndex((arg, index) => index > 0 && /^-[.\d]/.test(arg) && args[index - 1] === option);
     if (problem?.includes("ambiguous") && number > 0) {
-      // Its check says what is right.
+      // parseArgs takes a negative number for a flag. Parse it as a value, whose `read` explains the mistake.
       const joined = attached(option!).replace("VALUE", () => args[number]!);
       return parse(table, args.toSpliced(number - 1, 2, joined));
     }
@@ -122,14 +122,14 @@ function parse(table: FlagTable, args: readonly string[]) {
   }
 }
 
-/** `-j=2` is the value "=2" to getopt and its kind, and to nobody else. */
+/** Rejects `-j=2`. getopt and parseArgs would read the value "=2", which nobody means. */
 function rejectEquals({ name, rawName, value }: { name: string; rawName: string; value?: string | undefined }): void {
   if (rawName.startsWith("--") || !value?.startsWith("=")) return;
   const meant = value.slice(1);
   throw new UsageError(`${rawName}=${meant} has one "=" too many: write ${rawName} ${meant} or --${name}=${meant}`);
 }
 
-/** What is not echoed: a URL with a password, in a place where a file or a name belongs. */
+/** Rejects an argument that may hold a password, such as a URL instead of a file. Does not print it. */
 function rejectPassword(token: { kind: string; name?: string; rawName?: string; value?: string | undefined }): void {
   const { kind, name, rawName, value = "" } = token;
   if (kind === "positional" && /^(?:\w+:\/\/|[^/]*:.*@)/s.test(value)) {
@@ -161,7 +161,7 @@ function attached(option: string): string {
   return option.startsWith("--") ? `${option}=VALUE` : `${option}VALUE`;
 }
 
-/** Levenshtein's: how many letters to insert, remove or replace. */
+/** Returns the Levenshtein distance: the number of letters to insert, remove or replace. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i++) {
@@ -174,9 +174,10 @@ function distance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** Reads a flag's value; `name` is the flag as it was to be written, such as `--retries`. */
+/** Parses a flag's value. `name` is the flag for messages, such as `--retries`. */
 export type Reader<Value> = (text: string, name: string) => Value;
 
+/** Returns a reader of whole numbers in a range. */
 export function count(least: number, most?: number): Reader<number> {
   return (text, name) => {
     const value = Number(text);
@@ -186,7 +187,7 @@ export function count(least: number, most?: number): Reader<number> {
   };
 }
 
-/** A number with a point, written without an exponent. */
+/** Returns a reader of decimal numbers in a range. An exponent is not allowed. */
 export function decimal(what: string, least: number, most: number): Reader<number> {
   return (text, name) => {
     const value = Number(text);
@@ -208,7 +209,7 @@ export const notEmpty: Reader<string> = (text, name) => {
   throw new UsageError(`${name} must not be empty`);
 };
 
-/** Of a limit that is changed while the run goes on: takes it away. */
+/** Returns true if the argument of a dial takes its limit away. */
 export function isOff(argument: string): boolean {
   return argument === "off";
 }

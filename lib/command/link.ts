@@ -1,16 +1,19 @@
-/** A connection of the command's own, beside the workers': it is kept, made anew when it was lost, and every wait on it is bounded. */
+/**
+ * A connection for the command's own statements. No worker uses it. It reconnects when it is lost. Every wait on it has a
+ * timeout.
+ */
 import type { Connection, ConnectionOptions } from "mysql2";
 import type { Gate } from "../mp.ts";
-import { connect, within } from "../mysql/connection.ts";
+import { connect, withDeadline } from "../mysql/connection.ts";
 import { type DatabaseError, isLost } from "../mysql/errors.ts";
 import { executeText, toBytes } from "../mysql/execute.ts";
 
-/** A server that takes longer to let us in, or to answer, counts as one that is not there. */
+/** Timeout in ms for connecting and for each answer. A slower server counts as unreachable. */
 const answerMs = 2000;
-/** From the end of one look to the beginning of the next. */
+/** Pause in ms between two looks. */
 const lookMs = 500;
 
-/** Values by the name of their column, in lower case. */
+/** Row as a map from the column's name in lower case to the value. */
 export type Row = ReadonlyMap<string, string | null>;
 
 export class Link {
@@ -20,15 +23,15 @@ export class Link {
   #connection: Connection | undefined;
 
   /**
-   * @param servers one, or several of which any will do: the next one is tried when one is lost.
-   * @param tlsOptional their `ssl` is for a server that offers TLS.
+   * @param servers one server, or several that are equivalent. After a loss, it connects to the next one.
+   * @param tlsOptional true to connect without TLS to a server that does not offer it.
    */
   constructor(servers: readonly ConnectionOptions[], tlsOptional = false) {
     this.#servers = servers.map((server) => ({ ...server, connectTimeout: answerMs }));
     this.#tlsOptional = tlsOptional;
   }
 
-  /** Runs a statement; rejects with mysql2's error, and with ETIMEDOUT when the server does not answer. */
+  /** Runs a statement and returns its rows. Rejects with mysql2's error, or with ETIMEDOUT after `answerMs`. */
   async rows(text: string): Promise<Row[]> {
     this.#connection ??= await this.#connect();
     const connection = this.#connection;
@@ -38,7 +41,7 @@ export class Link {
       return true;
     };
     try {
-      await within(connection, answerMs, () => executeText(connection, [toBytes(text)], { onResult }));
+      await withDeadline(connection, answerMs, () => executeText(connection, [toBytes(text)], { onResult }));
       return rows;
     } catch (error) {
       const { errno = 0 } = error as DatabaseError;
@@ -66,18 +69,18 @@ export class Link {
   }
 }
 
-/** A gate that looks at something again and again, and what ends that. */
+/** Gate that polls something. `stop()` ends the polling. */
 export interface Watch {
   readonly gate: Gate;
   stop(): void;
 }
 
-/** A gate that does what a watch says, which can be replaced while the run goes on. */
+/** Gate that delegates to a watch, which can be replaced during the run. */
 export class WatchSlot implements Gate {
   #watch: Watch | undefined;
 
-  limit(ended: number): number {
-    return this.#watch?.gate.limit(ended) ?? Number.POSITIVE_INFINITY;
+  limit(ended: number, workers: number): number {
+    return this.#watch?.gate.limit(ended, workers) ?? Number.POSITIVE_INFINITY;
   }
 
   get reason(): string | undefined {
@@ -90,7 +93,7 @@ export class WatchSlot implements Gate {
   }
 }
 
-/** Calls `look` again and again, once the last call has ended; returns what ends that. A look that fails is its own affair. */
+/** Calls `look` again and again, each time `lookMs` after the last call has ended. Ignores its errors. Returns a stop function. */
 export function keepLooking(look: () => Promise<unknown>): () => void {
   let timer = setTimeout(again, lookMs);
   let isOver = false;

@@ -1,23 +1,23 @@
 /**
  * Reads MySQL option files such as `~/.my.cnf`, by the rules of the clients' own reader (MariaDB's `mysys/my_default.c`).
  *
- * It is our own because an INI parser takes quotes, escapes, `#` and `!include` otherwise, and what npm has for the format
- * calls `my_print_defaults`, which few machines have. The tests compare the two.
+ * No library does this. An INI parser reads quotes, escapes, `#` and `!include` differently. The packages on npm call
+ * `my_print_defaults`, which few machines have. The tests compare this reader with that program.
  */
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
 import { UsageError, why } from "./errors.ts";
 
-/** The name of an option as it is written, and its value if it has one. */
+/** Name of an option as it is written, and its value if it has one. */
 export type Option = readonly [name: string, value: string | undefined];
 
 /**
- * Returns the options of the given groups in the order in which they are written; of an option given twice the last one counts.
+ * Returns the options of the given groups in the order of the file. If an option is given twice, the last one counts.
  *
- * The clients ignore a file that anyone may write to and go on after an error in an included file; here both are errors.
+ * The clients ignore a file that anyone may write to, and go on after an error in an included file. Here both are errors.
  *
- * @throws Error when a file cannot be read, has a line that makes no sense, or when anyone may write to it; never quotes a line.
+ * @throws Error if a file cannot be read, has an invalid line, or if anyone may write to it. Its message never quotes a line.
  */
 export function readOptionFile(path: string, groups: readonly string[], depth = 0): Option[] {
   const options: Option[] = [];
@@ -31,7 +31,7 @@ export function readOptionFile(path: string, groups: readonly string[], depth = 
       const [, directive, argument] = /^![\t-\r ]*(includedir|include)(?:[\t-\r ]+(.*))?$/s.exec(line) ?? [];
       if (directive === undefined) continue;
       if (argument === undefined) throw fail(`!${directive} without a path`);
-      // The clients' limit. It also ends a file that includes itself.
+      // The clients' limit. It also stops a file that includes itself.
       if (depth === 10) throw fail("more than 10 files that include one another");
       for (const file of includedFiles(directive, argument)) options.push(...readOptionFile(file, groups, depth + 1));
     } else if (line.startsWith("[")) {
@@ -52,7 +52,7 @@ function readLines(path: string): string[] {
     const file = openSync(path, "r");
     try {
       const { mode } = fstatSync(file);
-      const isRegularFile = (mode & 0o170000) === 0o100000; // a pipe or /dev/stdin is always open to all
+      const isRegularFile = (mode & 0o170000) === 0o100000; // a pipe or /dev/stdin is always writable for all
       if (isRegularFile && (mode & 0o002) !== 0) throw new Error('anyone may write to it; "chmod o-w" makes it safe');
       // As in C, a line ends at its first NUL.
       return readSmall(file)
@@ -66,7 +66,7 @@ function readLines(path: string): string[] {
   }
 }
 
-/** No option file is larger, but a device has no end. */
+/** Largest option file. A device such as /dev/zero has no end. */
 const mostBytes = 1024 * 1024;
 
 function readSmall(file: number): string {
@@ -110,7 +110,7 @@ const escapes: Record<string, string> = {
   "\\": "\\",
 };
 
-/** Cuts the line at the first `#` outside quotes; a backslash protects a quote inside quotes only. */
+/** Cuts the line at the first `#` outside quotes. A backslash escapes a quote only inside quotes. */
 function withoutComment(line: string): string {
   let quote = "";
   for (let index = 0; index < line.length; index++) {
@@ -127,7 +127,7 @@ function withoutComment(line: string): string {
   return line;
 }
 
-/** Trims what C's isspace() calls a space; `String.trim()` would also take the end of some passwords. */
+/** Trims the characters of C's isspace(). `String.trim()` removes more, and could cut the end of a password. */
 function trim(text: string): string {
   let start = 0;
   let end = text.length;
@@ -140,7 +140,7 @@ function isSpace(code: number): boolean {
   return code === 32 || (code >= 9 && code <= 13);
 }
 
-/** The user's home, where there is one. */
+/** Returns the user's home directory, if there is one. */
 export function homeOf(): string | undefined {
   try {
     return homedir();
@@ -149,12 +149,12 @@ export function homeOf(): string | undefined {
   }
 }
 
-/** The user's name. @throws UsageError where nothing tells it. */
+/** Returns the name of the operating system's user. @throws UsageError if it is not known. */
 export function userName(env: NodeJS.ProcessEnv): string {
   try {
     return userInfo().username;
   } catch {
-    const name = env.USER || env.LOGNAME; // in a container the user often has a number only
+    const name = env.USER || env.LOGNAME; // in a container the user often has only a number
     if (name) return name;
     throw new UsageError("Cannot tell who runs this: name the user with --user");
   }

@@ -1,8 +1,8 @@
-/** Standard output: data only, for a reader that may be slow, or go away. */
+/** Writes data to stdout. Its reader may be slow, or may close it. */
 import type { Writable } from "node:stream";
 
 export class Output {
-  /** Why something could not be written. */
+  /** Error of the first write that failed. */
   failure: Error | undefined;
   readonly #stream: Writable;
   readonly #waiting = new Set<() => void>();
@@ -13,26 +13,26 @@ export class Output {
     stream.on("error", (error) => this.#fail(error));
   }
 
-  /** Whether nothing could be written because nobody reads any more. */
+  /** True if writing has failed because the reader has closed stdout. */
   get closed(): boolean {
     return (this.failure as NodeJS.ErrnoException | undefined)?.code === "EPIPE";
   }
 
   /**
-   * Writes, and waits while the reader is slow. After a failure it does nothing.
+   * Writes data, and waits while the stream's buffer is full. Does nothing after a failure.
    *
-   * @param onWritten is called once the operating system has all of the data.
+   * @param onWritten called once the operating system has all of the data.
    */
   write(data: string | Uint8Array, onWritten = () => {}): Promise<void> {
     return this.#write(data, true, onWritten);
   }
 
-  /** Waits until all is written, or cannot be. */
+  /** Waits until all data is written, or writing has failed. */
   flush(): Promise<void> {
     return this.#write("", false);
   }
 
-  /** Waits for the reader no more, and still writes what it may take. */
+  /** Stops waiting for the reader. Data that it still reads is written. */
   abandon(): void {
     this.#abandoned = true;
     for (const go of this.#waiting) go();
@@ -61,7 +61,7 @@ export class Output {
   }
 }
 
-/** Writes to stdout and waits while its reader is slow; a reader that has gone, or a full disk, ends the run. */
+/** Writes to stdout, and waits while its reader is slow. Ends the run if the reader has closed it or the disk is full. */
 export async function writeOrEnd(
   lines: string | Uint8Array,
   output: Output,
@@ -74,7 +74,7 @@ export async function writeOrEnd(
 
 const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r" };
 
-/** Keeps a text on its line: a line break, a tab and a backslash are escaped as the mysql client does. */
+/** Escapes line breaks, tabs and backslashes, as the mysql client does. */
 export function escapeField(text = ""): string {
   return text.replace(/[\\\n\t\r]/g, (character) => escapes[character]!);
 }

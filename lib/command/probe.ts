@@ -1,20 +1,21 @@
-/** Whether the server is there and lets us in, before anything is started that needs it. */
+/** Checks that the server can be reached and accepts the account, before the run starts anything. */
 import type { ConnectionOptions, QueryError } from "mysql2";
 import { ask, close, connect, type Host, nameOf } from "../mysql/connection.ts";
 import { type DatabaseError, isTransient } from "../mysql/errors.ts";
 import { reach, untilAborted } from "../mysql/reach.ts";
 import type { Server } from "./config.ts";
 
+/** A server that has answered. */
 export interface Probe {
-  /** What mysql2 needs to connect to the host that answered, with TLS or without. */
+  /** Options for mysql2 to connect to the host that answered. They have `ssl` only if that host uses TLS. */
   readonly db: ConnectionOptions;
-  /** For people: `user@host:port/database`, with all hosts. */
+  /** All hosts, for messages: `user@host:port/database`. */
   readonly where: string;
-  /** Such as `10.11.19-MariaDB`. */
+  /** Version of the server, such as `10.11.19-MariaDB`. */
   readonly version: string;
 }
 
-/** As `probeServer()`, but again and again until the time is up, as long as what stands in the way may pass. */
+/** Calls `probeServer()` until it succeeds, or the timeout is over, or the error is not transient. */
 export function reachServer(
   server: Server,
   timeoutSeconds: number,
@@ -30,16 +31,16 @@ export function reachServer(
   });
 }
 
-/** How long one host may take to answer while there are others. */
+/** The most time in ms for one host, if there are several. */
 const tryMs = 10_000;
 
 /**
- * Connects once: proves that the server is there, asks what it is, and settles whether `PREFERRED` means TLS.
+ * Tries each host once until one answers. Asks it for its version, and finds out whether it offers TLS for `PREFERRED`.
  *
- * Hosts are tried in their order; each gets its share of the time that is left.
+ * Tries hosts in their order. Each gets an equal share of the time that is left.
  *
- * @throws Error with one line that says for each host where, as whom and why not; it contains no password. Its cause is of the
- * kind that passes, if one of the hosts' is.
+ * @throws Error of one line, with user, address and reason for each host, without a password. Its cause is a transient error
+ * if one of the hosts had one.
  */
 export async function probeServer(
   { db, hosts, tlsOptional }: Server,
@@ -62,7 +63,8 @@ export async function probeServer(
       failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as QueryError, candidate)}`);
     }
   }
-  throw new Error(`Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " "), { cause });
+  const message = `Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " ");
+  throw Object.assign(new Error(message, { cause }), { code: (cause as DatabaseError).code });
 }
 
 async function connectMaybeTls(
@@ -110,7 +112,7 @@ const reasons: Record<string, string> = {
   HANDSHAKE_NO_SSL_SUPPORT: "the server offers no TLS",
 };
 
-/** Why there is no connection, in a few words; an error of the server itself says it best. */
+/** Returns the reason why there is no connection, in a few words. Returns an error of the server itself as it is. */
 export function reasonOf({ code, message }: QueryError, { host }: ConnectionOptions): string {
   if (code === "ECONNREFUSED" && host === "localhost") return `${reasons[code]} (this is TCP; for a socket: -S)`;
   if (code === "HANDSHAKE_SSL_ERROR") return `TLS failed: ${message}`;

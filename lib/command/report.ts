@@ -1,4 +1,4 @@
-/** The summary as a person reads it. */
+/** Formats the summary for people. */
 import { inspect } from "node:util";
 import type { FailureKind, Summary } from "../mp.ts";
 
@@ -7,11 +7,11 @@ import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
 import type { GoingOn } from "./feature.ts";
 
 const kindsShown = 10;
-/** A shorter wait, in seconds, is not worth a line. */
+/** Shortest wait in seconds that gets a line. */
 const leastWaited = 1;
 const outcomes = ["done", "failed", "unknown"] as const;
 
-/** The lines of the summary: counts, rate, durations, the first failures, the first that an earlier run has left unknown. */
+/** Returns the lines of the summary. `leftUnknown` are the first queries that an earlier run has left `unknown`. */
 export function reportLines(
   summary: Summary,
   leftUnknown: readonly { seq: number; unit: unknown }[] = [],
@@ -46,7 +46,7 @@ export function reportLines(
     );
   }
   for (const { seconds: waited, reason } of summary.waited ?? []) {
-    if (waited >= leastWaited) lines.push(`waited ${significant(waited)} s for a server: ${reason}`);
+    if (waited >= leastWaited) lines.push(`workers waited ${significant(waited)} s for a server: ${reason}`);
   }
   lines.push(...warningLines(summary, noun));
   const { selfCommitted = 0 } = summary;
@@ -62,7 +62,7 @@ export function reportLines(
   return lines;
 }
 
-/** How many warnings there were, and a line for each of the first queries that had some. */
+/** Returns the number of warnings, and a line for each of the first queries with warnings. */
 function warningLines({ warnings, warnedQueries, firstWarned = [] }: Summary, noun: "query" | "unit"): string[] {
   if (warnings === 0) return [];
   const plural = noun === "unit" ? "units" : "queries";
@@ -80,7 +80,7 @@ function warningsOf(number: number): string {
   return `${count(number)} ${number === 1 ? "warning" : "warnings"}`;
 }
 
-/** The first failure in full, and where those are that are like it. */
+/** Returns the first failure of a kind in full, and the places of the others. */
 function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "unit" | undefined): string[] {
   const { seq, outcome, code, errno, message, sql, values } = first;
   const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
@@ -92,10 +92,10 @@ function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "un
 }
 
 /**
- * How to go on, where a feature of the run says so.
+ * Returns lines that say how to resume the run, if a feature makes that possible.
  *
  * @param isComplete false if the file lacks some outcomes.
- * @param isFromFiles false for queries of a script, which may find others the next time.
+ * @param isFromFiles false for queries of a script, which may build other queries the next time.
  */
 export function nextSteps(
   { failed, unknown, skipped, units }: Summary,
@@ -126,7 +126,7 @@ export function nextSteps(
   return lines;
 }
 
-/** The file that has what became of each query, if there is one. */
+/** Returns the file with the outcome of each query, if there is one. */
 export function fileOf(goingOn: readonly GoingOn[]): string | undefined {
   return goingOn.find(({ file }) => file !== undefined)?.file;
 }
@@ -139,7 +139,7 @@ function oneLine(values: unknown[]): string {
   return inspect(values, { depth: 1, breakLength: Number.POSITIVE_INFINITY }).slice(0, 400);
 }
 
-/** Three significant digits. */
+/** Formats a number with three significant digits. */
 function significant(value: number): string {
   return value >= 100 ? count(Math.round(value)) : String(Number(value.toPrecision(3)));
 }

@@ -1,7 +1,7 @@
 /**
- * What stands before a run: the server or the sandbox, the files, and the hooks that the flags ask for.
+ * Sets up a run: the server or the sandbox, the files, and the hooks that the flags ask for.
  *
- * What most runs do without is imported where it is asked for: under tsx, each module takes some milliseconds.
+ * Modules that most runs do not need are imported dynamically, because each takes some milliseconds under tsx.
  */
 import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
@@ -15,14 +15,14 @@ import { type Context, type Files, type Io, optionsOf, type Surroundings, script
 import { features } from "./flag-table.ts";
 import { probeServer, reachServer } from "./probe.ts";
 
-/** What the flags ask for, ready to run, and what the end of the run is to know of it. */
+/** A run that is set up, and facts that its end depends on. */
 export interface Setup {
   readonly command: Command;
   readonly fileQueries: Files | undefined;
   readonly isOnSandbox: boolean;
 }
 
-/** @throws UsageError, or Error where the server cannot be reached or the sandbox cannot be started. */
+/** Sets up a run. @throws UsageError for wrong settings. Error if the server cannot be reached, or the sandbox not started. */
 export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Setup> {
   const { io, progress, hooks, drain } = around;
   const server = resolveServer(flags.given as ServerFlags, io.env);
@@ -34,7 +34,8 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
     reached ??= databaseOf(flags, server, around);
     return reached;
   };
-  // The client of MySQL 9 asks its server, too: only where a text has such a quote is it to be reached before the files are read.
+  // Dollar quotes depend on the server's version, as in the client of MySQL 9. Only a text that has one needs the server before
+  // the files are read.
   const hasDollarQuotes = async () => /^(?:9|\d\d)\.(?!.*MariaDB)/i.test((await reach()).version ?? "");
   const files = flags.files.length > 0 ? await filesOf(flags, around, hasDollarQuotes) : undefined;
   const { db, line } = await reach();
@@ -62,7 +63,6 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   return { command, fileQueries: files, isOnSandbox: !server };
 }
 
-/** Sets up the features that are asked for, one after the other. */
 async function setUpFeatures(flags: CoreFlags, context: Context): Promise<void> {
   for (const { isAsked, setUp, inDryRun } of features) {
     if (!setUp || (flags.dryRun && !inDryRun) || !isAsked?.(flags, context)) continue;
@@ -70,7 +70,7 @@ async function setUpFeatures(flags: CoreFlags, context: Context): Promise<void> 
   }
 }
 
-/** The queries of the files. */
+/** Opens the files on the command line. */
 async function filesOf(flags: CoreFlags, around: Surroundings, dollarQuotes: () => Promise<boolean>): Promise<Files> {
   const reader = features.find(({ openFiles }) => openFiles);
   if (reader?.openFiles) return reader.openFiles(flags, around, dollarQuotes);
@@ -82,18 +82,18 @@ const waysToName = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
 interface Reached {
   readonly db: ConnectionOptions;
   readonly version?: string;
-  /** What a person is told of it, once all is set up: a refusal is one line. */
+  /** Line about the server, to print once all is set up. Otherwise an error after it would be a second line. */
   readonly line?: string;
 }
 
-/** Where the queries go: the server that was named, or else the sandbox. */
+/** Reaches the server that is named. Starts the sandbox if none is. */
 async function databaseOf(flags: CoreFlags, server: Server | undefined, around: Surroundings): Promise<Reached> {
   const { dryRun, files, quiet, workers, threads, connectTimeout } = flags;
   const { io, progress, drain } = around;
   if (server && dryRun) {
     const unasked = { ...server.db, ...server.hosts[0] };
     if (files.length > 0 || !server.tlsOptional) return { db: unasked };
-    // buildQueries() may need it: with TLS or without, if the server is there to tell.
+    // buildQueries() may connect. Finds out whether the server offers TLS, if it can be reached.
     return probeServer(server, Math.min(connectTimeout, 3), drain.signal).then(
       ({ db }) => ({ db }),
       () => ({ db: unasked }),
@@ -110,11 +110,11 @@ async function databaseOf(flags: CoreFlags, server: Server | undefined, around: 
   if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
   const starter = features.find(({ startServer }) => startServer);
   if (starter?.startServer) return { db: await starter.startServer(around) };
-  if (dryRun) return { db: {} }; // buildQueries() may do without
+  if (dryRun) return { db: {} }; // buildQueries() may need no server
   throw new UsageError(`Name a server: ${waysToName}`);
 }
 
-/** Whether somebody sits in front of it whose keys are for the run: stdin and the bar are on a terminal. */
+/** Returns true if the run can read keys: stdin is a terminal that no file uses, and the bar is visible on one. */
 function takesKeys(flags: CoreFlags, io: Io): boolean {
   const { quiet, files } = flags;
   const isSilent = quiet || (io.stdout.isTTY && features.some(({ writesData }) => writesData?.(flags)));

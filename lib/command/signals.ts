@@ -1,26 +1,29 @@
-/** Ctrl-C and its relatives. */
+/** Handles Ctrl-C and other signals. */
 import type { Progress } from "../parent/progress.ts";
 import type { Hook, Io } from "./feature.ts";
 import type { Output } from "./output.ts";
 
-/** `npm start` passes on the Ctrl-C that the terminal has sent to all processes: it comes twice, and means one. */
+/**
+ * Time in ms in which a second signal is ignored. Under `npm start` each Ctrl-C comes twice: from the terminal, and from npm.
+ */
 const onceMs = 200;
 
 const statuses = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
-/** What interrupts a run. */
+/** Hook that interrupts a run. */
 export interface Interruption extends Hook {
-  /** Ends the run when what is in flight has ended; also for other reasons than a signal. */
+  /** Abort it to end the run after the queries in flight, also for other reasons than a signal. */
   readonly drain: AbortController;
-  /** The exit status of the first signal that came, else 0. */
+  /** Returns the exit status of the first signal, or 0 if none came. */
   status(): number;
 }
 
 /**
- * The first SIGINT or SIGTERM drains, the second interrupts what is in flight; SIGUSR2 shows what is in flight. A dry run has
- * nothing in flight, and ends at once.
+ * Listens to signals. The first SIGINT or SIGTERM drains the run, the second interrupts the queries in flight. SIGUSR2 prints
+ * the queries in flight. A dry run has none in flight, so signals end it at once.
  *
- * A terminal that is closed sends SIGHUP, perhaps twice: it drains. Under nohup, too, as Node does not leave it ignored.
+ * A terminal that is closed sends SIGHUP, perhaps twice: it drains the run. It does so under nohup, too, because Node does not
+ * leave the signal ignored.
  */
 export function watchSignals(io: Io, progress: Progress, output: Output, isDryRun: boolean): Interruption {
   const drain = new AbortController();

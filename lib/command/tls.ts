@@ -1,11 +1,11 @@
-/** TLS: how much of it is wanted, whom to trust, and who we are. */
+/** TLS settings: the mode, the authorities to trust, and the client's certificate. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { SslOptions } from "mysql2";
 import type { Setting } from "./config.ts";
 import { UsageError, why } from "./errors.ts";
 
-/** A setting's value, and what a person calls it. */
+/** Value of a setting, and its name for messages. */
 export interface Picked {
   readonly value: string;
   readonly name: string;
@@ -14,7 +14,7 @@ export interface Picked {
 const modes = ["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"] as const;
 type Mode = (typeof modes)[number];
 
-/** @throws UsageError for another mode, and for files that hold no certificate, no key, or the key of another certificate. */
+/** Reads the TLS settings. @throws UsageError for an unknown mode, and for files without a valid certificate or its key. */
 export function tlsOf(pick: (setting: Setting) => Picked | undefined): { mode: Mode; ssl: SslOptions } {
   const ca = read(pick("ssl-ca"), "certificate", (pem) => new X509Certificate(pem));
   const [certificate, key] = [pick("ssl-cert"), pick("ssl-key")];
@@ -47,7 +47,7 @@ function parseMode(picked: Picked | undefined): Mode | undefined {
   throw new UsageError(`${picked.name} must be ${wanted}, not ${JSON.stringify(picked.value)}`);
 }
 
-/** @param check throws for what is no such thing. */
+/** Reads a PEM file. @param check throws if the content is invalid. */
 function read(picked: Picked | undefined, what: string, check: (pem: string) => unknown): string | undefined {
   if (picked === undefined) return undefined;
   try {

@@ -34,6 +34,11 @@ export const features: readonly FeatureEntry[] = [
     command: () => import("./throttle/feature.ts"),
   },
   {
+    name: "pause",
+    about: "--pause-file, --pause-query: by who is on call",
+    command: () => import("./pause/feature.ts"),
+  },
+  {
     name: "lag",
     about: "--max-lag: pauses while a replica is behind",
     command: () => import("./lag/feature.ts"),
@@ -59,10 +64,11 @@ export const features: readonly FeatureEntry[] = [
   {
     name: "ranges",
     about: "ranges(): a table in ranges of its key",
+    script: () => import("./ranges/walk.ts"),
   },
   {
     name: "bundle",
-    about: "threads that start fast on Node before 22.18",
+    about: "a fast start on Node",
     startup: () => import("./bundle/bundle.ts"),
   },
 ];

@@ -1,9 +1,9 @@
 /**
- * mysql2's query command, made to send bytes and to keep nothing.
+ * Query commands that extend mysql2's to send bytes and to keep no rows.
  *
- * A text is sent as its bytes, as the clients do: mysql2 would encode it anew after `SET NAMES latin1`. Of the answer, mysql2's
- * own states read all but the rows: those that nobody wants are only counted, and the others are handed on as they came. That
- * takes no listeners and no options object per query, which cost more than the rest of mysql2 together.
+ * A text is sent as its bytes, as the clients do. mysql2 would encode it again after `SET NAMES latin1`. mysql2's own states
+ * read the answer, except for the rows. Rows without a listener are only counted, the others are passed on as raw packets.
+ * This needs no event listeners and no options object per query, which cost more than the rest of mysql2 together.
  */
 import type { Connection } from "mysql2";
 import { type DatabaseError, nameError } from "./errors.ts";
@@ -18,39 +18,39 @@ export interface Column {
   readonly name: string;
   /** A number of `mysql.Types`. */
   readonly columnType: number;
-  /** The id of its collation; 63 is binary. */
+  /** Id of its collation. 63 is binary. */
   readonly characterSet: number;
-  /** MariaDB's own, such as `uuid` or `vector`. */
+  /** Type that only MariaDB has, such as `uuid` or `vector`. */
   readonly extendedTypeName?: string;
-  /** MariaDB's own, such as `json`. */
+  /** Format that only MariaDB has, such as `json`. */
   readonly extendedFormat?: string;
 }
 
-/** The packet of a row in the text protocol: one value after the other, a NULL as `null`. */
+/** Packet of a row in the text protocol. Each call reads the next value. A NULL is `null`. */
 export interface RowPacket {
   readLengthCodedString(encoding: "utf8"): string | null;
   readLengthCodedBuffer(): Buffer | null;
 }
 
-/** Takes a row; returns false when the next ones are to wait until the connection is resumed. */
+/** Takes a row. Returns false to pause the connection after it. */
 export type RowSink = (row: RowPacket) => boolean;
 
-/** Hears of a query's results while they come; a text of several statements has several, counted from 0. */
+/** Callbacks for the results of a query while they arrive. A text of several statements has several results, counted from 0. */
 export interface ResultListener {
-  /** A result with columns begins. What it or its sink throws is what the query is rejected with, once it has ended. */
+  /** Called when a result with columns begins. If it or its sink throws, the query rejects with that error once it has ended. */
   readonly onResult?: (index: number, columns: readonly Column[]) => RowSink;
-  /** A result is complete, with so many rows returned or changed. */
+  /** Called when a result is complete, with its number of rows returned or changed. */
   readonly onDone?: (index: number, rows: number) => void;
 }
 
-/** Sends one text, given in pieces, and settles with the number of rows of all its results. */
+/** Sends one text, given in pieces. Resolves to the number of rows of all its results. */
 export function sendText(connection: Connection, pieces: readonly Uint8Array[], listener: ResultListener) {
   return new Promise<number>((resolve, reject) => {
     inner(connection).addCommand(new TextQuery(pieces, new Answer(connection, listener, resolve, reject)));
   });
 }
 
-/** Sends a prepared statement. */
+/** Executes a prepared statement. Resolves to the number of rows. */
 export function sendPrepared(
   connection: Connection,
   statement: Prepared,
@@ -67,10 +67,9 @@ export function sendPrepared(
   });
 }
 
-/** The protocol's SERVER_MORE_RESULTS_EXISTS, of the status that comes with each answer. */
-const moreResults = 8;
+const moreResults = 8; // SERVER_MORE_RESULTS_EXISTS
 
-/** What the server has answered to one query so far. */
+/** Answer of the server to one query, as far as it has arrived. */
 class Answer {
   readonly listener: ResultListener;
   failure: Error | undefined;
@@ -81,7 +80,7 @@ class Answer {
   #sink: RowSink | undefined;
   #index = 0;
   #rows = 0;
-  #rowsBefore = 0; // of the results that are complete
+  #rowsBefore = 0; // of complete results
 
   constructor(
     connection: Connection,
@@ -109,12 +108,12 @@ class Answer {
     try {
       if (!this.#sink(packet)) this.connection.pause();
     } catch (error) {
-      this.failure ??= error as Error; // the other rows are read on: else they were the next query's answer
+      this.failure ??= error as Error; // read the other rows: otherwise the next query would get them
       this.#sink = undefined;
     }
   }
 
-  /** Ends one result; returns whether another one follows. */
+  /** Ends one result. Returns true if another one follows. */
   end(changedRows: number, status: number, warnings: number, info: string): boolean {
     noteStatus(this.connection, status);
     // mysql2 reads the number as a signed one. TiDB puts the length of the text before it.
@@ -139,7 +138,7 @@ class Answer {
   }
 }
 
-/** Reads the answer. mysql2's prepared statements take over its methods, too: the packets of both are alike. */
+/** Command that reads an answer. `sendPrepared()` copies its methods onto mysql2's, because the packets of both are alike. */
 class AnsweredQuery extends Query {
   declare answer: Answer;
 
@@ -179,7 +178,7 @@ class AnsweredQuery extends Query {
     return this.answer.end(affectedRows, serverStatus, warningStatus, info) ? this.anotherResult() : null;
   }
 
-  /** mysql2 keeps its results by number; here none is kept, and each is the first. */
+  /** Resets mysql2's state, so that it takes each result for the first. mysql2 would keep all results, by number. */
   anotherResult(): State {
     this._fields = [];
     this._rows = [];
@@ -213,5 +212,5 @@ function failed(this: AnsweredQuery, error: DatabaseError & Error): void {
   this.answer.fail(error);
 }
 const noText = { sql: "" };
-const unusedParser = { disableEval: true }; // mysql2 makes one for each result; this one costs nothing
+const unusedParser = { disableEval: true }; // mysql2 makes a row parser for each result; this one costs nothing
 const headerBytes = 4;

@@ -1,28 +1,30 @@
-/** What an error means for the query that met it. One table, every row with its reason. */
+/** Verdict on a query that ended with an error: tables of error numbers, every row with its reason. */
 
 /**
- * - `retry`: the server did not apply the query, and trying again is normal.
- * - `reconnect`: nothing was sent, as the connection was already closed: connect again, then try again.
- * - `failed`: the server's last word.
- * - `unknown`: the connection went away between the query's being written and its answer, or the server does not know what
- *   became of it. Nobody can know.
+ * Verdict on a query that ended with an error.
+ *
+ * - `retry`: the server did not apply the query, and it is normal to try again.
+ * - `reconnect`: nothing was sent, because the connection was already closed. Reconnect, then try again.
+ * - `failed`: the final answer. Do not try again.
+ * - `unknown`: the connection was lost after the query was written and before its answer, or the server itself does not know
+ *   whether it was applied.
  */
 export type Verdict = "retry" | "reconnect" | "failed" | "unknown";
 
-/** What mysql2 or the operating system puts on an error. */
+/** Error of mysql2, of the server, or of the operating system. */
 export interface DatabaseError {
   message: string;
   code?: string | undefined;
   readonly errno?: number | undefined;
-  /** The connection is of no more use. */
+  /** True if the connection can no longer be used. */
   fatal?: boolean | undefined;
-  /** How many results of the query the server had given before it. */
+  /** The number of results of the query that came before the error. */
   answered?: number | undefined;
-  /** The server had the whole query before this error, and may have applied it. */
+  /** True if the server had the whole query before this error, and may have applied it. */
   mayHaveRun?: boolean | undefined;
 }
 
-/** Errors of a server that takes no writes for the moment, or no queries. */
+/** Errors of a server that takes no writes, or no queries, for the moment. */
 const refusals = new Set<number | undefined>([
   1290, // ER_OPTION_PREVENTS_STATEMENT: read-only, during a failover
   1836, // ER_READ_ONLY_MODE: the same
@@ -31,13 +33,13 @@ const refusals = new Set<number | undefined>([
   3168, // ER_SERVER_ISNT_AVAILABLE: MySQL is starting
 ]);
 
-/** Errors of a proxy that had no server for the query. */
+/** Errors of a proxy that got no server connection for the query. */
 const unreached = new Set<number | undefined>([
   1203, // ER_TOO_MANY_USER_CONNECTIONS, of a query: all connections of vtgate's or vttablet's pool are taken
   9001, // ProxySQL: "Max connect timeout reached while reaching hostgroup". TiDB: its placement driver does not answer
 ]);
 
-/** Errors of a query after which the server has not applied it. */
+/** Errors of a query that the server has not applied. Try again. */
 const retried = new Set([
   ...refusals,
   ...unreached,
@@ -48,7 +50,7 @@ const retried = new Set([
   1020, // ER_CHECKREAD: record has changed since last read (innodb_snapshot_isolation); rolled back
   1792, // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: the server's, for a moment, or the session's
   1053, // ER_SERVER_SHUTDOWN: refused, the server is going down
-  8002, // TiDB: a write conflict of SELECT FOR UPDATE; for all of these its manual says that the whole can be run again
+  8002, // TiDB: a write conflict of SELECT FOR UPDATE; for all of these its manual says to run the transaction again
   8005, // TiDB: a write conflict
   8022, // TiDB: the commit failed, and was rolled back
   8027, // TiDB: the server has lost touch with the schema, and commits nothing until it has it again
@@ -61,7 +63,7 @@ const retried = new Set([
   9008, // TiDB: too many requests to the storage
 ]);
 
-/** TiDB's mark at errors of any number, mostly 1105, that are its own and not the query's. */
+/** TiDB's mark on errors that the query did not cause. They may have any number, mostly 1105. */
 const isMarkedForRetry = /\[try again later\]/;
 
 /** Errors after which the server closes the connection. */
@@ -71,7 +73,7 @@ const closing = new Set<number | undefined>([
   1927, // ER_CONNECTION_KILLED
 ]);
 
-/** Errors of connecting that pass by themselves. */
+/** Transient errors of connecting. */
 const connectRetried = new Set<string | number | undefined>([
   1040, // ER_CON_COUNT_ERROR: too many connections
   1203, // ER_TOO_MANY_USER_CONNECTIONS
@@ -89,10 +91,10 @@ const connectRetried = new Set<string | number | undefined>([
   "ENETUNREACH",
   "EAI_AGAIN", // the name server has no answer for the moment
   "EAGAIN", // the socket's backlog is full
-  "PROTOCOL_CONNECTION_LOST", // the server accepted and went away
+  "PROTOCOL_CONNECTION_LOST", // the server accepted, then closed the connection
 ]);
 
-/** Names of errors that MariaDB alone has: mysql2 knows MySQL's, which gives most of these numbers to others. */
+/** Names of errors that only MariaDB has. mysql2 knows MySQL's names, and MySQL uses most of these numbers for other errors. */
 const mariaDBs: Record<number, string> = {
   1927: "ER_CONNECTION_KILLED",
   1969: "ER_STATEMENT_TIMEOUT",
@@ -108,41 +110,41 @@ const mariaDBs: Record<number, string> = {
   4166: "ER_LOAD_INFILE_CAPABILITY_DISABLED",
 };
 
-/** Gives an error the name that its own server has for it, or none. */
+/** Sets the `code` of a MariaDB error to MariaDB's name, or to undefined if the name is not known here. */
 export function nameError(error: DatabaseError, connection: object): void {
   const { errno = 0 } = error;
   const isMariaDB = (connection as { _isMariaDB?: boolean })._isMariaDB === true;
   if (isMariaDB && (errno in mariaDBs || errno >= 4000)) error.code = mariaDBs[errno];
 }
 
-/** What became of a query that met this error. */
+/** Returns the verdict on a query that ended with this error. */
 export function verdictOf(error: DatabaseError): Verdict {
   if (error.mayHaveRun) return "unknown";
   if (error.errno !== undefined && error.errno > 0) {
-    // A connection that is killed may have committed before the server noticed: the error alone does not tell.
+    // A killed connection may have committed before the server noticed the KILL.
     if (error.errno === 1927 || isClients(error)) return "unknown"; // ER_CONNECTION_KILLED
     if (error.errno === 1317 && error.fatal) return "unknown"; // ER_QUERY_INTERRUPTED: the same on MySQL
     if (isVtgates(error)) return "unknown";
-    // A Galera node that lost the others while it was committing: they may have got it.
+    // A Galera node has lost the others while it was committing. They may have the transaction.
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
     if (isIdleTooLong(error)) return "reconnect";
     if (error.errno === 1290 && !isReadOnly(error)) return "failed"; // some other option, such as secure_file_priv
     return retried.has(error.errno) || isMarkedForRetry.test(error.message) ? "retry" : "failed";
   }
-  if (!error.fatal) return "failed"; // mysql2 or workerDo() refused it: it was never sent
-  // mysql2's fatal errors without a code: nothing was sent, or it cannot read the answer.
+  if (!error.fatal) return "failed"; // thrown by mysql2 or workerDo(): never sent
+  // mysql2's fatal errors without a code: nothing was sent, or mysql2 cannot read the answer.
   if (error.code === undefined) return error.message.includes("closed state") ? "reconnect" : "unknown";
-  // The write itself failed: what the server got of the query, if anything, was not all of it.
+  // The write itself failed, so the server did not get the whole query.
   if (error.code === "EPIPE") return "reconnect";
   return "unknown";
 }
 
-/** Whether the connection that met this error is of no more use. */
+/** Returns true if the connection with this error can no longer be used. */
 export function isLost(error: DatabaseError): boolean {
   return error.fatal === true || closing.has(error.errno) || isClients(error) || isIdleTooLong(error);
 }
 
-/** Whether a proxy has lost the server: no server sends the errors of its clients, such as 2013, but ProxySQL and vtgate do. */
+/** Returns true for a client's error, such as 2013: a proxy has lost the server. No server sends these, ProxySQL and vtgate do. */
 function isClients({ errno = 0 }: DatabaseError): boolean {
   return errno >= 2000 && errno < 3000;
 }
@@ -155,37 +157,37 @@ function isVtgates({ errno, message }: DatabaseError): boolean {
   return (errno === 1105 || errno === 1317) && /^target: |\bvttablet: /.test(message) && !/\(errno \d+\)/.test(message);
 }
 
-/** ER_CLIENT_INTERACTION_TIMEOUT: MySQL closed it while it was idle. MariaDB's error of this number is another one. */
+/** Returns true for ER_CLIENT_INTERACTION_TIMEOUT: MySQL has closed the idle connection. MariaDB's error 4031 is another one. */
 function isIdleTooLong({ errno, message }: DatabaseError): boolean {
   return errno === 4031 && /inactivity/i.test(message);
 }
 
-/** Whether the server refuses to write, whatever the query: a replica, or a failover. */
+/** Returns true if the server refuses all writes: it is a replica, or there is a failover. */
 export function isReadOnly({ errno, message }: DatabaseError): boolean {
   return errno === 1792 || errno === 1836 || (errno === 1290 && /read.only/i.test(message));
 }
 
-/** Returns true if the server takes no writes for the moment, or no queries: that is as if it were not there. */
+/** Returns true if the server takes no writes, or no queries, for the moment. Callers treat it like an unreachable server. */
 export function isRefusal(error: DatabaseError): boolean {
   return refusals.has(error.errno) && (error.errno !== 1290 || isReadOnly(error));
 }
 
-/** Returns true if the query has not begun. */
+/** Returns true if the error proves that the server has not begun the query. */
 export function isUnreached(error: DatabaseError): boolean {
   return unreached.has(error.errno) || isRefusal(error);
 }
 
-/** Whether an error of connecting is worth another try. */
+/** Returns true if an error of connecting is transient. */
 export function isTransient(error: DatabaseError): boolean {
   return connectRetried.has(error.code) || connectRetried.has(error.errno) || isClients(error) || isCutTls(error);
 }
 
-/** Returns true if the connection was lost within the TLS handshake. mysql2 gives that the code of a wrong certificate. */
+/** Returns true if the connection was lost during the TLS handshake. mysql2 gives that the code of a wrong certificate. */
 function isCutTls({ code, message }: DatabaseError): boolean {
   return code === "HANDSHAKE_SSL_ERROR" && /disconnected before secure|ECONNRESET|EPIPE|ETIMEDOUT/.test(message);
 }
 
-/** How long to wait before the next try: exponential backoff with full jitter, 5 s at the most. */
+/** Returns the pause before the next try in ms: exponential backoff with full jitter, at most `most`. */
 export function backoffMs(failedTries: number, most = 5000): number {
   return Math.random() * Math.min(most, 25 * 2 ** failedTries);
 }

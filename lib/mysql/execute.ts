@@ -1,4 +1,4 @@
-/** Running one query on a connection. */
+/** Runs one query on a connection. */
 import type { Connection } from "mysql2";
 import { type Query, valuesOf } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
@@ -10,20 +10,20 @@ import { needsUtf8, packetLimitOf } from "./server-state.ts";
 import type { SqlValue } from "./values.ts";
 
 /**
- * Runs one query: SQL text as text, `{ sql, values }` as a prepared statement.
+ * Runs one query. Sends a text in the text protocol, and `{ sql, values }` as a prepared statement.
  *
- * With `onResult`, values go into the text, too: in the text protocol alone they come back as the server prints them.
+ * With `onResult`, the values are written into the text. Only the text protocol returns rows as the server prints them.
  *
- * @returns the number of rows: returned by a SELECT, changed by an UPDATE, inserted, deleted.
- * @throws mysql2's QueryError, and TypeError for a value without a meaning in SQL.
+ * @returns the number of rows returned, changed, inserted or deleted.
+ * @throws mysql2's QueryError. TypeError for a value without a meaning in SQL.
  */
 export function execute(connection: Connection, query: Query, listener: ResultListener = {}): Promise<number> {
   if (typeof query === "string") return executeText(connection, [toBytes(query)], listener);
   if (query.values === undefined) return executeText(connection, [toBytes(query.sql)], listener);
-  return executeFilled(connection, query, listener);
+  return executeWithValues(connection, query, listener);
 }
 
-async function executeFilled(
+async function executeWithValues(
   connection: Connection,
   query: Exclude<Query, string>,
   listener: ResultListener,
@@ -39,7 +39,7 @@ async function executeFilled(
   return sendPrepared(connection, statement, parameters, listener.onDone);
 }
 
-/** Makes the text of a query with values. The server counts its placeholders, unless it is of a kind that cannot be prepared. */
+/** Writes the values into the text. Prepares it before, if it can be prepared, so that the server counts the placeholders. */
 async function textFor(connection: Connection, sql: string, values: readonly SqlValue[]): Promise<Buffer> {
   const { timezone } = connection.config as { timezone?: string };
   const statement = await prepare(connection, sql).catch((error) => {
@@ -54,7 +54,7 @@ async function textFor(connection: Connection, sql: string, values: readonly Sql
 
 const notPreparable = 1295; // ER_UNSUPPORTED_PS
 
-/** Runs one text, which is given in pieces. */
+/** Runs one text, given in pieces. */
 export function executeText(
   connection: Connection,
   pieces: readonly Uint8Array[],
@@ -63,7 +63,7 @@ export function executeText(
   const refusal = refuseSize(connection, pieces);
   if (refusal) return Promise.reject(refusal);
   if (listener.onResult && needsUtf8(connection)) return sendForUtf8(connection, pieces, listener);
-  return sendText(connection, pieces, listener); // its own promise: one that waits for it takes three turns more
+  return sendText(connection, pieces, listener); // not async: an outer promise costs three more microtasks
 }
 
 async function sendForUtf8(connection: Connection, pieces: readonly Uint8Array[], listener: ResultListener) {
@@ -73,7 +73,7 @@ async function sendForUtf8(connection: Connection, pieces: readonly Uint8Array[]
 
 const utf8Results = Buffer.from("SET character_set_results = utf8mb4");
 
-/** Refuses what the server would not read, but close the connection over: an error with both sizes. */
+/** Returns an error if the query exceeds `max_allowed_packet`. The server would close the connection instead of answering. */
 function refuseSize(connection: Connection, parts: readonly unknown[]): Error | undefined {
   const most = packetLimitOf(connection);
   let bytes = bytesBefore(connection as unknown as Capabilities);
@@ -86,12 +86,12 @@ function refuseSize(connection: Connection, parts: readonly unknown[]): Error | 
   return Object.assign(new Error(`The server does not take the query: ${sizes}`), { code: "PACKET_TOO_LARGE" });
 }
 
-/** The bytes that are sent of a text. */
+/** Returns the bytes to send for a text. */
 export function toBytes(text: string | Uint8Array): Uint8Array {
   return typeof text === "string" ? Buffer.from(text) : text;
 }
 
-/** Runs a text of one or more statements, and returns the rows that they returned, a few at the most. */
+/** Runs a text of one or more statements, and returns all their rows. For results of a few rows. */
 export async function textRows(connection: Connection, text: string | Uint8Array): Promise<(string | null)[][]> {
   const rows: (string | null)[][] = [];
   await executeText(connection, [toBytes(text)], {
@@ -104,9 +104,10 @@ export async function textRows(connection: Connection, text: string | Uint8Array
 }
 
 /**
- * Whether a text is one statement: preparing takes no more. 1295 says that it is one, of a kind that cannot be prepared.
+ * Returns true if a text is one statement. Asks the server to prepare it, which refuses more than one. Error 1295 means one
+ * statement of a kind that cannot be prepared.
  *
- * @throws mysql2's QueryError when the connection is lost.
+ * @throws mysql2's QueryError if the connection is lost.
  */
 export async function isOneStatement(connection: Connection, sql: string): Promise<boolean> {
   try {

@@ -1,19 +1,19 @@
-/** Interrupting what connections are running. */
+/** Interrupts running queries by `KILL QUERY`. */
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
-import { ask, connect, isBusy, sever, streamOf } from "./connection.ts";
+import { ask, connect, destroyWith, isBusy, streamOf } from "./connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "./errors.ts";
 import { execute } from "./execute.ts";
 import { endUnread } from "./local-infile.ts";
 import { identityOf } from "./server-state.ts";
 
 /**
- * Interrupts what these connections are running: `KILL QUERY` from a connection of its own to each server.
+ * Interrupts the queries that these connections are running. Opens another connection to each server, and sends `KILL QUERY`.
  *
- * The answer to the query decides what became of it. When even that does not come within `graceMs`, the connection is closed.
+ * The query's own answer decides its outcome. If that does not come within `graceMs`, its connection is destroyed.
  *
- * @param onKilled is called for each connection when the server has taken `KILL QUERY` for it: from then on its answer must be read.
+ * @param onKilled called for each connection after `KILL QUERY` succeeded. The caller must then read that connection's answer.
  */
 export async function interrupt(
   connections: readonly Connection[],
@@ -30,21 +30,24 @@ export async function interrupt(
 }
 
 /**
- * Whether what a connection is running has been interrupted. An answer without an error does not tell: on any server an
- * interrupted `DO SLEEP(9)` succeeds, and on MySQL a `SELECT SLEEP(9)`, too.
+ * Returns true if the running query of a connection has been interrupted. Its answer does not tell: on any server an
+ * interrupted `DO SLEEP(9)` succeeds, and on MySQL also a `SELECT SLEEP(9)`.
  */
 export function isInterrupted(connection: Connection): boolean {
   return interrupted.has(connection);
 }
 
-/** What is thrown where an interrupted query has failed, though its answer is no error. */
+/** Creates the error for an interrupted query whose answer was not an error. */
 export function interruption(): DatabaseError {
   return Object.assign(new Error("Query execution was interrupted"), { code: "ER_QUERY_INTERRUPTED", errno: 1317 });
 }
 
 const interrupted = new WeakSet<Connection>();
 
-/** The same number of a connection is somebody else's on another server, and one name or address may stand for several. */
+/**
+ * Returns a key for the connection's server. A thread id means another connection on another server, and one name or address
+ * may lead to several servers.
+ */
 function serverOf(connection: Connection): string {
   const { remoteAddress, remotePort } = streamOf(connection);
   const { socketPath, host, port } = connection.config;
@@ -64,10 +67,10 @@ async function interruptAt(
       ? `KILL QUERY was not possible within ${graceMs / 1000} s: ${obstacle.message}`
       : `No answer within ${graceMs / 1000} s of KILL QUERY`;
     const error = Object.assign(new Error(message), { code: "ETIMEDOUT" });
-    for (const connection of connections) sever(connection, error);
+    for (const connection of connections) destroyWith(connection, error);
   }, graceMs);
   closing.unref();
-  // Where nobody can tell the server, the connection is closed when the time is up, unless the query ends by itself.
+  // If KILL QUERY never succeeds, `closing` destroys the connections, unless their queries end by themselves before.
   for (let tries = 1; tries === 1 || (connections.some(isBusy) && performance.now() < deadline); tries++) {
     try {
       await killQueries(connections, deadline);
@@ -80,23 +83,24 @@ async function interruptAt(
     } catch (error) {
       obstacle = error as DatabaseError;
       if (!isTransient(obstacle) && !isLost(obstacle) && obstacle.code !== otherServer) break;
-      await sleep(backoffMs(tries, 500)); // where there are too many, one may become free
+      await sleep(backoffMs(tries, 500)); // after "too many connections", one may become free
     }
   }
-  // KILL QUERY may come too late, when the query has just ended: what it hits then is this, and not the next query.
+  // KILL QUERY may arrive just after the query has ended. Then it hits this statement instead of the next query.
   await Promise.all(connections.map((connection) => execute(connection, "DO 0").catch(() => {})));
   for (const connection of connections) interrupted.delete(connection);
   clearTimeout(closing);
 }
 
-/** @throws DatabaseError when no connection to their server is to be had, or the server does not take KILL QUERY. */
+/** @throws DatabaseError if their server cannot be reached, or refuses KILL QUERY. */
 async function killQueries(connections: [Connection, ...Connection[]], deadline: number): Promise<void> {
   const [first] = connections;
   const leftMs = () => Math.max(1, Math.ceil(deadline - performance.now()));
-  const { host, port, socketPath, user, password, ssl } = first.config;
-  const options = { host, port, socketPath, user, password, ssl, connectTimeout: leftMs() } as ConnectionOptions;
+  const { host, port, socketPath, user, password, ssl, authPlugins, enableCleartextPlugin } = first.config;
+  const account = { user, password, ssl, authPlugins, enableCleartextPlugin };
+  const options = { host, port, socketPath, ...account, connectTimeout: leftMs() } as ConnectionOptions;
   const { remoteAddress, remotePort } = streamOf(first);
-  if (remoteAddress) options.stream = () => net.connect(remotePort!, remoteAddress); // the name is for the certificate
+  if (remoteAddress) options.stream = () => net.connect(remotePort!, remoteAddress); // `host` is for the certificate
   const killer = await connect(options);
   try {
     const wanted = identityOf(first);
@@ -115,4 +119,4 @@ async function killQueries(connections: [Connection, ...Connection[]], deadline:
 }
 
 const otherServer = "OTHER_SERVER";
-const noSuchThread = 1094; // ER_NO_SUCH_THREAD: it is gone
+const noSuchThread = 1094; // ER_NO_SUCH_THREAD: the connection is closed already

@@ -1,18 +1,18 @@
 /**
- * Takes the text of a query apart, as the servers' lexer does: comments are gaps, and what is in those that a server executes,
- * such as `/*!50001 … *\/`, counts.
+ * Splits the text of a query into tokens, as the servers' lexer does. Skips comments, except those that a server executes, such
+ * as `/*!50001 … *\/`: their content counts.
  *
- * A text may have any length, and be the Latin-1 view of bytes in any character set that the server takes statements in. So no
- * pattern here goes over more than a word: V8 runs out of stack on those with alternatives inside a repetition.
+ * A text may have any length, and may be the Latin-1 view of bytes in any character set that servers take statements in. No
+ * pattern here matches more than a word, because V8 runs out of stack on patterns with alternatives inside a repetition.
  */
 
 export interface Token {
   readonly kind: "word" | "name" | "string" | "variable" | "symbol";
-  /** A word in upper case, a variable in lower case, a name or a string without its quotes. */
+  /** The token: a word in upper case, a variable in lower case, a name or a string without its quotes. */
   readonly text: string;
   readonly start: number;
   readonly end: number;
-  /** It stands in a comment that some servers execute and others do not. */
+  /** True inside a comment that some servers execute and others do not. */
   readonly isConditional: boolean;
 }
 
@@ -27,7 +27,7 @@ export class Lexer {
     this.#at = from;
   }
 
-  /** The next token; undefined at the end of the text. */
+  /** Returns the next token, or undefined at the end of the text. */
   next(): Token | undefined {
     this.#skipGap();
     const [text, start] = [this.#text, this.#at];
@@ -41,7 +41,7 @@ export class Lexer {
     return this.#take("symbol", start + (text.startsWith(":=", start) ? 2 : 1));
   }
 
-  /** Whether an `@` belongs to what stands right before it, as in `root@localhost` and not in `INTO@x`. */
+  /** True if an `@` belongs to the token right before it, as in `root@localhost` but not in `INTO@x`. */
   get #isInAccount(): boolean {
     const last = this.#last;
     return last !== undefined && last.end === this.#at && last.kind !== "symbol" && !beforeVariable.test(last.text);
@@ -60,7 +60,7 @@ export class Lexer {
     return this.#last;
   }
 
-  /** Goes behind blanks and comments, and into and out of a comment that is executed. */
+  /** Skips blanks and comments. Enters and leaves executable comments. */
   #skipGap(): void {
     const text = this.#text;
     for (;;) {
@@ -80,7 +80,7 @@ export class Lexer {
   }
 }
 
-/** Whether a text has something behind a semicolon that is in no quotes and no comment; soon, also for megabytes of a dump. */
+/** Returns true if a text has another statement after a semicolon. Fast also for megabytes of a dump. */
 export function hasSeveral(text: string): boolean {
   if (!text.includes(";")) return false;
   for (notable.lastIndex = 0; notable.test(text); ) {
@@ -101,9 +101,12 @@ const blanks = /[\t-\r ]*/y;
 const word = /[\w$\x80-\uffff]+/y;
 const variable = /@@?[\w$.\x80-\uffff]*/y;
 const lineComment = /#|--(?![^\t-\r ])/y;
-/** MariaDB's dumps begin with `/*M!999999\-`, which no server executes. */
+/** Beginning of an executable comment. MariaDB's dumps begin with `/*M!999999\-`, which no server executes. */
 const executable = /\/\*M?!(?!99999)(?:\d{5,6})?/y;
-/** MariaDB's own, and what is newer than the oldest server that counts here, MySQL 5.7; MariaDB has these versions for itself, too. */
+/**
+ * Beginning of a comment that only some servers execute: MariaDB's own `/*M!`, or a version newer than the oldest supported
+ * server, MySQL 5.7. MariaDB reads such version numbers in its own way.
+ */
 const isConditional = /M|!(?:50[7-9]|5[1-9]|[6-9]|\d{6})/;
 const beforeVariable = /^(?:AND|BY|CALL|ELSE|FROM|IN|INTO|LIKE|LIMIT|NOT|OR|SELECT|SET|THEN|USING|WHEN|WHERE)$/;
 
@@ -122,7 +125,7 @@ function isQuote(character: string | undefined): boolean {
   return character === "'" || character === '"' || character === "`";
 }
 
-/** The end of what is in quotes; two quotes in it are one, and a backslash escapes, but not in a name. */
+/** Returns the end of a quoted token. Two quotes inside are an escaped one. A backslash escapes, except in a name. */
 function endOfQuoted(text: string, start: number): number {
   const quote = text[start]!;
   for (let at = start + 1; ; at++) {

@@ -1,21 +1,21 @@
-/** The text of a query with its values in it, for ways of sending that have no parameters. */
+/** Writes the values of a query into its text, for the text protocol, which has no parameters. */
 import mysql from "mysql2";
 import { valuesOf } from "../shared/query.ts";
 import { dateText, type SqlValue } from "./values.ts";
 
 export interface LiteralOptions {
   /**
-   * Returns true if an integer at this place is written as its digits. Other numbers get an exponent, which makes them the DOUBLE
-   * that they are as parameters. @default true for integers that SQL prints alike in both forms
+   * Returns true to write the integer at this index as digits. Other numbers get an exponent, which makes them a DOUBLE, as they
+   * are when sent as parameters. @default true for integers that SQL prints alike in both forms
    */
   readonly takesDigits?: (index: number, value: number) => boolean;
-  /** mysql2's: `local`, `Z` or `+02:00`. @default "local" */
+  /** Time zone of mysql2's options: `local`, `Z` or `+02:00`. @default "local" */
   readonly timezone?: string | undefined;
 }
 
 /**
- * Puts the values into the text. They mean the same in every `sql_mode`, and the same as the parameters of a prepared statement.
- * Placeholders without a value stay as they are.
+ * Writes the values into the text. The literals mean the same in every `sql_mode`, and the same as parameters of a prepared
+ * statement. Placeholders without a value stay as they are.
  */
 export function withValues(text: string, values: readonly SqlValue[], options: LiteralOptions = {}): string {
   const { takesDigits = isPrintedAlike, timezone } = options;
@@ -38,36 +38,36 @@ export function withValues(text: string, values: readonly SqlValue[], options: L
 }
 
 /** Returns the text of a query with its values in it. @throws TypeError for values without a meaning in SQL. */
-export function filledIn({ sql, values }: { sql: string; values?: unknown }, timezone?: string): string {
+export function textWithValues({ sql, values }: { sql: string; values?: unknown }, timezone?: string): string {
   return values === undefined ? sql : withValues(sql, valuesOf({ sql, values: values as unknown[] }), { timezone });
 }
 
 const limit = /\b(?:LIMIT|OFFSET)\s+(?:\S+\s*,\s*)?$/i;
 
-/** A LIMIT in a text takes nothing but digits. As a parameter it may be any number, or a string of digits. */
+/** Returns the literal after a LIMIT. A text allows only digits there. A parameter may be any number, or a string of digits. */
 function digitsOf(value: SqlValue): string {
   const isDigits = typeof value === "string" ? /^\d+$/.test(value) : typeof value === "bigint";
   return isDigits ? String(value) : literalOf(value, true);
 }
 
-/** From 1e15 on, SQL prints a DOUBLE with an exponent. */
+/** Returns true if SQL prints an integer and the DOUBLE alike. From 1e15 on, it prints a DOUBLE with an exponent. */
 function isPrintedAlike(_: number, value: number): boolean {
   return Number.isInteger(value) && Math.abs(value) < 1e15 && !Object.is(value, -0);
 }
 
-/** Characters because of which a text is written as hexadecimal digits. */
+/** Characters that make a text be written as hexadecimal digits. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
 export const hexCharacter = /[\\\0-\x08\x0b-\x1f]/;
 
 function literalOf(value: SqlValue, asDigits: boolean, timezone?: string): string {
   if (value === null) return "NULL";
-  if (typeof value === "boolean") return value ? "1" : "0"; // TRUE would be another JSON
+  if (typeof value === "boolean") return value ? "1" : "0"; // TRUE would be another value in JSON
   if (typeof value === "bigint") return value === BigInt.asIntN(64, value) ? String(value) : `${value}.`; // a DECIMAL
   if (typeof value === "number") return asDigits && Number.isSafeInteger(value) ? String(value) : double(value);
   if (typeof value === "object") {
     return Buffer.isBuffer(value) ? `_binary X'${value.toString("hex")}'` : `TIMESTAMP'${dateText(value, timezone)}'`; // X'31' alone may be a number
   }
-  // Whether a backslash escapes depends on NO_BACKSLASH_ESCAPES; two quotes are one in every mode.
+  // NO_BACKSLASH_ESCAPES decides whether a backslash escapes. Two quotes are an escaped one in every mode.
   if (!hexCharacter.test(value)) return `'${value.replaceAll("'", "''")}'`;
   return `_utf8mb4 X'${Buffer.from(value).toString("hex")}'`;
 }
@@ -77,13 +77,13 @@ function double(value: number): string {
   return digits.includes("e") ? digits : `${digits}e0`;
 }
 
-/** Takes apart `table` or `database.table`, of which one that has a dot or a backtick in it is quoted as in SQL. */
+/** Splits `table` or `database.table`. A name with a dot or a backtick in it must be quoted as in SQL. */
 export function splitName(name: string): { readonly database: string | undefined; readonly table: string } | undefined {
   const [, database, table] = /^(?:(`(?:[^`]|``)+`|[^`.]+)\.)?(`(?:[^`]|``)+`|[^`.]+)$/.exec(name) ?? [];
   return table === undefined ? undefined : { database: database && unquoted(database), table: unquoted(table) };
 }
 
-/** A name as SQL. */
+/** Returns a name quoted for SQL. */
 export function quoted(name: string): string {
   return `\`${name.replaceAll("`", "``")}\``;
 }

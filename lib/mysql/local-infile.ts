@@ -1,4 +1,4 @@
-/** `LOAD DATA LOCAL INFILE`: the server asks for a file, and gets no other than the one that the statement names. */
+/** Sends files for `LOAD DATA LOCAL INFILE`. The server gets only the file that the statement names. */
 import { constants, createReadStream, openSync, statSync } from "node:fs";
 import { Socket } from "node:net";
 import { Readable } from "node:stream";
@@ -6,8 +6,8 @@ import type { DatabaseError } from "./errors.ts";
 import { Lexer } from "./lexer.ts";
 
 /**
- * The file that a statement names; undefined for any other statement. MySQL's client is asked for files by other statements, too,
- * where a server is not honest.
+ * Returns the file that a `LOAD DATA LOCAL INFILE` names, or undefined for any other statement. A malicious server may ask for
+ * files after any statement.
  */
 export function fileIn(text: string): string | undefined {
   const lexer = new Lexer(text);
@@ -19,18 +19,18 @@ export function fileIn(text: string): string | undefined {
   return undefined;
 }
 
-/** How much of a text is looked at, in bytes. */
+/** The most bytes of a text that are searched for the file's name. */
 const mostBytes = 400_000;
 
-/** What such a statement says before the name. */
+/** Words before the file's name. */
 const naming = /^LOAD (?:DATA|XML) (?:(?:LOW_PRIORITY|CONCURRENT) )?LOCAL INFILE$/;
 
-/** By connection, the file that its server has asked for last. */
+/** The last file that a server has asked for, by connection. */
 const files = new WeakMap<object, Readable>();
 
 /**
- * Opens what the server gets when it asks for a file, while it runs a statement. Whatever goes wrong is the stream's error, and
- * the statement fails with it.
+ * Opens the file that the server asks for while it runs a statement. Never throws: an error is emitted by the stream, and the
+ * statement fails with it.
  */
 export function contentOf(connection: object, wanted: string, text: Uint8Array): Readable {
   const file = open(wanted, Buffer.from(text.subarray(0, mostBytes)).toString());
@@ -47,7 +47,7 @@ function open(wanted: string, text: string): Readable {
         `The server asks for the file ${JSON.stringify(wanted)}, and the statement ${what}: it was not sent`,
       );
     }
-    // Opening a pipe that nobody writes to blocks a thread of libuv, and then the process cannot end.
+    // Opening a pipe without a writer would block a thread of libuv, and the process could not end.
     const found = statSync(wanted);
     if (found.isDirectory()) throw new Error(`EISDIR: illegal operation on a directory, open '${wanted}'`);
     if (!found.isFIFO()) return createReadStream(wanted);
@@ -62,15 +62,15 @@ function open(wanted: string, text: string): Readable {
 }
 
 /**
- * Ends a file of which nothing has been read yet, such as a pipe that nobody writes to: the server waits for it, and does not
- * look whether it is interrupted.
+ * Destroys a file of which nothing has been read yet, such as a pipe without a writer. While the server waits for a file, it
+ * does not notice a KILL QUERY.
  */
 export function endUnread(connection: object, error: Error): void {
   const file = files.get(connection);
   if (file?.readableDidRead === false) file.destroy(error);
 }
 
-/** What mysql2's query has of a file. */
+/** Private properties of mysql2's query about its file. */
 export interface FileQuery {
   readonly _localStream: Readable | null;
   readonly _localStreamError?: DatabaseError & Error;
@@ -78,9 +78,10 @@ export interface FileQuery {
 }
 
 /**
- * Ends the file of a query that has ended, and returns what has gone wrong with it.
+ * Closes the file of a query that has ended, and returns the file's error.
  *
- * @param failure what the query has met: by then the server had all of it, also if it is the file that could not be written.
+ * @param failure error of the query. If it is fatal, the server already had the whole statement, even if writing the file
+ * caused it.
  */
 export function endFile(query: FileQuery, failure?: DatabaseError): Error | undefined {
   const { _localStream: file, _localStreamError: error } = query;
@@ -92,10 +93,10 @@ export function endFile(query: FileQuery, failure?: DatabaseError): Error | unde
   return Object.assign(new Error(message), { code: error.code, mayHaveRun: true });
 }
 
-/** Of these, MariaDB has 4166 and 1148, MySQL 3948 and 1148: the client has not said that it sends files. */
+/** Errors of a connection without LOCAL_FILES: 1148 and 4166 of MariaDB, 1148 and 3948 of MySQL. */
 const disabled = new Set<number | undefined>([1148, 3948, 4166]);
 
-/** Adds to an error of the server what helps. */
+/** Adds the flag that helps to such an error. */
 export function explainDisabled(error: Error & { readonly errno?: number }): void {
   if (disabled.has(error.errno)) error.message += "; to let it read files here, give --local-infile";
 }

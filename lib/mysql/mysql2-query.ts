@@ -1,18 +1,18 @@
-/** What of mysql2 is taken over. It exports the class by its function alone, and its types do not have it. */
+/** Private parts of mysql2 that `command.ts` extends. mysql2 exports no query class, so it is taken from an instance. */
 import type { Readable } from "node:stream";
 import mysql, { type Connection } from "mysql2";
 import type { RowPacket } from "./command.ts";
 import type { FileQuery } from "./local-infile.ts";
 
 export interface Packet extends RowPacket {
-  /** In bytes, its header among them. */
+  /** Returns the length in bytes, with the header. */
   length(): number;
   isEOF(): boolean;
   eofStatusFlags(): number;
-  /** The number is signed, though the server's is not. */
+  /** Returns the number of warnings as a signed number, though the server's is unsigned. */
   eofWarningCount(): number;
 }
-/** The server's answer to what returns no rows. */
+/** OK packet: the answer to a statement that returns no rows. */
 export interface Ok {
   readonly affectedRows: number;
   readonly serverStatus: number;
@@ -26,7 +26,7 @@ export interface InnerConnection {
   addCommand(command: object): void;
   writePacket(packet: QueryPacket): void;
 }
-/** Reads the next packet, and returns what reads the one after it; null after the last. */
+/** Reads a packet. Returns the state that reads the next one, or null after the last. */
 export type State = (packet: Packet, connection: InnerConnection) => State | null;
 declare class MysqlQuery {
   constructor(options: { readonly sql: string });
@@ -53,24 +53,24 @@ export function inner(connection: Connection): InnerConnection {
   return connection as unknown as InnerConnection;
 }
 
-/** What client and server have agreed on. */
+/** Capability flags of client and server. */
 export interface Capabilities {
   readonly config: { readonly clientFlags: number };
   readonly serverCapabilityFlags: number;
 }
 
 const queryCommand = 3; // COM_QUERY
-const queryAttributes = 1 << 27; // CLIENT_QUERY_ATTRIBUTES: two more numbers say that there are none
+const queryAttributes = 1 << 27; // CLIENT_QUERY_ATTRIBUTES: two more bytes say that there are none
 const headerBytes = 4;
-/** The protocol's: a longer text is sent in several, and one that fills the last of them needs an empty one. */
+/** Largest packet of the protocol. A longer text is split into several. If it fills the last one, an empty one must follow. */
 const packetBytes = 0xffffff;
 
-/** How many bytes of a packet stand before the text. */
+/** Returns the number of bytes before the text in a packet. */
 export function bytesBefore({ config, serverCapabilityFlags }: Capabilities): number {
   return (config.clientFlags & serverCapabilityFlags & queryAttributes) !== 0 ? 3 : 1;
 }
 
-/** The packet of a text that is given in pieces, as mysql2 writes packets to a connection. */
+/** COM_QUERY packet of a text given in pieces, in the form that mysql2 writes to a connection. */
 export class QueryPacket {
   readonly buffer: Buffer;
 
@@ -79,7 +79,7 @@ export class QueryPacket {
     let at = headerBytes + before;
     let bytes = at;
     for (const piece of pieces) bytes += piece.length;
-    const isFull = (bytes - headerBytes) % packetBytes === 0; // mysql2 sends no empty one: a blank is as good
+    const isFull = (bytes - headerBytes) % packetBytes === 0; // mysql2 sends no empty packet: a trailing blank avoids the need
     this.buffer = Buffer.allocUnsafe(isFull ? bytes + 1 : bytes);
     if (isFull) this.buffer[bytes] = 0x20;
     this.buffer[headerBytes] = queryCommand;

@@ -1,22 +1,22 @@
 /**
  * Prepared statements, and the types of their parameters.
  *
- * MySQL from 8.0.22 on gives each parameter a type when it prepares a statement. A value of another type changes it, and all later
- * values are converted to the new one: after a number, the text "007" is stored in a VARCHAR as "7". So a statement is prepared
- * again before it gets a value of another type. https://dev.mysql.com/doc/refman/8.4/en/prepare.html
+ * MySQL from 8.0.22 on gives each parameter a type when it prepares a statement. A value of another type changes that type, and
+ * all later values are converted to the new one: after a number, the text "007" is stored in a VARCHAR as "7". Therefore a
+ * statement is prepared again before it gets a value of another type. https://dev.mysql.com/doc/refman/8.4/en/prepare.html
  */
 import mysql, { type Connection } from "mysql2";
 import { nameError } from "./errors.ts";
 import type { SqlValue } from "./values.ts";
 
-/** A statement as mysql2 keeps it, for the connection that prepared it. */
+/** Statement in mysql2's cache of one connection. */
 export interface Prepared {
-  /** What the server says of its parameters. */
+  /** The server's description of the parameters. */
   readonly parameters: readonly { readonly columnType: number }[];
   execute(values: readonly unknown[], callback: (error: Error | null) => void): object;
 }
 
-/** Prepares a statement, or takes the one that mysql2 has. @throws mysql2's QueryError */
+/** Prepares a statement, or takes it from mysql2's cache. @throws mysql2's QueryError */
 export function prepare(connection: Connection, sql: string): Promise<Prepared> {
   return new Promise((resolve, reject) => {
     connection.prepare(sql, (error, statement) => {
@@ -27,7 +27,7 @@ export function prepare(connection: Connection, sql: string): Promise<Prepared> 
   });
 }
 
-/** Prepares a statement for these values. @throws RangeError if there are more or fewer of them than placeholders. */
+/** Prepares a statement for these values. @throws RangeError unless there is one value for each placeholder. */
 export async function prepareFor(connection: Connection, sql: string, values: readonly SqlValue[]) {
   let statement = await prepare(connection, sql);
   checkCount(statement, values);
@@ -46,25 +46,25 @@ export async function prepareFor(connection: Connection, sql: string, values: re
   return { statement, parameters };
 }
 
-/** @throws RangeError */
+/** @throws RangeError unless there is one value for each placeholder. */
 export function checkCount({ parameters: { length } }: Prepared, values: readonly SqlValue[]): void {
   if (length === values.length) return;
-  // mysql2 sends them all the same, and the server takes for the columns what it likes.
+  // mysql2 would send them anyway, and the server would assign them to columns arbitrarily.
   throw new RangeError(`There are ${length} placeholders and ${values.length} values: it takes one for each`);
 }
 
-/** Whether an integer is sent to this parameter as one: for the others, a number is a DOUBLE. */
+/** Returns true if this parameter takes integers. To any other parameter, a number is sent as a DOUBLE. */
 export function takesInteger({ parameters }: Prepared, index: number): boolean {
   return integers.has(parameters[index]?.columnType);
 }
 
-/** Whether the server gives parameters types of its own. */
+/** Returns true if the server gives parameters a type when it prepares: MySQL from 8.0 on. */
 export function typesParameters(connection: Connection): boolean {
   const { _isMariaDB, _handshakePacket } = connection as Inner;
   return !_isMariaDB && Number.parseInt(_handshakePacket?.serverVersion ?? "", 10) >= 8;
 }
 
-/** Whether parameters would lose something: MySQL cuts the milliseconds of a Date where it stores text. */
+/** Returns true if parameters would lose data: MySQL cuts the milliseconds of a Date that it stores as text. */
 export function losesValues(connection: Connection, values: readonly SqlValue[]): boolean {
   const hasMilliseconds = values.some((value) => value instanceof Date && value.getTime() % 1000 !== 0);
   return hasMilliseconds && !(connection as Inner)._isMariaDB;
@@ -78,10 +78,10 @@ interface Inner {
 const { Types, TypedParameter } = mysql;
 const integers = new Set<number | undefined>([Types.TINY, Types.SHORT, Types.INT24, Types.LONG, Types.LONGLONG]);
 
-/** The types of the values that a statement has got. */
+/** Types of the last values that were sent for a statement. */
 const typesSent = new WeakMap<Prepared, readonly (number | undefined)[]>();
 
-/** The value for mysql2, with the type that it is sent as. */
+/** Returns a value for mysql2, with the type to send it as. */
 function parameterOf(value: SqlValue, asInteger: boolean) {
   if (value === null) return null;
   if (typeof value === "string") return TypedParameter.VAR_STRING(value);
@@ -91,7 +91,7 @@ function parameterOf(value: SqlValue, asInteger: boolean) {
   }
   if (typeof value === "bigint") {
     if (value === BigInt.asIntN(64, value)) return TypedParameter.LONGLONG(value);
-    // Elsewhere MySQL 5.7 prints one that is unsigned as a negative number.
+    // Only for an integer parameter: elsewhere MySQL 5.7 prints an unsigned value as a negative number.
     if (asInteger && value === BigInt.asUintN(64, value)) return TypedParameter.LONGLONG.unsigned(value);
     return TypedParameter.NEWDECIMAL(String(value));
   }
@@ -99,7 +99,7 @@ function parameterOf(value: SqlValue, asInteger: boolean) {
   return TypedParameter.DATETIME(value);
 }
 
-/** Says so if a text is two statements. The server quotes the beginning of the second one. */
+/** Explains a syntax error that a second statement causes. The server's message quotes the beginning of that statement. */
 function explainSecond(error: Error, sql: string): Error {
   const quoted = /'(.*?)(?:\.\.\.)?'[^']*$/s.exec(error.message)?.[1];
   const before = quoted ? sql.slice(0, sql.lastIndexOf(quoted)).slice(-1000) : "";

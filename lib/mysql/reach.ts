@@ -1,34 +1,34 @@
-/** Trying one host after the other, and all of them again, until one does what is wanted or the time is up. */
+/** Tries one host after the other, and all of them again, until an attempt succeeds or the time is up. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs, type DatabaseError, isTransient } from "./errors.ts";
 
-/** How long one host may take while there are others, or another try. */
+/** Time in ms for one attempt, by default. */
 const tryMs = 10_000;
 
-/** How somebody waits, and what ends it early. */
+/** A pause between rounds, and the condition that ends it early. */
 interface Waiter {
   readonly isOver: () => boolean;
   readonly pause: (ms: number) => Promise<void>;
 }
 
 export interface ReachOptions extends Waiter {
-  /** How many hosts are tried before the first pause. @default 1 */
+  /** The number of hosts to try before a pause. @default 1 */
   readonly hosts?: number;
   readonly timeoutMs: number;
-  /** @default 10 s */
+  /** The most time in ms for one attempt. @default 10,000 */
   readonly tryMs?: number;
-  /** True for an error that may pass by itself: then all hosts are tried again. @default isTransient */
+  /** Returns true for a transient error. All hosts are then tried again. @default isTransient */
   readonly mayPass?: (error: DatabaseError) => boolean;
-  /** Is called once, before the first pause. */
+  /** Called once, before the first pause. */
   readonly onWait?: (error: DatabaseError) => void;
 }
 
 /**
- * Calls `attempt` once for each host, and again after growing pauses as long as the reason for one of the failures may pass.
+ * Calls `attempt` once for each host. If one of the errors is transient, pauses with backoff and starts over.
  *
- * @param attempt takes the next host; it gets how many milliseconds it may take.
- * @returns what the first attempt returned that did not fail.
- * @throws what the last failure of a server was: that tells more than a timeout.
+ * @param attempt tries the next host within `timeoutMs`.
+ * @returns the result of the first attempt that succeeded.
+ * @throws the last error that was not ETIMEDOUT, because that tells more than a timeout. ETIMEDOUT if there was no other.
  */
 export async function reach<Result>(
   attempt: (timeoutMs: number) => Promise<Result>,
@@ -55,7 +55,7 @@ export async function reach<Result>(
   }
 }
 
-/** Waits until the signal is aborted, at the longest. */
+/** Returns a waiter that stops when the signal is aborted. */
 export function untilAborted(signal: AbortSignal | undefined): Waiter {
   return {
     isOver: () => signal?.aborted === true,

@@ -1,4 +1,4 @@
-/** Servers that take no writes for the moment: a replica, an election, a failover. */
+/** Detects whether a server still takes no writes: it is a replica, or there is an election or a failover. */
 import type { Connection } from "mysql2";
 import { ask } from "./connection.ts";
 import { type DatabaseError, isReadOnly } from "./errors.ts";
@@ -6,8 +6,9 @@ import { type DatabaseError, isReadOnly } from "./errors.ts";
 /**
  * Asks a server whether it is still read-only in the way that this error says.
  *
- * @param scope a new connection has in its session what the server gave it; of another one, that may be its own doing.
- * @returns false also where nobody can tell: the query itself will.
+ * @param scope `SESSION` for a new connection, which still has the server's values. `GLOBAL` for any other, because its session
+ * may have changed them.
+ * @returns false also if nobody can tell. The query itself will show it then.
  */
 export async function isStillReadOnly(
   connection: Connection,
@@ -22,7 +23,7 @@ export async function isStillReadOnly(
   return rows.some(([, value]) => value !== "OFF" && value !== "0");
 }
 
-/** The global variables that make a server answer with this error, as far as it says so. */
+/** Returns the quoted names of the variables that cause this error. Undefined if the error does not tell. */
 function variablesBehind(error: DatabaseError): string | undefined {
   if (error.errno === 1792) return "'transaction_read_only', 'tx_read_only'";
   if (!isReadOnly(error)) return undefined;

@@ -1,16 +1,19 @@
-/** What a server has last said of its session with a connection. */
+/** State that a server reports with its answers, by connection. */
 import type { Connection } from "mysql2";
 
-/** The protocol's SERVER_STATUS_IN_TRANS and SERVER_STATUS_AUTOCOMMIT, and whether the second was ever set: not all proxies do. */
+/**
+ * Bits of the noted status: SERVER_STATUS_IN_TRANS, SERVER_STATUS_AUTOCOMMIT, and a bit of our own that is set once the server
+ * has reported autocommit. Some proxies never do.
+ */
 const flags = { inTransaction: 1, autocommit: 2, tellsAutocommit: 4 };
 const statuses = new WeakMap<Connection, number>();
 
-/** Whether a transaction was open at the server's last answer without an error. */
+/** Returns true if a transaction was open at the last answer that was not an error. */
 export function isInTransaction(connection: Connection): boolean {
   return (statusOf(connection) & flags.inTransaction) !== 0;
 }
 
-/** Whether autocommit was off at that answer: the next query begins a transaction. */
+/** Returns true if autocommit was off at that answer, so that the next query begins a transaction. */
 export function isAutocommitOff(connection: Connection): boolean {
   return (statusOf(connection) & (flags.autocommit | flags.tellsAutocommit)) === flags.tellsAutocommit;
 }
@@ -29,7 +32,7 @@ function statusOf(connection: Connection): number {
 
 const otherCharacterSets = new WeakSet<Connection>();
 
-/** Whether the server sends the text of rows in another character set than utf8mb4. */
+/** Returns true if the server sends rows in another character set than utf8mb4. */
 export function needsUtf8(connection: Connection): boolean {
   return otherCharacterSets.has(connection);
 }
@@ -42,19 +45,18 @@ export function noteCharacterSet(connection: Connection, name: string): void {
 
 const packetLimits = new WeakMap<Connection, number>();
 
-/** How many bytes a query must not have, as far as it is known. */
+/** Returns the server's `max_allowed_packet` in bytes, or infinity if it is not known. */
 export function packetLimitOf(connection: Connection): number {
   return packetLimits.get(connection) ?? Number.POSITIVE_INFINITY;
 }
 
-/** Notes the server's `max_allowed_packet`. */
 export function notePacketLimit(connection: Connection, bytes: number): void {
   packetLimits.set(connection, bytes);
 }
 
 const identities = new WeakMap<Connection, string>();
 
-/** Returns what tells the connection's server from all others; undefined if that is not known. */
+/** Returns a text that identifies the connection's server. Undefined if it is not known. */
 export function identityOf(connection: Connection): string | undefined {
   return identities.get(connection);
 }

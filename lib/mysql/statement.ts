@@ -1,42 +1,43 @@
-/** What a statement is, as far as its text tells: one table, every row with its source. */
+/** Classifies statements by their text: one table of first words. */
 import { hasSeveral, Lexer, type Token } from "./lexer.ts";
 
 export interface Statement {
-  /** Its first words in upper case, such as `LOCK TABLES`. */
+  /** First words in upper case, such as `LOCK TABLES`. */
   readonly name: string;
-  /** What becomes of a transaction that is open. */
+  /** Effect on an open transaction. */
   readonly transaction: Effect;
-  /** The server applies it as a whole or not at all. Of CALL and other compound statements, each inner one commits by itself. */
+  /** True if the server applies all of it or nothing. In compound ones such as CALL, each inner statement commits by itself. */
   readonly isAtomic: boolean;
-  /** It means something to its connection only. */
+  /** Set for a statement that changes its connection, such as `SET`. */
   readonly session: Scope | undefined;
-  /** Of a savepoint its name, in lower case; of an XA transaction its identifier. */
+  /** Name of a savepoint in lower case, or identifier of an XA transaction. */
   readonly target: string | undefined;
 }
 
 /**
- * - `stays`: it stays open, unless the server rolls it back.
- * - `commits`: it is committed before the statement runs, whatever becomes of that.
- * - `mayCommit`: the same, unless it is still open afterwards.
- * - `rollsBack`, `rollsBackTo` a savepoint, `prepares` it for an XA COMMIT by anyone.
- * - `unsure`: nobody can tell from the text.
+ * Effect of a statement on an open transaction.
+ * - `stays`: it stays open, unless the server rolls it back because of an error.
+ * - `commits`: it is committed before the statement runs, even if the statement fails.
+ * - `mayCommit`: as `commits`, unless the transaction is still open afterwards.
+ * - `rollsBack`, `rollsBackTo` a savepoint, `prepares` for an XA COMMIT from any connection.
+ * - `unsure`: the text does not tell.
  */
 export type Effect = "stays" | "commits" | "mayCommit" | "rollsBack" | "rollsBackTo" | "prepares" | "unsure";
 
 /**
- * - `repeatable`: it can stand at the top of an input, and be run again on every connection.
- * - `lasting`: its effect ends with its connection.
- * - `passing`: it is about a transaction or about locks.
+ * Kind of change to the connection.
+ * - `repeatable`: if it is at the top of an input, every connection can run it.
+ * - `lasting`: a lost connection loses its effect.
+ * - `passing`: it concerns only a transaction or locks.
  */
 export type Scope = "repeatable" | "lasting" | "passing";
 
 type Row = readonly [words: RegExp, transaction: Effect, isAtomic?: "atomic" | "", session?: Scope];
 
 /**
- * By the first words, which have one space between them and no comments; the first row that matches counts.
- *
- * What commits is what MySQL's manual lists in "Statements That Cause an Implicit Commit" and MariaDB's in "SQL statements That
- * Cause an Implicit Commit"; what one of them leaves open may commit.
+ * Statements by their first words, with single spaces and without comments. The first row that matches counts.
+ * Sources of `commits`: "Statements That Cause an Implicit Commit" in MySQL's manual and "SQL statements That Cause an Implicit
+ * Commit" in MariaDB's. A statement is `mayCommit` if one of the servers leaves the transaction open.
  */
 const table: readonly Row[] = [
   [/^(?:\( )*(?:SELECT|INSERT|REPLACE|UPDATE|DELETE|DO|WITH|VALUES|TABLE|SHOW)\b/, "stays", "atomic"],
@@ -78,10 +79,10 @@ const table: readonly Row[] = [
   [/^/, "unsure"],
 ];
 
-/** What the first words of a text tell of it: of several statements, of the first one and of what all of them may do. */
+/** Classifies a text. If it has several statements, the name is of the first one, and the effect is of all of them together. */
 export function statementIn(text: string): Statement {
   let first: Statement | undefined;
-  /** The first statement whose effect outlives the text, and is not only that of a transaction. */
+  /** The first statement that changes the connection for longer than this text, except for transactions and locks. */
   let lasting: Statement | undefined;
   let [stay, areRepeatable] = [true, true];
   for (const tokens of statementsIn(text)) {
@@ -92,7 +93,7 @@ export function statementIn(text: string): Statement {
       if (!hasSeveral(text) || routine.test(headOf(tokens))) return statement;
       first = statement;
     }
-    // A variable that is set for the rest of its own text means nothing to others: those that read it see `variables.ts`.
+    // User variables do not count here: `variables.ts` finds the queries that read them.
     const isForItself = statement.name === "SET" && assignmentsIn(tokens).every(({ name }) => /^@(?!@)/.test(name));
     if (statement.session && statement.session !== "passing" && !isForItself) lasting ??= statement;
   }
@@ -103,13 +104,13 @@ export function statementIn(text: string): Statement {
   return { ...first, transaction, session: first.session === "passing" ? "passing" : undefined };
 }
 
-/** Whether a statement certainly leaves the transaction open that it runs in. Of others, such as DDL and CALL, some commit it. */
+/** Returns true if a text certainly leaves its transaction open. Others, such as DDL and CALL, may commit it. */
 export function keepsTransaction(text: string): boolean {
   plain.lastIndex = 0;
   return (plain.test(text) && !hasSeveral(text)) || statementIn(text).transaction === "stays";
 }
 
-/** Whether a text is one statement that changes nothing, unless a function that it calls does. */
+/** Returns true if a text is one statement that changes nothing, except through a function that it calls. */
 export function onlyReads(text: string): boolean {
   const { name, transaction } = statementIn(text);
   return (
@@ -120,7 +121,7 @@ export function onlyReads(text: string): boolean {
   );
 }
 
-/** Describes a statement that means something to its connection only, such as `SET` or `LOCK TABLES`; undefined for any other. */
+/** Describes a statement that changes its connection, such as `SET` or `LOCK TABLES`. Returns undefined for any other. */
 export function sessionStatement(text: string): (Pick<Statement, "name"> & { readonly session: Scope }) | undefined {
   sessionless.lastIndex = 0;
   if (!sessionless.test(text) || (text.includes(";") && hasSeveral(text))) {
@@ -130,17 +131,17 @@ export function sessionStatement(text: string): (Pick<Statement, "name"> & { rea
   return locking.test(text) ? userLock(text) : undefined;
 }
 
-/** Nearly all of a batch. */
+/** Statements that keep the transaction open: nearly all queries of a run. */
 const plain = /[\t-\r (]*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|DO)\b/iy;
 const sessionless = /[\t-\r (]*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|DO|CALL|WITH|LOAD|ALTER)\b/iy;
 const locking = /(?:GET|RELEASE|ALL)_LOCK/i;
 
-/** A lock of `GET_LOCK()` that a text leaves to others, or that it releases for others. */
+/** Describes a text that takes a lock by `GET_LOCK()` and keeps it, or that releases one which an earlier query took. */
 function userLock(text: string): { readonly name: string; readonly session: Scope } | undefined {
   const called = new Set<string>();
   const lexer = new Lexer(text);
   let last = lexer.next();
-  if (last?.text === "CREATE") return undefined; // what it makes is run later
+  if (last?.text === "CREATE") return undefined; // its body runs later
   for (let token = lexer.next(); token; last = token, token = lexer.next()) {
     if (token.text === "(" && last?.kind === "word") called.add(last.text);
   }
@@ -149,13 +150,11 @@ function userLock(text: string): { readonly name: string; readonly session: Scop
   return isReleased ? { name: "RELEASE_LOCK()", session: "passing" } : { name: "GET_LOCK()", session: "lasting" };
 }
 
-/** How many tokens of a statement are looked at. */
+/** The most tokens of a statement to look at. */
 const most = 200;
-/** Statements that have others inside. */
 const routine =
   /^CREATE (?:OR REPLACE )?(?:DEFINER = .* )?(?:AGGREGATE )?(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|PACKAGE)\b/;
 
-/** The first tokens of each statement in a text. */
 function* statementsIn(text: string): Generator<readonly Token[]> {
   let tokens: Token[] = [];
   const lexer = new Lexer(text);
@@ -197,20 +196,20 @@ function statementOf(tokens: readonly Token[]): Statement {
   };
 }
 
-/** The statement in another one, where that is as it stands. */
+/** Returns the statement inside an `EXECUTE IMMEDIATE '…'` or a `SET STATEMENT … FOR …`. */
 function innerOf(name: string, tokens: readonly Token[]): Statement | undefined {
   if (name === "EXECUTE IMMEDIATE" && tokens[2]?.kind === "string") return statementIn(tokens[2].text);
   const at = name === "SET STATEMENT" ? tokens.findIndex(({ text }) => text === "FOR") : -1;
   return at < 0 ? undefined : statementOf(tokens.slice(at + 1));
 }
 
-/** The effect of a statement that begins in a comment which not all servers execute: to the others it is another one, or none. */
+/** Returns the effect of a statement that begins in a conditional comment. For some servers it is another statement, or none. */
 function conditional(effect: Effect, tokens: readonly Token[]): Effect {
   const isAll = tokens.every(({ isConditional }) => isConditional);
   return (isAll && effect !== "commits") || effect === "mayCommit" ? effect : "unsure";
 }
 
-/** What a SET sets. A word such as GLOBAL is for what comes after it, too. */
+/** Returns the variables that a SET assigns. A word such as GLOBAL also applies to the assignments after it. */
 function assignmentsIn(tokens: readonly Token[]) {
   const assignments: { readonly name: string; readonly isGlobal: boolean }[] = [];
   let [isScopeGlobal, isNext, depth] = [false, true, 0];
@@ -238,14 +237,14 @@ function targetOf(name: string, tokens: readonly Token[]): string | undefined {
 }
 
 /**
- * Whether a text is one statement with one result, wherever the server's lexer begins: a plain statement whose quotes are
- * closed, without backslashes in them, without comments and without a semicolon. Any other goes alone.
+ * Returns true if a text can be one of several in a round trip: it is certainly one statement with one result. Its quotes are
+ * closed. It has no backslash, and outside quotes no comment and no semicolon.
  */
-export function canShare(text: string): boolean {
-  return text.length <= longest && shareable.test(text) && plainText.test(text);
+export function isBatchable(text: string): boolean {
+  return text.length <= longest && batchable.test(text) && plainText.test(text);
 }
 
-/** Characters. Longer texts gain nothing from sharing a round trip. */
+/** The most characters of a text in a batch. Longer texts gain nothing from sharing a round trip. */
 export const longest = 10_000;
-const shareable = /^\s*(?:SELECT|INSERT|REPLACE|UPDATE|DELETE|DO)\b/i;
+const batchable = /^\s*(?:SELECT|INSERT|REPLACE|UPDATE|DELETE|DO)\b/i;
 const plainText = /^(?:[^'"`;#\\/-]|-(?!-)|\/(?!\*)|'[^'\\]*'|"[^"\\]*"|`[^`]*`)*$/; // not over `longest`: V8 runs out of stack

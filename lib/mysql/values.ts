@@ -1,5 +1,5 @@
 /**
- * The meaning of JavaScript values in SQL, which is the same in every way of sending them.
+ * The meaning of JavaScript values in SQL. It is the same in the text protocol and in prepared statements.
  *
  *     null                              NULL
  *     a string                          text
@@ -12,23 +12,23 @@
  *     Object(1), new String("a"), …     the primitive in it
  *     a plain object or array           JSON text
  *
- * Anything else is refused: undefined, NaN, infinities, invalid Dates, Dates outside the years 0000 to 9999, functions, symbols,
- * Map, Set, RegExp, Error and instances of any other class. JSON that would lose one of these is refused, too, except that a
- * property that is undefined is left out.
+ * Anything else throws a TypeError: undefined, NaN, infinities, invalid Dates, Dates outside the years 0000 to 9999, functions,
+ * symbols, Map, Set, RegExp, Error and instances of any other class. An object or array that contains one of these throws, too,
+ * because JSON would lose it. JSON leaves out a property that is undefined.
  */
 import { types } from "node:util";
 
-/** A value that every way of sending takes as it is. */
+/** Value that both protocols can send as it is. */
 export type SqlValue = null | string | number | bigint | boolean | Buffer | Date;
 
-/** @throws TypeError that names the first value without a meaning in SQL. */
+/** Converts values to what both protocols can send. @throws TypeError that names the first value without a meaning in SQL. */
 export function toSqlValues(values: unknown): SqlValue[] {
   const refusal = refusalOf(values);
   if (refusal !== undefined) throw new TypeError(refusal);
   return (values as unknown[]).map(toSqlValue);
 }
 
-/** Names the first value without a meaning in SQL, and its place; undefined if all have one. */
+/** Returns an error message about the first value without a meaning in SQL. Returns undefined if all have one. */
 export function refusalOf(values: unknown): string | undefined {
   if (!Array.isArray(values)) return `The values must be an array, not ${describe(values)}`;
   for (let index = 0; index < values.length; index++) {
@@ -38,19 +38,19 @@ export function refusalOf(values: unknown): string | undefined {
   return undefined;
 }
 
-/** The bytes that a value consists of, not copied; undefined if it is something else. */
+/** Returns the bytes of a binary value without copying them. Returns undefined for any other value. */
 export function bytesOf(value: object): Buffer | undefined {
   if (Buffer.isBuffer(value)) return value;
   if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   return types.isAnyArrayBuffer(value) ? Buffer.from(value) : undefined;
 }
 
-/** A Date as SQL writes it: `2024-01-31 09:05:00`, or with microseconds where it has milliseconds. */
+/** Formats a Date for SQL: `2024-01-31 09:05:00`, with microseconds if it has milliseconds. */
 export function dateText(date: Date, timezone = "local"): string {
   const isLocal = timezone === "local";
   const [, sign, hours, minutes] = /^([+-])(\d\d):?(\d\d)$/.exec(timezone) ?? [];
   const offset = Number(`${sign ?? "+"}1`) * (Number(hours ?? 0) * 60 + Number(minutes ?? 0));
-  // Local time is moved to where UTC has the same digits.
+  // Shifts the time so that `toISOString()`, which is UTC, prints the digits of the wanted time zone.
   const moved = isLocal ? localAsUtc(date) : new Date(date.getTime() + offset * 60_000);
   const [day, time] = moved.toISOString().split("T") as [string, string];
   const [seconds, milliseconds] = time.slice(0, -1).split(".") as [string, string];
@@ -85,7 +85,7 @@ function whyNoDate(date: Date): string | undefined {
   return year < 0 || year > 9999 ? `is a Date of the year ${year}: SQL has 0000 to 9999` : undefined;
 }
 
-/** Finds the first thing that JSON would lose, or would have as something else. A Buffer is in it as its `toJSON()` says. */
+/** Finds the first part of a value that JSON would lose or change. A Buffer counts as its `toJSON()`. */
 function findLost(given: unknown, around: object[]): { what: string; path: string } | undefined {
   const value = unboxed(given);
   if (Buffer.isBuffer(value)) return undefined;
@@ -116,7 +116,7 @@ function unboxed(value: unknown): unknown {
   return types.isBoxedPrimitive(value) ? value.valueOf() : value;
 }
 
-/** For people: `a Map`, `an Error`, `a function`, `NaN`. */
+/** Describes a value for messages: `a Map`, `an Error`, `a function`, `NaN`. */
 function describe(value: unknown): string {
   if (value === null || value === undefined || typeof value === "number") return String(value);
   if (types.isDate(value)) return "an invalid Date";

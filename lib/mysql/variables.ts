@@ -1,25 +1,25 @@
 /**
- * What a query takes from its connection that earlier ones have left there: user variables, and what the server tells of the
- * statement before, such as `LAST_INSERT_ID()`.
+ * Finds the session state that a query reads from earlier queries on its connection: user variables, and information functions
+ * about the previous statement, such as `LAST_INSERT_ID()`.
  *
- * Sources are MySQL's manual, "User-Defined Variables", "Information Functions" and "SHOW WARNINGS", and MariaDB's of these names.
+ * Sources: "User-Defined Variables", "Information Functions" and "SHOW WARNINGS" in MySQL's manual and in MariaDB's.
  */
 import { hasSeveral, Lexer, type Token } from "./lexer.ts";
 
 export interface Variables {
-  /** What it reads without having set it itself. */
+  /** Names that it reads and has not set itself before. */
   readonly reads: ReadonlySet<string>;
-  /** The user variables that it sets. */
+  /** User variables that it sets. */
   readonly sets: ReadonlySet<string>;
-  /** The procedure that it calls with variables, which are in `sets`: it may read them, too. */
+  /** Procedure that it calls with user variables. The variables are in `sets`, but the procedure may also read them. */
   readonly procedure: string | undefined;
 }
 
-/** What each statement leaves for the next one. */
+/** State that every statement sets. */
 const ofTheLast = ["ROW_COUNT()", "FOUND_ROWS()", "warnings"];
-/** What only some statements leave. */
+/** State that only some statements set. */
 const ofAnEarlier = ["LAST_INSERT_ID()", "LASTVAL()"];
-/** Under which name these are read, by the function or variable that reads them. */
+/** Names of the state that functions and system variables read. */
 const readers: Readonly<Record<string, string>> = {
   LAST_INSERT_ID: "LAST_INSERT_ID()",
   ROW_COUNT: "ROW_COUNT()",
@@ -31,24 +31,28 @@ const readers: Readonly<Record<string, string>> = {
   "@@error_count": "warnings",
 };
 
-/** Whether a name is that of something that each statement leaves, or only some. */
+/** Tells whether each statement sets the state of this name, or only some do. Undefined for a user variable. */
 export function isLeft(name: string): "by each" | "by some" | undefined {
   return ofTheLast.includes(name) ? "by each" : ofAnEarlier.includes(name) ? "by some" : undefined;
 }
 
-/** Whether a query may leave what `LAST_INSERT_ID()` and `LASTVAL()` tell. */
+/** Returns true if a query may change what `LAST_INSERT_ID()` or `LASTVAL()` returns. */
 export function leavesId(text: string): boolean {
   idle.lastIndex = 0;
   return !idle.test(text) || /;|LAST_INSERT_ID|NEXT/i.test(text);
 }
 const idle = /[\t-\r (]*(?:SELECT|UPDATE|DELETE|DO)\b/iy;
 
-/** All that a query leaves on its connection. */
+/** Returns the names of all state that a query sets on its connection. */
 export function leavings(text: string, variables: Variables | undefined): readonly string[] {
   return [...(variables?.sets ?? []), ...ofTheLast, ...(leavesId(text) ? ofAnEarlier : [])];
 }
 
-/** What a query takes and leaves; undefined for nearly all, soon, where none has set a variable so far. */
+/**
+ * Returns what a query reads and sets. Returns undefined, fast, for nearly all queries.
+ *
+ * @param isAnySet true if a query of the run has set a user variable.
+ */
 export function variablesIn(text: string, isAnySet: boolean): Variables | undefined {
   const mayMatter =
     functions.test(text) || (text.includes("@") && (isAnySet || setting.test(text) || hasSeveral(text)));
@@ -58,12 +62,12 @@ export function variablesIn(text: string, isAnySet: boolean): Variables | undefi
 const functions =
   /LAST_INSERT_ID|ROW_COUNT|FOUND_ROWS|LASTVAL|PREVIOUS|WARNING|ERRORS|ERROR_COUNT|IDENTITY|DIAGNOSTICS/i;
 const setting = /:=|INTO\s*[@#/-]|CALL|LOAD|EXECUTE/i;
-/** Statements with others in them that are run later. */
+/** Objects of a CREATE or ALTER whose body runs later. */
 const routines = /^(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|PACKAGE)$/;
-/** Words before a statement in a compound one. */
+/** Words that come before a statement inside a compound statement. */
 const openers = /^(?:ATOMIC|BEGIN|THEN|ELSE|DO|LOOP|REPEAT)$/;
 
-/** An assignment whose right side is being read. */
+/** Assignment whose right side is being read. */
 interface Open {
   readonly name: string;
   readonly depth: number;
@@ -74,9 +78,10 @@ class Reader implements Variables {
   readonly reads = new Set<string>();
   readonly sets = new Set<string>();
   procedure: string | undefined;
-  /** What its earlier statements have set, or each statement for itself. */
+  /** Names that earlier statements of this text have set. */
   readonly #own = new Set<string>();
-  /** Of the statement: its first words, what it reads, and what it gives a value that does not depend on what it had. */
+  // State of the present statement: its first words, the names that it reads, and the names that it sets to a value that does
+  // not depend on the old one.
   #words: string[] = [];
   #isHead = true;
   #isRoutine = false;
@@ -100,7 +105,7 @@ class Reader implements Variables {
     return this;
   }
 
-  /** Takes what has been read of a text: the last token, with the one that follows it and the one before. */
+  /** Handles the token `last`, knowing the one after it and the one before it. */
   #take(next: Token | undefined, last: Token | undefined, before: Token | undefined): void {
     const isAssigned = next?.text === ":=" || (this.#isSet && next?.text === "=");
     if (last?.kind === "variable") {
@@ -147,7 +152,7 @@ class Reader implements Variables {
     else if (name === "LAST_INSERT_ID") this.#given.add(read);
   }
 
-  /** A variable that is not assigned to. */
+  /** Handles a variable that is not the target of an assignment. */
   #mention(name: string): void {
     for (const open of this.#open) if (open.name === name) open.readsItself = true;
     if (name.startsWith("@@")) {
@@ -160,7 +165,7 @@ class Reader implements Variables {
     } else this.#read.add(name);
   }
 
-  /** Ends the assignments whose right sides are at least so deep. */
+  /** Ends the open assignments at this depth of parentheses, and deeper. */
   #close(depth: number): void {
     while (this.#open.length > 0 && this.#open.at(-1)!.depth >= depth) {
       const { name, readsItself } = this.#open.pop()!;

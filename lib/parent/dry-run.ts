@@ -1,34 +1,34 @@
-/** Showing the queries of a queue instead of running them. */
-import type { Reading } from "../shared/reading.ts";
+/** `dryRun`: shows the queries of a queue instead of running them. */
+import type { SourceContext } from "../shared/source-context.ts";
 import { isInShard, Keys } from "./keys.ts";
 import type { Source, WorkOptions } from "./options.ts";
-import { canBePrologue } from "./prologue.ts";
+import { canBeSetup } from "./session-setup.ts";
 
 type Options = Pick<WorkOptions, "shard" | "signal" | "earlier" | "resumed" | "script">;
 
 /**
- * Shows every query of the queue, or of its shard, that is to be run. Of a resumed run that is also what stands at the top of
- * the input, as each run runs it again.
+ * Calls `show` with each query that the run would send: those of its shard that no earlier run has ended. If the run is resumed,
+ * also with the session statements at the top of the input, because each run sends these again.
  */
 export async function showAll(
   queue: Source<unknown>,
   show: NonNullable<WorkOptions["dryRun"]>,
-  reading: Reading,
+  context: SourceContext,
   { shard, signal, earlier, resumed = false, script }: Options,
 ): Promise<void> {
   const areUnits = script !== undefined;
   const keys = new Keys();
   let isTop = !areUnits;
-  reading.begin();
+  context.begin();
   try {
     for await (const unit of queue) {
       if (signal?.aborted) break;
-      const seq = ++reading.seq;
-      isTop &&= canBePrologue(unit);
+      const seq = ++context.seq;
+      isTop &&= canBeSetup(unit);
       const isLeft = isInShard(seq, shard, keys.take(seq, unit)) && earlier?.(seq, unit) === undefined;
       if (isLeft || (resumed && isTop)) await show(seq, unit, areUnits);
     }
   } finally {
-    reading.end();
+    context.end();
   }
 }

@@ -1,9 +1,9 @@
 import { withCauses } from "../shared/causes.ts";
 import type { Summary } from "./options.ts";
 
-/** The run as a whole went wrong, not a query of it. */
+/** Error of the whole run, not of one query. `doWork()` rejects with it. */
 export class RunError extends Error {
-  /** How far it came. */
+  /** Counts of the run when it ended. */
   readonly summary: Summary;
 
   constructor(message: string, summary: Summary, cause?: unknown) {
@@ -13,10 +13,10 @@ export class RunError extends Error {
   }
 }
 
-/** What the run was given is not right, such as an input that has changed: the cause of a RunError. */
+/** Error in what the caller gave to the run, such as an input that has changed. It is the `cause` of a RunError. */
 export class RefusedError extends Error {}
 
-/** What went wrong, in one line for a person. */
+/** Returns the message of an error for a person, with its causes unless it is a RefusedError. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error instanceof RefusedError ? error.message : withCauses(error);

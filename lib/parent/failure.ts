@@ -1,11 +1,11 @@
-/** A query that has failed, as the summary has it: what stands in it is JSON. */
+/** Describes a failed query for the summary and the job log, in values that JSON can hold. */
 import { inspect, types } from "node:util";
 import { bytesOf } from "../mysql/values.ts";
 import type { Ended } from "../shared/counters.ts";
 import type { PlainError } from "../shared/messages.ts";
 import { describeUnit, isQuery } from "../shared/query.ts";
 
-/** What the summary and the job log have of a failure, besides its seq and outcome. */
+/** Returns the entry of a failure in the summary and the job log, without its seq and outcome. */
 export function describeFailure(unit: unknown, error: PlainError): Ended["failure"] {
   const { key, at = key, values } = Object(unit) as { at?: unknown; key?: unknown; values?: unknown };
   return {
@@ -19,12 +19,12 @@ export function describeFailure(unit: unknown, error: PlainError): Ended["failur
   };
 }
 
-/** Characters of a string, and members of an array or object. What is longer is cut, and says so. */
+/** Limits: characters of a string, members of an array or object, levels of nesting. Cut text and arrays end with how much is missing. */
 const mostCharacters = 200;
 const mostMembers = 50;
 const deepest = 3;
 
-/** Makes JSON of a value. Bytes are hexadecimal text, and what JSON has not is described as text. */
+/** Converts a value to JSON. Bytes become hexadecimal text. Anything else that JSON cannot hold becomes a description. */
 function toJsonValue(value: unknown, depth = 1): unknown {
   if (value === null || typeof value === "boolean") return value;
   if (typeof value === "number") return Number.isFinite(value) ? value : String(value);

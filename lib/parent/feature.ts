@@ -1,58 +1,58 @@
-/** What a feature is to a run in the parent. */
+/** Interface between a run and the parts of its features in the parent. */
 import type { Counts } from "../shared/counters.ts";
-import type { Notes } from "../shared/reading.ts";
+import type { Checkpoints } from "../shared/source-context.ts";
 import type { RunError } from "./errors.ts";
 import type { CompleteOptions, Summary } from "./options.ts";
 import type { Waits } from "./waits.ts";
 
-/** A feature's part in the parent, as its `parent.ts` exports it. */
+/** Type of the `feature` that a feature's `parent.ts` exports. */
 export interface ParentFeature {
   /**
    * Prepares a run before its threads are started.
    *
-   * @throws TypeError or RangeError for a bad option, RunError for what else keeps the run from beginning.
+   * @throws TypeError or RangeError for a bad option, RunError if the run cannot begin for another reason.
    */
   begin(options: CompleteOptions, run: RunOfFeature): ParentPart | Promise<ParentPart>;
 }
 
-/** What a feature's part may do with its run. */
+/** Functions of the run that a feature's part may call. */
 export interface RunOfFeature {
-  /** Tells a person. */
+  /** Shows a line to the user. */
   log(line: string): void;
-  /** Runs what the caller of `doWork()` has given; what it throws ends the run. */
+  /** Calls a function of the caller of `doWork()`. If it throws, the run ends with that error; `what` is put before its message. */
   guard(action: () => unknown, what?: string): Promise<void>;
-  /** Takes note of what waits for a server. */
+  /** Measures waits for a server, for the bar and the summary. */
   readonly waits: Waits;
-  /** Makes of an error what `doWork()` rejects with. */
+  /** Returns the RunError that `doWork()` rejects with. */
   failure(error: unknown): RunError;
 }
 
-/** What a feature knows of earlier runs. */
+/** Queries of earlier runs that a feature knows of. */
 export interface KnownQueries {
-  /** The position of the last query that it knows of: nothing is released before the input has come to it. */
+  /** Position of the last known query. No query is released before the input has reached it. */
   readonly to: number;
-  /** What it knows it by, such as "the ledger `shop`.`done`". */
+  /** Name of the source for messages, such as "the ledger `shop`.`done`". */
   readonly by: string;
-  /** Finds out what `isDone()` needs for the next query of the input; returns undefined if that is at hand. */
+  /** Loads what `isDone()` needs for the next query of the input. Returns undefined if it is loaded already. */
   prepare(seq: number, key: string | undefined): Promise<void> | undefined;
-  /** Returns true for a query that is not to be run. @throws RefusedError if it is another one than it was. */
+  /** Returns true for a query that must not run again. @throws RefusedError if it is not the query of the earlier run. */
   isDone(seq: number, unit: unknown, key: string | undefined): boolean;
 }
 
-/** A feature in a run. */
+/** A feature's part in one run. */
 export interface ParentPart {
-  /** What its part in each thread gets. */
+  /** Data for its part in each thread. */
   readonly settings: unknown;
-  /** Why each query must stand by itself, if it must. */
+  /** Reason why no query may depend on an earlier one. Missing if it may. */
   readonly standsAlone?: string;
-  /** Takes what its part in a thread has posted; `answer` posts something back. */
+  /** Receives what its part in a thread has posted. `answer` posts data back. */
   message?(data: unknown, answer: (data: unknown) => void): void;
-  /** True if a query that may have run can be sent again, as the feature finds out what became of it. */
+  /** Returns true if a query that may have run can be sent again, because the feature finds out whether it did. */
   decides?(unit: unknown): boolean;
   readonly known?: KnownQueries;
-  /** Where `ranges()` and the like keep what they have found, if the options name nothing that has some already. */
-  readonly notes?: Notes;
+  /** Storage for the checkpoints of `ranges()`. Used unless `WorkOptions.checkpoints` holds those of an earlier run. */
+  readonly checkpoints?: Checkpoints;
   summary?(counts: Counts): Partial<Summary>;
-  /** Resolves when nothing of it is under way. */
+  /** Resolves when the feature has finished its work. */
   end?(): Promise<unknown>;
 }

@@ -1,38 +1,38 @@
-/** The way of the queries from their source into segments, a few segments ahead of the workers. */
+/** Reads the queries from their source into segments, a few segments ahead of the workers. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { inspect } from "node:util";
 import { findUncloneable } from "../myglobals.ts";
 import { nounOf } from "../shared/query.ts";
-import type { Reading } from "../shared/reading.ts";
 import type { Segment } from "../shared/segment.ts";
+import type { SourceContext } from "../shared/source-context.ts";
 import { RefusedError } from "./errors.ts";
 import { HeldSegments } from "./held.ts";
 import type { Source, WorkOptions } from "./options.ts";
 import { Packer } from "./packer.ts";
 import type { Records } from "./records.ts";
 
-/** Segments that have queries left to claim, at the most: what is read ahead. */
+/** Segments with unclaimed queries at which the source is not read further. */
 const segmentsAhead = 2;
-/** How long the source may keep this thread busy before others get their turn. */
+/** Time in ms after which reading yields to the event loop. */
 const busyMs = 10;
 
-/** What decides about each query that is read. */
+/** Decision about each query that is read. */
 export interface Selection {
-  /** Returns a promise if something is to be found out before the query can be decided about. */
+  /** Loads what `select()` needs to know about the query. Returns undefined if nothing is missing. */
   prepare(seq: number, unit: unknown): Promise<void> | undefined;
-  /** Returns true for a query that is to be run. It is asked once about each, in order. @throws Error for one that cannot be run. */
+  /** Returns true if the query runs. It is called once for each, in order. @throws Error for a query that cannot run. */
   select(seq: number, unit: unknown): boolean;
-  /** The position of the last query that earlier runs know of: nothing is released before the input has come to it. */
+  /** Position of the last query that earlier runs know of. No query is released before the input has reached it. */
   readonly knownTo: number;
-  /** Says what is wrong with an input that ends before that. */
+  /** Returns the error for an input that ends before `knownTo`. */
   endedAt(seq: number): Error;
 }
 
 export class Feed {
-  /** Resolves when the source has come to its end, or has thrown; rejects if a query cannot be run. */
+  /** Resolves when the source has ended or has thrown. Rejects if a query cannot run. */
   readonly ended: Promise<void>;
   readonly #source: Source<unknown>;
-  readonly #reading: Reading;
+  readonly #context: SourceContext;
   readonly #selection: Selection;
   readonly #records: Records;
   readonly #release: (segment: Segment) => void;
@@ -45,25 +45,22 @@ export class Feed {
   #isStopped = false;
   #wake = () => {};
 
-  /**
-   * @param release takes each segment.
-   * @throws TypeError for what queries cannot be read from.
-   */
+  /** @param release receives each segment. */
   constructor(
     source: Source<unknown>,
-    reading: Reading,
+    context: SourceContext,
     records: Records,
     selection: Selection,
     release: (segment: Segment) => void,
   ) {
     this.#source = source;
-    this.#reading = reading;
+    this.#context = context;
     this.#records = records;
     this.#selection = selection;
     this.#release = release;
-    reading.knownTo = selection.knownTo;
-    reading.begin();
-    this.ended = this.#read().finally(() => reading.end());
+    context.knownTo = selection.knownTo;
+    context.begin();
+    this.ended = this.#read().finally(() => context.end());
   }
 
   /** True if no more queries will come. */
@@ -71,28 +68,36 @@ export class Feed {
     return this.#isRead || this.#failure !== undefined;
   }
 
-  /** The error that the source has thrown. The queries that it gave before are run all the same. */
+  /** The error that the source threw. The queries that came before it still run. */
   get failure(): { readonly error: unknown } | undefined {
     return this.#failure;
   }
 
-  /** How many queries there are to run, those of an earlier run counted; unknown while a stream has not ended. */
+  /** Number of queries, including those that an earlier run has ended. Undefined while a stream has not ended. */
   get total(): number | undefined {
     if (this.#isRead) return this.#records.released + this.#records.tally.earlier;
-    return totalOf(this.#source, this.#reading.shard);
+    return totalOf(this.#source, this.#context.shard);
   }
 
-  /** Goes on when the workers need more; to be called whenever they have claimed something. */
+  /** Estimated number of queries, if the source can estimate it before its end. */
+  get about(): number | undefined {
+    const { part, seq, shard } = this.#context;
+    if (!part || this.total !== undefined) return undefined;
+    const calm = Number((seq / part / (shard?.count ?? 1)).toPrecision(2)); // other digits change too often to be read
+    return Math.max(Math.round(calm), this.#records.released + this.#records.tally.earlier);
+  }
+
+  /** Goes on reading if the workers need more. Call it whenever they may have claimed queries. */
   readOn(): void {
     const ahead = this.#records.open.length;
     if (ahead === 0) this.#flush();
     if (ahead < segmentsAhead) this.#wake();
   }
 
-  /** Reads nothing more, and returns what was read and not yet released. What was held counts as not read. */
+  /** Stops reading. Returns the queries that were read and not released. Held segments count as not read. */
   stop(): Segment | undefined {
     this.#isStopped = true;
-    this.#reading.end();
+    this.#context.end();
     this.#wake();
     this.#held.clear();
     return this.#packer.size > 0 ? this.#packer.seal() : undefined;
@@ -101,7 +106,7 @@ export class Feed {
   async #read(): Promise<void> {
     try {
       await this.#readAll();
-      if (this.#isHolding && !this.#isStopped) throw this.#selection.endedAt(this.#reading.seq);
+      if (this.#isHolding && !this.#isStopped) throw this.#selection.endedAt(this.#context.seq);
       await this.#room();
       if (!this.#isStopped) this.#isRead = true;
     } catch (error) {
@@ -111,9 +116,9 @@ export class Feed {
     this.#flush();
   }
 
-  /** True until the input has come to the last query that earlier runs know of: it may still turn out to be another input. */
+  /** True until the input has reached the last query that earlier runs know of. Until then it may turn out to be another input. */
   get #isHolding(): boolean {
-    return this.#reading.seq < this.#selection.knownTo;
+    return this.#context.seq < this.#selection.knownTo;
   }
 
   async #readAll(): Promise<void> {
@@ -142,27 +147,27 @@ export class Feed {
   }
 
   #prepare(unit: unknown): Promise<void> | undefined {
-    this.#isRefused = true; // should it fail
-    return this.#selection.prepare(this.#reading.seq + 1, unit);
+    this.#isRefused = true; // until #add() has succeeded
+    return this.#selection.prepare(this.#context.seq + 1, unit);
   }
 
   #add(unit: unknown): void {
-    const seq = ++this.#reading.seq;
-    this.#isRefused = true; // should one of these throw
+    const seq = ++this.#context.seq;
+    this.#isRefused = true; // if one of these throws
     const isSelected = this.#selection.select(seq, unit);
     if (isSelected) this.#pack(unit, seq);
     this.#isRefused = false;
-    // What a slow source has yielded by the end of this turn of the event loop does not wait for more.
+    // What a slow source has yielded by the end of this turn of the event loop is released without waiting for more.
     if ((isSelected && this.#packer.size === 1) || seq === this.#selection.knownTo)
       setImmediate(() => this.#records.open.length === 0 && this.#flush());
   }
 
-  /** True if there is no place for another query without releasing some, or holding them. */
+  /** True if another query fits only after a segment was released or held. */
   get #isFull(): boolean {
     return this.#packer.full || (this.#held.size > 0 && !this.#isHolding);
   }
 
-  /** Waits until the workers need what is read. */
+  /** Holds the segment, or waits until the workers need it. */
   async #room(): Promise<void> {
     if (this.#isHolding) {
       this.#held.push(this.#packer.seal());
@@ -182,14 +187,14 @@ export class Feed {
     return performance.now() - this.#turnAt > busyMs;
   }
 
-  /** What the workers say may be heard late, as long as the source is busy. */
+  /** Lets other events run. Releases first, because messages of idle workers arrive late while the source is busy. */
   async #nextTurn(): Promise<void> {
     if (this.#records.open.length === 0) this.#flush();
     await nextTurn();
     this.#turnAt = performance.now();
   }
 
-  /** @throws RefusedError for a unit that cannot travel. */
+  /** @throws RefusedError for a unit that cannot be sent to a thread. */
   #pack(unit: unknown, seq: number): void {
     try {
       this.#packer.add(unit, seq);
@@ -208,7 +213,7 @@ export class Feed {
   }
 }
 
-/** @throws TypeError for what queries cannot be read from. */
+/** @throws TypeError if the source is not iterable. */
 export function checkSource(source: unknown): void {
   const { [Symbol.iterator]: iterator, [Symbol.asyncIterator]: asyncIterator } = Object(source);
   if (typeof source !== "string" && (iterator || asyncIterator)) return;
@@ -216,7 +221,7 @@ export function checkSource(source: unknown): void {
   throw new TypeError(`Cannot read the queries: they must come from an iterable or async iterable, not from ${what}`);
 }
 
-/** How many queries a source has for a shard, where it says so. */
+/** Returns the number of queries that a source has for a shard, if it has a `length` or `size`. */
 export function totalOf(source: Source<unknown>, shard: WorkOptions["shard"]): number | undefined {
   const { length, size } = source as { length?: unknown; size?: unknown };
   const total = typeof length === "number" ? length : typeof size === "number" ? size : undefined;
@@ -225,7 +230,7 @@ export function totalOf(source: Source<unknown>, shard: WorkOptions["shard"]): n
 
 const batches = Symbol("batches");
 
-/** A source of queries, one at a time for everybody, and in batches for `batchesOf()`. */
+/** Makes a source of single queries from batches. The feed reads the batches, which saves an await per query. */
 export function inBatches<Unit>(source: AsyncIterable<readonly Unit[]>): AsyncIterable<Unit> {
   return {
     [batches]: source,
@@ -235,7 +240,7 @@ export function inBatches<Unit>(source: AsyncIterable<readonly Unit[]>): AsyncIt
   } as AsyncIterable<Unit>;
 }
 
-/** The batches of such a source; undefined for any other. */
+/** Returns the batches of a source that `inBatches()` made, undefined for any other. */
 function batchesOf(source: unknown): AsyncIterable<readonly unknown[]> | undefined {
   return (source as { [batches]?: AsyncIterable<readonly unknown[]> })[batches];
 }

@@ -1,4 +1,4 @@
-/** How many of the released queries the workers may claim: what the gates decide. */
+/** Limits how many of the released queries the workers may claim, as the gates decide. */
 import type { Segment } from "../shared/segment.ts";
 import type { Gate } from "./options.ts";
 import type { Records } from "./records.ts";
@@ -6,44 +6,61 @@ import type { Records } from "./records.ts";
 export class Gatekeeper {
   readonly #gates: readonly Gate[];
   readonly #records: Records;
+  readonly #workers: number;
   #admitted = 0;
-  /** How many the gates have been told of. */
+  /** The number of queries that `admitted()` of every gate has accepted. */
   #announced = 0;
   #waiting = false;
   #isOpen = true;
+  /** Start of the current pause, as `performance.now()`. Undefined if there is none. */
+  #pausedAt: number | undefined;
 
-  constructor(gates: readonly Gate[], records: Records) {
+  /** @param workers number of workers at the start. */
+  constructor(gates: readonly Gate[], records: Records, workers: number) {
     this.#gates = gates;
     this.#records = records;
+    this.#workers = workers;
   }
 
-  /** Why queries are held back just now. */
+  /** Reason of the first gate that holds queries back now. */
   get reason(): string | undefined {
     return this.#gates.find((gate) => gate.reason !== undefined)?.reason;
   }
 
-  /** How many workers may claim a query. */
-  get workers(): number {
-    return Math.min(...this.#gates.map(({ workers }) => workers ?? Number.POSITIVE_INFINITY));
+  /** Returns the reason to end the run, if it has paused for more than `mostSeconds` and unclaimed queries are left. */
+  pausedTooLong(mostSeconds: number): string | undefined {
+    const { reason } = this;
+    this.#pausedAt = reason === undefined ? undefined : (this.#pausedAt ?? performance.now());
+    if (this.#pausedAt === undefined || performance.now() - this.#pausedAt <= mostSeconds * 1000) return undefined;
+    if (this.#records.open.length > 0)
+      return `paused for longer than ${mostSeconds} s: ${reason!.replace(/^paused:? /, "")}`;
+    this.#pausedAt = undefined;
+    return undefined;
   }
 
-  /** Whether no gate held anything back when they were last asked: then they need not be asked often. */
+  /** Number of workers that may claim a query. */
+  get workers(): number {
+    const wanted = this.#gates.flatMap(({ workers }) => workers ?? []);
+    return wanted.length === 0 ? this.#workers : Math.min(...wanted);
+  }
+
+  /** True if no gate had a limit when they were last asked. They need not be asked often then. */
   get isOpen(): boolean {
     return this.#isOpen;
   }
 
-  /** Takes note of a segment that is released; without gates, all of it can be claimed at once. */
+  /** Adds a released segment. Without gates, all of it can be claimed at once. */
   release(segment: Segment): void {
     this.#records.add(segment);
     if (this.#gates.length === 0) segment.admit(segment.count);
   }
 
   /**
-   * Lets the workers claim as many queries as the gates allow when so many of them have ended. When that is fewer than before,
-   * what nobody has claimed yet is taken back.
+   * Lets the workers claim as many queries as the gates allow. If that is fewer than before, queries that nobody has claimed yet
+   * can no longer be claimed.
    *
-   * @returns whether they can claim more than before.
-   * @throws what a gate's `admitted()` rejects with.
+   * @returns true if the workers can claim more than before.
+   * @throws the error that a gate's `admitted()` rejects with.
    */
   async advance(ended: () => number, isOver: () => boolean): Promise<boolean> {
     if (this.#gates.length === 0 || isOver()) return false;
@@ -68,9 +85,10 @@ export class Gatekeeper {
     return count > before;
   }
 
-  /** How many of the released queries the gates allow to be claimed when so many have ended. */
+  /** Returns how many of the released queries the gates let the workers claim when `ended` queries have ended. */
   #allowed(ended: number): number {
-    const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended))));
+    const { workers } = this;
+    const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended, workers))));
     this.#isOpen = limit === Number.POSITIVE_INFINITY;
     return Math.min(this.#records.released, limit);
   }

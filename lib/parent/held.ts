@@ -1,10 +1,10 @@
-/** Segments that are not to be released yet: a few in memory, the others in a file. */
+/** Keeps segments that must not be released yet: a few in memory, the others in a file. */
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Segment } from "../shared/segment.ts";
 
-/** Segments that stay in memory. Each has some 1.2 MB. */
+/** Most segments in memory, each of about 1.2 MB. Further ones go to the file. */
 const mostInMemory = 8;
 
 export class HeldSegments {
@@ -17,7 +17,7 @@ export class HeldSegments {
     return this.#inMemory.length + this.#inFile.length;
   }
 
-  /** Adds a segment behind the others. @throws Error if the file cannot be written. */
+  /** @throws Error if the file cannot be written. */
   push(segment: Segment): void {
     if (this.#inFile.length === 0 && this.#inMemory.length < mostInMemory) {
       this.#inMemory.push(segment);
@@ -30,7 +30,6 @@ export class HeldSegments {
     this.#end += used;
   }
 
-  /** Takes the first one. */
   shift(): Segment | undefined {
     const first = this.#inMemory.shift();
     if (first) return first;
@@ -42,7 +41,6 @@ export class HeldSegments {
     return new Segment(shared);
   }
 
-  /** Forgets all of them. */
   clear(): void {
     this.#inMemory.length = 0;
     this.#inFile.length = 0;
@@ -52,7 +50,7 @@ export class HeldSegments {
   }
 }
 
-/** Opens a file that nobody else can, and that is gone with this process: its name is removed at once. */
+/** Opens a temporary file and removes its name at once. No other process can open it, and it disappears with this one. */
 function openUnnamed(): number {
   const directory = mkdtempSync(join(tmpdir(), "myscript-held-"));
   try {

@@ -1,18 +1,18 @@
-/** The keys of an input: all of its queries have one, or none, and no two have the same. */
+/** Checks the keys of an input: all of its queries have one or none has, and no two are equal. */
 import { createHash } from "node:crypto";
 import { keyOf, nameOfQuery } from "../shared/query.ts";
 import { RefusedError } from "./errors.ts";
 import type { WorkOptions } from "./options.ts";
 
 export class Keys {
-  /** The position of each key so far. */
+  /** Position of each key in the input. */
   readonly #seqs = new Map<string, number>();
   #count = 0;
 
   /**
    * Returns the key of the next query of the input.
    *
-   * @throws RefusedError for a key that cannot be one, and for a query that has none beside others.
+   * @throws RefusedError for an invalid or repeated key, and if only some of the queries have one.
    */
   take(seq: number, unit: unknown): string | undefined {
     const key = readKey(seq, unit);
@@ -38,8 +38,8 @@ function readKey(seq: number, unit: unknown): string | undefined {
 }
 
 /**
- * Returns true for a query of the shard: every `count`-th one. Of queries with keys, which may come in another order the next
- * time, the key decides.
+ * Returns true for a query of the shard, every `count`-th one. If queries have keys, the hash of the key decides, because they
+ * may come in another order the next time.
  */
 export function isInShard(seq: number, shard: WorkOptions["shard"], key?: string): boolean {
   if (!shard) return true;

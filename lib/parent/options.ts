@@ -1,111 +1,130 @@
-/** What `doWork()` takes and gives. */
+/** Options and result of `doWork()`. */
 import { availableParallelism } from "node:os";
 import type { ConnectionOptions } from "mysql2";
 import { myglobals } from "../myglobals.ts";
 import type { Host } from "../mysql/connection.ts";
 import type { Ended, Result, WarnedQuery } from "../shared/counters.ts";
-import type { Notes } from "../shared/reading.ts";
 import type { Outcome } from "../shared/segment.ts";
+import type { Checkpoints } from "../shared/source-context.ts";
 import type { Progress } from "./progress.ts";
 import type { Wait } from "./waits.ts";
 
-/** Where the queries come from: of any length, as fast or slow as it likes. */
+/** Source of the queries. It may have any length and any speed. */
 export type Source<Unit> = Iterable<Unit> | AsyncIterable<Unit>;
 
 export interface WorkOptions {
-  /** Worker threads that carry the workers. @default one a processor, half of them beside a server on this machine, at most one a worker */
+  /**
+   * Worker threads that carry the workers.
+   * @default one per processor, half of them if the server is on this machine and there is no `script`, at most one per worker
+   */
   threads?: number | undefined;
-  /** URL of a module whose exported `workerInit()` or `workerDo()` replace the default ones. */
+  /** URL of a module. The `workerInit()` or `workerDo()` that it exports replace the default ones. */
   script?: string | URL | undefined;
   /**
-   * The servers of a cluster, over which the workers are spread. A worker goes on with the next one when its own is lost, and
-   * comes back to it later. @default the one in `myglobals.config.db`
+   * Servers of a cluster. The workers are spread over them. A worker that loses its own server moves to the next one, and comes
+   * back later. @default the one in `myglobals.config.db`
    */
   hosts?: readonly Host[] | undefined;
-  /** Shows how far the run is. */
+  /** Shows the progress of the run. */
   progress?: Progress | undefined;
-  /** Is called in the parent with each query that has ended or is skipped, in no particular order, soon after. */
+  /** Callback in the parent, soon after a query has ended or was skipped. The order of the queries is not defined. */
   onEnded?: ((ended: Ended, unit: unknown) => void) | undefined;
-  /** Says what became of a query in an earlier run; it is not run, and counts as what it was. */
+  /** Returns the outcome of a query in an earlier run, if it has one. Such a query does not run, and counts with that outcome. */
   earlier?: ((seq: number, unit: unknown) => Exclude<Outcome, "skipped"> | undefined) | undefined;
-  /** The last query that `earlier` knows of, and by what it knows it: nothing is run before the input has come to that query. */
+  /** The last query that `earlier` knows of, and the name of its source. No query runs before the input has reached that one. */
   earlierTo?: { readonly seq: number; readonly by: string } | undefined;
-  /** Where `ranges()` and the like keep what they have found, to find the same when the run is resumed. */
-  notes?: Notes | undefined;
-  /** An earlier run has begun this one: what its connections had set is gone. @default false */
+  /** Storage for the checkpoints of `ranges()`. A resumed run reads them, and makes the same queries again. */
+  checkpoints?: Checkpoints | undefined;
+  /** @deprecated Old name of `checkpoints`. */
+  notes?: Checkpoints | undefined;
+  /** True if an earlier run has begun these queries. What was set on its connections is lost. @default false */
   resumed?: boolean | undefined;
-  /** SQL that is run on every connection when it is made, before the session statements at the top of the queue. */
+  /** SQL that runs on every new connection, before the session statements at the top of the queue. */
   initCommands?: readonly string[] | undefined;
-  /** Runs every `count`-th query only, beginning with the `index`-th (from 1); the seq stays. */
+  /**
+   * Runs every `count`-th query only, from the `index`-th on (counted from 1). Each query keeps its seq. If queries have keys, the
+   * hash of the key decides.
+   */
   shard?: { index: number; count: number } | undefined;
-  /** What may hold the queries back: the one that admits the fewest decides. */
+  /**
+   * The most workers that gates may let claim queries. Those beyond the `workers` of `doWork()` connect when a gate first wants
+   * them. @default `workers`
+   */
+  maxWorkers?: number | undefined;
+  /** Gates that may hold queries back. The lowest limit applies. */
   gates?: readonly Gate[] | undefined;
-  /** How often a query is sent again after an error that passes by itself, such as a deadlock. @default 10 */
+  /** Seconds for which gates with a `reason` may hold queries back. After that no further query starts. @default no limit */
+  maxPauseSeconds?: number | undefined;
+  /** Most retries of a query after a transient error, such as a deadlock. @default 10 */
   retries?: number | undefined;
-  /** How long to try to get a connection, at the start and after one was lost. @default 60 */
+  /** Seconds for which a worker tries to connect, at the start and after a connection was lost. @default 60 */
   connectTimeoutSeconds?: number | undefined;
-  /** A query that runs longer is interrupted on the server: its answer decides, mostly `failed`. @default no limit */
+  /** Seconds after which a query is interrupted. The server's answer decides its outcome, mostly `failed`. @default no limit */
   timeoutSeconds?: number | undefined;
-  /** Starts nothing more after so many queries of this run have failed or are unknown. @default no limit */
+  /** Failed and unknown queries of this run after which no further query starts. @default no limit */
   maxFailures?: number | undefined;
-  /** Starts nothing more after so many warnings of this run; the server's notes count. @default no limit */
+  /** Warnings of this run after which no further query starts. The server's notes count. @default no limit */
   maxWarnings?: number | undefined;
-  /** Says that running a query twice is harmless: one that may have run is sent again. @default false */
+  /** True if running a query twice is harmless. A query that may have run is then sent again. @default false */
   idempotent?: boolean | undefined;
-  /** Starts nothing more once it is aborted: what is in flight ends, the rest is skipped. */
+  /** Ends the run early once it is aborted. Queries in flight end, the rest is skipped. */
   signal?: AbortSignal | undefined;
-  /** Starts nothing more and interrupts what is in flight once it is aborted; the run ends within 2 seconds. */
+  /** Ends the run within 2 seconds once it is aborted. Queries in flight are interrupted, the rest is skipped. */
   killSignal?: AbortSignal | undefined;
-  /** Is called with each query instead of running it; nothing is started. `isUnit`: it is for a `script`, and may be no SQL. */
+  /** Callback for each query instead of running it. No thread starts. `isUnit` is true with a `script`: the unit may be no SQL. */
   dryRun?: ((seq: number, unit: unknown, isUnit: boolean) => void | Promise<void>) | undefined;
 }
 
-/** Holds queries back. */
+/** A limit on the queries that the workers may claim. */
 export interface Gate {
-  /** How many queries the workers may have claimed in all, when `ended` of them have ended. It is asked often. */
-  limit(ended: number): number;
-  /** Is told before queries with a seq up to this one can be claimed; they wait for the promise. */
+  /**
+   * Returns how many queries the workers may have claimed in all, when `ended` of them have ended. It is called often.
+   *
+   * @param workers number of workers that may claim a query now.
+   */
+  limit(ended: number, workers: number): number;
+  /** Is called before queries with a seq up to this one can be claimed. They wait for the promise. */
   admitted?(seq: number): Promise<void>;
-  /** Is given, at the start, what has the gates asked at once: to be called when their answers have changed. */
-  attach?(askNow: () => void): void;
-  /** How many workers may claim a query just now. @default all of them */
+  /** Receives a callback at the start of the run. Call it when the gate's answers have changed: it asks all gates at once. */
+  attach?(notify: () => void): void;
+  /** Number of workers that may claim a query now. @default the number at the start */
   readonly workers?: number | undefined;
-  /** Why it holds queries back just now, for the bar. */
+  /** Reason for holding queries back now, for the bar. */
   readonly reason?: string | undefined;
 }
 
-/** How a run ended. */
+/** Result of a run. */
 export interface Summary extends Result {
   seconds: number;
-  /** Queries that ended, skipped ones not counted, per second. */
+  /** Ended queries per second, without skipped ones. */
   perSecond: number;
   /** Workers that got a connection. */
   workers: number;
   threads: number;
-  /** With a ledger: queries that committed by themselves, such as DDL, and were recorded after they ran. */
+  /** With a ledger: queries with an implicit commit, such as DDL. They were recorded after they ran. */
   selfCommitted?: number;
-  /** How long some worker, or the ledger's opening, has waited for a server that takes its queries, by the reason. */
+  /** Time in which a worker, or the opening of the ledger, waited for a server that takes its queries, by reason. */
   waited?: Wait[];
-  /** What a script's own `workerDo()` did is counted: units of work, and no queries. */
+  /** Set if the counts are units of work of a script's own `workerDo()`, not queries. */
   units?: true;
   /** The first ten queries with warnings, if there are any. */
   firstWarned?: WarnedQuery[];
-  /** Why the run ended early, if it did. */
+  /** Reason of an early end. Missing if the run was complete. */
   reason?: string;
 }
 
-/** The largest numbers that make sense, or that can be. */
+/** Largest allowed values. */
 export const limits = {
-  workers: 100_000, // the most connections that a server can be told to take, `max_connections`
+  workers: 100_000, // the largest `max_connections` of a server
   threads: 1000, // each takes some 10 MB
   retries: 1_000_000, // a query's record counts its tries up to 16 million
   seconds: 2_000_000, // the range of a timer is 2,147,483
 } as const;
 
 /**
- * Returns the number of threads that carry the workers by default: one a processor. A server on this machine needs half of
- * the processors for itself. Measured on 2 processors: a second thread then takes 15 % more processor time, and saves none of
- * the wall time. A script's `workerDo()` may compute, and gets all.
+ * Returns the default number of threads, one per processor. A server on this machine needs half of the processors itself.
+ * Measured on 2 processors: a second thread then takes 15 % more processor time, and saves no wall time. A script's `workerDo()`
+ * may compute, and gets all processors.
  */
 function defaultThreads(workers: number, { script, hosts = [] }: WorkOptions): number {
   const servers: readonly ConnectionOptions[] = hosts.length > 0 ? hosts : [myglobals.config?.db ?? {}];
@@ -117,7 +136,7 @@ function isOnThisMachine({ socketPath, uri, host = "localhost" }: ConnectionOpti
   return socketPath !== undefined || (uri === undefined && /^(?:localhost|127\.[\d.]+|::1)$/.test(host));
 }
 
-/** The names of the core's options. Those of features are in `features/index.ts`. */
+/** Names of the core's options. Those of features are in `features/index.ts`. */
 export const ownOptions = [
   ...[
     "threads",
@@ -127,11 +146,14 @@ export const ownOptions = [
     "onEnded",
     "earlier",
     "earlierTo",
+    "checkpoints",
     "notes",
     "resumed",
     "initCommands",
     "shard",
+    "maxWorkers",
     "gates",
+    "maxPauseSeconds",
   ],
   ...[
     "retries",
@@ -146,25 +168,30 @@ export const ownOptions = [
   ],
 ];
 
-/** The options, with a value for each that has one by default. */
+/** The options with all defaults filled in. */
 export type CompleteOptions = ReturnType<typeof withDefaults>;
 
 /**
- * The options, with a value for each that has one by default.
+ * Fills in the defaults of the options.
  *
- * @throws RangeError for a number that cannot be.
+ * @throws RangeError for a number outside its range.
  */
 export function withDefaults(workers: number, options: WorkOptions) {
   checkCount("workers", workers, limits.workers);
+  const maxWorkers = Math.max(workers, options.maxWorkers ?? 0);
+  checkCount("workers", maxWorkers, limits.workers);
   const complete = {
     ...options,
-    threads: options.threads ?? defaultThreads(workers, options),
+    maxWorkers,
+    checkpoints: options.checkpoints ?? options.notes,
+    threads: options.threads ?? defaultThreads(maxWorkers, options),
     retries: options.retries ?? 10,
     maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
     maxWarnings: options.maxWarnings ?? Number.POSITIVE_INFINITY,
     connectTimeoutSeconds: options.connectTimeoutSeconds ?? 60,
     idempotent: options.idempotent ?? false,
     gates: options.gates ?? [],
+    maxPauseSeconds: options.maxPauseSeconds ?? Number.POSITIVE_INFINITY,
     hosts: options.hosts ?? [],
     initCommands: options.initCommands ?? [],
   };
@@ -174,9 +201,10 @@ export function withDefaults(workers: number, options: WorkOptions) {
   checkNumber("maxFailures", complete.maxFailures, 1, Number.POSITIVE_INFINITY);
   checkNumber("maxWarnings", complete.maxWarnings, 1, Number.POSITIVE_INFINITY);
   checkNumber("connectTimeoutSeconds", complete.connectTimeoutSeconds, 0.001, limits.seconds);
+  checkNumber("maxPauseSeconds", complete.maxPauseSeconds, 0.001, Number.POSITIVE_INFINITY);
   if (timeoutSeconds !== undefined) checkNumber("timeoutSeconds", timeoutSeconds, 0.001, limits.seconds);
-  if (threads > workers) {
-    throw new RangeError(`Cannot start ${threads} threads for ${workers} workers: at most one thread a worker`);
+  if (threads > maxWorkers) {
+    throw new RangeError(`Cannot start ${threads} threads for ${maxWorkers} workers: at most one thread a worker`);
   }
   return complete;
 }

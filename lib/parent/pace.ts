@@ -1,26 +1,26 @@
-/** How fast a run is, and how long it will still take: figures that stay calm enough to be read. */
+/** Estimates the rate of a run and the time left, in figures that are calm enough to be read. */
 
 export interface Moment {
-  /** On a clock that only goes forward. */
+  /** Time on a monotonic clock. */
   seconds: number;
   /** Queries that this run has ended. */
   ended: number;
-  /** Queries that it has still to end, where that is known. */
+  /** Queries of this run that have not ended. Undefined if the total is unknown. */
   left: number | undefined;
-  /** How many of these are being run. */
+  /** Number of these that are in flight. */
   inFlight: number;
 }
 
-/** Between two looks: what is drawn ten times a second has a rate that changes once. */
+/** Time between two samples. The bar is drawn ten times a second, and its rate changes once. */
 const stepSeconds = 1;
-/** The rate is that of the last half of the run, within these bounds. */
+/** The rate covers the last half of the run, within these bounds. */
 const windowSeconds = { least: 5, most: 60 };
-/** Slow queries end in bursts, one from each worker: it takes so many of these to make a rate, and to tell the time left. */
+/** Slow queries end in bursts, one from each worker. Bursts that the rate covers, and bursts before the time left is shown. */
 const rounds = 8;
 const roundsBefore = 4;
-/** No more moments than these are kept, however slow the queries are. */
+/** Most samples that are kept, however slow the queries are. */
 const mostMoments = 3600;
-/** An estimate is kept, and counts down, until a new one differs by more than this part of it and these seconds. */
+/** An estimate counts down until a new one differs by more than this part of it and by more than these seconds. */
 const tolerance = { part: 0.15, seconds: 2 };
 
 export class Pace {
@@ -29,21 +29,21 @@ export class Pace {
   #perSecond: number | undefined;
   #endsAt: number | undefined;
 
-  /** Takes a look at the run when it is time to; is to be called often. */
+  /** Takes a sample of the run if the last one is old enough. Call it often. */
   look(seconds: number, look: () => Omit<Moment, "seconds">): void {
     const last = this.#moments.at(-1);
     if (last && seconds - last.seconds < stepSeconds) return;
     const now = { seconds, ...look() };
-    // Until a query is claimed, the workers are being started: that is no part of the rate.
+    // Before the first claim the workers are starting. That time is not part of the rate.
     if (last || now.inFlight + now.ended > 0) this.#add(now);
   }
 
-  /** Queries per second; undefined until there is something to tell it from. */
+  /** Queries per second. Undefined until it can be measured. */
   get perSecond(): number | undefined {
     return this.#perSecond;
   }
 
-  /** How long the rest will take; undefined while nobody can tell. */
+  /** Returns the estimated seconds until the end, undefined if there is no estimate. */
   secondsLeft(seconds: number): number | undefined {
     return this.#endsAt === undefined ? undefined : Math.max(this.#endsAt - seconds, 1);
   }
@@ -57,7 +57,7 @@ export class Pace {
     const suffices = ({ seconds, ended }: Moment) =>
       now.seconds - seconds >= window && now.ended - ended >= rounds * now.inFlight;
     while (moments.length > 2 && (suffices(moments[1]!) || moments.length > mostMoments)) moments.shift();
-    // From one end to another: in between the rate would fall all the time, and leap with the next burst.
+    // Measures from one query's end to another's. Otherwise the rate would fall between two bursts, and leap at each.
     const ends = moments.filter((moment) => moment.grew);
     const isLate = now.seconds - (ends.at(-1)?.seconds ?? 0) > Math.max(2 * this.#roundSeconds(now), stepSeconds);
     const [from, to] = isLate || ends.length < 2 ? [moments[0]!, now] : [ends[0]!, ends.at(-1)!];
@@ -66,7 +66,7 @@ export class Pace {
   }
 
   #estimate({ seconds, ended, left, inFlight }: Moment, from: number): void {
-    // With the last ones running there is no rate any more, and with the first ones no rate yet.
+    // The first queries give no rate yet, and the last ones none any more.
     if (!this.#perSecond || left === undefined || left <= inFlight || ended < roundsBefore * inFlight) {
       if (!(this.secondsLeft(seconds)! > 1)) this.#endsAt = undefined;
       return;
@@ -76,7 +76,7 @@ export class Pace {
     if (off > Math.max(tolerance.part * (endsAt - seconds), tolerance.seconds)) this.#endsAt = endsAt;
   }
 
-  /** How long it takes until each worker has ended one. */
+  /** Returns the seconds in which each worker ends one query. */
   #roundSeconds({ inFlight }: Moment): number {
     return this.#perSecond ? inFlight / this.#perSecond : Number.POSITIVE_INFINITY;
   }

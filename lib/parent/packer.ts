@@ -1,4 +1,4 @@
-/** From queries to segments, as their layout says. */
+/** Writes queries into segments, in the layout of `shared/segment.ts`. */
 import { encodeUnit } from "../shared/query.ts";
 import {
   bytesAt,
@@ -11,7 +11,7 @@ import {
   segmentQueries,
 } from "../shared/segment.ts";
 
-/** The last query makes a segment larger: by steps, for its memory to fit another one. */
+/** The last query can make a segment larger. It grows in these steps, so that its memory fits other segments. */
 const sizeStep = segmentBytes / 4;
 
 /** Collects queries and seals them into segments. */
@@ -26,15 +26,15 @@ export class Packer {
     return this.#offsets.length;
   }
 
-  /** Whether the next query would have to go to another segment. */
+  /** True if the next query must go to another segment. */
   get full(): boolean {
     return this.size >= segmentQueries || this.#end >= segmentBytes;
   }
 
   /**
-   * Adds a query or any other value that `structuredClone` takes, and its 1-based position in the input.
+   * Adds a unit and its 1-based position in the input.
    *
-   * @throws DataCloneError for a value that it does not take.
+   * @throws DataCloneError for a value that `structuredClone` does not take.
    */
   add(unit: unknown, seq: number): void {
     const { encoding, pieces } = encodeUnit(unit);
@@ -53,7 +53,7 @@ export class Packer {
     }
   }
 
-  /** Makes a segment of what was added since the last one, in memory that no thread uses any more where there is some. */
+  /** Makes a segment of what was added since the last one, in the memory of `spare` if that is large enough. */
   seal(spare?: SharedArrayBuffer): Segment {
     const count = this.size;
     const size = bytesAt + Math.ceil(Math.max(this.#end, segmentBytes) / sizeStep) * sizeStep;
@@ -78,7 +78,7 @@ export class Packer {
     return new Segment(shared);
   }
 
-  /** A segment may grow over its usual size by its last query. */
+  /** Enlarges the buffer if needed. The last query of a segment may exceed the usual size. */
   #reserve(bytes: number): void {
     if (this.#end + bytes <= this.#scratch.length) return;
     const larger = Buffer.allocUnsafe(this.#end + bytes);

@@ -1,7 +1,7 @@
 /** The features of a run, in the parent. */
 import { features } from "../features/index.ts";
 import type { Counts } from "../shared/counters.ts";
-import type { Notes } from "../shared/reading.ts";
+import type { Checkpoints } from "../shared/source-context.ts";
 import type { KnownQueries, ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
 import { type CompleteOptions, ownOptions, type Summary } from "./options.ts";
 
@@ -12,7 +12,7 @@ export class Parts {
   /**
    * Prepares the features that the options ask for.
    *
-   * @throws TypeError for an option that nobody knows; what a feature has against it.
+   * @throws TypeError for an unknown option; the errors of the features.
    */
   async begin(options: CompleteOptions, run: RunOfFeature): Promise<void> {
     const given = Object.entries(options).filter(([, value]) => value !== undefined);
@@ -28,12 +28,12 @@ export class Parts {
     }
   }
 
-  /** What their parts in each thread get, by name. */
+  /** Data for their parts in each thread, by name. */
   get settings(): Record<string, unknown> {
     return Object.fromEntries([...this.#parts].map(([name, { settings }]) => [name, settings]));
   }
 
-  /** Why each query must stand by itself. */
+  /** Reasons why no query may depend on an earlier one. */
   get standsAlone(): string[] {
     return this.#all.flatMap((part) => part.standsAlone ?? []);
   }
@@ -42,16 +42,16 @@ export class Parts {
     return this.#all.flatMap((part) => part.known ?? []);
   }
 
-  get notes(): Notes | undefined {
-    return this.#all.find((part) => part.notes)?.notes;
+  get checkpoints(): Checkpoints | undefined {
+    return this.#all.find((part) => part.checkpoints)?.checkpoints;
   }
 
-  /** Passes on what a feature's part in a thread has posted. */
+  /** Passes what a feature's part in a thread has posted to its part here. */
   message(name: string, data: unknown, answer: (data: unknown) => void): void {
     this.#parts.get(name)?.message?.(data, answer);
   }
 
-  /** True if a query that may have run can be sent again, as a feature finds out what became of it. */
+  /** Returns true if a query that may have run can be sent again, because a feature finds out whether it did. */
   decide(unit: unknown): boolean {
     return this.#all.some((part) => part.decides?.(unit));
   }
@@ -60,7 +60,7 @@ export class Parts {
     return Object.assign({}, ...this.#all.map((part) => part.summary?.(counts)));
   }
 
-  /** Resolves when nothing of them is under way. */
+  /** Resolves when all features have finished their work. */
   async end(): Promise<void> {
     await Promise.all(this.#all.map((part) => part.end?.()));
   }

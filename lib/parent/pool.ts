@@ -1,4 +1,4 @@
-/** The worker threads, from the parent's side: starting them, replacing those that die, ending them. */
+/** Starts the worker threads, replaces those that die, and ends them. */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { findUncloneable, myglobals } from "../myglobals.ts";
 import { withCauses } from "../shared/causes.ts";
@@ -7,43 +7,45 @@ import { printLines, unprinted } from "./printed.ts";
 
 /** One worker thread. */
 export interface Thread {
-  /** The numbers of the workers that it carries. */
+  /** Numbers of the workers that it carries. */
   readonly workers: readonly number[];
   send(message: ToThread): void;
   terminate(why?: string): void;
 }
 
-/** What a pool tells. */
+/** Callbacks of a pool. */
 export interface PoolListener {
-  /** A thread is there: it has no segments yet. */
+  /** A thread was started. It has no segments yet. */
   started(thread: Thread): void;
   message(thread: Thread, message: FromThread): void;
-  /** A thread is gone, before its time; it will be replaced. */
+  /** A thread has exited, expected or not. The pool replaces it if needed. */
   died(thread: Thread, cause: string): void;
-  /** There is no use in going on; with an `error` when it is the run that went wrong: some have had a connection without it. */
+  /** The run cannot go on. `error` is missing if all workers gave up and some of them had been connected before. */
   runFailed(reason: string, error?: Error): void;
-  /** What a person should know. */
+  /** Shows a line to the user. */
   log(line: string): void;
 }
 
-/** The run stops after this many thread deaths without a finished query in between. */
+/** Thread deaths without a finished query in between after which the run ends. */
 const deathsInARow = 5;
-/** How long a thread may take to load its modules, beyond the connect timeout, before it says anything. */
+/** Time in ms for a thread to load its modules, in addition to the connect timeout. A thread that has sent no message by then is ended. */
 const loadMs = 10_000;
-/** Workers that give up within this time are told of in one line. */
+/** Workers that give up within this time are reported in one line. */
 const tellMs = 200;
 
 export class Pool {
-  readonly #workers: number;
+  readonly #most: number;
+  /** Largest number of workers that were wanted so far, at most `#most`. */
+  #workers = 0;
   readonly #slots: number;
   readonly #data: Omit<Settings, "workers" | "isRenewed">;
   readonly #listener: PoolListener;
   readonly #finished: () => number;
   readonly #threads = new Map<Thread, Promise<unknown>>();
   readonly #connected = new Set<number>();
-  readonly #gone = new Set<number>();
-  readonly #hostsAway = new Set<string>();
-  /** By thread, the statement that has set something on one of its connections. */
+  readonly #gaveUp = new Set<number>();
+  readonly #hostsDown = new Set<string>();
+  /** By thread, the statement that changed the session of one of its connections. */
   readonly #sessionChanges = new WeakMap<Thread, string>();
   #tellTimer: NodeJS.Timeout | undefined;
   #gaveUpBecause = "";
@@ -53,8 +55,8 @@ export class Pool {
   #ending = false;
 
   /**
-   * @param finished says how many queries have been done or have failed.
-   * @throws TypeError for a value in `myglobals` that cannot travel, with its path.
+   * @param finished returns how many queries are done or failed.
+   * @throws TypeError for a value in `myglobals` that cannot be sent to a thread, with its path.
    */
   constructor(
     workers: number,
@@ -63,7 +65,7 @@ export class Pool {
     finished: () => number,
     listener: PoolListener,
   ) {
-    this.#workers = workers;
+    this.#most = workers;
     this.#slots = threads;
     this.#data = data;
     this.#finished = finished;
@@ -76,19 +78,20 @@ export class Pool {
     return this.#threads.keys();
   }
 
-  /** Which thread carries a worker, counted from 0; the one that replaces it has the same number. */
+  /** Returns the number of the thread that carries a worker, from 0. A thread that replaces it has the same number. */
   slotOf(worker: number): number {
     return worker % this.#slots;
   }
 
-  /** The number of the last one of the first `count` workers that have not given up; of all, where there are fewer. */
+  /** Returns the number of the `count`-th worker that has not given up, or of the last worker wanted so far if fewer are left. */
   numberOf(count: number): number {
+    this.#workers = Math.max(this.#workers, Math.min(count, this.#most));
     let number = 0;
-    for (let left = count; number < this.#workers && left > 0; ) if (!this.#gone.has(++number)) left--;
+    for (let left = count; number < this.#workers && left > 0; ) if (!this.#gaveUp.has(++number)) left--;
     return number;
   }
 
-  /** How many workers have had a connection. */
+  /** Number of workers that have had a connection. */
   get connected(): number {
     return this.#connected.size;
   }
@@ -97,23 +100,23 @@ export class Pool {
     for (const thread of this.#threads.keys()) thread.send(message);
   }
 
-  /** Starts nothing more, and replaces no thread. */
+  /** Tells the threads to start no further query. Dead threads are not replaced any more. */
   drain(): void {
     this.#ending = true;
     this.broadcast({ type: "drain" });
   }
 
-  /** Ends the threads at once; `why` is what those hear who ask what became of their queries. */
+  /** Ends the threads at once. `why` becomes the cause in the errors of their queries. */
   terminate(why?: string): void {
     for (const thread of this.#threads.keys()) thread.terminate(why);
   }
 
-  /** Ends the thread of a worker at once, to be replaced; its queries hear why. */
+  /** Ends the thread of a worker at once. It is replaced. `why` becomes the cause in the errors of its queries. */
   terminateThreadOf(worker: number, why: string): void {
     for (const thread of this.#threads.keys()) if (thread.workers.includes(worker)) thread.terminate(why);
   }
 
-  /** Lets the threads end by themselves, and ends those that take longer than `graceMs`. */
+  /** Lets the threads end by themselves. Ends those that need more than `graceMs`. */
   async end(graceMs: number): Promise<void> {
     this.#ending = true;
     this.#tellGivenUp();
@@ -124,7 +127,7 @@ export class Pool {
   }
 
   #start(workers: readonly number[], isRenewed = false): void {
-    const { port1: port, port2 } = new MessageChannel(); // what a unit posts to its parentPort is not for us
+    const { port1: port, port2 } = new MessageChannel(); // a unit of a script may post to its parentPort
     const settings = { ...this.#data, workers, isRenewed: isRenewed && this.#data.isOnlyWorker };
     const worker = construct(settings, port2);
     let cause: string | undefined;
@@ -168,24 +171,24 @@ export class Pool {
     if (message.type === "connected") {
       this.#connected.add(message.worker);
       this.#waiting = false;
-      if (message.host !== undefined && this.#hostsAway.delete(message.host)) {
+      if (message.host !== undefined && this.#hostsDown.delete(message.host)) {
         this.#listener.log(`${message.host} is back`);
       }
-    } else if (message.type === "away") {
-      if (!this.#hostsAway.has(message.host)) this.#listener.log(`${message.error.message}: trying the other hosts`);
-      this.#hostsAway.add(message.host);
+    } else if (message.type === "hostDown") {
+      if (!this.#hostsDown.has(message.host)) this.#listener.log(`${message.error.message}: trying the other hosts`);
+      this.#hostsDown.add(message.host);
     } else if (message.type === "waiting") {
       const seconds = this.#data.connectTimeoutMs / 1000;
       if (!this.#waiting) this.#listener.log(`${message.error.message}: trying again for up to ${seconds} s`);
       this.#waiting = true;
-    } else if (message.type === "gone") this.#giveUp(message.worker, message.error);
+    } else if (message.type === "workerGaveUp") this.#giveUp(message.worker, message.error);
     else if (message.type === "sessionChanged") this.#sessionChanges.set(thread, message.statement);
     this.#listener.message(thread, message);
   }
 
   #giveUp(worker: number, { message }: PlainError): void {
-    this.#gone.add(worker);
-    const left = this.#workers - this.#gone.size;
+    this.#gaveUp.add(worker);
+    const left = this.#workers - this.#gaveUp.size;
     this.#gaveUpBecause = message;
     if (left === 0) this.#listener.runFailed(message, this.#connected.size === 0 ? new Error(message) : undefined);
     else if (!this.#ending) this.#tellTimer ??= setTimeout(() => this.#tellGivenUp(), tellMs);
@@ -195,11 +198,11 @@ export class Pool {
     if (!this.#tellTimer) return;
     clearTimeout(this.#tellTimer);
     this.#tellTimer = undefined;
-    const left = this.#workers - this.#gone.size;
+    const left = this.#workers - this.#gaveUp.size;
     if (left > 0) this.#listener.log(`${this.#gaveUpBecause}: going on with ${left} of ${this.#workers} workers`);
   }
 
-  /** Ends a thread that has not said anything: another one would be as silent. */
+  /** Ends a thread that has sent no message in time. It is not replaced, because another one would be as silent. */
   #endSilent(thread: Thread, limitMs: number): void {
     const message = `A thread did not start within ${Math.round(limitMs / 1000)} s`;
     for (const worker of thread.workers) this.#giveUp(worker, { code: "THREAD_SILENT", message });
@@ -208,8 +211,8 @@ export class Pool {
 
   #threadEnded(thread: Thread, cause: string, isError: boolean): void {
     this.#threads.delete(thread);
-    // A thread whose workers have all given up, or whose work is over, ends by itself.
-    const isExpected = thread.workers.every((number) => this.#gone.has(number));
+    // A thread ends by itself when its workers have all given up, or when the run is over.
+    const isExpected = thread.workers.every((number) => this.#gaveUp.has(number));
     this.#listener.died(thread, cause);
     if (this.#ending && isError) {
       const reason = `A thread died while the run ended: ${cause}`;
@@ -220,7 +223,7 @@ export class Pool {
     this.#deaths = finished > this.#finishedAtDeath ? 1 : this.#deaths + 1;
     this.#finishedAtDeath = finished;
     this.#listener.log(`A thread died: ${cause}`);
-    for (const number of thread.workers) this.#gone.delete(number);
+    for (const number of thread.workers) this.#gaveUp.delete(number);
     const statement = this.#sessionChanges.get(thread);
     let reason: string | undefined;
     if (statement !== undefined) reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
@@ -236,7 +239,7 @@ function construct(settings: Settings, port: MessagePort): Worker {
       workerData: { ...settings, port },
       transferList: [port],
       ...unprinted,
-      execArgv: [], // not the loader of this process, which would only slow it down: boot.js brings what it needs
+      execArgv: [], // without the loader of this process, which slows a thread down; boot.js loads what it needs
       resourceLimits: { maxYoungGenerationSizeMb: 8 }, // a query's garbage is small and short-lived
     });
   } catch (error) {

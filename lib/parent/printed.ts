@@ -1,19 +1,19 @@
-/** What a worker thread prints: the parent prints it, a line as a whole. */
+/** Prints the output of worker threads in the parent, in whole lines. */
 import type { Worker, WorkerOptions } from "node:worker_threads";
 
-/** Deno prints by itself what a thread prints, and gives it to the parent besides. */
+/** False on Deno, which prints the output of a thread itself and also passes it to the parent. */
 const prints = process.versions.deno === undefined;
 
-/** What a thread is to be started with. */
+/** Options of a thread that pass its output to the parent. */
 export const unprinted: WorkerOptions = { stdout: prints, stderr: prints };
 
-/** So long a beginning of a line, in characters, is printed as a line. */
+/** Characters without a line end after which they are printed as a line. */
 const longest = 1 << 16;
 
 /**
- * Prints by `console.log()` and `console.error()` what a thread prints from now on.
+ * Prints the output of a thread with `console.log()` and `console.error()`.
  *
- * @returns what prints the beginning of a line that has no end, when the thread is gone.
+ * @returns a function that prints an unfinished last line. Call it when the thread has exited.
  */
 export function printLines({ stdout, stderr }: Worker): () => void {
   if (!prints) return () => {};

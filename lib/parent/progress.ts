@@ -1,4 +1,4 @@
-/** The bar: on a terminal one line that is redrawn, elsewhere a plain line every few seconds. */
+/** The bar: one line that is redrawn on a terminal, elsewhere a plain line every few seconds. */
 import { createRequire } from "node:module";
 import type cliProgress from "cli-progress";
 import { describeUnit } from "../shared/query.ts";
@@ -7,22 +7,25 @@ import { Pace } from "./pace.ts";
 
 const require = createRequire(import.meta.url);
 
-/** What the bar shows. */
+/** State of the run that the bar shows. */
 export interface Snapshot {
   ended: number;
-  /** How many of these an earlier run has ended. */
+  /** Number of these that an earlier run has ended. */
   earlier: number;
   failed: number;
   unknown: number;
-  /** Not known until a stream of queries has come to its end. */
+  /** Undefined until a stream of queries has ended. An estimate if `isAbout`. */
   total: number | undefined;
-  /** What a person calls what is done. @default "query" */
+  isAbout?: boolean;
+  /** Word for what is counted. @default "query" */
   noun?: "query" | "unit";
-  /** Why no time that is left can be told: queries are held back, or are not run any more. */
+  /** Reason why no time left is shown: queries are held back, or no further ones start. */
   held?: string | undefined;
-  /** How long the queries took that have ended. */
+  /** Text about waiting for a server: the number of workers, the time and the reason. */
+  waiting?: string | undefined;
+  /** Returns the durations of ended queries. */
   latencyMs: () => Summary["latencyMs"];
-  /** What every worker is doing. */
+  /** Returns the query of each busy worker. */
   inFlight: () => InFlight[];
 }
 
@@ -31,7 +34,7 @@ export interface InFlight {
   worker: number;
   thread: number;
   seq: number;
-  /** Since it was claimed. */
+  /** Time since the claim. */
   seconds: number;
   tries: number;
   unit: unknown;
@@ -39,20 +42,20 @@ export interface InFlight {
 
 export interface Progress {
   update(snapshot: Snapshot): void;
-  /** Prints a line above the bar, without the control characters it may have; dimmed where that can be. */
+  /** Prints a line above the bar, without its control characters. `isDim` dims it on a terminal. */
   log(line: string, isDim?: boolean): void;
-  /** Prints what every worker is doing. */
+  /** Prints the query of each busy worker. */
   report(): void;
-  /** Draws the last state and leaves the line. */
+  /** Draws the last state and ends the line. */
   stop(): void;
 }
 
-/** A stream without a query is shown after so long. */
+/** Time in ms after which a stream without a query is shown. */
 const awaitedMs = 1000;
 
-/** Makes a bar on `stream`; nothing is drawn before the first update, and no bar when `quiet`. */
+/** Makes a bar on `stream`. It draws nothing before the first update, and no bar at all if `quiet`. */
 export function createProgress(stream: NodeJS.WriteStream = process.stderr, quiet = false): Progress {
-  // A dumb terminal cannot draw a line anew, and the one of a CI service is a log file.
+  // A dumb terminal cannot redraw a line, and the terminal of a CI service is a log file.
   const redraws = stream.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
   let start: number | undefined;
   let awaitedAt: number | undefined;
@@ -68,8 +71,8 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
       latest = snapshot;
       if (quiet) return;
       const { ended, earlier, total, inFlight } = snapshot;
-      // While the workers are being started, a stream has nothing to show. A short one soon has its total, and one that is slow
-      // to yield its first query is shown to be waited for.
+      // A stream has nothing to show while the workers start. A short stream soon has its total. A stream that is slow to yield
+      // its first query is shown after `awaitedMs`.
       awaitedAt ??= performance.now();
       const isAwaited = total === undefined && ended - earlier + inFlight().length === 0;
       if (start === undefined && isAwaited && performance.now() - awaitedAt < awaitedMs) return;
@@ -100,7 +103,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
     },
     stop() {
       stopped = true;
-      // cli-progress goes back to the position that it saved at its start, and lines have moved since.
+      // Saves the cursor's position. Otherwise cli-progress goes back to that of its start, and lines have moved since.
       if (bar) stream.write("\x1b7");
       bar?.stop();
       bar = undefined;
@@ -110,7 +113,7 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
 
   function log(text: string, isDim = false): void {
     const line = isDim && redraws ? `\x1b[2m${wrapped(printable(text), stream.columns)}\x1b[22m` : printable(text);
-    // Before the keys are taken, the terminal shows those that are pressed.
+    // Erases keys that the terminal has echoed. It does so until the terminal is in raw mode.
     if (!bar) return void stream.write(`${redraws && !quiet && !stopped ? "\r\x1b[K" : ""}${line}\n`);
     stream.write(`\r\x1b[J${line}\n`);
     bar.render();
@@ -122,25 +125,26 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
     stream.write(`${parts.join("  ")}\n`);
   }
 
-  /** What is told beside the bar. At the end that is what became of the queries: the summary has the whole run's rate. */
-  function figures({ ended, earlier, failed, unknown, total, held }: Snapshot): string[] {
+  /** Returns the texts beside the bar. At the end they have no rate, because the summary has that of the whole run. */
+  function figures({ ended, earlier, failed, unknown, total, isAbout, held, waiting }: Snapshot): string[] {
     const secondsLeft = held === undefined && ended !== total ? pace.secondsLeft(now()) : undefined;
+    const all = total === undefined ? undefined : count(total);
     return [
-      total === undefined ? count(ended) : `${count(ended).padStart(count(total).length)}/${count(total)}`,
+      all === undefined ? count(ended) : `${count(ended).padStart(all.length)}/${isAbout ? "~" : ""}${all}`,
       !stopped && pace.perSecond !== undefined && rate(pace.perSecond),
       earlier > 0 && `${count(earlier)} earlier`,
       !stopped && total === undefined && clock(now()),
       !stopped && secondsLeft !== undefined && `${about(secondsLeft)} left`,
       failed > 0 && `${count(failed)} failed`,
       unknown > 0 && `${count(unknown)} unknown`,
-      !stopped && held,
+      ...(stopped ? [] : [held, waiting].map((reason) => reason !== undefined && printable(reason))),
     ].filter((part) => typeof part === "string");
   }
 }
 
 /**
- * Text of any origin on one line and without what a terminal would obey: such characters become `�`, line ends and tabs blanks. The
- * joiners U+200C and U+200D stay. Emoji and several scripts are written with them.
+ * Makes text of any origin safe for a terminal, on one line. Control and format characters become `�`, line ends and tabs become
+ * blanks. The joiners U+200C and U+200D stay, because emoji and several scripts are written with them.
  */
 export function printable(text: string): string {
   return text.replace(/[\r\n\t]+/g, " ").replace(/(?![\u200C\u200D])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
@@ -151,17 +155,17 @@ function wrapped(text: string, columns = 80): string {
   return text.replace(new RegExp(`(?=.{${columns}})(.{0,${columns - 1}}) `, "g"), "$1\n");
 }
 
-/** A number with commas; `toLocaleString()` would load all of ICU for it, some 25 ms. */
+/** Formats a number with commas. `toLocaleString()` would load all of ICU, which takes some 25 ms. */
 export function count(value: number): string {
   return String(value).replace(/(?<!\.\d*)\B(?=(?:\d{3})+(?!\d))/g, ",");
 }
 
-/** Rounded down: 100 when all have ended, and not before. */
+/** Rounds down. 100 is shown only when all queries have ended. */
 function percent(ended: number, total: number): string {
   return String(Math.floor((ended * 100) / total)).padStart(3);
 }
 
-/** Two or three digits: the others change too often to be read. */
+/** Formats a rate with two or three digits. Further digits change too often to be read. */
 function rate(perSecond: number): string {
   const [value, unit] =
     perSecond >= 1 ? [perSecond, "s"] : perSecond * 60 >= 1 ? [perSecond * 60, "min"] : [perSecond * 3600, "h"];
@@ -174,7 +178,7 @@ function clock(seconds: number): string {
   return seconds < 3600 ? minutes.replace(/^0/, "") : `${Math.floor(seconds / 3600)}:${minutes}`;
 }
 
-/** The longer, the coarser. */
+/** Formats a time left. The longer it is, the coarser. */
 function about(seconds: number): string {
   const steps = (size: number) => Math.ceil(seconds / size) * size;
   if (seconds <= 20) return `${steps(1)} s`;
@@ -188,12 +192,12 @@ function about(seconds: number): string {
   return `${steps(86400) / 86400} days`;
 }
 
-/** In a log file the lines become rarer, up to one a minute. */
+/** Returns the seconds between two plain lines. They grow to one minute. */
 function plainSeconds(seconds: number): number {
   return Math.min(Math.max(5, seconds / 10), 60);
 }
 
-/** What stands on the line, within so many columns. The bar is as long for all of a run: it moves forward only. */
+/** Returns the line, at most `columns` wide. The bar keeps its length during a run, so that it only moves forward. */
 function draw(columns: number, ended: number, total: number, figures: readonly string[]): string {
   if (total === 0) return fit(figures, columns);
   const head = `${percent(ended, total)} %`;
@@ -206,7 +210,7 @@ function draw(columns: number, ended: number, total: number, figures: readonly s
   return `${head} ${"█".repeat(full)}${"░".repeat(size - full)}  ${beside}`;
 }
 
-/** Leaves out what comes second as long as the rest is too long: the first and the last are the most important. */
+/** Drops the second figure while the line is too long. The first and the last are the most important. */
 function fit(figures: readonly string[], columns: number): string {
   const line = figures.join("  ");
   return line.length <= columns || figures.length <= 2 ? line : fit(figures.toSpliced(1, 1), columns);
@@ -226,15 +230,15 @@ function startBar(
         return draw(columns, params.value, params.total, figures()).slice(0, columns);
       },
       fps: 10,
-      linewrap: true, // that is: change nothing of the terminal that a process that is killed would leave changed
+      linewrap: true, // keeps cli-progress from changing terminal modes, which a killed process would leave changed
       gracefulExit: false, // it would end the process without a summary
       emptyOnZero: true,
       forceRedraw: true, // also when a line was printed above it
     },
     Presets.shades_classic,
   );
-  // All in one write. While a terminal has become narrower and nobody has noticed, the line is cut off and does not wrap; and
-  // the cursor waits at its start, which stays where it is when the terminal wraps the line itself.
+  // Writes all at once, with line wrap off. In a terminal that has just become narrower, the line is cut off. The cursor waits
+  // at the start of the line, which stays in place if the terminal wraps the line itself.
   bar.on("redraw-pre", () => {
     stream.cork();
     stream.write("\x1b[?7l");

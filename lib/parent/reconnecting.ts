@@ -1,13 +1,23 @@
-/** A connection for statements of our own that reconnects when it is lost, as a worker's does. */
+/** A connection for lib's own statements. It reconnects when it is lost, as a worker's does. */
 import type { Connection, ConnectionOptions } from "mysql2";
-import { adopt, ask, close, connect, connectionIn, type Host, isBusy, isClosed, sever } from "../mysql/connection.ts";
+import {
+  ask,
+  close,
+  connect,
+  connectionIn,
+  destroyWith,
+  type Host,
+  isBusy,
+  isClosed,
+  prepareConnection,
+} from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "../mysql/errors.ts";
 import { reach, untilAborted } from "../mysql/reach.ts";
-import type { Connecting } from "../shared/reading.ts";
+import type { Connecting } from "../shared/source-context.ts";
 
-/** Timeout of a statement in ms, by default. Of a large table, few rows may meet a condition. */
+/** Default timeout of a statement in ms. A search in a large table may take long, because few rows may meet its condition. */
 const hourMs = 3_600_000;
-/** The longest `wait_timeout` that a server takes on any system, in seconds. */
+/** Largest `wait_timeout` in seconds that servers take on every operating system. */
 const idleSeconds = 2_147_483;
 
 export class Reconnecting {
@@ -15,25 +25,26 @@ export class Reconnecting {
   readonly #route: readonly (Host | undefined)[];
   readonly #run: Connecting;
   readonly #who: string;
-  /** The position in the route of the host to try next. */
+  /** Position in the route of the host to try next. */
   #at = 0;
   #connection: Connection | undefined;
-  /** False for a connection that somebody has given: it is theirs to close. */
+  /** False for a connection that the caller gave. The caller closes it. */
   #isOwn = true;
   #isSetUp = false;
   readonly #stop = (): void => {
-    if (this.#isOwn && this.#connection && isBusy(this.#connection)) sever(this.#connection, new Error("interrupted"));
+    if (this.#isOwn && this.#connection && isBusy(this.#connection))
+      destroyWith(this.#connection, new Error("interrupted"));
   };
 
   /**
-   * @param given options, or a connection: it is used as long as it lives. A new one is made from its configuration.
-   * @param run what the workers of the run do when a connection is lost, and when the run ends.
-   * @param who a person's word for whom the connection is.
+   * @param given options, or a connection. When that connection is lost, a new one is made from its configuration.
+   * @param run connection settings of the run, and its signal to end.
+   * @param who name of the connection's user, for messages.
    */
   constructor(given: Connection | ConnectionOptions, run: Connecting, who: string) {
     const connection = connectionIn(given);
     if (connection) {
-      adopt(connection);
+      prepareConnection(connection);
       this.#connection = connection;
       this.#isOwn = false;
     }
@@ -44,10 +55,10 @@ export class Reconnecting {
   }
 
   /**
-   * Runs a statement that may run twice, on a new connection if this one is lost.
+   * Runs a statement, and runs it again on a new connection if this one is lost. The statement may run twice.
    *
    * @returns its rows.
-   * @throws DatabaseError of the statement, or of connecting.
+   * @throws DatabaseError of the statement, Error if no connection can be made.
    */
   async ask(text: string, answerMs = hourMs): Promise<(string | null)[][]> {
     const { signal, retries } = this.#run;
@@ -66,13 +77,13 @@ export class Reconnecting {
     }
   }
 
-  /** Closes the connection: the next one is to another host, if there are several. */
+  /** Closes the connection. The next one goes to another host, if there are several. */
   leave(): Promise<void> {
     this.#at++;
     return this.close();
   }
 
-  /** Closes the connection, unless it was given. The next statement makes a new one. */
+  /** Closes the connection, unless the caller gave it. The next statement makes a new one. */
   async close(): Promise<void> {
     if (!this.#isOwn || !this.#connection) return;
     const connection = this.#connection;
@@ -82,7 +93,7 @@ export class Reconnecting {
     else await close(connection);
   }
 
-  /** Tries one host after the other, and again if the error is a transient one, until the connect timeout has passed. */
+  /** Tries one host after the other. Retries after a transient error until the connect timeout has passed. */
   async #connect(): Promise<Connection> {
     const { connectTimeoutSeconds, signal, log } = this.#run;
     const reasonOf = ({ message, code }: DatabaseError) => message || code;
@@ -99,7 +110,7 @@ export class Reconnecting {
           onWait: (error) => log(`${this.#who}: ${reasonOf(error)}: trying again for up to ${connectTimeoutSeconds} s`),
         },
       );
-      this.#at--; // the host that has let us in is the first one to try again
+      this.#at--; // the next connection tries this host first
       this.#isOwn = true;
       this.#isSetUp = false;
       signal?.addEventListener("abort", this.#stop);
@@ -110,7 +121,7 @@ export class Reconnecting {
     }
   }
 
-  /** Runs what a connection needs before its first statement. */
+  /** Runs the setup statements of a new connection. */
   async #setUp(connection: Connection): Promise<void> {
     if (this.#isSetUp) return;
     const statements = [`SET SESSION wait_timeout = ${idleSeconds}`, ...(this.#isOwn ? this.#run.initCommands : [])];
@@ -118,15 +129,15 @@ export class Reconnecting {
     this.#isSetUp = true;
   }
 
-  /** Returns true if another connection may do better. */
+  /** Returns true if the statement may succeed on another connection. */
   async #isUseless(connection: Connection, error: DatabaseError): Promise<boolean> {
-    // ER_QUERY_INTERRUPTED: MySQL says the same of a killed query and of a killed connection.
+    // ER_QUERY_INTERRUPTED: MySQL reports it for a killed query and for a killed connection. `DO 0` shows which one it is.
     if (error.errno === 1317) await ask(connection, "DO 0", this.#run.connectTimeoutSeconds * 1000).catch(() => {});
     return isLost(error) || isTransient(error) || isClosed(connection);
   }
 }
 
-/** What makes another connection like this one. */
+/** Returns the options for another connection like this one. */
 function optionsOf({ config }: Connection): ConnectionOptions {
   const { stream } = config;
   const kept = Object.fromEntries(keptOptions.map((name) => [name, config[name]]));
@@ -138,7 +149,7 @@ const keptOptions = [
   ...(["password", "password2", "password3", "authPlugins", "enableCleartextPlugin"] as const),
 ];
 
-/** The hosts to try. Any host of the run will do if the options name one of these or none. */
+/** Returns the hosts to try: all of the run if the options name one of these, or none. Otherwise only that of the options. */
 function routeOf({ host, port = 3306, socketPath }: ConnectionOptions, hosts: readonly Host[]): (Host | undefined)[] {
   const at = hosts.findIndex((each) => each.host === host && each.port === port);
   if (at >= 0) return [...hosts.slice(at), ...hosts.slice(0, at)];

@@ -1,4 +1,4 @@
-/** What was released to the workers, and what has become of it: the parent's reading of the records in shared memory. */
+/** Keeps the released segments, and reads the outcomes of their queries from the records in shared memory. */
 import { type Counters, type Ended, Tally } from "../shared/counters.ts";
 import type { PlainError } from "../shared/messages.ts";
 import { claimerOf, type Outcome, outcomeOf, type Segment } from "../shared/segment.ts";
@@ -12,8 +12,8 @@ interface Live {
   readonly collected: Uint8Array;
   /** Queries that are not collected yet. */
   left: number;
-  /** Threads that may still look into the segment, each as often as it was announced to it. */
-  readonly holders: Map<Thread, number>;
+  /** Threads that may still read the segment. The value is how often the segment was sent to that thread. */
+  readonly references: Map<Thread, number>;
 }
 
 /** A query that a worker has claimed and not ended. */
@@ -23,11 +23,11 @@ export interface Claimed {
   readonly worker: number;
 }
 
-/** Segments whose memory is kept to be used again. */
+/** Most segments whose memory is kept for reuse. */
 const sparesKept = 4;
-/** Of larger ones it is not kept: few are. */
+/** Most bytes of a segment whose memory is kept. Few are larger. */
 const spareBytes = 1 << 21;
-/** What was in flight when so many threads died is not run again. */
+/** Most tries of a query that runs again after its thread died. The query itself may be what kills the threads. */
 const deathsSurvived = 2;
 
 export class Records {
@@ -39,24 +39,24 @@ export class Records {
   #live: Live[] = [];
   #released = 0;
 
-  /** @param onEnded is called with each query that has ended, and with what decodes it. */
+  /** @param onEnded is called with each query that has ended, and with a function that decodes it. */
   constructor(counters: Counters, onEnded: (ended: Ended, unit: () => unknown) => void) {
     this.#counters = counters;
     this.#onEnded = onEnded;
   }
 
-  /** How many queries were released. */
+  /** Number of released queries. */
   get released(): number {
     return this.#released;
   }
 
-  /** Whether nothing is left but what was answered in a transaction that is still open. */
-  get isAnswered(): boolean {
-    return this.#live.reduce((sum, { left }) => sum + left, 0) === this.answered;
+  /** True if only queries in transactions that are still open have not ended. */
+  get isDrained(): boolean {
+    return this.#live.reduce((sum, { left }) => sum + left, 0) === this.awaitingCommit;
   }
 
-  /** How many queries were answered in a transaction that is still open: it decides about them. */
-  get answered(): number {
+  /** Number of queries that were answered in a transaction that is still open. Its end decides their outcome. */
+  get awaitingCommit(): number {
     let count = 0;
     for (const { outcome, segment, index } of this.#claimed()) {
       if (outcome === undefined && segment.record(index).durationMs > 0) count++;
@@ -64,7 +64,7 @@ export class Records {
     return count;
   }
 
-  /** The segments that have queries left to claim. */
+  /** Segments with unclaimed queries. */
   get open(): Segment[] {
     return this.#live.filter(({ segment }) => !segment.exhausted).map(({ segment }) => segment);
   }
@@ -72,38 +72,38 @@ export class Records {
   add(segment: Segment): void {
     const { count } = segment;
     const collected = new Uint8Array(count);
-    this.#live.push({ segment, before: this.#released, collected, left: count, holders: new Map() });
+    this.#live.push({ segment, before: this.#released, collected, left: count, references: new Map() });
     this.#released += count;
   }
 
-  /** Shows a segment to a thread. */
+  /** Sends a segment to a thread. */
   announce(segment: Segment, thread: Thread): void {
-    const { holders } = this.#live.find((live) => live.segment === segment)!;
-    holders.set(thread, (holders.get(thread) ?? 0) + 1);
+    const { references } = this.#live.find((live) => live.segment === segment)!;
+    references.set(thread, (references.get(thread) ?? 0) + 1);
     thread.send({ type: "segment", shared: segment.shared });
   }
 
   /** Notes that a thread has left the segment with this id. */
   leave(id: number, thread: Thread): void {
-    const { holders } = this.#live.find(({ segment }) => segment.id === id)!;
-    const times = holders.get(thread)! - 1;
-    if (times > 0) holders.set(thread, times);
-    else holders.delete(thread);
+    const { references } = this.#live.find(({ segment }) => segment.id === id)!;
+    const times = references.get(thread)! - 1;
+    if (times > 0) references.set(thread, times);
+    else references.delete(thread);
     this.#prune();
   }
 
-  /** Memory of a segment that nobody uses any more, to be used again: freed memory is given back late. */
+  /** Returns memory of a segment that nobody uses any more. Reuse keeps memory low, because the runtime frees it late. */
   takeSpare(): SharedArrayBuffer | undefined {
     return this.#spares.pop();
   }
 
-  /** The seq of the last of the first `count` queries that were released, while its segment is live. */
+  /** Returns the seq of the `count`-th released query while its segment is live. */
   seqAt(count: number): number | undefined {
     const live = this.#live.find(({ before, segment }) => count <= before + segment.count);
     return live && count > live.before ? live.segment.seq(count - live.before - 1) : undefined;
   }
 
-  /** Lets the workers claim the first `count` queries that were released. */
+  /** Lets the workers claim the first `count` released queries. */
   admit(count: number): void {
     for (const { segment, before } of this.#live) segment.admit(Math.min(Math.max(0, count - before), segment.count));
   }
@@ -114,27 +114,27 @@ export class Records {
     this.#counters.add(0, outcome);
   }
 
-  /** Notes why a query failed or is unknown. */
-  explain(seq: number, error: PlainError): void {
+  /** Stores the error of a query that failed or is unknown. */
+  setError(seq: number, error: PlainError): void {
     this.#errors.set(seq, error);
   }
 
   /**
-   * Takes each query that has ended since the last time, once.
+   * Collects the queries that have ended since the last call.
    *
-   * @returns segments to be announced again: a query that was given back can be claimed anew.
+   * @returns segments to announce again, because a query in them was given back and can be claimed anew.
    */
   collect(): Segment[] {
     const again: Segment[] = [];
     for (const live of this.#live) {
       const { segment, collected } = live;
       if (live.left === 0) continue;
-      const { hint } = segment; // read before the states: what is pending below it was given back, and nobody looks there
+      const { scanStart } = segment; // read before the states: a pending query below it was given back, and no claim looks there
       let isPassed = false;
       for (let index = 0; index < segment.count; index++) {
         if (collected[index]) continue;
         const state = segment.state(index);
-        if (state === 0 && index < hint) isPassed = true;
+        if (state === 0 && index < scanStart) isPassed = true;
         const outcome = outcomeOf(state);
         if (outcome === undefined || !this.#take(segment, index, outcome)) continue;
         collected[index] = 1;
@@ -148,21 +148,22 @@ export class Records {
     return again;
   }
 
-  /** What every worker is running. */
+  /** Yields the query that each worker is running. */
   *inFlight(): Generator<Claimed> {
     for (const { outcome, ...claimed } of this.#claimed()) {
-      const isAnswered = claimed.segment.record(claimed.index).durationMs > 0; // and its transaction open
-      if (outcome === undefined && !isAnswered) yield claimed;
+      const isAwaitingCommit = claimed.segment.record(claimed.index).durationMs > 0; // its transaction is open
+      if (outcome === undefined && !isAwaitingCommit) yield claimed;
     }
   }
 
   /**
-   * Ends what a thread had in flight when it died, as `unknown`, except what can be run again: that can be claimed anew. Rows
-   * that are on their way would be given twice. What had ended before gets a cause when the thread could not tell it.
+   * Decides about the queries of a dead thread. A query in flight that can run again can be claimed anew, any other is `unknown`.
+   * A query does not run again if some of its rows were delivered, because these would come twice. A query that ended with an
+   * error gets the error `THREAD_DIED` if the thread could not send its own.
    */
-  bury(thread: Thread, cause: string, canRunAgain: (unit: unknown) => boolean): void {
+  resolveDeadThread(thread: Thread, cause: string, canRunAgain: (unit: unknown) => boolean): void {
     const error = { code: "THREAD_DIED", message: `Its thread died: ${cause}` };
-    for (const { holders } of this.#live) holders.delete(thread);
+    for (const { references } of this.#live) references.delete(thread);
     this.#prune();
     for (const { segment, index, worker, outcome } of this.#claimed()) {
       if (!thread.workers.includes(worker)) continue;
@@ -170,19 +171,19 @@ export class Records {
       // All of the thread's messages have arrived by now: what is missing will not come.
       if (outcome && (!hasCause(outcome) || this.#errors.has(segment.seq(index)))) continue;
       if (!outcome && tries <= deathsSurvived && rows === 0 && canRunAgain(segment.unit(index))) {
-        segment.reopen(index, true);
+        segment.unclaim(index, true);
         continue;
       }
-      this.explain(segment.seq(index), error);
+      this.setError(segment.seq(index), error);
       if (!outcome) this.#endUnknown(segment, index, Date.now() - start);
     }
   }
 
   /**
-   * Ends every query that no worker has claimed, as `skipped` or, when it may have run, as `unknown`.
+   * Ends every query that no worker has claimed as `skipped`, or as `unknown` if it may have run.
    *
    * @param claimer a number that no worker has.
-   * @param unreleased what no worker has seen.
+   * @param unreleased queries that no worker has seen.
    */
   skipRest(claimer: number, unreleased?: Segment): void {
     if (unreleased) this.add(unreleased);
@@ -191,7 +192,7 @@ export class Records {
       segment.rewind();
       for (let index = segment.claimAny(claimer); index >= 0; index = segment.claimAny(claimer)) {
         if (segment.mayHaveRun(index)) {
-          this.explain(segment.seq(index), { code: "RUN_ENDED", message });
+          this.setError(segment.seq(index), { code: "RUN_ENDED", message });
           this.#endUnknown(segment, index, 0);
         } else segment.end(index, "skipped", 0, 0);
       }
@@ -203,7 +204,7 @@ export class Records {
     this.#counters.add(0, "unknown");
   }
 
-  /** Reads the record of a query that has ended; returns false while the message about it is on its way. */
+  /** Reads the record of a query that has ended. Returns false while the message with its error is on its way. */
   #take(segment: Segment, index: number, outcome: Outcome): boolean {
     const seq = segment.seq(index);
     const error = this.#errors.get(seq);
@@ -227,8 +228,8 @@ export class Records {
   }
 
   #prune(): void {
-    this.#live = this.#live.filter(({ segment, left, holders }) => {
-      if (left > 0 || holders.size > 0) return true;
+    this.#live = this.#live.filter(({ segment, left, references }) => {
+      if (left > 0 || references.size > 0) return true;
       if (this.#spares.length < sparesKept && segment.shared.byteLength <= spareBytes)
         this.#spares.push(segment.shared);
       return false;
@@ -236,7 +237,7 @@ export class Records {
   }
 }
 
-/** Whether a message tells why. */
+/** Returns true if a message with an error belongs to the outcome. */
 function hasCause(outcome: Outcome): boolean {
   return outcome === "failed" || outcome === "unknown";
 }

@@ -1,9 +1,8 @@
-/** A run as the parent knows it: what its threads say, why it ends early, and what came of it. */
+/** State of a run in the parent. Handles the messages of its threads, ends it early, and makes the summary. */
 import { myglobals } from "../myglobals.ts";
 import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import type { FromThread, Settings } from "../shared/messages.ts";
-import { Reading } from "../shared/reading.ts";
-import { Bell } from "./bell.ts";
+import { SourceContext } from "../shared/source-context.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
 import type { RunOfFeature } from "./feature.ts";
 import type { Feed } from "./feed.ts";
@@ -12,42 +11,42 @@ import type { Summary, withDefaults } from "./options.ts";
 import { Parts } from "./parts.ts";
 import type { Pool, PoolListener, Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
-import { Prologue } from "./prologue.ts";
 import { type Claimed, Records } from "./records.ts";
 import { Selection } from "./selection.ts";
+import { SessionSetup } from "./session-setup.ts";
 import { unitsWatch } from "./units.ts";
 import { Waits } from "./waits.ts";
+import { Wakeup } from "./wakeup.ts";
 
 export class Run implements PoolListener, RunOfFeature {
-  readonly bell = new Bell();
+  readonly wakeup = new Wakeup();
   readonly counters: Counters;
   readonly records: Records;
-  readonly reading: Reading;
+  readonly sourceContext: SourceContext;
   readonly gatekeeper: Gatekeeper;
-  readonly prologue: Prologue;
+  readonly sessionSetup: SessionSetup;
   readonly waits = new Waits();
   onStop = (): void => {};
-  /** Why it ends early; with an error when that is what `doWork()` rejects with. */
+  /** Reason of an early end. If `error` is set, `doWork()` rejects with it. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
   readonly #options: ReturnType<typeof withDefaults>;
-  readonly #workers: number;
-  readonly #total: number | undefined; // where the source says it
+  readonly #total: number | undefined; // if the source has a length or size
   readonly #startedAt = performance.now();
-  /** What a person calls what is done: units, once a thread has found a `workerDo()` in the script. */
+  /** Word for what is counted. It is "unit" once a thread has found a `workerDo()` in the script. */
   #noun: "query" | "unit" = "query";
   #hasToldOfRows = false;
-  readonly #warned: WarnedQuery[] = []; // the first of each thread
+  readonly #warned: WarnedQuery[] = []; // the first ones of each thread
   readonly #watchUnits: (pool: Pool) => void;
   readonly #parts = new Parts();
 
   constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
-    this.#workers = workers;
+    const { maxWorkers } = options;
     this.#total = total;
     this.#options = options;
-    this.counters = new Counters(workers);
-    this.reading = new Reading({ ...options, workers, log: this.log });
+    this.counters = new Counters(maxWorkers);
+    this.sourceContext = new SourceContext({ ...options, workers, log: this.log });
     this.records = new Records(this.counters, (ended, unit) => {
-      this.reading.ended(ended);
+      this.sourceContext.ended(ended);
       try {
         options.onEnded?.(ended, unit());
       } catch (error) {
@@ -55,32 +54,32 @@ export class Run implements PoolListener, RunOfFeature {
       }
     });
     this.#watchUnits = unitsWatch(this.records, options.timeoutSeconds, this.log);
-    this.prologue = new Prologue({ ...options, workers });
-    this.gatekeeper = new Gatekeeper(options.gates, this.records);
+    this.sessionSetup = new SessionSetup({ ...options, workers: maxWorkers });
+    this.gatekeeper = new Gatekeeper(options.gates, this.records, workers);
   }
 
-  /** @throws what a feature has against the options. */
+  /** @throws the errors of the features. */
   async begin(): Promise<void> {
     await this.#parts.begin(this.#options, this);
-    for (const why of this.#parts.standsAlone) this.prologue.standAlone(why);
-    const { notes } = this.#options;
-    this.reading.notes = notes?.isBegun ? notes : (this.#parts.notes ?? notes);
+    for (const why of this.#parts.standsAlone) this.sessionSetup.standAlone(why);
+    const { checkpoints } = this.#options;
+    this.sourceContext.checkpoints = checkpoints?.isBegun ? checkpoints : (this.#parts.checkpoints ?? checkpoints);
   }
 
-  /** What decides about each query; to be asked for after `begin()`. */
+  /** Returns the decision about each query. Call it after `begin()`. */
   selection(): Selection {
-    return new Selection(this.#options, this.#parts.known, this.prologue, (outcome) =>
+    return new Selection(this.#options, this.#parts.known, this.sessionSetup, (outcome) =>
       this.records.addEarlier(outcome),
     );
   }
 
-  /** What each thread is told at its start. */
+  /** The settings that each thread starts with. */
   get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
-    const { script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
+    const { maxWorkers, script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
     const { retries, idempotent, maxFailures, maxWarnings } = this.#options;
     return {
       myglobals,
-      isOnlyWorker: this.#workers === 1,
+      isOnlyWorker: maxWorkers === 1,
       script: script === undefined ? undefined : String(script),
       counters: this.counters.shared,
       hosts: hosts.map(({ host, port }) => ({ host, port })),
@@ -88,19 +87,19 @@ export class Run implements PoolListener, RunOfFeature {
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
       ...{ retries, idempotent, maxFailures, maxWarnings },
       features: this.#parts.settings,
-      prologue: this.prologue.statements,
+      sessionSetup: this.sessionSetup.statements,
     };
   }
 
-  /** Ends the run early: what is in flight ends, the rest is skipped. */
+  /** Ends the run early. Queries in flight end, the rest is skipped. */
   stop(reason: string, error?: unknown): void {
     if (this.stopped) return;
     this.stopped = { reason, error };
     this.onStop();
-    this.bell.ring();
+    this.wakeup.wake();
   }
 
-  /** Runs what the caller of `doWork()` has given; what it throws ends the run. */
+  /** Calls a function of the caller of `doWork()`. If it throws, the run ends with that error; `what` is put before its message. */
   guard = async (action: () => unknown, what = ""): Promise<void> => {
     try {
       await action();
@@ -111,24 +110,23 @@ export class Run implements PoolListener, RunOfFeature {
 
   failure = (error: unknown): RunError => new RunError(messageOf(error), this.summary(0), error);
 
-  /** Resolves when nothing of the features is under way. */
+  /** Resolves when the features have finished their work. */
   endFeatures(): Promise<void> {
     return this.#parts.end();
   }
 
-  // What the pool tells:
-
+  // PoolListener:
   started(thread: Thread): void {
     for (const segment of this.records.open) this.records.announce(segment, thread);
   }
 
   message(thread: Thread, message: FromThread): void {
     const { type } = message;
-    if (type === "idle") this.bell.ring();
+    if (type === "idle") this.wakeup.wake();
     else if (type === "segmentLeft") this.records.leave(message.id, thread);
     else if (type === "error") {
-      this.records.explain(message.seq, message.error);
-      this.bell.ringSoon();
+      this.records.setError(message.seq, message.error);
+      this.wakeup.wakeNextTurn();
     } else if (type === "feature") {
       const { name, data } = message;
       this.#parts.message(name, data, (answer) => thread.send({ type: "feature", name, data: answer }));
@@ -136,11 +134,11 @@ export class Run implements PoolListener, RunOfFeature {
     else if (type === "waited") this.waits.end(message.worker);
     else if (type === "warned") this.#warned.push(message.query);
     else if (type === "units") this.#noun = "unit";
-    else if (type === "late") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
+    else if (type === "killedTooLate") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
     else if (type === "broken") {
-      if (this.stopped) this.log(message.reason); // it is worth knowing, whatever else ends the run
+      if (this.stopped) this.log(message.reason); // also if the run ends for another reason
       this.stop(message.reason, new Error(message.reason));
     }
   }
@@ -149,15 +147,15 @@ export class Run implements PoolListener, RunOfFeature {
     if (this.#hasToldOfRows) return;
     this.#hasToldOfRows = true;
     this.log(
-      `workerDo() returned ${returned} for unit ${seq}: it counts as no rows, as each number that is no number of rows`,
+      `workerDo() returned ${returned} for unit ${seq}: it counts as 0 rows, because it is not a number of rows`,
     );
   }
 
   died(thread: Thread, cause: string): void {
     for (const worker of thread.workers) this.waits.end(worker);
     const isSafe = (unit: unknown) => this.#options.idempotent || this.#parts.decide(unit);
-    this.records.bury(thread, cause, (unit) => !this.stopped && isSafe(unit));
-    this.bell.ring();
+    this.records.resolveDeadThread(thread, cause, (unit) => !this.stopped && isSafe(unit));
+    this.wakeup.wake();
   }
 
   runFailed(reason: string, error?: Error): void {
@@ -165,20 +163,21 @@ export class Run implements PoolListener, RunOfFeature {
     this.stop(reason, error);
   }
 
-  /** Lets as many workers claim queries as the gates say: the first ones that have not given up. */
+  /** Lets as many workers claim queries as the gates allow. These are the first ones that have not given up. */
   limitWorkers(pool: Pool): void {
     const last = pool.numberOf(this.gatekeeper.workers);
     const isMore = last > this.counters.lastWorker;
     this.counters.lastWorker = last;
+    this.sourceContext.workers = Math.max(1, last);
     if (isMore) pool.broadcast({ type: "admitted" });
   }
 
-  /** Sees to units that take too long. */
+  /** Checks for units of a script that run too long. */
   watchUnits(pool: Pool): void {
     if (this.#noun === "unit") this.#watchUnits(pool);
   }
 
-  /** How many queries have been done or have failed. */
+  /** Returns how many queries are done or failed. */
   finished = (): number => {
     const { done, failed } = this.counters.read();
     return done + failed;
@@ -186,7 +185,7 @@ export class Run implements PoolListener, RunOfFeature {
 
   log = (line: string): void => void this.guard(() => this.#options.progress?.log(line));
 
-  // What it tells:
+  // Progress and summary:
 
   showProgress(feed: Feed, pool: Pool): void {
     void this.guard(() => this.#options.progress?.update(this.#snapshot(feed, pool)));
@@ -194,14 +193,17 @@ export class Run implements PoolListener, RunOfFeature {
 
   #snapshot(feed: Feed, pool: Pool): Snapshot {
     const { done, failed, unknown } = this.counters.read();
+    const { total, about } = feed;
     return {
       ended: done + failed + unknown,
       earlier: this.records.tally.earlier,
       failed,
       unknown,
-      total: feed.total,
+      total: total ?? about,
+      isAbout: about !== undefined,
       noun: this.#noun,
-      held: this.stopped ? "ending" : (this.waits.reason ?? this.gatekeeper.reason),
+      held: this.stopped ? "ending" : this.gatekeeper.reason,
+      waiting: this.waits.describe(this.sourceContext.workers),
       latencyMs: () => this.records.tally.latencyMs,
       inFlight: () => [...this.records.inFlight()].map((claimed) => describe(claimed, pool)),
     };
@@ -222,7 +224,7 @@ export class Run implements PoolListener, RunOfFeature {
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
       threads: this.#options.threads,
-      earlier: { ...result.earlier, done: result.earlier.done + counts.doneBefore }, // a ledger knows of some, too
+      earlier: { ...result.earlier, done: result.earlier.done + counts.alreadyInLedger }, // a ledger knows of some, too
       ...this.#parts.summary(counts),
       ...(this.#warned.length > 0 && {
         firstWarned: this.#warned.toSorted((a, b) => a.seq - b.seq).slice(0, warnedKept),

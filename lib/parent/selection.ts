@@ -1,4 +1,4 @@
-/** Decides about each query of an input: whether it is to be run here, or was ended by an earlier run, or sets the session. */
+/** Selects the queries of an input that run here. The others belong to another shard, an earlier run, or the session setup. */
 
 import { sameQueries } from "../shared/hash.ts";
 import { checkQuery, type Query } from "../shared/query.ts";
@@ -7,31 +7,31 @@ import { RefusedError } from "./errors.ts";
 import type { KnownQueries } from "./feature.ts";
 import { isInShard, Keys } from "./keys.ts";
 import type { WorkOptions } from "./options.ts";
-import type { Prologue } from "./prologue.ts";
+import type { SessionSetup } from "./session-setup.ts";
 
 type Options = Pick<WorkOptions, "script" | "shard" | "earlier" | "earlierTo" | "onEnded">;
 
 export class Selection {
   readonly #options: Options;
   readonly #known: readonly KnownQueries[];
-  readonly #prologue: Prologue;
+  readonly #sessionSetup: SessionSetup;
   readonly #keys = new Keys();
   readonly #onEarlier: (outcome: Exclude<Outcome, "skipped">) => void;
-  /** The key of the query that was prepared last. */
+  /** Key of the query that was prepared last. */
   #key: string | undefined;
-  /** The last query that earlier runs know of, and by what they know it. */
+  /** The last query that earlier runs know of, and the name of the source that knows it. */
   readonly #last: { readonly seq: number; readonly by: string };
 
   /** @param onEarlier counts a query that an earlier run has ended. */
   constructor(
     options: Options,
     known: readonly KnownQueries[],
-    prologue: Prologue,
+    sessionSetup: SessionSetup,
     onEarlier: (outcome: Exclude<Outcome, "skipped">) => void,
   ) {
     this.#options = options;
     this.#known = known;
-    this.#prologue = prologue;
+    this.#sessionSetup = sessionSetup;
     this.#onEarlier = onEarlier;
     const ends = [options.earlierTo ?? { seq: 0, by: "" }, ...known.map(({ to: seq, by }) => ({ seq, by }))];
     this.#last = ends.reduce((last, end) => (end.seq > last.seq ? end : last));
@@ -41,7 +41,7 @@ export class Selection {
     return this.#last.seq;
   }
 
-  /** Says what is wrong with an input that ends before `knownTo`. */
+  /** Returns the error for an input that ends before `knownTo`. */
   endedAt(seq: number): RefusedError {
     const { seq: last, by } = this.#last;
     return new RefusedError(
@@ -49,7 +49,7 @@ export class Selection {
     );
   }
 
-  /** Returns a promise if something is to be found out before `select()` can tell. @throws TypeError, RefusedError for what is no query. */
+  /** Loads what `select()` needs. Returns undefined if nothing is missing. @throws TypeError or RefusedError for an invalid query. */
   prepare(seq: number, unit: unknown): Promise<void> | undefined {
     if (this.#options.script === undefined) checkQuery(seq, unit);
     this.#key = this.#keys.take(seq, unit);
@@ -61,19 +61,19 @@ export class Selection {
     return all;
   }
 
-  /** Returns true if the query is to be run; to be asked once about each, in order, after `prepare()`. */
+  /** Returns true if the query runs. Call it once for each query, in order, after `prepare()`. */
   select(seq: number, unit: unknown): boolean {
     const { script, shard, earlier, onEnded } = this.#options;
     const isMine = isInShard(seq, shard, this.#key);
     let outcome = isMine ? earlier?.(seq, unit) : undefined;
-    // What a ledger knows of the queries of other shards tells whether it is the same input.
+    // Asks about queries of other shards, too: `isDone()` throws if the input is not that of the ledger.
     for (const known of this.#known) {
       if (!known.isDone(seq, unit, this.#key) || !isMine || outcome !== undefined) continue;
       outcome = "done";
       onEnded?.({ seq, outcome, tries: 0, start: Date.now(), durationMs: 0, rows: 0, failure: undefined }, unit);
     }
     const isRun = isMine && outcome === undefined;
-    if (script === undefined) this.#prologue.take(seq, unit as Query, isRun);
+    if (script === undefined) this.#sessionSetup.take(seq, unit as Query, isRun);
     if (outcome !== undefined) this.#onEarlier(outcome);
     return isRun;
   }

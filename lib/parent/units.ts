@@ -1,15 +1,15 @@
-/** Looking after the units that a script's own `workerDo()` does, which nothing ends but itself. */
+/** Watches the units of a script's own `workerDo()`. No timeout of the server ends them. */
 import type { Pool } from "./pool.ts";
 import type { Records } from "./records.ts";
 
-/** How long a `workerDo()` has, for each try, after its time limit: to end, and to wait before the next try. */
+/** Time in ms that each try of a unit has after its time limit, to end and to wait before the next try. */
 const graceMs = 10_000;
-/** One without a time limit is told of after so long. */
+/** Time in ms after which a unit without a time limit is reported. */
 const longMs = 5 * 60_000;
 
 /**
- * Returns what ends the threads of units that do not end though their time is up. Without a limit, it tells of the first unit that
- * takes long, once.
+ * Returns a function that ends the thread of each unit that is over its time limit. Without a limit, it only reports the first
+ * unit that takes long, once.
  */
 export function unitsWatch(records: Records, timeoutSeconds: number | undefined, log: (line: string) => void) {
   let hasTold = false;

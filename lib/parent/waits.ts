@@ -1,15 +1,15 @@
-/** How long a run has waited for a server, and for what. */
+/** Measures how long a run has waited for a server, by reason. */
 import { count } from "./progress.ts";
 
-/** A reason to wait, and how long that took in all. */
+/** A reason to wait, and its time in all. */
 export interface Wait {
   seconds: number;
   reason: string;
 }
 
-/** Reasons that are told apart. */
+/** Most reasons that are kept. The time of further ones is not counted. */
 const reasonsKept = 10;
-/** Characters of a reason beside the bar. */
+/** Most characters of a reason in the bar. */
 const reasonLength = 60;
 
 export class Waits {
@@ -18,7 +18,7 @@ export class Waits {
   #since = 0;
   #reason = "";
 
-  /** Notes that somebody waits: a worker, or what else needs a server. The first one's reason counts until nobody does. */
+  /** Notes that a worker, or something else, waits for a server. The reason of the first one counts until nobody waits. */
   begin(who: unknown, reason: string): void {
     if (this.#waiting.size === 0) {
       this.#since = performance.now();
@@ -34,11 +34,13 @@ export class Waits {
     this.#secondsOf.set(this.#reason, (before ?? 0) + this.#seconds);
   }
 
-  /** For the bar: for what somebody is waiting, and how long. */
-  get reason(): string | undefined {
-    if (this.#waiting.size === 0) return undefined;
+  /** Returns the text for the bar: number of waiting workers, seconds and reason. */
+  describe(workers: number): string | undefined {
+    const { size } = this.#waiting;
+    if (size === 0) return undefined;
     const reason = this.#reason.length > reasonLength ? `${this.#reason.slice(0, reasonLength)}…` : this.#reason;
-    return `waiting for ${count(Math.round(this.#seconds))} s: ${reason}`;
+    const who = size < workers ? `${count(size)} of ${count(workers)} workers ` : "";
+    return `${who}waiting for ${count(Math.round(this.#seconds))} s: ${reason}`;
   }
 
   get ended(): Wait[] {

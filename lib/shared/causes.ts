@@ -1,12 +1,12 @@
-/** An error in words, with what has caused it. */
+/** Writes an error and its causes as text. */
 import { inspect } from "node:util";
 
-/** Limits: causes of causes, errors of an AggregateError, characters that are added to the message. */
+/** Limits: nested causes, errors of an AggregateError, characters that are added to the message. */
 const most = { depth: 4, errors: 3, length: 500 };
 
 /**
- * Adds the causes of an error, and the errors of an AggregateError, to its message: `fetch failed: connect ECONNREFUSED
- * 127.0.0.1:1`. Leaves out what the message says already.
+ * Returns the message of an error with its causes and the errors of an AggregateError, such as `fetch failed: connect
+ * ECONNREFUSED 127.0.0.1:1`. A cause that the message contains already is left out.
  */
 export function withCauses(error: Error): string {
   const message = String(error.message);
@@ -35,18 +35,18 @@ function textOf(thrown: unknown, depth: number): string {
   return [message, news.join("; ")].filter((text) => text !== "").join(": ");
 }
 
-/** Node says "ENOENT: no such file or directory, access 'name'". */
+/** Returns the middle of Node's "ENOENT: no such file or directory, access 'name'", which a message may repeat. Otherwise the whole text. */
 function coreOf(text: string): string {
   return /^E[A-Z0-9]+: ([^,]+), /.exec(text)?.[1] ?? text;
 }
 
-/** Tells an error of this class by more than its class: a bundle and a file may each have one of their own. */
+/** Identifies a RetryError. `instanceof` does not, because a bundle and a file may each have their own copy of the class. */
 const code = "RETRY_UNIT";
 
 /**
- * Asks for another try of a unit: a `workerDo()` throws it when the reason may pass, such as an HTTP 429, and doing all of the
- * unit again is harmless. After a rollback and a growing random pause, at most 5 s, the unit is done again, `--retries` times
- * at most; then it has failed.
+ * Error that a `workerDo()` throws to run its unit again. Throw it if the reason may pass, such as an HTTP 429, and if running all
+ * of the unit again is harmless. The unit runs again after a rollback and a growing random pause of at most 5 s. It has failed
+ * after `--retries` retries.
  *
  * @example
  * ```ts

@@ -2,19 +2,19 @@
 import { Histogram } from "./histogram.ts";
 import type { Outcome } from "./segment.ts";
 
-/** Int32 numbers between one worker's lane and the next: two cache lines, so that no two threads write to the same one. */
+/** Int32 numbers of one lane. They fill two cache lines, so that no two threads write to the same one. */
 const laneLength = 32;
-/** Where in the parent's lane it stands which worker is the last one that may claim. */
+/** Place in the parent's lane of the highest worker number that may claim. */
 const lastWorkerAt = 16;
-const names = ["done", "failed", "unknown", "selfCommitted", "doneBefore", "warnings"] as const;
+const names = ["done", "failed", "unknown", "selfCommitted", "alreadyInLedger", "warnings"] as const;
 
 export type Counter = (typeof names)[number];
 export type Counts = Record<Counter, number>;
 
 /**
- * One lane of counters a worker, written by that worker only.
+ * One lane of counters for each worker. Only that worker writes to it.
  *
- * Lane 0 is the parent's; workers count from 1. The numbers are 32 bits wide: 2,147,483,647 queries a worker.
+ * Lane 0 is the parent's, and workers count from 1. The numbers have 32 bits: at most 2,147,483,647 queries per worker.
  */
 export class Counters {
   readonly shared: SharedArrayBuffer;
@@ -26,7 +26,7 @@ export class Counters {
     if (typeof workers === "number") this.lastWorker = workers;
   }
 
-  /** Workers with a higher number than this one claim nothing: it is read before each claim. */
+  /** Highest number of a worker that may claim. Workers read it before each claim. */
   get lastWorker(): number {
     return Atomics.load(this.#int32, lastWorkerAt);
   }
@@ -39,12 +39,12 @@ export class Counters {
     Atomics.add(this.#int32, lane * laneLength + names.indexOf(counter), count);
   }
 
-  /** How many queries have failed or are unknown, in the workers' lanes. */
+  /** Number of failed and unknown queries in the workers' lanes. */
   get failures(): number {
     return this.#sum("failed") + this.#sum("unknown");
   }
 
-  /** How many warnings there were, also of queries that a transaction has taken back. */
+  /** Number of warnings, including those of queries that were rolled back. */
   get warnings(): number {
     return this.#sum("warnings");
   }
@@ -57,9 +57,9 @@ export class Counters {
     return count;
   }
 
-  /** Adds the lanes up. */
+  /** Returns the sums of all lanes. */
   read(): Counts {
-    const counts: Counts = { done: 0, failed: 0, unknown: 0, selfCommitted: 0, doneBefore: 0, warnings: 0 };
+    const counts: Counts = { done: 0, failed: 0, unknown: 0, selfCommitted: 0, alreadyInLedger: 0, warnings: 0 };
     for (let at = 0; at < this.#int32.length; at += laneLength) {
       for (const [offset, name] of names.entries()) counts[name] += Atomics.load(this.#int32, at + offset);
     }
@@ -67,55 +67,55 @@ export class Counters {
   }
 }
 
-/** What became of the queries. `total` is the sum of `done`, `failed`, `unknown` and `skipped`. */
+/** Outcomes of the queries. `total` is the sum of `done`, `failed`, `unknown` and `skipped`. */
 export interface Result {
   total: number;
   done: number;
   failed: number;
   unknown: number;
   skipped: number;
-  /** How many of them an earlier run has ended so. */
+  /** Number of these that an earlier run has ended, by outcome. */
   earlier: { done: number; failed: number; unknown: number };
-  /** How often a query was sent again. */
+  /** Number of times that a query was sent again. */
   retries: number;
   /** Rows returned and changed. */
   rows: number;
   latencyMs: { p50: number; p95: number; p99: number; max: number };
-  /** What the server has warned of, notes included, in queries that are done; at most 65,535 for each statement. */
+  /** Warnings and notes of the server in queries that are done. It counts at most 65,535 for each statement. */
   warnings: number;
-  /** How many queries had some. */
+  /** Number of queries with warnings. */
   warnedQueries: number;
   /** The first 100 queries that failed or are unknown. */
   failures: Failure[];
-  /** How many failures are alike: all of them, for the first 100 kinds. */
+  /** Failures counted by kind, for the first 100 kinds. */
   failureKinds: FailureKind[];
 }
 
-/** A query that is done, and of which the server has warned. */
+/** A query that is done with warnings. */
 export interface WarnedQuery {
   seq: number;
-  /** `file:line`, where the query came from a file. */
+  /** `file:line` if the query came from a file. */
   at?: string;
   /** The beginning of the query. */
   sql: string;
   warnings: number;
-  /** What the server says of the rows, such as `Records: 3  Deleted: 0  Skipped: 1  Warnings: 2`. */
+  /** The server's text about the rows, such as `Records: 3  Deleted: 0  Skipped: 1  Warnings: 2`. */
   info?: string;
   /**
-   * The first three. Missing if the server had forgotten them: other statements had followed in the same round trip. Empty if
-   * it did not tell them: another statement of the query had followed, or a proxy answered `SHOW WARNINGS` by itself.
+   * The first three messages. Missing if the server had dropped them, because other statements followed in the same round trip.
+   * Empty if it did not return them, because another statement of the query followed, or a proxy answered `SHOW WARNINGS` itself.
    */
   messages?: { level: string; code: number; message: string }[];
 }
 
-/** How many of these the summary has. */
+/** Most warned queries in the summary. */
 export const warnedKept = 10;
 
 /** Failures with the same outcome, code and message. */
 export interface FailureKind {
   count: number;
   first: Failure;
-  /** The next ones, four at most. */
+  /** The next ones, at most four. */
   next: { seq: number; at?: string }[];
 }
 
@@ -123,13 +123,13 @@ export interface Failure {
   seq: number;
   /** `file:line` if the query came from a file, or else its key. */
   at?: string;
-  /** The name that its owner has given it. */
+  /** The key that the caller has given it. */
   key?: string;
   /** The beginning of the query, or the description of another unit of work. */
   sql: string;
   /** The query's values as JSON, long ones cut. Missing if it has none. */
   values?: unknown[];
-  /** A unit of work that is no SQL, as JSON, long parts cut. */
+  /** A unit of work that is not SQL, as JSON. Long parts are cut. */
   unit?: unknown;
   outcome: "failed" | "unknown";
   /** Such as `ER_NO_SUCH_TABLE`. */
@@ -143,7 +143,7 @@ export interface Ended {
   seq: number;
   outcome: Outcome;
   tries: number;
-  /** When it was claimed, in milliseconds since the epoch. */
+  /** Time of its claim, in milliseconds since the epoch. */
   start: number;
   durationMs: number;
   rows: number;
@@ -151,7 +151,7 @@ export interface Ended {
   failure: Omit<Failure, "seq" | "outcome"> | undefined;
 }
 
-/** Adds up what became of the queries: exact, as it is made from their records. */
+/** Adds up the outcomes of the queries. It is exact, because it reads their records. */
 export class Tally {
   readonly #counts = { done: 0, failed: 0, unknown: 0, skipped: 0 };
   readonly #latency = new Histogram();
@@ -177,7 +177,7 @@ export class Tally {
   #addFailure(failure: Failure): void {
     const { outcome, code, message, seq, at } = failure;
     if (this.#failures.length < failuresKept) this.#failures.push(failure);
-    // Where in the query, or in its rows, the server met it tells no kind from another.
+    // The line or row in the message does not make a kind of its own.
     const key = `${outcome} ${code} ${message.replace(/ at (?:row|line) \d+/g, "")}`;
     const kind = this.#kinds.get(key);
     if (!kind) {
@@ -194,22 +194,22 @@ export class Tally {
     this.#earlier[outcome]++;
   }
 
-  /** How many queries an earlier run has ended. */
+  /** Number of queries that an earlier run has ended. */
   get earlier(): number {
     return sum(this.#earlier);
   }
 
-  /** How many queries have ended, those of an earlier run not counted. */
+  /** Number of ended queries, without those of an earlier run. */
   get ended(): number {
     return sum(this.#counts) - this.earlier;
   }
 
-  /** How many queries have failed, those of an earlier run not counted. */
+  /** Number of failed queries, without those of an earlier run. */
   get failed(): number {
     return this.#counts.failed - this.#earlier.failed;
   }
 
-  /** How many queries are unknown, those of an earlier run not counted. */
+  /** Number of unknown queries, without those of an earlier run. */
   get unknown(): number {
     return this.#counts.unknown - this.#earlier.unknown;
   }

@@ -1,33 +1,43 @@
 /**
- * A line of `lib/features/index.ts`: a feature's name, and where its parts are. Each part is loaded only when it is asked for.
+ * An entry of `lib/features/index.ts`: the name of a feature, and functions that load its parts on demand.
  *
  * The types of the parts are `Feature` of `command/feature.ts`, `ParentFeature` of `parent/feature.ts` and `WorkerFeature` of
- * `worker/feature.ts`: nothing here depends on these.
+ * `worker/feature.ts`. This file imports none of them.
  */
 export interface FeatureEntry {
   /** The name of its folder. */
   readonly name: string;
-  /** What it is for, in at most 48 characters: a copy and the prompt of `npm run copy` say so. */
+  /** Purpose in at most 48 characters. A copy and the prompt of `npm run copy` show it. */
   readonly about: string;
-  /** The option of `doWork()` that asks for its parts in the parent and in the threads. */
+  /** Option of `doWork()` that loads its parts in the parent and in the threads. */
   readonly option?: string;
   readonly command?: Part;
   readonly parent?: Part;
   readonly worker?: Part;
-  /** Makes the threads start faster. */
+  /** Imports the modules that its functions for scripts need. */
+  readonly script?: () => Promise<unknown>;
+  /** Makes the script and its threads start faster. */
   readonly startup?: () => Promise<{ readonly feature: Startup }>;
 }
 
 type Part = () => Promise<{ readonly feature: unknown }>;
 
 export interface Startup {
+  /**
+   * @param given modules that the parts take from the caller, by their paths in lib.
+   * @returns modules that load faster than from their files, `undefined` if there are none.
+   */
+  parts(given: Readonly<Record<string, object>>): Promise<Parts | undefined>;
   /** @param script the module whose `workerInit()` and `workerDo()` replace the default ones. */
-  prepare(script: string | URL | undefined): Promise<StartFiles>;
+  startFiles(script: string | URL | undefined): Promise<StartFiles>;
 }
 
+/** Modules by name. Each is loaded on demand. */
+export type Parts = Readonly<Record<string, (() => Promise<unknown>) | undefined>>;
+
 export interface StartFiles {
-  /** Path of a JavaScript file with all that a thread loads, the script too; without it, there are the TypeScript files. */
+  /** Path of a JavaScript file with all that a thread loads, including the script. If missing, the thread loads the TypeScript files. */
   readonly bundle?: string | undefined;
-  /** Folder for what V8 compiles of the files; without it, nothing is kept. */
+  /** Folder for V8's compile cache. If missing, nothing is cached. */
   readonly compileCache?: string | undefined;
 }

@@ -1,31 +1,31 @@
-/** What a query is known by, in a job log and in a ledger. */
+/** Hashes of queries, for the job log and the ledger. */
 import { createHash } from "node:crypto";
 import { types } from "node:util";
 import { bytesOf } from "../mysql/values.ts";
 
 /**
- * What a query is known by: 16 hex digits that are the same wherever the query comes from, and on both sides of a thread.
+ * Returns the 16 hex digits that identify a query. They are the same for every source of it, in the parent and in a thread.
  *
- * Of values, `v8.serialize()` would not do: it tells apart what is equal, such as an integer before and after its way to a thread.
+ * `v8.serialize()` cannot be hashed instead. It distinguishes equal values, such as an integer before and after its way to a thread.
  */
 export function hashOf(unit: unknown): string {
   return noted.get(Object(unit)) ?? createHash("sha256").update(contentOf(unit)).digest("hex").slice(0, 16);
 }
 
-/** What a person can do whose queries are not those that are known of an earlier run. */
+/** Advice in messages about an input that is not that of an earlier run. */
 export const sameQueries =
   "give it the same queries in the same order; only what has failed may be corrected, and more may follow";
-/** The same for queries with keys. */
+/** The same advice for queries with keys. */
 export const sameKeys = "what is done, or may have run, keeps its text: give another text another key";
 
 const noted = new WeakMap<object, string>();
 
-/** Notes the hash of a unit that has come to this thread without some of its values. */
+/** Notes the hash of a unit that arrived in this thread without some of its values. */
 export function noteHash(unit: object, hash: string): void {
   noted.set(unit, hash);
 }
 
-/** SQL is its text, without `at`, as its file may have another name by now, and without its key. */
+/** Returns the hashed content. Of SQL that is text and values, without its key, and without `at`, because its file may be renamed. */
 function contentOf(unit: unknown): string | Uint8Array {
   if (typeof unit === "string") return unit;
   const { at, key, ...query } = Object(unit);

@@ -1,6 +1,6 @@
-/** Durations, counted so that percentiles can be told of any number of them. */
+/** Percentiles of any number of durations. */
 
-/** Each bucket of the histogram is this much wider than the one below: a percentile is up to 5 % more than the true one. */
+/** Factor from one bucket to the next. A percentile is up to 5 % more than the true one. */
 const growth = 1.05;
 const smallestMs = 0.001;
 
@@ -17,7 +17,7 @@ export class Histogram {
     this.#max = Math.max(this.#max, ms);
   }
 
-  /** The duration that `percent` of all stay within; 0 when there are none. */
+  /** Returns the duration that `percent` of all do not exceed, 0 if there are none. */
   percentile(percent: number): number {
     const rank = Math.ceil((percent / 100) * this.#count);
     let seen = 0;

@@ -1,23 +1,23 @@
-/** What goes between the parent and a thread: the settings at its start, and the messages in both directions. */
+/** Settings of a thread, and the messages between the parent and a thread in both directions. */
 import { inspect } from "node:util";
 import type { Host } from "../mysql/connection.ts";
 import { withCauses } from "./causes.ts";
 import type { WarnedQuery } from "./counters.ts";
 import type { StartFiles } from "./feature-entry.ts";
 
-/** What a thread gets at its start, as `workerData`. */
+/** Settings of a thread at its start, its `workerData`. */
 export interface Settings extends StartFiles {
   readonly myglobals: unknown;
-  /** The numbers of the workers that this thread carries, counted from 1. */
+  /** Numbers of the workers that this thread carries, counted from 1. */
   readonly workers: readonly number[];
   /** URL of the module whose `workerInit` and `workerDo` replace the default ones. */
   readonly script: string | undefined;
-  /** There is one worker in all: queries may read what earlier ones have set. */
+  /** True if there is one worker in all. Queries may then read what earlier ones have set. */
   readonly isOnlyWorker: boolean;
-  /** A thread with these workers has died: what was set on their connections is lost. */
+  /** True if the only worker's thread has died and this one replaces it. What was set on its connection is lost. */
   readonly isRenewed: boolean;
   readonly counters: SharedArrayBuffer;
-  /** Where to connect to; empty when the configuration alone says it. */
+  /** Hosts to connect to. Empty if only the configuration names the server. */
   readonly hosts: readonly Host[];
   readonly retries: number;
   readonly connectTimeoutMs: number;
@@ -25,68 +25,71 @@ export interface Settings extends StartFiles {
   readonly idempotent: boolean;
   readonly maxFailures: number;
   readonly maxWarnings: number;
-  /** What each feature's part in the parent has for its part in the threads, by name. */
+  /** Data of each feature for its part in the thread, by name. */
   readonly features: Readonly<Record<string, unknown>>;
-  /** The prologue as far as it is known. */
-  readonly prologue: readonly PrologueStatement[];
+  /** Statements of the session setup that have been read so far. */
+  readonly sessionSetup: readonly SetupStatement[];
 }
 
-/** A statement that is run on every connection: a session statement at the top of the input, or `--init-command`. */
-export interface PrologueStatement {
-  /** The query's position in the input; 0 for one that is none of it. */
+/** A statement that runs on every connection: a session statement at the top of the input, or `--init-command`. */
+export interface SetupStatement {
+  /** Position in the input. 0 for an `--init-command`. */
   readonly seq: number;
   readonly sql: string | Uint8Array;
-  /** For people: where it stands, and its beginning. */
+  /** Place and beginning of the statement, for messages. */
   readonly from: string;
 }
 
 export type ToThread =
   | { readonly type: "segment"; readonly shared: SharedArrayBuffer }
-  /** The prologue has one more statement; comes before the segments with what follows it. */
-  | { readonly type: "prologue"; readonly statement: PrologueStatement }
-  /** For a feature's part in the thread. */
+  /** One more statement of the session setup. It comes before the segments with the queries that follow it. */
+  | { readonly type: "setupStatement"; readonly statement: SetupStatement }
+  /** Data for a feature's part in the thread. */
   | { readonly type: "feature"; readonly name: string; readonly data: unknown }
   /** More queries can be claimed. */
   | { readonly type: "admitted" }
-  /** `drain`: start nothing more. `kill`: interrupt what is in flight. `end`: all is done, close the connections. */
+  /** `drain`: start no further query. `kill`: interrupt the queries in flight. `end`: all is done, close the connections. */
   | { readonly type: "drain" | "kill" | "end" };
 
 export type FromThread =
-  /** The thread will not look again into the segment with this id. */
+  /** The thread will not read the segment with this id again. */
   | { readonly type: "segmentLeft"; readonly id: number }
-  /** The script has a `workerDo()`: what is done are its units, and no queries. */
+  /** The script has a `workerDo()`. The run counts units, not queries. */
   | { readonly type: "units" }
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
-  /** One of several hosts does not let the worker in. */
-  | { readonly type: "away"; readonly host: string; readonly error: PlainError }
-  /** `idle`: the worker found nothing to claim. `waiting`, `waited`, `gone`: it tries again to get a server, has ended that, has given up. */
+  /** The worker cannot connect to one of several hosts. */
+  | { readonly type: "hostDown"; readonly host: string; readonly error: PlainError }
+  /** The worker found nothing to claim. */
   | { readonly type: "idle" }
+  /** The worker retries to reach a server. */
   | { readonly type: "waiting"; readonly worker: number; readonly error: PlainError }
+  /** The worker has stopped waiting for a server. */
   | { readonly type: "waited"; readonly worker: number }
-  | { readonly type: "gone"; readonly worker: number; readonly error: PlainError }
-  /** A query has set something, such as `USE`, on a connection of this thread: others may depend on it. */
+  /** The worker has given up. */
+  | { readonly type: "workerGaveUp"; readonly worker: number; readonly error: PlainError }
+  /** A query has changed the session of a connection of this thread, for example with `USE`. Other queries may depend on it. */
   | { readonly type: "sessionChanged"; readonly statement: string }
-  /** The run cannot go on: as what it was given is not right, or as something was lost with a connection. */
+  /** The run cannot go on. `refused`: the caller gave something wrong. `broken`: something was lost with a connection. */
   | { readonly type: "refused" | "broken"; readonly reason: string }
-  /** The query was interrupted, and is done all the same. */
-  | { readonly type: "late"; readonly seq: number }
-  /** A query with warnings, with their texts as far as they are known. */
+  /** `KILL QUERY` came too late. The query is `done`. */
+  | { readonly type: "killedTooLate"; readonly seq: number }
+  /** A query with warnings, and their messages if the server returned them. */
   | { readonly type: "warned"; readonly query: WarnedQuery }
-  /** A `workerDo()` has returned a number that no number of rows can be. A thread says so once. */
+  /** A `workerDo()` has returned an impossible number of rows. Each thread reports it once. */
   | { readonly type: "oddRows"; readonly seq: number; readonly returned: number }
-  /** For a feature's part in the parent. */
+  /** Data for a feature's part in the parent. */
   | { readonly type: "feature"; readonly name: string; readonly data: unknown }
   | { readonly type: "error"; readonly seq: number; readonly error: PlainError };
 
-/** An Error loses its class and its `code` on the way between threads: this travels instead. */
+/** The form of an error in messages. An Error itself loses its class and its `code` between threads. */
 export interface PlainError {
   readonly message: string;
-  /** The server's, mysql2's or Node's, such as `ER_DUP_ENTRY`; else the class of the error. */
+  /** Code of the server, mysql2 or Node, such as `ER_DUP_ENTRY`. Otherwise the class of the error. */
   readonly code: string;
   readonly errno?: number;
 }
 
-/** What of an error can travel. */
+/** Converts any thrown value for a message. */
 export function toPlain(thrown: unknown): PlainError {
   const error = toError(thrown);
   const { code = error.name, errno } = error;
@@ -94,10 +97,10 @@ export function toPlain(thrown: unknown): PlainError {
 }
 
 /**
- * What was thrown as an error with a text, whatever it is: a script may throw no Error at all, or one whose `message` is a
- * number, whose `code` is a function, or that throws when it is looked at.
+ * Returns a thrown value as an Error with a text. A script may throw a value that is no Error, or an Error whose `message` is a
+ * number, whose `code` is a function, or that throws when it is read.
  *
- * @param what is put before the text of what is no Error.
+ * @param what text to put before that of a value that is no Error.
  */
 export function toError(thrown: unknown, what = ""): Error & { code?: string; errno?: number; fatal?: boolean } {
   try {

@@ -1,17 +1,17 @@
-/** What must not be called in a worker thread of a run: a script that starts runs there would do so without end. */
+/** Refuses calls in a worker thread of a run. Otherwise each thread of a script that starts runs would start them again. */
 import { workerData } from "node:worker_threads";
 
 let reason: string | undefined;
 
-/** True in a thread that a run has started, false in one of somebody else's. */
+/** Returns true in a thread that a run has started, false in any other. */
 export function isThreadOfRun(): boolean {
   return workerData?.myglobals !== undefined && workerData.counters !== undefined;
 }
 
 /**
- * Notes a call in a thread that a run has started: the thread ends that run before it begins anything.
+ * Notes a call in a thread that a run has started. The thread then ends that run before it begins anything.
  *
- * @returns why the call is refused; undefined in every other thread, also in one of somebody else's.
+ * @returns the reason to refuse the call, undefined in any other thread.
  */
 export function refuseInWorkerThread(name: string): string | undefined {
   if (!isThreadOfRun()) return undefined;
@@ -19,7 +19,7 @@ export function refuseInWorkerThread(name: string): string | undefined {
   return reason;
 }
 
-/** Why a call was refused in this thread, if one was. */
+/** Returns the reason if a call was refused in this thread. */
 export function refusalOfCall(): string | undefined {
   return reason;
 }

@@ -1,4 +1,4 @@
-/** A unit of work: a query, or what a script's `workerDo()` takes; as bytes in a segment, and for people. */
+/** Encodes units of work for a segment, and describes them for messages. A unit is a query, or what a script's `workerDo()` takes. */
 import { isUtf8 } from "node:buffer";
 import { inspect } from "node:util";
 import { deserialize, serialize } from "node:v8";
@@ -6,19 +6,19 @@ import { bytesOf, refusalOf, type SqlValue, toSqlValues } from "../mysql/values.
 import { hashOf, noteHash } from "./hash.ts";
 
 /**
- * SQL text, or SQL with values for its placeholders. `at` says where it came from, such as `dump.sql:12`. `key` is its name: a
- * job log and a ledger know a query that has one by it, and not by its place in the input.
+ * SQL text, or SQL with values for its placeholders. `at` is its place, such as `dump.sql:12`. `key` is its name. A job log and
+ * a ledger identify a query by its key, and one without a key by its position in the input.
  *
- * A string is sent as UTF-8; bytes are sent as they are. With values it is one statement; `../mysql/values.ts` says what
- * each of them means.
+ * A string is sent as UTF-8. Bytes are sent as they are. A query with values is one statement. `../mysql/values.ts` defines the
+ * meaning of each value.
  */
 export type Query = string | { sql: string | Uint8Array; values?: readonly unknown[]; at?: string; key?: string };
 
-/** `located`: `at` and, behind a NUL, `key`; a newline; the SQL text. Files are full of it. */
+/** Encodings of a unit. `located`, for the statements of files, has `at`, NUL and `key` if it has one, a newline, and the SQL text. */
 const encodings = { text: 0, located: 1, clone: 2, refused: 3 } as const;
 
 /**
- * Makes bytes of a unit, given in pieces that are to be put together.
+ * Returns the bytes of a unit, in pieces to concatenate.
  *
  * @throws DataCloneError for a value that `structuredClone` does not take.
  */
@@ -33,7 +33,7 @@ export function encodeUnit(unit: unknown): { encoding: number; pieces: readonly 
   if (!isSql(sql) || values === undefined) return { encoding: encodings.clone, pieces: [serialize(unit)] };
   const why = refusalOf(values);
   if (why !== undefined) return { encoding: encodings.refused, pieces: [encodeRefused(unit as object, values, why)] };
-  // V8 does not copy shared memory.
+  // `serialize()` does not copy shared memory.
   const isShared = (values as unknown[]).some((value) => value instanceof SharedArrayBuffer);
   const unshared = isShared && { ...(unit as object), values: (values as unknown[]).map(withoutSharing) };
   return { encoding: encodings.clone, pieces: [serialize(unshared || unit)] };
@@ -43,7 +43,7 @@ function withoutSharing(value: unknown): unknown {
   return value instanceof SharedArrayBuffer ? bytesOf(value) : value;
 }
 
-/** Facts about a query with a value that has no meaning in SQL. Its copy hides them: there, an instance of a class is a plain object. */
+/** Facts about a query with a value that has no meaning in SQL. Its copy hides them: an instance of a class arrives as a plain object. */
 interface Refusal {
   readonly why: string;
   /** Some values are described as text, because `structuredClone` does not take them. */
@@ -82,7 +82,7 @@ function decodeRefused(bytes: Buffer): object {
   return unit;
 }
 
-/** The values of a query, to be sent. @throws TypeError that names the first one without a meaning in SQL. */
+/** Returns the values of a query to send. @throws TypeError that names the first one without a meaning in SQL. */
 export function valuesOf(query: Exclude<Query, string>): SqlValue[] {
   const refusal = refusals.get(query);
   if (refusal) throw new TypeError(refusal.why);
@@ -94,7 +94,7 @@ export function checkValues(query: Query): void {
   if (typeof query !== "string" && query.values !== undefined) valuesOf(query);
 }
 
-/** @throws TypeError for a unit that has not come to this thread as it was. */
+/** @throws TypeError for a unit that did not arrive in this thread unchanged. */
 export function checkWhole(unit: unknown): void {
   const refusal = refusals.get(Object(unit));
   if (refusal?.isDescribed) throw new TypeError(refusal.why);
@@ -103,7 +103,7 @@ export function checkWhole(unit: unknown): void {
 /** Reads a unit from `bytes`: its encoding at `start`, and its content from there to `end`. */
 export function decodeUnit(bytes: Buffer, start: number, end: number): unknown {
   if (bytes[start]! >= encodings.clone) {
-    const copy = Buffer.from(bytes.subarray(start + 1, end)); // what it holds outlives the segment
+    const copy = Buffer.from(bytes.subarray(start + 1, end)); // buffers in the unit point into it, and outlive the segment
     return bytes[start] === encodings.refused ? decodeRefused(copy) : deserialize(copy);
   }
   if (bytes[start] === encodings.text) return bytes.toString("utf8", start + 1, end);
@@ -114,7 +114,7 @@ export function decodeUnit(bytes: Buffer, start: number, end: number): unknown {
   return key === undefined ? { at, sql } : at === "" ? { key, sql } : { at, key, sql };
 }
 
-/** The bytes of a unit that is a text without values, where they stand; undefined for any other. */
+/** Returns a view of the bytes of a text without values, undefined for any other unit. */
 export function textIn(bytes: Buffer, start: number, end: number): Buffer | undefined {
   if (bytes[start]! >= encodings.clone) return undefined;
   return bytes.subarray(bytes[start] === encodings.text ? start + 1 : bytes.indexOf("\n", start + 1) + 1, end);
@@ -129,13 +129,13 @@ function isLocatedText(unit: unknown): unit is { at?: string; key?: string; sql:
   return key === undefined ? length === 2 : keyOf(unit) !== undefined && length === (at === undefined ? 2 : 3);
 }
 
-/** The longest key, in characters: MySQL's and MariaDB's oldest tables have no longer text as a key. */
+/** Most characters of a key. The oldest tables of MySQL and MariaDB cannot index longer text. */
 const longestKey = 190;
 
 /**
- * Returns the name that its owner has given a unit of work: text in a property `key`; undefined where it has none.
+ * Returns the `key` of a unit of work if it is text, undefined if there is none.
  *
- * @throws TypeError for a text that cannot be one.
+ * @throws TypeError for an invalid key.
  */
 export function keyOf(unit: unknown): string | undefined {
   const key = typeof unit === "object" && unit !== null ? (unit as { key?: unknown }).key : undefined;
@@ -144,7 +144,7 @@ export function keyOf(unit: unknown): string | undefined {
       throw new TypeError(`its key must be text, not ${inspect(key, { depth: 0 })}`);
     return undefined;
   }
-  const isText = Buffer.from(key).toString() === key; // a half of a character is not
+  const isText = Buffer.from(key).toString() === key; // false for half of a surrogate pair
   if (isText && key.length > 0 && key.length <= longestKey && !/\p{Cc}|\s$/u.test(key)) return key;
   throw new TypeError(
     `its key must be 1 to ${longestKey} characters, without control characters and a space at the end, not ${inspect(key)}`,
@@ -155,13 +155,13 @@ function isSql(sql: unknown): sql is string | Uint8Array {
   return typeof sql === "string" || sql instanceof Uint8Array;
 }
 
-/** The text of a unit to look at, "" where there is none; bytes are taken for Latin-1: whatever counts in SQL is ASCII. */
+/** Returns the SQL text of a unit for analysis, "" if it has none. Bytes are read as Latin-1, because all that matters in SQL is ASCII. */
 export function sqlOf(unit: unknown): string {
   const sql = typeof unit === "string" ? unit : (unit as { sql?: unknown } | null)?.sql;
   return typeof sql === "string" ? sql : sql instanceof Uint8Array ? Buffer.from(sql).toString("latin1") : "";
 }
 
-/** The beginning of a unit of work, on one line, for a person to recognize it by. */
+/** Returns the beginning of a unit of work on one line, for messages. */
 export function describeUnit(unit: unknown, length = 200): string {
   const sql = typeof unit === "string" ? unit : (unit as { sql?: unknown } | null)?.sql;
   const text = isSql(sql)
@@ -174,19 +174,19 @@ export function describeUnit(unit: unknown, length = 200): string {
     .slice(0, length);
 }
 
-/** What a person calls it: only a script's own `workerDo()` takes what is no SQL, and may take a text. */
+/** Returns the word for a unit in messages. Text counts as a query, though a script's own `workerDo()` may take text too. */
 export function nounOf(unit: unknown): "query" | "unit" {
   return typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql) ? "query" : "unit";
 }
 
-/** For people: `query 7`, or with its place or its key, `query 7, dump.sql:12`. */
+/** Returns the name of a query for messages: `query 7`, or `query 7, dump.sql:12` with its place or its key. */
 export function nameOfQuery(seq: number, unit: unknown, noun = nounOf(unit)): string {
   const { at, key } = Object(unit) as { at?: unknown; key?: unknown };
   const names = [...new Set([at, key])].filter((name) => typeof name === "string");
   return [`${noun} ${seq}`, ...names.map((name) => name.replace(/\s+/g, " "))].join(", ");
 }
 
-/** The beginning of a query's values, on one line, for a person; undefined where it has none. */
+/** Returns the beginning of a query's values on one line, undefined if it has none. */
 export function describeValues(unit: unknown, length = 400): string | undefined {
   const { sql, values } = Object(unit) as { sql?: unknown; values?: unknown };
   if (!isSql(sql) || !Array.isArray(values)) return undefined;
@@ -198,7 +198,7 @@ export function isQuery(unit: unknown): unit is Query {
   return typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql);
 }
 
-/** @throws TypeError for what is no query. */
+/** @throws TypeError for a unit that is not a query. */
 export function checkQuery(seq: number, unit: unknown): asserts unit is Query {
   if (isQuery(unit)) return;
   throw new TypeError(

@@ -1,54 +1,54 @@
 /**
  * Queries in shared memory.
  *
- * The parent packs queries into segments; a segment is one `SharedArrayBuffer` that every thread sees. A claim is one
- * compare-and-swap on the query's record, with no message. The records are also the only truth about what became of each
- * query: they outlive a thread that dies.
+ * The parent packs queries into segments. A segment is one `SharedArrayBuffer` that every thread sees. A claim is one
+ * compare-and-swap on the query's record, without a message. The records are also the only truth about the outcome of each
+ * query, because they outlive a thread that dies.
  *
  * Layout of a segment, in bytes:
  *
- *     0         header: Int32 count, Int32 hint, Int32 admitted, Int32 unused, Float64 id
- *     24        4096 records of 48 bytes, one a query: Int32 state, Int32 tries,
+ *     0         header: Int32 count, Int32 scanStart, Int32 admitted, Int32 unused, Float64 id
+ *     24        4096 records of 48 bytes, one per query: Int32 state, Int32 tries,
  *               Float64 start (ms since the epoch), Float64 duration (ms), Float64 rows, Float64 seq, Float64 warnings
  *     196632    Uint32 offsets of the encoded queries, one more than there are queries
  *     213024    the encoded queries, 1 MiB or more: a byte for the encoding, then the bytes
  */
 import { decodeUnit, textIn } from "./query.ts";
 
-/** How a query ended. */
+/** Outcome of a query. */
 export type Outcome = "done" | "failed" | "unknown" | "skipped";
 
-/** A query's state in its record: 0 when pending, the number of the worker that claimed it, or below 0 that and its outcome. */
+/** State of a query in its record: 0 if pending, the worker's number if claimed. A negative number holds worker and outcome. */
 const pending = 0;
 const outcomes: readonly Outcome[] = ["done", "failed", "unknown", "skipped"];
 
-/** The outcome that a record's state stands for, or `undefined` when the query has not ended. */
+/** Returns the outcome in a record's state, `undefined` if the query has not ended. */
 export function outcomeOf(state: number): Outcome | undefined {
   return state < 0 ? outcomes[(-1 - state) % outcomes.length] : undefined;
 }
 
-/** The number of the worker that a record's state tells to have claimed the query, or 0. */
+/** Returns the number of the worker that has claimed the query, from a record's state. 0 if none has. */
 export function claimerOf(state: number): number {
   return state < 0 ? Math.floor((-1 - state) / outcomes.length) : state;
 }
 
-/** Is added to a record's tries. */
+/** Added to a record's tries if an earlier claimer may have run the query. */
 const mayHaveRunFlag = 1 << 24;
 
 export const headerBytes = 24;
 export const recordBytes = 48;
-/** Places of the header, in Int32 numbers. */
-export const header = { count: 0, hint: 1, admitted: 2 } as const;
+/** Positions in the header, in Int32 numbers. */
+export const header = { count: 0, scanStart: 1, admitted: 2 } as const;
 export const segmentQueries = 4096;
 export const offsetsAt = headerBytes + segmentQueries * recordBytes;
 export const bytesAt = offsetsAt + (segmentQueries + 2) * 4;
 export const segmentBytes = 1 << 20;
 
-/** Both sides' view of one segment. */
+/** A view of one segment, for the parent and for the threads. */
 export class Segment {
   readonly shared: SharedArrayBuffer;
   readonly count: number;
-  /** Counts the segments of a run. */
+  /** Number of the segment in its run. */
   readonly id: number;
   readonly #int32: Int32Array;
   readonly #float64: Float64Array;
@@ -65,22 +65,22 @@ export class Segment {
     this.#bytes = Buffer.from(shared);
   }
 
-  /** Takes the first pending query that is admitted for `worker` and returns its index, or -1 when there is none. */
+  /** Claims the first pending query that is admitted. Returns its index, or -1 if there is none. */
   claim(worker: number, admitted = Atomics.load(this.#int32, header.admitted)): number {
-    // Everything below the hint is claimed, or was given back and is found by the parent. A hint that lags behind costs a few
-    // steps, and no claim can be lost with a thread that dies between two of these lines.
-    for (let index = Atomics.load(this.#int32, header.hint); index < admitted; index++) {
+    // Every query below `scanStart` is claimed, or was given back and will be found by the parent. If `scanStart` is too low, the
+    // search takes a few steps more. No claim is lost if the thread dies between two of these lines.
+    for (let index = Atomics.load(this.#int32, header.scanStart); index < admitted; index++) {
       if (Atomics.compareExchange(this.#int32, this.#stateAt(index), pending, worker) === pending) {
-        Atomics.store(this.#int32, header.hint, index + 1);
+        Atomics.store(this.#int32, header.scanStart, index + 1);
         this.#float64[this.#timesAt(index)] = Date.now();
         return index;
       }
     }
-    if (admitted === this.count) Atomics.store(this.#int32, header.hint, this.count);
+    if (admitted === this.count) Atomics.store(this.#int32, header.scanStart, this.count);
     return -1;
   }
 
-  /** Takes the first pending query, admitted or not. */
+  /** Claims the first pending query, admitted or not. */
   claimAny(worker: number): number {
     return this.claim(worker, this.count);
   }
@@ -90,42 +90,42 @@ export class Segment {
     Atomics.store(this.#int32, header.admitted, count);
   }
 
-  /** No query below it was pending when it was set; `reopen()` may make one so again. */
-  get hint(): number {
-    return Atomics.load(this.#int32, header.hint);
+  /** Index at which the search for a pending query begins. Below it, only `unclaim()` makes a query pending again. */
+  get scanStart(): number {
+    return Atomics.load(this.#int32, header.scanStart);
   }
 
-  /** Whether no query is left to claim. */
+  /** True if no query is left to claim. */
   get exhausted(): boolean {
-    return Atomics.load(this.#int32, header.hint) >= this.count;
+    return Atomics.load(this.#int32, header.scanStart) >= this.count;
   }
 
-  /** The bytes from the beginning that have something in them. */
+  /** Number of bytes in use, from the beginning. */
   get usedBytes(): number {
     return this.#offsets[this.count]!;
   }
 
-  /** The query, or whatever unit of work was put on the queue. */
+  /** Decodes the query or other unit of work. */
   unit(index: number): unknown {
     return decodeUnit(this.#bytes, this.#offsets[index]!, this.#offsets[index + 1]!);
   }
 
-  /** The bytes of a query that is a text without values, where they stand: for as long as the query has not ended. */
+  /** Returns a view of the bytes of a text without values. It is valid until the query ends. */
   text(index: number): Buffer | undefined {
     return textIn(this.#bytes, this.#offsets[index]!, this.#offsets[index + 1]!);
   }
 
-  /** The query's 1-based position in the input. */
+  /** Returns the query's 1-based position in the input. */
   seq(index: number): number {
     return this.#float64[this.#timesAt(index) + 3]!;
   }
 
-  /** What `outcomeOf()` and `claimerOf()` read. */
+  /** Returns the state for `outcomeOf()` and `claimerOf()`. */
   state(index: number): number {
     return Atomics.load(this.#int32, this.#stateAt(index));
   }
 
-  /** Records how a query ended; its claimer's last act on it. */
+  /** Records the outcome of a query. This is the claimer's last write to the record. */
   end(index: number, outcome: Outcome, durationMs: number, rows: number, warnings = 0): void {
     const at = this.#timesAt(index);
     this.#float64[at + 1] = durationMs;
@@ -135,35 +135,35 @@ export class Segment {
     Atomics.store(this.#int32, this.#stateAt(index), -1 - outcomes.indexOf(outcome) - claimer * outcomes.length);
   }
 
-  /** Gives back a query whose claimer is gone or has given up; after the next `rewind()` it can be claimed again. */
-  reopen(index: number, mayHaveRun: boolean): void {
+  /** Gives back a query whose claimer died or gave up. It can be claimed again after the next `rewind()`. */
+  unclaim(index: number, mayHaveRun: boolean): void {
     const at = this.#stateAt(index) + 1;
     this.#int32[at] = (this.#int32[at]! % mayHaveRunFlag) + (mayHaveRun ? mayHaveRunFlag : 0);
-    this.noteAnswered(index, 0);
+    this.markAwaitingCommit(index, 0);
     Atomics.store(this.#int32, this.#stateAt(index), pending);
   }
 
-  /** Lets claims start again from the segment's first query. */
+  /** Makes claims search from the first query again. */
   rewind(): void {
-    Atomics.store(this.#int32, header.hint, 0);
+    Atomics.store(this.#int32, header.scanStart, 0);
   }
 
-  /** Notes that a query is answered, though it has not ended: its transaction is open. */
-  noteAnswered(index: number, durationMs: number): void {
+  /** Marks a query as answered in a transaction that is still open. A duration of 0 removes the mark. */
+  markAwaitingCommit(index: number, durationMs: number): void {
     this.#float64[this.#timesAt(index) + 1] = durationMs;
   }
 
-  /** Notes that rows of a query are on their way. */
+  /** Marks that rows of a query are being delivered. */
   noteRows(index: number): void {
     this.#float64[this.#timesAt(index) + 2] = 1;
   }
 
-  /** Counts one more sending of a query to the server; with -1, takes one back. */
+  /** Counts one more sending of a query to the server. -1 takes one back. */
   addTry(index: number, by = 1): void {
     this.#int32[this.#stateAt(index) + 1]! += by;
   }
 
-  /** Whether an earlier claimer of the query may have run it. */
+  /** Returns true if an earlier claimer of the query may have run it. */
   mayHaveRun(index: number): boolean {
     return this.#int32[this.#stateAt(index) + 1]! >= mayHaveRunFlag;
   }

@@ -1,4 +1,4 @@
-/** The ways of sending queries to the server, and what an error means in each of them. */
+/** Executors: the ways of sending queries to the server, each with its own handling of errors. */
 import { type DatabaseError, verdictOf } from "../mysql/errors.ts";
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
 import { onlyReads, statementIn } from "../mysql/statement.ts";
@@ -10,44 +10,46 @@ import { scripted, type WorkerDo } from "./scripted.ts";
 import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
 
+/** Way of sending queries. Each worker has its own executor. */
 export interface Executor {
-  /** How many jobs go together in a round trip, at the most. */
+  /** The most jobs in one round trip. */
   readonly maxBatch: number;
-  /** Its jobs never go together. */
+  /** Set if this executor never sends several jobs in one round trip. */
   readonly isAlone?: true;
-  /** Returns the same with up to `maxBatch` jobs a round trip, where it has a way of its own for that. */
+  /** Returns this executor with up to `maxBatch` jobs in a round trip. Missing if it has no way of its own to batch. */
   together?(maxBatch: number): Executor;
-  /** Whether a job can be one of several. */
+  /** Returns true if a job can go with others in one round trip. */
   canBatch(job: Job, session: Session): boolean;
-  /** Whether it sees to each job's commit itself: a transaction of the user's own cannot be open. */
+  /** True if this executor commits each job itself. No transaction of the user can be open then. */
   readonly commits: boolean;
-  /** How long its own COMMIT took in the last attempt. */
+  /** Duration of its own COMMIT in the last attempt. */
   readonly commitMs?: number;
   /**
-   * Sends the jobs once; `done` is called for each that is answered, in order. Rejects with what the next one met.
+   * Sends the jobs once. Calls `done` for each job that the server has answered, in order. Rejects with the error of the first
+   * job that `done` was not called for.
    *
-   * @param signal is aborted when the time is up.
+   * @param signal aborted after `--timeout`.
    */
   attempt(jobs: readonly Job[], session: Session, done: (rows: number) => void, signal?: AbortSignal): Promise<void>;
-  /** What such an error means for that job. */
-  judge(job: Job, error: DatabaseError, session: Session): Setback | Promise<Setback>;
-  /** Asks what became of a job that may have run. */
+  /** Decides whether a job that ended with this error is sent again. */
+  classifyError(job: Job, error: DatabaseError, session: Session): RetryDecision | Promise<RetryDecision>;
+  /** Looks up in the ledger whether a job that may have run is done. */
   askLedger?(job: Job, session: Session): Promise<"done" | "failed" | "unknown">;
 }
 
-/** What an error means for a job. */
-export interface Setback {
-  /** The job may have run, and so may those that were sent after it. */
+/** Decision about a job that ended with an error. */
+export interface RetryDecision {
+  /** The job may have run, and so may the jobs that were sent after it. */
   readonly mayHaveRun?: boolean;
-  /** It has certainly not run in an earlier try either. */
+  /** The job has certainly not run in an earlier try either. */
   readonly neverRan?: boolean;
-  /** Whether to send it again; `free`: however often that was. */
+  /** `counted`: send the job again unless it has used all `--retries`. `free`: send it again without counting. */
   readonly retry: "no" | "counted" | "free";
-  /** Whether to wait before that. */
+  /** True to wait before the next try. */
   readonly waits?: boolean;
 }
 
-/** The one place that knows which options make which way of sending. */
+/** Creates a worker's executor: plain or scripted, wrapped by the features, then by the time limit. */
 export function executorFor(
   thread: Thread,
   own: WorkerDo<unknown, unknown> | undefined,
@@ -56,10 +58,10 @@ export function executorFor(
   let executor = own ? scripted(thread, own) : plain(thread);
   for (const { part, settings } of features) executor = part.executor?.(executor, thread, settings) ?? executor;
   const { timeoutMs } = thread.settings;
-  return timeoutMs === undefined ? executor : limited(executor, timeoutMs, thread);
+  return timeoutMs === undefined ? executor : withTimeout(executor, timeoutMs, thread);
 }
 
-/** Each query by itself, as text or as a prepared statement. */
+/** Creates the executor that sends each query by itself, as text or as a prepared statement. */
 export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
   const { idempotent } = thread.settings;
   return {
@@ -67,30 +69,30 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
     canBatch: () => false,
     commits: false,
     async attempt([job], session, done) {
-      const { text } = job!; // of half a gigabyte and more there is none: better now than when the query has run
+      const { text } = job!; // throws for half a gigabyte and more: read it before the query has run
       const rows = await workerDo(job!.query, session.mysql, thread.rows.listener([job!], session.mysql));
       if (isInterrupted(session.mysql) && onlyReads(text)) throw interruption();
       done(rows);
     },
-    async judge({ text }, error, session) {
+    async classifyError({ text }, error, session) {
       const { answered = 0 } = error;
       if (answered > 0 && statementIn(text).isAtomic) {
         error.message += ` (statement ${answered + 1} of the query; those before it are done)`;
       }
       const verdict = verdictOf(error);
-      const isOwnReadOnly = error.errno === 1792 && session.transaction.isOpen; // its transaction is, not the server
+      const isOwnReadOnly = error.errno === 1792 && session.transaction.isOpen; // the transaction is, not the server
       if (verdict === "failed" || isOwnReadOnly) return { retry: "no" };
       if (verdict === "unknown") return { mayHaveRun: true, retry: idempotent ? "counted" : "no" };
       if (verdict === "reconnect" || idempotent) return { retry: "counted", waits: verdict === "retry" };
-      // The server has not applied the statement that failed; of a compound one it may have applied others.
+      // The server has not applied the statement that failed. It may have applied earlier statements of a compound query.
       const stays = (await mayHaveLeftChanges(error, session)) || answered > 0 || !statementIn(text).isAtomic;
       return { retry: stays ? "no" : "counted", waits: true };
     },
   };
 }
 
-/** Interrupts on the server what takes longer. */
-function limited(single: Executor, limitMs: number, thread: Thread): Executor {
+/** Wraps an executor for `--timeout`: interrupts an attempt on the server after `limitMs`. */
+function withTimeout(single: Executor, limitMs: number, thread: Thread): Executor {
   return {
     ...single,
     async attempt(jobs, session, done) {
@@ -103,7 +105,7 @@ function limited(single: Executor, limitMs: number, thread: Thread): Executor {
       try {
         await single.attempt(jobs, session, done, controller.signal);
       } catch (error) {
-        const isReason = error === controller.signal.reason; // as a workerDo() throws it
+        const isReason = error === controller.signal.reason; // a workerDo() may throw the signal's reason
         if (interrupting && error instanceof Error && !isReason)
           error.message += ` (time limit of ${limitMs / 1000} s)`;
         throw error;

@@ -1,4 +1,4 @@
-/** Where a worker is connected to: the hosts that it tries, how long it waits for one, and coming home when its own is back. */
+/** Chooses the host that a worker connects to, waits for one, and moves back to the worker's own host when that answers again. */
 import type { Connection, ConnectionOptions } from "mysql2";
 import { connectionIn, type Host, nameOf, takeOver } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isReadOnly, isTransient } from "../mysql/errors.ts";
@@ -8,22 +8,22 @@ import { type PlainError, toPlain } from "../shared/messages.ts";
 import { type HomeTry, homeTryMs, nextHomeTry, type Route, routeOf } from "./route.ts";
 import type { Thread } from "./thread.ts";
 
-/** Makes a worker's connection; `options` has what the run needs of it, and how many milliseconds there are for it. */
+/** Makes a worker's connection. `options` are mysql2 options that the run sets, with the `connectTimeout` in ms. */
 export type WorkerInit = (host: Host | undefined, options: ConnectionOptions) => unknown;
 
-/** What `workerInit()` has returned. */
+/** Result of `workerInit()`. */
 export interface Opened {
   readonly connection: unknown;
 }
 
-/** A server takes no writes. */
+/** State of a worker whose server takes no writes. */
 interface Refusal {
   readonly error: DatabaseError;
-  /** When the worker stops waiting for one that does. */
+  /** Time at which the worker stops waiting for a server that takes writes, by `performance.now()`. */
   readonly until: number;
-  /** How often it was so since a query was answered. */
+  /** The number of refusals since a server last took a query. */
   readonly times: number;
-  /** Nothing is sent before the worker has waited. */
+  /** True until the worker has waited. It sends no query before that. */
   isPending: boolean;
 }
 
@@ -31,11 +31,12 @@ export class Hosts {
   readonly #worker: number;
   readonly #thread: Thread;
   readonly #init: WorkerInit;
-  /** The hosts in the worker's own order, and the positions of its home and of the one that it tries next. */
   readonly #route: Route;
+  /** Position of the worker's own host in the route. */
   #home = 0;
+  /** Position of the host to try next. */
   #next = 0;
-  /** The connection is not to the worker's own host: when to try that one, and how often this was done. */
+  /** Set while the worker is connected to a host that is not its own. */
   #away: HomeTry | undefined;
   #refusal: Refusal | undefined;
   #gaveUp: PlainError | undefined;
@@ -51,41 +52,41 @@ export class Hosts {
     return this.#away !== undefined;
   }
 
-  /** True while the next query has to wait for a server that takes writes. */
+  /** True while the next query must wait for a server that takes writes. */
   get isRefused(): boolean {
     return this.#refusal?.isPending === true;
   }
 
-  /** Why the worker waits for no server any more: none has taken writes until the time was up. */
+  /** Error that made the worker give up: no server took writes until the timeout. */
   get gaveUp(): PlainError | undefined {
     return this.#gaveUp;
   }
 
-  /** Notes that the server takes no writes. The time that the worker waits begins with the first refusal. */
+  /** Notes that the server takes no writes. The worker's timeout begins with the first refusal. */
   refuse(error: DatabaseError): void {
     const { until, times } = this.#refusal ?? { until: this.#now + this.#timeoutMs, times: 0 };
     this.#refusal = { error, until, times: times + 1, isPending: true };
   }
 
-  /** Notes that a query was answered. */
+  /** Notes that the server has taken a query, even if that has failed. */
   forgetRefusal(): void {
     this.#refusal = undefined;
   }
 
   /**
-   * Returns true if a write in a read-only transaction (1792) is refused by the server's doing, and not by the session's. The
-   * first time it may be, as the connection may be older than the server's present setting.
+   * Returns true if error 1792 (a write in a read-only transaction) may come from the server's setting and not from the
+   * session's. The first such error always may: the connection may be older than the server's present setting.
    */
   async isServers(error: DatabaseError, mysql: Connection): Promise<boolean> {
     return error.errno === 1792 && (this.#refusal === undefined || this.#isReadOnly(error, mysql, "GLOBAL"));
   }
 
   /**
-   * Calls `workerInit()` for one host after the other, and again while the reason for its failing may pass. Only when no host
-   * has let the worker in does it pause. After a refusal, a host that says it is still read-only does not count.
+   * Calls `workerInit()` for one host after the other, and for all of them again while one of the errors is transient. Pauses
+   * only after every host has failed. After a refusal, a host that is still read-only counts as failed.
    *
-   * @param kept a connection that must not be given up: only its server is waited for.
-   * @returns undefined if none is to be had, or the run ends.
+   * @param kept a connection that must not be dropped. Waits for its server only.
+   * @returns undefined if no host can be reached, or the run ends.
    */
   async open(kept: Opened | undefined): Promise<Opened | undefined> {
     const thread = this.#thread;
@@ -110,7 +111,7 @@ export class Hosts {
         mayPass: (error) => isTransient(error) || isReadOnly(error),
         onWait,
       });
-      if (refusal && isReadOnly(refusal.error)) this.#stay(); // a replica may stay one: no use in coming back
+      if (refusal && isReadOnly(refusal.error)) this.#stay(); // a replica may stay one: do not move back to it
       return opened;
     } catch (error) {
       if (!thread.isDraining) this.#giveUp(toPlain(error), refusal !== undefined);
@@ -121,7 +122,7 @@ export class Hosts {
     }
   }
 
-  /** Tries from time to time whether the host of a worker that is away from it is back. */
+  /** Tries to connect to the worker's own host if it is away and the next try is due. Returns undefined if it stays away. */
   async goHome(): Promise<Opened | undefined> {
     if (!this.#away || this.#thread.isDraining || this.#now < this.#away.until) return undefined;
     const { tries } = this.#away;
@@ -136,17 +137,17 @@ export class Hosts {
     }
   }
 
-  /** Tells the parent which host it was; returns the error with its name. */
+  /** Reports to the parent that one of several hosts is down. Returns the error with the host's name. */
   report(cause: unknown, at = this.#next - 1): DatabaseError {
     const host = this.#route[at % this.#route.length];
     if (!host) return cause as DatabaseError;
     const { message, ...error } = toPlain(cause);
     const named = Object.assign(new Error(`${nameOf(host)}: ${message}`), error);
-    if (this.#route.length > 1) this.#thread.post({ type: "away", host: nameOf(host), error: toPlain(named) });
+    if (this.#route.length > 1) this.#thread.post({ type: "hostDown", host: nameOf(host), error: toPlain(named) });
     return named;
   }
 
-  /** @throws DatabaseError with the host's name. */
+  /** Connects to the next host, or asks the server of `kept` whether it takes writes. @throws DatabaseError with the host's name. */
   async #tryNext(kept: Opened | undefined, timeoutMs: number): Promise<Opened> {
     const at = kept ? this.#next - 1 : this.#next++;
     try {
@@ -163,24 +164,26 @@ export class Hosts {
     const connection = await this.#init(host, { connectTimeout });
     const mysql = connectionIn(connection);
     if (mysql) {
-      await takeOver(mysql, this.#timeoutMs);
-      await this.#checkWritable(mysql, "SESSION").catch((error) => {
+      try {
+        await takeOver(mysql, this.#timeoutMs);
+        await this.#checkWritable(mysql, "SESSION");
+      } catch (error) {
         mysql.destroy();
         throw error;
-      });
+      }
     }
     this.#thread.post({ type: "connected", worker: this.#worker, host: host && nameOf(host) });
     this.#away = (at - this.#home) % this.#route.length === 0 ? undefined : nextHomeTry(0);
     return { connection };
   }
 
-  /** Makes the present host the worker's home. */
+  /** Makes the present host the worker's own host. */
   #stay(): void {
     this.#home = this.#next - 1;
     this.#away = undefined;
   }
 
-  /** @throws DatabaseError that the worker has met, if this server is still read-only. */
+  /** @throws DatabaseError of the pending refusal, if this server is still read-only. */
   async #checkWritable(mysql: Connection, scope: "SESSION" | "GLOBAL"): Promise<void> {
     const { error, isPending } = this.#refusal ?? {};
     if (error && isPending && (await this.#isReadOnly(error, mysql, scope))) throw error;
@@ -191,10 +194,10 @@ export class Hosts {
   }
 
   #giveUp(error: PlainError, isRefused: boolean): void {
-    const message = `No server took writes for ${this.#timeoutMs / 1000} s: ${error.message}`;
+    const message = `No server takes writes: ${error.message}`;
     if (isRefused)
-      this.#gaveUp = { ...error, message }; // told once its query has ended: a ledger may have to be asked
-    else this.#thread.post({ type: "gone", worker: this.#worker, error });
+      this.#gaveUp = { ...error, message }; // the session reports it after its query has ended: a ledger may have to be asked first
+    else this.#thread.post({ type: "workerGaveUp", worker: this.#worker, error });
   }
 
   get #timeoutMs(): number {

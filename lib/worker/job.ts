@@ -1,31 +1,31 @@
 /** A claimed query, from its claim to its outcome. */
-import { filled } from "../mysql/filled.ts";
-import { canShare } from "../mysql/statement.ts";
+import { inlineValues } from "../mysql/inline-values.ts";
+import { isBatchable } from "../mysql/statement.ts";
 import { type Query, sqlOf, valuesOf } from "../shared/query.ts";
 import type { Outcome, Segment } from "../shared/segment.ts";
 
 export class Job {
   readonly seq: number;
-  /** How often it was sent. */
+  /** The number of times it was sent. */
   tries = 0;
-  /** Rows that are on their way to the parent: another try would give them twice. */
+  /** The number of its rows that were passed on. Another try would pass them on twice. */
   rows = 0;
-  /** What the server has warned of, when it has answered. */
+  /** The number of warnings in the server's answer. */
   warnings = 0;
-  /** It was sent, by this worker or an earlier one, and nobody knows whether it has run. */
+  /** True if it was sent, by this worker or an earlier one, and nobody knows whether it has run. */
   mayHaveRun: boolean;
-  /** True if its row in a ledger may be of this run: a `COMMIT` of it was sent and not answered. */
+  /** True if this run may have committed its row in a ledger: a `COMMIT` was sent and not answered. */
   mayBeRecorded: boolean;
-  /** It must not be one of several in a round trip. */
-  goesAlone = false;
-  /** What its last try met. */
+  /** True if it must have a round trip of its own. */
+  retryAlone = false;
+  /** Error of its last try. */
   error: unknown;
   readonly #segment: Segment;
   readonly #index: number;
   readonly #start = performance.now();
   readonly #bytes: Buffer | undefined;
   #text: string | undefined;
-  #part: Uint8Array | false | undefined;
+  #batchText: Uint8Array | false | undefined;
   #durationMs: number | undefined;
 
   constructor(segment: Segment, index: number) {
@@ -37,12 +37,12 @@ export class Job {
     this.#bytes = segment.text(index);
   }
 
-  /** The query, or whatever unit of work was put on the queue. */
+  /** The query, or the unit of work of a script. */
   get unit(): unknown {
     return this.#segment.unit(this.#index);
   }
 
-  /** The query as it is sent: text without values as its bytes, where they stand. */
+  /** The query to send. A text without values is not copied: it stays the bytes in the segment. */
   get query(): Query {
     return this.#bytes ? { sql: this.#bytes } : (this.unit as Query);
   }
@@ -53,21 +53,24 @@ export class Job {
   }
 
   /**
-   * Whether it can be one of several in a round trip: what was tried already goes alone.
+   * Returns true if it can go with others in one round trip. A job that was sent before goes alone.
    *
-   * @param withValues whether its values, if it has some, may be put into the text.
+   * @param withValues true if its values may be written into the text.
    */
   canBatch(withValues: boolean): boolean {
-    return this.tries === 0 && !this.goesAlone && (withValues || this.#bytes !== undefined) && this.part !== undefined;
+    return (
+      this.tries === 0 && !this.retryAlone && (withValues || this.#bytes !== undefined) && this.batchText !== undefined
+    );
   }
 
-  /** What is sent of it when it is one of several. */
-  get part(): Uint8Array | undefined {
-    if (this.#part === undefined) this.#part = this.#bytes ? canShare(this.text) && this.#bytes : this.#filled();
-    return this.#part || undefined;
+  /** Text that a batch sends for it. Undefined if it cannot be in a batch. */
+  get batchText(): Uint8Array | undefined {
+    if (this.#batchText === undefined)
+      this.#batchText = this.#bytes ? isBatchable(this.text) && this.#bytes : this.#inlined();
+    return this.#batchText || undefined;
   }
 
-  /** The SQL text, to be looked at. */
+  /** The SQL text, to look at and not to send: bytes are read as Latin-1. */
   get text(): string {
     this.#text ??= this.#bytes?.toString("latin1") ?? sqlOf(this.unit);
     return this.#text;
@@ -78,7 +81,7 @@ export class Job {
     this.#segment.addTry(this.#index);
   }
 
-  /** Counts the last try no more: there was no server that could have run it. */
+  /** Uncounts the last try. The caller knows that no server could run it. */
   takeBackTry(): void {
     this.tries--;
     this.#segment.addTry(this.#index, -1);
@@ -88,13 +91,13 @@ export class Job {
     this.#segment.noteRows(this.#index);
   }
 
-  /** Notes that the server has answered, though a transaction that is open will decide. */
-  noteAnswered(): void {
+  /** Notes that the server has answered inside a transaction that is still open. Its end decides the outcome. */
+  markAwaitingCommit(): void {
     this.#durationMs = performance.now() - this.#start;
-    this.#segment.noteAnswered(this.#index, this.#durationMs);
+    this.#segment.markAwaitingCommit(this.#index, this.#durationMs);
   }
 
-  /** Writes the outcome into the record: nothing else is done for the query after that. */
+  /** Writes the outcome into the record. Must be the last call on this job. */
   end(outcome: Outcome, rows: number): void {
     this.#segment.end(
       this.#index,
@@ -105,20 +108,20 @@ export class Job {
     );
   }
 
-  /** Gives it back: another worker may take it. */
-  reopen(): void {
-    this.#segment.reopen(this.#index, this.mayHaveRun);
+  /** Gives it back to the queue, for any worker to claim. */
+  unclaim(): void {
+    this.#segment.unclaim(this.#index, this.mayHaveRun);
   }
 
-  #filled(): Uint8Array | false {
+  #inlined(): Uint8Array | false {
     const { unit } = this;
     const { sql, values } = unit as Exclude<Query, string>;
     if (typeof sql !== "string" || values === undefined) return false;
     try {
-      const text = filled(sql, valuesOf(unit as Exclude<Query, string>));
+      const text = inlineValues(sql, valuesOf(unit as Exclude<Query, string>));
       return text !== undefined && Buffer.from(text);
     } catch {
-      return false; // it goes alone, and is refused
+      return false; // it goes alone and fails with this error
     }
   }
 }

@@ -1,9 +1,9 @@
-/** What a failed statement may have left on the server, although it was rolled back. */
+/** Detects changes that a failed statement left in tables without transactions, such as MyISAM's. */
 import type { Connection } from "mysql2";
 import { type DatabaseError, isLost, isUnreached } from "../mysql/errors.ts";
 import type { Session } from "./session.ts";
 
-/** Returns true if a statement that failed has changed tables without transactions, or may have. The error then says so. */
+/** Returns true if the failed statement has changed tables without transactions, or may have. Adds that to the error's message. */
 export async function mayHaveLeftChanges(error: DatabaseError, session: Session): Promise<boolean> {
   if (isLost(error)) return false;
   const warnings = await session.ask("SHOW WARNINGS").catch(() => []);
@@ -20,10 +20,10 @@ export async function mayHaveLeftChanges(error: DatabaseError, session: Session)
 
 const notRolledBack = 1196; // ER_WARNING_NOT_COMPLETE_ROLLBACK
 
-/** Servers that were seen to have no tables without transactions, by the connection that was asked. */
+/** Connections to servers that have only transactional tables. */
 const transactional = new WeakSet<Connection>();
 
-/** Returns false if no table without transactions is there for this account. */
+/** Returns false if this account sees no table without transactions. */
 async function mayHaveSuchTables(session: Session): Promise<boolean> {
   if (transactional.has(session.mysql)) return false;
   const rows = await session.ask(oneSuchTable).catch(() => undefined);

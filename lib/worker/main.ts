@@ -14,20 +14,20 @@ import type { WorkerDo } from "./scripted.ts";
 import { Session } from "./session.ts";
 import { Thread } from "./thread.ts";
 
-// Node 24 cuts small buffers, such as mysql2's packets, from slabs of 64 KiB. These live so long that V8 takes them for old,
-// and frees none before its next full collection: tens of megabytes later.
+// Node 24 cuts small buffers, such as mysql2's packets, from slabs of 64 KiB. These live so long that V8 moves them to the old
+// generation, and frees none before its next full collection, tens of megabytes later.
 Buffer.poolSize = 8192;
 
-/** What a script may export. */
+/** Exports of a script that replace the default functions. */
 export interface Script {
   readonly workerInit?: WorkerInit;
   readonly workerDo?: WorkerDo<unknown, unknown>;
 }
 
 /**
- * Runs the workers of a thread to their end.
+ * Runs all workers of a thread until they end.
  *
- * @param importScript imports the module with this URL: in a bundle, that is in it.
+ * @param importScript imports the module with this URL, from the bundle if there is one.
  */
 export async function main(
   port: MessagePort,
@@ -42,7 +42,7 @@ export async function main(
     if (own.workerDo) {
       thread.post({ type: "units" });
       process.on("unhandledRejection", (reason) => {
-        if (thread.unitsAwaited === 0) throw reason; // as without this listener: the thread dies
+        if (thread.unitsAwaited === 0) throw reason; // ends the thread, as without this listener
       });
     }
     const parts = await loadFeatures(settings);
@@ -74,7 +74,7 @@ async function loadFeatures({ features: settings }: Settings): Promise<LoadedFea
   );
 }
 
-/** Nothing can be run: what a person has to put right, in one line. */
+/** Error that the user must fix before anything can run. Its message is one line. */
 class Refusal extends Error {}
 
 async function load(url: string, importScript: (url: string) => Promise<Script>): Promise<Script> {

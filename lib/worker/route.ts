@@ -1,22 +1,26 @@
-/** The hosts of a worker, in the order in which it tries them, and when it tries its own one again. */
+/** Order in which a worker tries the hosts, and times at which it tries its own host again. */
 import type { Host } from "../mysql/connection.ts";
 import { backoffMs } from "../mysql/errors.ts";
 
-/** In the worker's own order; undefined where the configuration alone says it. */
+/** Hosts in the order of one worker. `[undefined]` if the configuration alone names the server. */
 export type Route = readonly (Host | undefined)[];
 
-/** When to look again whether a host is back, and how often this was done. */
+/** Schedule of a worker that is away from its own host. */
 export interface HomeTry {
+  /** Time of the next try, by `performance.now()`. */
   readonly until: number;
   readonly tries: number;
 }
 
-/** How long a host that has been away may take to let a worker in that has a connection which works. */
+/** Connect timeout in ms for the worker's own host while it has a working connection to another one. */
 export const homeTryMs = 3000;
-/** The longest that a host which has been away is left alone. */
+/** Longest pause in ms between two tries. */
 const homeBackoffMs = 60_000;
 
-/** Worker 1 is at home at the first host, worker 2 at the second; the workers of one host go on at different others. */
+/**
+ * Returns the route of a worker. Worker 1 begins at the first host, worker 2 at the second, and so on. Workers that begin at
+ * the same host have different second hosts, which spreads them when it goes down.
+ */
 export function routeOf(worker: number, hosts: readonly Host[]): Route {
   const at = (worker - 1) % hosts.length;
   const others = [...hosts.slice(at + 1), ...hosts.slice(0, at)];
@@ -24,7 +28,7 @@ export function routeOf(worker: number, hosts: readonly Host[]): Route {
   return [hosts[at], ...others.slice(turn), ...others.slice(0, turn)];
 }
 
-/** When a worker looks again whether its own host is back: from some seconds on, ever more seldom. */
+/** Schedules the next try of the worker's own host: with backoff, from a few seconds up to `homeBackoffMs`. */
 export function nextHomeTry(tries: number): HomeTry {
   return { until: performance.now() + backoffMs(6 + tries, homeBackoffMs), tries };
 }

@@ -1,24 +1,25 @@
-/** Who takes the rows of queries. */
+/** The receiver of result rows, such as `--rows`. By default there is none, and rows are only counted. */
 import type { Connection } from "mysql2";
 import type { ResultListener } from "../mysql/command.ts";
 import type { Job } from "./job.ts";
 
 export interface RowsTaker {
   readonly isWanted: boolean;
-  /** True while no further query is to be started, as too many rows have not been taken yet. */
+  /** True while too many rows wait for the parent. Workers then claim no query. */
   readonly isFull: boolean;
-  /** Listens to the results of jobs that are sent together, one result each; of one alone, such as a CALL, to all it has. */
+  /** Returns a listener for one round trip. Several jobs have one result each. A single job, such as a CALL, may have several. */
   listener(jobs: readonly Job[], connection: Connection): ResultListener;
-  /** Passes on what there is of the rows of a query that has ended. */
+  /** Passes on the buffered rows of a query that has ended. */
   flush(): void;
-  /** Lets a connection wait no more, whatever is full: else it would not hear the server's answer to KILL QUERY. */
+  /** Resumes a connection, and does not pause it even if `isFull`. Otherwise nobody would read the answer to KILL QUERY. */
   unstop(connection: Connection): void;
+  /** Allows pausing the connection again. */
   mayStop(connection: Connection): void;
 }
 
 const nobody: ResultListener = {};
 
-/** Nobody wants rows: they are only counted. */
+/** Receiver for a run whose rows nobody wants. */
 export const noRows: RowsTaker = {
   isWanted: false,
   isFull: false,

@@ -1,4 +1,4 @@
-/** A unit of work that a script's own `workerDo()` does, and what it must not leave behind. */
+/** Executor for a script's own `workerDo()`. Checks that it leaves no query and no transaction open. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Connection } from "mysql2";
 import { bytesSent, isBusy } from "../mysql/connection.ts";
@@ -13,12 +13,13 @@ import type { Session } from "./session.ts";
 import type { Thread } from "./thread.ts";
 
 /**
- * Does one unit of work; the signal is aborted when the time is up, or the run is to end at once.
+ * Does one unit of work.
  *
- * What it throws decides: a deadlock and the like, or a `RetryError`, is tried again, `--retries` times at most. A lost connection
- * makes the unit `unknown`, with `--idempotent` it is tried again. Whatever else it throws, the unit has failed.
+ * The error that it throws decides. After a `RetryError`, a deadlock or another transient error, the unit is tried again, at
+ * most `--retries` times. A lost connection makes the unit `unknown`, or with `--idempotent` it is tried again. After any
+ * other error the unit has failed.
  *
- * @returns how many rows it concerned, a whole number; anything else counts as none.
+ * @returns the number of rows for the summary, a whole number. Anything else counts as 0.
  */
 export type WorkerDo<Unit = unknown, Conn = Connection> = (
   unit: Unit,
@@ -27,11 +28,11 @@ export type WorkerDo<Unit = unknown, Conn = Connection> = (
 ) => unknown;
 
 export interface WorkerDoOptions {
-  /** Is aborted by `--timeout`, and when the run ends at once. */
+  /** Aborted after `--timeout`, and by the second Ctrl-C. */
   readonly signal: AbortSignal;
 }
 
-/** Has a script do each unit of work. It may have sent something before the error of its last statement. */
+/** Creates the executor that calls a script's `workerDo()`. When that throws, earlier statements of the unit may have run. */
 export function scripted(thread: Thread, workerDo: WorkerDo<unknown, unknown>): Executor {
   const { idempotent } = thread.settings;
   let hasToldOfRows = false;
@@ -69,8 +70,8 @@ export function scripted(thread: Thread, workerDo: WorkerDo<unknown, unknown>): 
       if (mysql) await checkEnded(mysql, session, bytesBefore!, thread);
       done(rowsOf(returned, job!.seq));
     },
-    async judge(_, error, session) {
-      if (session.mysql && !isLost(error)) await session.ask("ROLLBACK").catch(() => {}); // what it left open
+    async classifyError(_, error, session) {
+      if (session.mysql && !isLost(error)) await session.ask("ROLLBACK").catch(() => {}); // of what it left open
       if (asksForRetry(error)) return { retry: "counted", waits: true };
       const verdict = verdictOf(error);
       if (verdict === "failed") return { retry: "no" };
@@ -80,7 +81,7 @@ export function scripted(thread: Thread, workerDo: WorkerDo<unknown, unknown>): 
   };
 }
 
-/** The error with the line of the script that threw it; the server's and mysql2's say enough. */
+/** Adds the script's line to an error that it threw. Errors of the server and of mysql2 stay as they are. */
 function placed(error: ReturnType<typeof toError>): DatabaseError {
   try {
     const place = "sqlState" in error || "fatal" in error ? undefined : placeOf(error);
@@ -90,19 +91,19 @@ function placed(error: ReturnType<typeof toError>): DatabaseError {
     const line = place.replace(/:\d+$/, "");
     return Object.assign(new Error(`${message || name} (${line})`), { code, ...(errno !== undefined && { errno }) });
   } catch {
-    return error; // it cannot be looked at
+    return error; // a getter of it throws
   }
 }
 
 /**
- * Looks whether everything that was sent has ended and is committed; a round trip, where something was sent.
+ * Checks that everything that `workerDo()` has sent has ended and is committed. Costs a round trip if it has sent something.
  *
- * @throws Error that says what to do.
+ * @throws Error that tells the author of `workerDo()` what to do.
  */
 async function checkEnded(mysql: Connection, session: Session, bytesBefore: number, thread: Thread): Promise<void> {
   if (isBusy(mysql)) {
     thread.unitsAwaited++;
-    await session.ask("DO 0").finally(nextTurn); // what was sent ends before this
+    await session.ask("DO 0").finally(nextTurn); // answered after everything that was sent before
     thread.unitsAwaited--;
     throw leftBehind("workerDo() returned before its query ended: await it");
   }

@@ -1,4 +1,7 @@
-/** A worker's connection: what is set on it, what is open on it, and what becomes of these when it is lost. */
+/**
+ * Manages one worker's connection: runs the setup statements, follows the open transaction, reconnects after a loss, and ends
+ * the run if something was lost that later queries may need.
+ */
 import type { Connection } from "mysql2";
 import { ask, close, connectionIn, isClosed } from "../mysql/connection.ts";
 import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/errors.ts";
@@ -6,12 +9,12 @@ import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
 import { sessionStatement } from "../mysql/statement.ts";
 import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
-import { Kept } from "./kept.ts";
+import { SessionState } from "./session-state.ts";
 import type { Thread } from "./thread.ts";
 import { Transaction } from "./transaction.ts";
 import { WarnedQueries } from "./warned.ts";
 
-/** How long a statement may take that is sent before the connection is closed. */
+/** Timeout in ms of a statement that is sent just before the connection is closed. */
 const closeMs = 1000;
 
 export class Session {
@@ -21,11 +24,11 @@ export class Session {
   readonly #thread: Thread;
   readonly #hosts: Hosts;
   #opened: Opened | undefined;
-  /** How much of the prologue was run on this connection. */
-  #prologueRun = 0;
-  /** A statement such as `USE`, whose effect would be lost with the connection. */
+  /** The number of session setup statements that were run on this connection. */
+  #setupRun = 0;
+  /** Name of the first statement, such as `LOCK TABLES`, whose effect would be lost with the connection. */
   #lasting: string | undefined;
-  readonly #kept: Kept;
+  readonly #state: SessionState;
   #isBroken = false;
 
   constructor(worker: number, thread: Thread, init: WorkerInit) {
@@ -34,58 +37,58 @@ export class Session {
     this.warned = new WarnedQueries(worker, thread);
     this.#thread = thread;
     this.#hosts = new Hosts(worker, thread, init);
-    this.#kept = new Kept(thread);
+    this.#state = new SessionState(thread);
   }
 
-  /** What `workerInit()` returned. */
+  /** Return value of `workerInit()`. */
   get connection(): unknown {
     return this.#opened?.connection;
   }
 
-  /** The mysql2 connection in it; only a script's own `workerInit()` may return none. */
+  /** The mysql2 connection in `connection`. Undefined only if a script's own `workerInit()` returns something else. */
   get mysql(): Connection {
     return connectionIn(this.connection)!;
   }
 
-  /** Whether there is nothing for `ready()` to do, as before nearly every query. */
+  /** True if `ready()` has nothing to do, as before nearly every query. */
   get isReady(): boolean {
     const isOpen = this.#opened !== undefined && !isClosed(this.connection);
-    return isOpen && !this.#hosts.isAway && !this.isRefused && this.#prologueRun === this.#thread.prologue.length;
+    return isOpen && !this.#hosts.isAway && !this.isRefused && this.#setupRun === this.#thread.sessionSetup.length;
   }
 
-  /** True while the next query has to wait for a server that takes writes. */
+  /** True while the next query must wait for a server that takes writes. */
   get isRefused(): boolean {
     return this.#hosts.isRefused;
   }
 
-  /** True once no server has taken writes for as long as the worker waits for one. */
+  /** True once no server has taken writes until the timeout. */
   get hasGivenUp(): boolean {
     return this.#hosts.gaveUp !== undefined;
   }
 
-  /** A query was answered: the next refusal is another one. */
+  /** Notes that a query was answered. The next refusal then starts a new timeout. */
   forgetRefusal(): void {
     this.#hosts.forgetRefusal();
   }
 
-  /** Sees to a connection on which the prologue was run; returns false when none is to be had, or the run ends. */
+  /** Connects if needed and runs the session setup. Returns false if no server can be reached, or the run ends. */
   async ready(): Promise<boolean> {
     if (this.#opened && isClosed(this.connection)) this.#abandon(new Error("Connection lost"));
     if (this.isRefused && !(await this.#open())) return false;
     if (this.#hosts.isAway) await this.#goHome();
     while (this.#opened !== undefined || (await this.#open())) {
-      if (this.#prologueRun === this.#thread.prologue.length) return true;
-      if (!(await this.#runPrologue())) return false;
+      if (this.#setupRun === this.#thread.sessionSetup.length) return true;
+      if (!(await this.#runSetup())) return false;
     }
     return false;
   }
 
-  /** Runs a statement of our own and returns its rows; a server that does not answer loses the connection. */
+  /** Runs a statement of our own and returns its rows. Drops the connection if the server does not answer in time. */
   ask(text: string | Uint8Array): Promise<(string | null)[][]> {
     return ask(this.mysql, text, this.#thread.settings.connectTimeoutMs);
   }
 
-  /** Takes a job that the server has answered on this connection: ends it, or holds it back until its transaction ends. */
+  /** Handles a job that the server has answered: ends it, or holds it until its transaction ends. */
   answered(job: Job, rows: number): void {
     const statement = sessionStatement(job.text);
     if (statement) {
@@ -95,30 +98,40 @@ export class Session {
     this.transaction.answered(job, rows, isInTransaction(this.mysql));
   }
 
-  /** Finds out whether an interrupted query has lost its connection: where one kills itself, MySQL says the same. */
+  /**
+   * Checks after ER_QUERY_INTERRUPTED whether the connection is lost. MySQL also gives that error if a query kills its own
+   * connection.
+   */
   async detectLoss(error: DatabaseError): Promise<void> {
-    if (error.errno !== 1317 || !this.mysql) return; // ER_QUERY_INTERRUPTED
+    if (error.errno !== 1317 || !this.mysql) return;
     await this.ask("DO 0").catch(() => {});
     if (isClosed(this.connection)) error.fatal = true;
   }
 
-  /** After an error of a query: gives up a connection that is lost, or a host that is worse than another; ends what is gone. */
+  /**
+   * Drops the connection if a query error shows that it is lost, or that another host can take over. Ends the run if the error
+   * has ended the user's transaction.
+   */
   async afterError(error: DatabaseError, job: Job): Promise<void> {
     const { isOpen } = this.transaction;
     const isRefused = isRefusal(error) || (!isOpen && (await this.#hosts.isServers(error, this.mysql)));
     if (isRefused) this.#hosts.refuse(error);
-    // After a failover, the one name of a cluster stands for another server.
+    else if (!isLost(error) && !isReadOnly(error)) this.#hosts.forgetRefusal();
+    // Reconnects even if there is only one host: after a failover, the name of a cluster stands for another server.
     const isBetterElsewhere = (isRefused || isReadOnly(error)) && !this.#lasting && !isOpen;
     if (isLost(error) || isBetterElsewhere) {
       this.#abandon(error, job);
       return;
     }
     if (!isOpen) return;
-    await this.ask("DO 0").catch(() => {}); // its answer tells whether a transaction is open
+    await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
     if (!isInTransaction(this.mysql)) this.#cannotGoOn(this.transaction.endedBy(error, job));
   }
 
-  /** After a query that has not been done: what follows may depend on it, and the COMMIT further down would commit a half. */
+  /**
+   * Handles a query that was not done. Ends the run if later queries may depend on it: it was a session statement, or part of
+   * a transaction. Rolls that back, because the COMMIT in a later query would commit half of it.
+   */
   async afterFailure({ seq, text, error }: Job): Promise<void> {
     if (!this.#opened || isClosed(this.connection)) return;
     const { message } = error as Error;
@@ -128,14 +141,14 @@ export class Session {
       if (statement) this.#cannotGoOn(`${statement.name} in query ${seq} has failed: ${message}`);
       return;
     }
-    await this.ask("ROLLBACK").catch(() => this.mysql.destroy()); // the server rolls back what was open
+    await this.ask("ROLLBACK").catch(() => this.mysql.destroy()); // the server then rolls back
     this.transaction.rolledBackAfter(error as DatabaseError, { seq, text }, isAutocommit);
     this.#cannotGoOn(`query ${seq} has failed in a transaction, which is rolled back: ${message}`);
   }
 
-  /** Whether queries can be sent; false when the run ends, as one of them reads what was lost with an earlier connection. */
+  /** Returns true if the jobs can be sent. Ends the run if one of them reads what was lost with an earlier connection. */
   canSend(jobs: readonly Job[]): boolean {
-    const missing = this.#kept.missing(jobs);
+    const missing = this.#state.findLost(jobs);
     if (missing !== undefined) this.#cannotGoOn(missing);
     return missing === undefined;
   }
@@ -149,22 +162,22 @@ export class Session {
     }
     this.transaction.leavePrepared();
     const { gaveUp } = this.#hosts;
-    if (gaveUp) this.#thread.post({ type: "gone", worker: this.worker, error: gaveUp });
+    if (gaveUp) this.#thread.post({ type: "workerGaveUp", worker: this.worker, error: gaveUp });
     const connection = connectionIn(this.connection);
     if (connection) await close(connection);
   }
 
-  /** Gets a connection, or waits with the one that there is; returns false when none is to be had, or the run ends. */
+  /** Connects, or waits until the server of the open connection takes writes. Returns false if that fails, or the run ends. */
   async #open(): Promise<boolean> {
     const opened = await this.#hosts.open(this.#opened);
     if (opened && opened !== this.#opened) this.#begin(opened);
     return opened !== undefined;
   }
 
-  /** Goes home between two queries, where nothing would be lost by that. */
+  /** Moves back to the worker's own host, unless something would be lost with the present connection. */
   async #goHome(): Promise<void> {
     const old = connectionIn(this.connection);
-    if (!old || this.#lasting || this.#kept.isAny || this.transaction.isOpen) return;
+    if (!old || this.#lasting || this.#state.hasUserVariables || this.transaction.isOpen) return;
     const opened = await this.#hosts.goHome();
     if (!opened) return;
     this.#begin(opened);
@@ -174,15 +187,15 @@ export class Session {
   #begin(opened: Opened): void {
     this.#opened = opened;
     this.#lasting = undefined;
-    this.#prologueRun = 0;
-    this.#kept.renew();
+    this.#setupRun = 0;
+    this.#state.renew();
   }
 
-  /** Runs what is left of the prologue on this connection; returns false when the run ends, as a statement of it has failed. */
-  async #runPrologue(): Promise<boolean> {
-    const { prologue } = this.#thread;
-    for (; this.#prologueRun < prologue.length; this.#prologueRun++) {
-      const { sql, from } = prologue[this.#prologueRun]!;
+  /** Runs the rest of the session setup on this connection. Ends the run and returns false if a statement fails. */
+  async #runSetup(): Promise<boolean> {
+    const { sessionSetup } = this.#thread;
+    for (; this.#setupRun < sessionSetup.length; this.#setupRun++) {
+      const { sql, from } = sessionSetup[this.#setupRun]!;
       try {
         if (this.mysql) await this.ask(sql);
       } catch (error) {
@@ -198,7 +211,7 @@ export class Session {
     return true;
   }
 
-  /** Gives the connection up, perhaps while it was running a query; what was open on it is gone. */
+  /** Drops the connection, perhaps while it was running a query. Ends the run if session state or a transaction was lost. */
   #abandon(cause: unknown, running?: Job): void {
     const { isOpen } = this.transaction;
     const lost = this.#lasting ? `what ${this.#lasting} has set` : isOpen && "a transaction that was open";

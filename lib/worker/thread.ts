@@ -1,31 +1,37 @@
-/** What the workers of one thread share: the queue, the way to the parent, and whether the run ends. */
+/** State that the workers of one thread share: the queue, the port to the parent, and whether the run ends. */
 import type { MessagePort } from "node:worker_threads";
 import type { Connection } from "mysql2";
 import { interrupt } from "../mysql/interrupt.ts";
 import { Counters } from "../shared/counters.ts";
-import { type FromThread, type PrologueStatement, type Settings, type ToThread, toPlain } from "../shared/messages.ts";
+import { type FromThread, type Settings, type SetupStatement, type ToThread, toPlain } from "../shared/messages.ts";
 import { type Outcome, Segment } from "../shared/segment.ts";
 import { Job } from "./job.ts";
 import { noRows, type RowsTaker } from "./rows-taker.ts";
 
-/** How long a server may take to answer `KILL QUERY`, before the connection is given up. */
+/** Time in ms for a query to end after its interruption begins. Then its connection is closed. */
 const killGraceMs = 5000;
 
 export class Thread {
   readonly settings: Settings;
   readonly counters: Counters;
   rows: RowsTaker = noRows;
-  /** What takes a message for a feature, by its name. */
+  /** Receivers of messages to features, by the feature's name. */
   readonly onFeature = new Map<string, (data: unknown) => void>();
-  /** By worker, the connection that is running something. Not a Map: V8 chains what it leaves behind when it is written to often. */
+  /**
+   * The connection that is running a query, by worker. Not a Map: when a Map is written to often, V8 chains the tables that
+   * it leaves behind.
+   */
   readonly running: (Connection | undefined)[] = [];
-  /** The controllers of the signals that a script's units in flight have. */
+  /** Controllers of the signals of `workerDo()` calls in flight. */
   readonly aborting = new Set<AbortController>();
-  /** What is run on every connection before its first query. */
-  readonly prologue: PrologueStatement[];
-  /** Units of a script that have returned before their queries ended: a promise that rejects meanwhile is theirs. */
+  /** Statements that run on every connection before its first query. */
+  readonly sessionSetup: SetupStatement[];
+  /**
+   * The number of `workerDo()` calls that returned while a query was still running. While it is above 0, an unhandled
+   * rejection comes from such a call and does not end the thread.
+   */
   unitsAwaited = 0;
-  /** Queries with warnings that the parent was told of. */
+  /** The number of queries with warnings that were reported to the parent. */
   warnedTold = 0;
   readonly #port: MessagePort;
   readonly #segments: Segment[] = [];
@@ -37,12 +43,12 @@ export class Thread {
   constructor(port: MessagePort, settings: Settings) {
     this.#port = port;
     this.settings = settings;
-    this.prologue = [...settings.prologue];
+    this.sessionSetup = [...settings.sessionSetup];
     this.counters = new Counters(settings.counters);
     port.on("message", (message: ToThread) => this.#receive(message));
   }
 
-  /** Whether the run ends: nothing is to be started or tried again. */
+  /** True if the run ends. Nothing is started or tried again then. */
   get isDraining(): boolean {
     const { maxFailures, maxWarnings } = this.settings;
     if (maxFailures < Number.POSITIVE_INFINITY) this.#isDraining ||= this.counters.failures >= maxFailures;
@@ -50,17 +56,22 @@ export class Thread {
     return this.#isDraining;
   }
 
-  /** Ends those of claimed jobs that every connection has run before its first query; returns the others. */
-  endPrologue(worker: number, jobs: readonly Job[]): readonly Job[] {
-    const last = this.prologue.at(-1)?.seq ?? 0;
+  /** Ends the jobs that are session setup statements, because every connection runs these itself. Returns the other jobs. */
+  endSetupStatements(worker: number, jobs: readonly Job[]): readonly Job[] {
+    const last = this.sessionSetup.at(-1)?.seq ?? 0;
     for (const job of jobs) if (job.seq <= last) this.end(worker, job, "done");
     return last > 0 ? jobs.filter(({ seq }) => seq > last) : jobs;
   }
 
-  /** Claims up to `maxBatch` queries, as long as `canBatch` says that they can go together; none when there is none. */
+  /** Returns true if a worker may claim queries now. This may change during the run. */
+  isWanted(worker: number): boolean {
+    return worker <= this.counters.lastWorker;
+  }
+
+  /** Claims up to `maxBatch` queries. Stops after the first one that `canBatch` rejects. */
   claimNow(worker: number, maxBatch: number, canBatch: (job: Job) => boolean): readonly Job[] {
     const jobs: Job[] = [];
-    while (jobs.length < maxBatch && worker <= this.counters.lastWorker && !this.isDraining && !this.rows.isFull) {
+    while (jobs.length < maxBatch && this.isWanted(worker) && !this.isDraining && !this.rows.isFull) {
       const job = this.#claimOne(worker);
       if (job) jobs.push(job);
       if (!job || !canBatch(job)) break;
@@ -68,7 +79,7 @@ export class Thread {
     return jobs;
   }
 
-  /** Waits until there may be something to claim; false when there will be nothing more. */
+  /** Waits until there may be something to claim. Returns false at once if the run is over. */
   async wait(): Promise<boolean> {
     if (this.#isOver) return false;
     this.post({ type: "idle" });
@@ -76,7 +87,7 @@ export class Thread {
     return true;
   }
 
-  /** Ends a query. */
+  /** Ends a query: posts its error, passes its rows on, then writes the outcome. */
   end(worker: number, job: Job, outcome: Outcome, rows = 0): void {
     if (outcome === "failed" || outcome === "unknown") {
       this.post({ type: "error", seq: job.seq, error: toPlain(job.error ?? new Error("Its thread died")) });
@@ -86,13 +97,13 @@ export class Thread {
     if (outcome !== "skipped") this.counters.add(worker, outcome);
   }
 
-  /** A query that this worker cannot run any more: another one may, unless the run ends. */
+  /** Gives a query back for another worker. Ends it if the run is draining. */
   giveBack(worker: number, job: Job): void {
-    if (!this.isDraining) job.reopen();
+    if (!this.isDraining) job.unclaim();
     else this.end(worker, job, job.mayHaveRun ? "unknown" : "skipped");
   }
 
-  /** Waits, but not longer than until the run ends. */
+  /** Waits for this time, or until the run ends. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const go = () => {
@@ -105,19 +116,19 @@ export class Thread {
     });
   }
 
-  /** Interrupts on the server what these connections are running. */
+  /** Sends KILL QUERY for these connections. */
   async interrupt(connections: readonly Connection[]): Promise<void> {
     await interrupt(connections, killGraceMs, (connection) => this.rows.unstop(connection));
     for (const connection of connections) this.rows.mayStop(connection);
   }
 
-  /** Ends the run, and lets nothing more begin here before the parent has heard of it. */
+  /** Ends the run. Starts nothing more in this thread, even before the parent has received the message. */
   endRun(type: "refused" | "broken", reason: string): void {
     this.post({ type, reason });
     this.#drain();
   }
 
-  /** Posts something to a feature's part in the parent. */
+  /** Posts data to a feature's part in the parent. */
   postFeature(name: string, data: unknown, transfer?: ArrayBuffer[]): void {
     this.#port.postMessage({ type: "feature", name, data } satisfies FromThread, transfer);
   }
@@ -126,23 +137,23 @@ export class Thread {
     this.#port.postMessage(message);
   }
 
-  /** Lets the thread end when nothing else keeps it. */
+  /** Lets the thread end when nothing else keeps it alive. */
   unref(): void {
     this.#port.unref();
   }
 
   #receive(message: ToThread): void {
     if (message.type === "segment") {
-      while (this.#segments[0]?.exhausted) this.#leaveSegment(); // all workers may be busy with something slow
+      while (this.#segments[0]?.exhausted) this.#leaveSegment(); // here, too: all workers may be busy for long
       this.#segments.push(new Segment(message.shared));
-      this.#segments.sort((a, b) => a.id - b.id); // one that comes again is before those that are not admitted yet
-    } else if (message.type === "prologue") this.prologue.push(message.statement);
+      this.#segments.sort((a, b) => a.id - b.id); // a segment may be announced again, before those not yet admitted
+    } else if (message.type === "setupStatement") this.sessionSetup.push(message.statement);
     else if (message.type === "feature") this.onFeature.get(message.name)?.(message.data);
     else if (message.type === "kill") {
       for (const controller of this.aborting) controller.abort(new Error("The run was interrupted"));
       void this.interrupt(this.running.filter((connection) => connection !== undefined));
     } else if (message.type !== "admitted") {
-      this.#isOver ||= message.type === "end"; // what drains the run may come after its end
+      this.#isOver ||= message.type === "end"; // stays true: a `drain` may come after the `end`
       this.#drain();
     }
     for (const wake of this.#idle.splice(0)) wake();

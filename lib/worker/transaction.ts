@@ -1,13 +1,17 @@
-/** The user's own transaction on a worker's connection: what it takes back is not done. */
+/**
+ * Follows the user's own transaction on a worker's connection. Holds the jobs inside it until it ends, because a rollback
+ * makes them failed.
+ */
 import { type DatabaseError, verdictOf } from "../mysql/errors.ts";
 import { keepsTransaction, statementIn } from "../mysql/statement.ts";
 import type { Job } from "./job.ts";
 import type { Thread } from "./thread.ts";
 
+/** A job that was answered inside an open transaction. */
 interface Held {
   readonly job: Job;
   readonly rows: number;
-  /** A query such as a CALL may have committed it, and begun another transaction: nobody can tell whether it is rolled back. */
+  /** True if a later query, such as a CALL, may have committed it and begun another transaction. A rollback makes it `unknown`. */
   isDoubtful: boolean;
 }
 
@@ -16,11 +20,12 @@ type Ending = "done" | "failed" | "unknown";
 export class Transaction {
   readonly #worker: number;
   readonly #thread: Thread;
-  /** What was answered inside it, in order. */
+  /** Jobs inside the open transaction, in order. */
   #held: Held[] = [];
-  /** What is prepared for an XA COMMIT, by its identifier. */
+  /** Jobs of transactions that wait for an XA COMMIT, by the XA identifier. */
   readonly #prepared = new Map<string, readonly Held[]>();
   #isOpen = false;
+
   constructor(worker: number, thread: Thread) {
     this.#worker = worker;
     this.#thread = thread;
@@ -30,19 +35,19 @@ export class Transaction {
     return this.#isOpen;
   }
 
-  /** Takes a job that the server has answered, and whether a transaction is open after it: ends it, or holds it back. */
+  /** Handles a job that the server has answered: ends it, or holds it if a transaction is open after it. */
   answered(job: Job, rows: number, isOpen: boolean): void {
     const wasOpen = this.#isOpen || this.#prepared.size > 0;
-    if (wasOpen) this.#settle(job, isOpen);
-    // What is prepared is not this connection's any more, though servers call it open.
+    if (wasOpen) this.#resolveHeld(job, isOpen);
+    // After XA PREPARE the transaction no longer belongs to this connection, though the server reports it as open.
     this.#isOpen = isOpen && !(wasOpen && statementIn(job.text).transaction === "prepares");
     if (this.#isOpen) {
-      job.noteAnswered();
+      job.markAwaitingCommit();
       this.#held.push({ job, rows, isDoubtful: false });
     } else this.#thread.end(this.#worker, job, "done", rows);
   }
 
-  /** The server has answered a query with an error, and the transaction is not open any more; returns what became of it. */
+  /** Ends the transaction after a query error that has closed it. Returns a message that says how it ended. */
   endedBy(error: DatabaseError, { text, seq }: Job): string {
     const ending = endingBy(error, text);
     const what = {
@@ -54,31 +59,31 @@ export class Transaction {
     return `${what}: ${error.message}`;
   }
 
-  /** A query has failed in the transaction, and then a ROLLBACK was sent. */
+  /** Ends the transaction after a query in it has failed and a ROLLBACK was sent. */
   rolledBackAfter(error: DatabaseError, { seq, text }: Pick<Job, "seq" | "text">, isAutocommit: boolean): void {
     const { transaction } = statementIn(text);
     const isParsed = error.errno !== 1064; // ER_PARSE_ERROR
-    // Without autocommit, and in a procedure, it may have committed what was open, and begun another one.
+    // A procedure, or any commit without autocommit, may have committed the transaction and begun another one.
     const isUnsure = transaction === "unsure" || (!isAutocommit && /ommit/.test(transaction));
     const reason = `Rolled back, as query ${seq} has failed in its transaction: ${error.message}`;
     if (isUnsure && isParsed) this.end("unknown", `${reason}; that may have committed before`);
     else this.end("failed", reason);
   }
 
-  /** The connection is lost, perhaps while this query was running: what is prepared is not. */
+  /** Ends the transaction after a lost connection, perhaps with `running` in flight. The server keeps prepared XA transactions. */
   lost(running: Job | undefined): void {
     const isSure = running === undefined || /^(?:stays|rollsBack)/.test(statementIn(running.text).transaction);
     this.end(isSure ? "failed" : "unknown", "Its connection was lost before its transaction was committed");
     this.leavePrepared();
   }
 
-  /** Ends all that was run in the transaction that was open. */
+  /** Ends all jobs in the open transaction. */
   end(ending: Ending, reason: string): void {
     this.#isOpen = false;
     this.#end(this.#held.splice(0), ending, reason);
   }
 
-  /** Gives up what is prepared: anybody may commit it, or roll it back. */
+  /** Ends jobs of prepared XA transactions as `unknown`, because anybody may still commit them or roll them back. */
   leavePrepared(): void {
     for (const held of this.#prepared.values()) {
       this.#end(held, "unknown", "Its XA transaction is prepared, and neither committed nor rolled back here");
@@ -86,8 +91,8 @@ export class Transaction {
     this.#prepared.clear();
   }
 
-  /** Ends what a statement has committed or rolled back. */
-  #settle(job: Job, isOpen: boolean): void {
+  /** Ends the held jobs that a statement has committed or rolled back. */
+  #resolveHeld(job: Job, isOpen: boolean): void {
     if (isOpen && keepsTransaction(job.text)) return; // nearly always
     const { transaction, target = "" } = statementIn(job.text);
     if (transaction === "prepares") this.#prepared.set(target, this.#held.splice(0));
@@ -105,7 +110,7 @@ export class Transaction {
     }
   }
 
-  /** What was prepared under an identifier, and what is held. */
+  /** Removes and returns the jobs that were prepared under an identifier, and all jobs in the open transaction. */
   #take(target: string): readonly Held[] {
     const prepared = this.#prepared.get(target) ?? [];
     this.#prepared.delete(target);
@@ -126,18 +131,18 @@ function isSavepoint(text: string, target: string): boolean {
   return name === "SAVEPOINT" && set === target;
 }
 
-/** What became of a transaction that is not open any more after an error of this query in it. */
+/** Returns how a transaction has ended that an error of this query has closed. */
 function endingBy(error: DatabaseError, text: string): Ending {
   const { name, transaction } = statementIn(text);
   if (/^(?:stays|rollsBack)/.test(transaction)) return "failed"; // the server has rolled it back
   if (transaction !== "commits" && transaction !== "mayCommit") return "unknown";
-  // It was committed before what has failed then, unless it is the commit that has failed.
+  // The transaction was committed before the statement failed, unless the commit itself has failed.
   const isOfCommit = /^(?:COMMIT|XA)/.test(name) || verdictOf(error) !== "failed" || ofCommits.has(error.errno);
   if (!isOfCommit) return "done";
   return /^(?:COMMIT|XA)/.test(name) && rolledBack.has(error.errno) ? "failed" : "unknown";
 }
 
-/** Errors that a commit may meet, other than those that pass by themselves. */
+/** Errors of a commit that are not transient. */
 const ofCommits = new Set<number | undefined>([
   1317, // ER_QUERY_INTERRUPTED
   3024, // ER_QUERY_TIMEOUT
@@ -149,7 +154,7 @@ const ofCommits = new Set<number | undefined>([
   1105, // ER_UNKNOWN_ERROR
 ]);
 
-/** Errors of a COMMIT after which all of it is rolled back. */
+/** Errors of a COMMIT after which the transaction is rolled back. */
 const rolledBack = new Set<number | undefined>([
   1213, // ER_LOCK_DEADLOCK: Galera's certification has failed
   3101, // ER_TRANSACTION_ROLLBACK_DURING_COMMIT

@@ -1,4 +1,4 @@
-/** The first queries with warnings: a server is asked for their texts, before it forgets them with the next statement. */
+/** Reports the first queries with warnings. Asks for their texts before the next statement, because that clears them. */
 import type { Connection } from "mysql2";
 import { ask } from "../mysql/connection.ts";
 import type { Warned } from "../mysql/warnings.ts";
@@ -10,7 +10,7 @@ import type { Thread } from "./thread.ts";
 export class WarnedQueries {
   readonly #worker: number;
   readonly #thread: Thread;
-  /** The last query that was sent, if it had warnings: the server still has their texts. */
+  /** The last query that was sent, if it had warnings. The server still has their texts. */
   #pending: { readonly query: WarnedQuery; readonly connection: Connection } | undefined;
 
   constructor(worker: number, thread: Thread) {
@@ -25,14 +25,14 @@ export class WarnedQueries {
   /**
    * Counts the warnings of a query that the server has answered.
    *
-   * @param isLast no other statement was sent after it.
+   * @param isLast true if no other statement was sent after it.
    */
   add(job: Job, { count, info }: Warned, connection: Connection, isLast: boolean): void {
     job.warnings = count;
     this.#thread.counters.add(this.#worker, "warnings", count);
     if (this.#thread.warnedTold++ >= warnedKept) return;
     const { seq, unit } = job;
-    const { at } = Object(unit) as { at?: unknown };
+    const { key, at = key } = Object(unit) as { at?: unknown; key?: unknown };
     const query: WarnedQuery = {
       seq,
       ...(typeof at === "string" && { at }),
@@ -45,8 +45,8 @@ export class WarnedQueries {
   }
 
   /**
-   * Tells of the last query with warnings, before these jobs are sent. `SHOW WARNINGS` changes what `ROW_COUNT()` and
-   * `FOUND_ROWS()` return: if one of the jobs reads these, the server is not asked.
+   * Reports the pending query before these jobs are sent. Asks for the texts only if none of the jobs reads `ROW_COUNT()` or
+   * `FOUND_ROWS()`, because `SHOW WARNINGS` changes these.
    */
   async tell(next: readonly Job[], connection: Connection | undefined, timeoutMs: number): Promise<void> {
     const pending = this.#pending;

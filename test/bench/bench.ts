@@ -1,16 +1,17 @@
 /**
- * Runs this project and its peers on the same work, in turns, on one throwaway server, and prints how they compare.
+ * Runs this project and its peers on the same work, in turns, on one throwaway server. Prints rates and ratios.
  *
  *     npm run bench                          everything, five rounds
- *     npm run bench -- --quick               the main work beside the thinnest loop there is, in two minutes
+ *     npm run bench -- --quick               work (a) beside mysql2's callbacks in one thread, in two minutes
+ *     npm run bench -- --start               the time of each step of a start, beside an empty script
  *     npm run bench -- a e --rounds 7        two of the works
  *     npm run bench -- --scale 0.05          a twentieth of the work, to see that it runs
  *     npm run bench -- a --only myscript     the contestants whose name contains that
- *     npm run bench -- a d h i --svg DIR     and draw (a), and what people run
+ *     npm run bench -- a d h i --svg DIR     also writes the two charts
  *     npm run -s bench -- --json             all runs as one JSON document
  *
- * BENCH_NODE24=/path/to/node adds this project without tsx, on a Node that reads TypeScript. What cannot be measured is
- * named and left out; a target that is not reached is printed, and no reason to fail.
+ * BENCH_NODE24=/path/to/node adds this project without tsx, on a Node that reads TypeScript. A contestant that cannot run is
+ * named and left out. A target that is not reached is printed, and the exit status stays 0.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
@@ -23,14 +24,15 @@ import { compare, figures, type Ratio, type Runs } from "./ratios.ts";
 import { memoryTable, ratioTable, rules, workTable } from "./report.ts";
 import { here, native, runtimes } from "./runtime.ts";
 import { startServer } from "./server.ts";
+import { timeline } from "./start.ts";
 import { spread } from "./statistics.ts";
 import { type Place, type Work, works } from "./works.ts";
 
-/** Processors that something else may keep busy before a run counts as disturbed. */
+/** The number of processors that other processes may use on average. Above it, a run counts as disturbed. */
 const foreignLimit = 0.1;
 
 const usage =
-  "npm run bench -- [a b c d e f g h i] [--quick] [--rounds N] [--scale X] [--only NAME] [--json] [--svg DIR]";
+  "npm run bench -- [a b c d e f g h i] [--quick] [--start] [--rounds N] [--scale X] [--only NAME] [--json] [--svg DIR]";
 const { options, rounds, scale, selected } = readArguments();
 if (process.platform !== "linux") throw new Error(`Cannot measure on ${process.platform}: it takes Linux's /proc`);
 const leftOut: Record<string, string> = {};
@@ -50,7 +52,8 @@ const machine = {
   scale,
 };
 try {
-  for (const work of selected) await runWork(work);
+  if (options.start) console.log(await timeline(server, directory, rounds));
+  else for (const work of selected) await runWork(work);
 } finally {
   await server.stop();
 }
@@ -58,7 +61,7 @@ if (options.svg !== undefined) {
   writeFileSync(join(options.svg, "chart.svg"), draw(["a"], ["per second, work phase", "per second, exec to exit"]));
   writeFileSync(join(options.svg, "work.svg"), draw(["h", "i", "d"], ["per second, exec to exit"]));
 }
-console.log(options.json ? JSON.stringify(document()) : report());
+if (!options.start) console.log(options.json ? JSON.stringify(document()) : report());
 
 async function runWork(work: Work): Promise<void> {
   const place: Place = { socketPath: server.socketPath, directory };
@@ -85,7 +88,10 @@ async function runWork(work: Work): Promise<void> {
   await work.restore?.(server);
 }
 
-/** One run, told on stderr; `undefined` when the contestant failed. A run that was disturbed is done again, up to twice. */
+/**
+ * Measures a contestant once and reports it on stderr. Repeats a disturbed run up to twice and returns the least disturbed one.
+ * Returns undefined if the contestant failed.
+ */
 async function run(step: string, contestant: Contestant): Promise<Run | undefined> {
   const runs: Run[] = [];
   try {
@@ -125,7 +131,7 @@ function report(): string {
   ].join("\n");
 }
 
-/** How quiet the machine was. */
+/** Returns the line that says how many runs were disturbed. */
 function disturbance(): string {
   const all = results.flatMap(({ runs }) => [...runs.values()].flat()).filter((each) => each !== undefined);
   const most = Math.max(0, ...all.map(({ foreignProcessors }) => foreignProcessors)).toFixed(2);
@@ -142,13 +148,13 @@ function document(): object {
   return { machine, works: measured, ratios, leftOut };
 }
 
-/** Rates as multiples of mysql2's in one thread, a panel for each work and way to look at it, on one version of Node. */
+/** Draws rates as multiples of mysql2's in one thread, on one version of Node: a panel for each work and each way of measuring. */
 function draw(ids: readonly string[], ways: readonly string[]): string {
   const panels = ids.flatMap((id) => {
     const { work, runs } = results.find((result) => result.work.id === id) ?? {};
     return ways.map((way) => {
       const bars = [...(runs ?? [])].flatMap(([name, each]) => {
-        if (native && name.endsWith(native.name)) return []; // the same again
+        if (native && name.endsWith(native.name)) return []; // the chart shows one version of Node only
         const middle = spread(each.map((run) => run && figures.rate[way]!(run)));
         return middle ? [{ name: name.replace(/, Node .*/, ""), value: middle.median }] : [];
       });
@@ -180,6 +186,7 @@ function readArguments() {
         scale: { type: "string" },
         only: { type: "string", default: "" },
         quick: { type: "boolean", default: false },
+        start: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         svg: { type: "string" },
       },

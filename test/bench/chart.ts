@@ -1,4 +1,4 @@
-/** The bar chart for the README: an SVG that is readable on light and on dark ground. */
+/** Draws a bar chart as an SVG, for light and dark backgrounds. */
 
 export interface Bar {
   readonly name: string;
@@ -16,12 +16,12 @@ const valueWidth = 70;
 const barHeight = 18;
 const step = 24;
 const lineHeight = 18;
-/** Between a panel's title and its bars, and above the title. */
+/** The space above and below a panel's title. */
 const gap = 11;
-/** The longest line of text that fits, in any of the fonts. */
+/** The longest line that fits in any of the fonts, in characters. */
 const columns = 85;
 
-/** Draws panels of horizontal bars, one below the other, and a caption; bars whose name begins with `ours` stand out. */
+/** Draws panels of horizontal bars, and a caption. Bars whose name begins with `ours` have a different colour. */
 export function chart(panels: readonly Panel[], ours: string, caption: string): string {
   let top = 0;
   const parts = panels.map((panel) => {

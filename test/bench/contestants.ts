@@ -1,32 +1,32 @@
-/** Who runs the work: this project and its peers, each as its own documentation would have it. */
+/** The contestants: this project and its peers. Each peer is used as its own documentation says. */
 import { spawnSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { pathOf, type Runtime } from "./runtime.ts";
 
-/** What is to be done. */
+/** The queries that a contestant runs, and the server for them. */
 export interface Task {
   /** The query; `{}` stands for a primary key of `myscript_orders`. */
   readonly sql: string;
   readonly count: number;
-  /** The server's counter of such queries. */
+  /** The server's status variable that counts such queries. */
   readonly counter: string;
-  /** How many queries at a time: workers, threads, processes or connections, whatever the contestant calls them. */
+  /** Queries at a time: the number of workers, threads, processes or connections. */
   readonly workers: number;
-  /** Where the server listens. */
+  /** The server's socket. */
   readonly socketPath: string;
-  /** For files that contestants read. */
+  /** The folder for files that contestants read. */
   readonly directory: string;
-  /** Rows that each query returns, where the work is about rows. */
+  /** Rows that each query returns. Set if the work counts rows. */
   readonly rowsAQuery?: number;
-  /** Whether the queries say when each worker was ready. */
+  /** True if the queries are `readyQuery`, which records when each worker was ready. */
   readonly showsReady?: boolean;
 }
 
 export interface Contestant extends Task {
   readonly name: string;
   readonly command: readonly string[];
-  /** Says why it has to be left out. */
+  /** Returns the reason why this contestant cannot run, or undefined. */
   readonly missing?: () => string | undefined;
 }
 
@@ -35,7 +35,7 @@ export interface Settings {
   readonly batch?: number | "auto";
 }
 
-/** This project. */
+/** This project's `doWork()` with a generator. */
 export function myscript(task: Task, runtime: Runtime, { threads, batch }: Settings = {}): Contestant {
   const settings = [threads && counted(threads, "thread"), batch && `batch ${batch}`].filter(Boolean);
   const words = [task.sql, task.count, task.workers, threads ?? "", batch ?? ""].map(String);
@@ -46,7 +46,7 @@ export function myscript(task: Task, runtime: Runtime, { threads, batch }: Setti
   };
 }
 
-/** This project's command, writing the rows of the queries in a file. */
+/** This project's command with `--rows` and the queries of a file. */
 export function myscriptRows(task: Task, runtime: Runtime, threads: number, file: string): Contestant {
   const server = ["-S", task.socketPath, "-u", "root", "-D", "myscript"];
   const command = [...runtime.typescript, pathOf("myscript.ts"), ...server, "--rows", "-j", `${task.workers}`];
@@ -57,7 +57,7 @@ export function myscriptRows(task: Task, runtime: Runtime, threads: number, file
   };
 }
 
-/** This project's command, reading the queries from a file. `$$` in its flags is a number that each run has for itself. */
+/** This project's command with the queries of a file. `$$` in its flags becomes the process id, which differs in each run. */
 export function myscriptCommand(task: Task, runtime: Runtime, flags = ""): Contestant {
   const command = [...runtime.typescript, pathOf("myscript.ts"), "-S", task.socketPath, "-u", "root", "-D", "myscript"];
   const words = [...command, "-q", "-j", `${task.workers}`, lines(task)];
@@ -67,7 +67,7 @@ export function myscriptCommand(task: Task, runtime: Runtime, flags = ""): Conte
 
 /** The Python original. */
 export function original(task: Task): Contestant {
-  const python = "/usr/bin/python3"; // Debian's, which sees Debian's packages
+  const python = "/usr/bin/python3"; // only Debian's Python finds Debian's python3-mysqldb
   return {
     ...task,
     name: `Python original, ${task.workers} processes`,
@@ -82,15 +82,15 @@ export const piscina = (task: Task, runtime: Runtime) =>
 export const tinypool = (task: Task, runtime: Runtime) =>
   javascript(task, runtime, `Tinypool, ${task.workers} threads`, "tinypool.js", "tinypool");
 
-/** One thread with a pool of mysql2. */
+/** One thread with mysql2's pool. */
 export const oneThread = (task: Task, runtime: Runtime) =>
   javascript(task, runtime, `mysql2 pool of ${task.workers}, 1 thread`, "one-thread.js");
 
-/** One thread with mysql2's callbacks: the thinnest loop there is. */
+/** One thread with mysql2's callbacks and no pool: the least overhead that mysql2 allows. */
 export const callbacks = (task: Task, runtime: Runtime) => javascript(task, runtime, loopName, "callbacks.js");
 export const loopName = "mysql2 callbacks, 1 thread";
 
-/** Plain JavaScript workers that load mysql2. */
+/** Worker threads in plain JavaScript, with mysql2. */
 export const plain = (task: Task, runtime: Runtime) =>
   javascript(task, runtime, `plain JavaScript, ${task.workers} threads`, "plain.js");
 
@@ -104,32 +104,32 @@ function javascript(task: Task, runtime: Runtime, name: string, file: string, de
   };
 }
 
-/** One thread with a pool of mysql2, writing the rows of the queries in a file. */
+/** One thread with mysql2's pool, which prints the rows of the queries of a file. */
 export function oneThreadRows(task: Task, runtime: Runtime, file: string): Contestant {
   const name = `mysql2 pool of ${task.workers}, 1 thread, ${runtime.version}`;
   return { ...task, name, command: [runtime.node, peer("one-thread-rows.js"), file, `${task.workers}`] };
 }
 
-/** GNU parallel, which gives each of its `mariadb` clients a block of lines. */
+/** GNU parallel, with a block of lines for each `mariadb` client. */
 export function parallel(task: Task): Contestant {
   const name = `GNU parallel, ${task.workers} mariadb clients`;
   const command = [peer("parallel.sh"), lines(task), `${task.workers}`];
   return { ...task, name, command, missing: needs("parallel", "mariadb") };
 }
 
-/** `split`, and a `mariadb` client for each part. */
+/** `split`, with a `mariadb` client for each part. */
 export function split(task: Task): Contestant {
   const command = [peer("split.sh"), lines(task), `${task.workers}`];
   return { ...task, name: `split, ${task.workers} mariadb clients`, command, missing: needs("mariadb") };
 }
 
-/** One `mariadb` client, writing the rows of the queries in a file. */
+/** One `mariadb` client, which prints the rows of the queries of a file. */
 export function clientRows(task: Task, file: string): Contestant {
   const command = ["sh", "-c", 'exec mariadb --no-defaults -u root --quick -B myscript < "$0"', file];
   return { ...task, name: "mariadb --quick -B", command, missing: needs("mariadb") };
 }
 
-/** The load generator in C. Each of its clients runs the same queries, from the first one on. */
+/** `mariadb-slap`, a load generator in C. All of its clients run the same queries in the same order. */
 export function slap(task: Task): Contestant {
   const options = [
     "-u",
@@ -145,14 +145,14 @@ export function slap(task: Task): Contestant {
   return { ...task, name: `mariadb-slap, ${task.workers} clients`, command, missing: needs("mariadb-slap") };
 }
 
-/** Writes a file, unless it is there. */
+/** Writes a file unless it exists. Returns its path. */
 export function textFile(directory: string, name: string, content: string): string {
   const path = join(directory, name);
   if (!existsSync(path)) writeFileSync(path, content);
   return path;
 }
 
-/** The queries of a task, one a line. */
+/** Writes the queries of a task to a file, one a line. Returns its path. */
 function lines({ sql, count, directory }: Task): string {
   const key = (i: number) => String(1 + ((i * 7919) % 200_000));
   const all = Array.from({ length: count }, (_, i) => `${sql.replace("{}", key(i))};\n`);
@@ -167,7 +167,7 @@ function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** What a command prints, or `undefined` when it fails. */
+/** Returns a command's stdout, or undefined if it fails. */
 function output([program = "", ...words]: readonly string[]): string | undefined {
   const { status, stdout } = spawnSync(program, words, { encoding: "utf8", timeout: 30_000 });
   return status === 0 ? stdout : undefined;

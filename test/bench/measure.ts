@@ -1,13 +1,13 @@
 /**
- * Runs one contestant and measures it from outside, each in the same way, whatever it is made of.
+ * Runs one contestant and measures it from outside, in the same way for all contestants.
  *
  * - Wall time and processor time of the whole run come from bash's `time`: from exec to exit, user and system, with all
  *   children that were waited for.
- * - Ten times a second, the server is asked how many queries it has begun, and /proc what the processes have used. The work
- *   phase lies between the first and the last answer from 5 to 95 % of the queries, so starting and ending are no part of it.
- *   More often would tell more, and disturb: of two processors, client and server leave none for it.
- * - Memory is PSS, which counts a page that processes share once. Reading it costs time, so it is read when the resident
- *   memory, which is cheap to read, has grown by 2 %, and once a second.
+ * - Ten times a second, a sample is taken: the server's count of queries, and the processor time from /proc. The work phase lies
+ *   between the first sample at 5 % or more of the queries and the last one at 95 % or less. It leaves out start and end. More
+ *   samples would disturb the run, because client and server use both of two processors.
+ * - Memory is PSS, which counts a shared page once. Reading PSS is slow. So it is read once a second, and when the resident
+ *   memory, which is cheap to read, has grown by 2 %.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -25,19 +25,19 @@ import {
 } from "./process-tree.ts";
 import { type Server, takeReady } from "./server.ts";
 
-/** What one run of one contestant used. A query is a row where the work is about rows. */
+/** The figures of one run. If the work counts rows, `perSecond` and `cpuMicroseconds` are those of a row, not of a query. */
 export interface Run {
   /** From exec to exit. */
   readonly wallSeconds: number;
   readonly perSecond: number;
   readonly cpuMicroseconds: number;
-  /** The same of the work phase only, unless it was too short to be measured. */
+  /** The same in the work phase only. Undefined if the phase was too short. */
   readonly phase: { readonly perSecond: number; readonly cpuMicroseconds: number } | undefined;
   readonly peakBytes: number;
   readonly memory: readonly { readonly seconds: number; readonly bytes: number }[];
-  /** From exec to the moment when every worker had begun a query, where the work asks for it. */
+  /** From exec until every worker had begun a query. Undefined unless the task has `showsReady`. */
   readonly readySeconds: number | undefined;
-  /** Processors that something else kept busy meanwhile, on average. */
+  /** The number of processors that other processes used, on average. */
   readonly foreignProcessors: number;
 }
 
@@ -49,13 +49,13 @@ interface Sample {
 
 const [phaseStart, phaseEnd] = [0.05, 0.95];
 const countSeconds = 0.1;
-/** The shortest work phase to tell anything from. */
+/** The shortest work phase that is measured. */
 const phaseSeconds = 0.3;
-/** What adding up a few numbers of ticks may be wrong by. */
+/** The rounding error of a sum of a few tick counts. */
 const roundingSeconds = 0.04;
 const limitSeconds = 900;
 
-/** Returns when the machine, server included, has been quiet for a moment, or has not been for 20 seconds. */
+/** Waits until the machine, the server included, is nearly idle for 200 ms. Gives up after 20 seconds. */
 export async function quiet(): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
     const before = machineSeconds();
@@ -66,7 +66,7 @@ export async function quiet(): Promise<void> {
 
 let running: number | undefined;
 
-/** Ends the contestant that is being measured. */
+/** Kills the contestant that is being measured. */
 export function killRunning(): void {
   if (running !== undefined) killTree(running);
 }
@@ -74,7 +74,7 @@ export function killRunning(): void {
 /**
  * Runs a contestant once.
  *
- * @throws Error with the contestant's last words when it fails, or has not run all queries.
+ * @throws Error with the end of its stderr if it fails or has not run all queries.
  */
 export async function measure(contestant: Contestant, server: Server): Promise<Run> {
   const countBefore = await server.status(contestant.counter);
@@ -117,15 +117,15 @@ export async function measure(contestant: Contestant, server: Server): Promise<R
   };
 }
 
-/** Prints, on descriptor 3, when the command was started and what it used; the command's own stderr stays what it is. */
-const timed = `
+/** A bash script that runs its arguments as a command. Prints the start time and the times used on descriptor 3. */
+export const timed = `
 exec 4>&2 2>&3
 TIMEFORMAT='%3R %3U %3S'
 echo "$EPOCHREALTIME" >&2
 time "$@" 2>&4 3>&- 4>&-
 `;
 
-/** Looks at the children of `pid` and at the server, until it is stopped. */
+/** Takes samples of the descendants of `pid` and of the server until `stop()`. */
 function sample(pid: number, startedAt: number, count: () => Promise<number>) {
   const samples: Sample[] = [];
   const memory: { seconds: number; bytes: number }[] = [];

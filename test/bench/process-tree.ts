@@ -1,40 +1,40 @@
-/** What a tree of processes uses, read from /proc: the same way for a script, its children, or a pool of processes. */
+/** Processor time and memory of a tree of processes, from /proc. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 
-/** Seconds of one tick in which /proc counts processor time. */
+/** The tick of /proc's processor times, in seconds. */
 const tickSeconds = 1 / configured("CLK_TCK");
 const pageBytes = configured("PAGESIZE");
 
-/** The descendants of a process that are alive, without the process itself. */
+/** Returns the living descendants of a process, without the process itself. */
 export function descendants(pid: number): number[] {
   const children = read(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean).map(Number);
   return children.flatMap((child) => [child, ...descendants(child)]);
 }
 
-/** Seconds of processor time, user and system, of these processes and of those of their children that have ended. */
+/** Returns the processor time, user and system, of these processes and of their ended children, in seconds. */
 export function processorSeconds(pids: readonly number[]): number {
   return sum(pids, (pid) => {
     const stat = read(`/proc/${pid}/stat`);
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" "); // the name before may contain anything
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" "); // the process name before it may contain spaces and ")"
     return sum(fields.slice(11, 15), Number) * tickSeconds; // utime, stime, cutime, cstime
   });
 }
 
-/** Bytes of resident memory; pages that processes share count once for each. Costs some 20 µs a process. */
+/** Returns the resident memory in bytes. A shared page counts for each process. Costs about 20 µs a process. */
 export function residentBytes(pids: readonly number[]): number {
   return sum(pids, (pid) => Number(read(`/proc/${pid}/statm`).split(" ")[1] ?? 0) * pageBytes);
 }
 
-/** Bytes of memory, a shared page divided among those who share it (PSS). Costs some 15 ms a gigabyte. */
+/** Returns the proportional set size (PSS) in bytes. A shared page counts once in total. Costs about 15 ms a gigabyte. */
 export function proportionalBytes(pids: readonly number[]): number {
   return sum(pids, (pid) => Number(/^Pss: +(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0) * 1024);
 }
 
-/** Whether this kernel tells PSS. */
+/** True if this kernel reports PSS. */
 export const hasProportional = proportionalBytes([process.pid]) > 0;
 
-/** Seconds of processor time that the whole machine has spent, on whatever. */
+/** Returns the processor time of the whole machine, in seconds. */
 export function machineSeconds(): number {
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = read("/proc/stat")
     .split("\n")[0]!
@@ -44,14 +44,14 @@ export function machineSeconds(): number {
   return (user + nice + system + irq + softirq) * tickSeconds;
 }
 
-/** Ends a process and its descendants, from the top so that none starts another. */
+/** Kills a process and its descendants. Begins at the top, so that no parent starts another child. */
 export function killTree(pid: number): void {
   const pids = [pid, ...descendants(pid)];
   for (const each of pids) {
     try {
       process.kill(each, "SIGKILL");
     } catch {
-      // It has ended by itself.
+      // The process has ended already.
     }
   }
 }

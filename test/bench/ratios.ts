@@ -1,13 +1,13 @@
-/** How a contestant compares to another one: the ratio of each round, and whether it is what it is to be. */
+/** Compares two contestants: the ratio of each round, and whether the median reaches the target. */
 import type { Contestant } from "./contestants.ts";
 import type { Run } from "./measure.ts";
 import { type Spread, spread } from "./statistics.ts";
 
 export type Figure = "rate" | "cpu" | "memory" | "wall" | "ready";
 
-/** Two contestants to compare, and what the ratio is to be, if anything. */
+/** Two contestants to compare, and the target of the ratio, if it has one. */
 export interface Pair {
-  /** Of several, the one with the highest median rate. */
+  /** The candidates. The one with the highest median rate is compared. */
   readonly ours: readonly Contestant[];
   readonly against: Contestant | { readonly name: string; readonly value: number };
   readonly figure: Figure;
@@ -15,7 +15,7 @@ export interface Pair {
   readonly atMost?: number;
 }
 
-/** The runs of the contestants, by name: one a round, `undefined` where it failed. */
+/** The runs of each contestant, by its name: one a round, undefined if it failed. */
 export type Runs = ReadonlyMap<string, readonly (Run | undefined)[]>;
 
 export interface Ratio {
@@ -24,12 +24,12 @@ export interface Ratio {
   readonly against: string;
   readonly figure: string;
   readonly target: string;
-  /** Of the ratios of the rounds. Without it there was nothing to compare. */
+  /** The spread of the ratios of all rounds. Undefined if a side has no figures. */
   readonly ratio: Spread | undefined;
   readonly reached: boolean | undefined;
 }
 
-/** The ways to look at a figure. */
+/** The ways to measure each figure. */
 export const figures: Record<Figure, Record<string, (run: Run) => number | undefined>> = {
   rate: {
     "per second, work phase": ({ phase }) => phase?.perSecond,
@@ -44,7 +44,7 @@ export const figures: Record<Figure, Record<string, (run: Run) => number | undef
   ready: { "time to ready": ({ readySeconds }) => readySeconds },
 };
 
-/** The ratios of a pair, one for each way to look at its figure. */
+/** Returns the ratios of a pair, one for each way to measure its figure. */
 export function compare(work: string, { ours, against, figure, atLeast, atMost }: Pair, runs: Runs): Ratio[] {
   const mine = fastest(ours, runs);
   return Object.entries(figures[figure]).map(([name, value]) => {
@@ -69,7 +69,7 @@ export function compare(work: string, { ours, against, figure, atLeast, atMost }
   });
 }
 
-/** The name of the contestant that has the highest rate, in the work phase where there is one. */
+/** Returns the name of the contestant with the highest median rate, in the work phase if that was measured. */
 function fastest(contestants: readonly Contestant[], runs: Runs): string {
   const rate = ({ phase, perSecond }: Run) => phase?.perSecond ?? perSecond;
   const median = (name: string) => spread((runs.get(name) ?? []).map((run) => of(run, rate)))?.median ?? 0;

@@ -1,10 +1,9 @@
-/** What the benchmark prints for people. */
-
+/** The benchmark's report as text. */
 import { type Figure, figures, type Ratio, type Runs } from "./ratios.ts";
 import { type Spread, spread } from "./statistics.ts";
 import type { Work } from "./works.ts";
 
-/** How the figures come about, in a few lines. */
+/** The rules of measuring, printed above the tables. */
 export const rules = `\
 Each figure is the median of the rounds, with the smallest and the largest; contestants take turns: A B C A B C ...
 A ratio is that of two runs of the same round. A run that was disturbed by something else is done again, up to twice.
@@ -18,7 +17,7 @@ const digits = (value: number) => (value >= 100 ? count(value) : value.toPrecisi
 const seconds = (value: number) => value.toFixed(2);
 const megabytes = (value: number) => count(value / 1e6);
 
-/** One table a work: its contestants, and what they used. */
+/** Returns the table of a work: a line for each contestant. */
 export function workTable({ unit, shows = ["rate", "cpu", "memory", "wall"] }: Work, runs: Runs): string {
   const titles: Record<Figure, [titles: string[], show: (value: number) => string]> = {
     rate: [[unit === "row" ? "rows/s, work phase" : "queries/s, work phase", "exec to exit"], count],
@@ -40,7 +39,7 @@ export function workTable({ unit, shows = ["rate", "cpu", "memory", "wall"] }: W
   return table(all.map((line) => line.filter((_, column) => isShown(column))));
 }
 
-/** The memory of each contestant over time, in megabytes, at eleven moments of its last run. */
+/** Returns the table of memory over time: megabytes at eleven moments of each contestant's last run. */
 export function memoryTable(runs: Runs): string {
   const moments = Array.from({ length: 11 }, (_, tenth) => tenth / 10);
   const lines = [...runs].flatMap(([name, rounds]) => {
@@ -53,7 +52,7 @@ export function memoryTable(runs: Runs): string {
   return table([["MB after part of the time", ...moments.map((part) => `${part * 100} %`)], ...lines]);
 }
 
-/** The ratios, with what they are to be. */
+/** Returns the table of ratios and their targets. */
 export function ratioTable(ratios: readonly Ratio[]): string {
   const lines = ratios.map(({ work, ours, against, figure, target, ratio, reached }) => [
     `(${work}) ${ours}`,
@@ -70,7 +69,7 @@ function cell(value: Spread | undefined, show: (value: number) => string): strin
   return value ? `${show(value.median)} (${show(value.min)}-${show(value.max)})` : "-";
 }
 
-/** Lines up the columns; the first line is the title. */
+/** Aligns the columns. The first line is the header. */
 function table(lines: readonly (readonly string[])[]): string {
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   const text = lines.map((line) =>

@@ -2,11 +2,11 @@
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
-/** A version of Node, and how it runs a script in TypeScript. */
+/** A version of Node, with the command that runs TypeScript on it. */
 export interface Runtime {
-  /** Such as `Node 20 + tsx`. */
+  /** Example: `Node 20 + tsx`. */
   readonly name: string;
-  /** Such as `Node 20`. */
+  /** Example: `Node 20`. */
   readonly version: string;
   readonly node: string;
   readonly typescript: readonly string[];
@@ -15,16 +15,15 @@ export interface Runtime {
 /** The Node that the benchmark runs on, with tsx. */
 export const here: Runtime = runtimeAt(process.execPath, "node_modules/tsx/dist/cli.mjs");
 
-/** A Node that reads TypeScript by itself, where one is named by `BENCH_NODE24`. */
+/** The Node that `BENCH_NODE24` names, which reads TypeScript without tsx. */
 export const native: Runtime | undefined = process.env.BENCH_NODE24 ? runtimeAt(process.env.BENCH_NODE24) : undefined;
 
-/** The same, with what it has compiled kept in a directory. */
+/** Returns the runtime with Node's compile cache in a directory. */
 export function withCompileCache(runtime: Runtime, directory: string): Runtime {
   const typescript = ["env", `NODE_COMPILE_CACHE=${directory}`, ...runtime.typescript];
   return { ...runtime, name: `${runtime.name} with NODE_COMPILE_CACHE`, typescript };
 }
 
-/** All of them. */
 export const runtimes: readonly Runtime[] = native ? [here, native] : [here];
 
 function runtimeAt(node: string, tsx?: string): Runtime {
@@ -34,7 +33,7 @@ function runtimeAt(node: string, tsx?: string): Runtime {
   return { name: `${version} + tsx`, version, node, typescript: [node, pathOf(tsx)] };
 }
 
-/** The path of a file of this project. */
+/** Returns the absolute path of a file of this project. */
 export function pathOf(file: string): string {
   return fileURLToPath(new URL(`../../${file}`, import.meta.url));
 }

@@ -1,4 +1,4 @@
-/** The one server that every contestant runs on: a sandbox, with what the benchmark asks it. */
+/** The sandbox that every contestant runs on, and the benchmark's queries to it. */
 import mysql from "mysql2/promise";
 import { startSandbox } from "../../lib/features/sandbox/sandbox.ts";
 
@@ -8,12 +8,12 @@ export interface Server {
   readonly version: string;
   /** Runs SQL and returns the rows. */
   sql<Row>(text: string): Promise<Row[]>;
-  /** One of the server's counters, such as `Com_select`. */
+  /** Returns a status variable of the server, such as `Com_select`. */
   status(name: string): Promise<number>;
   stop(): Promise<void>;
 }
 
-/** Starts the server; `myscript_orders` has its 200,000 rows. */
+/** Starts the server with the sandbox's table `myscript_orders` of 200,000 rows. */
 export async function startServer(): Promise<Server> {
   const sandbox = await startSandbox({ args: ["--innodb-buffer-pool-size=512M", "--max-connections=500"] });
   const connection = await mysql.createConnection(sandbox.db);
@@ -51,9 +51,9 @@ export async function createRows(server: Server, rows: number): Promise<void> {
 }
 
 /**
- * The moment, in seconds since the epoch, at which each of the workers had begun a query.
+ * Returns the time at which the last worker began its first query, in seconds since the epoch. Clears the records.
  *
- * @returns `undefined` when there were fewer workers.
+ * @returns undefined if fewer workers began a query.
  */
 export async function takeReady(server: Server, workers: number): Promise<number | undefined> {
   const first = await server.sql<{ at: number }>(
@@ -63,5 +63,5 @@ export async function takeReady(server: Server, workers: number): Promise<number
   return first[workers - 1]?.at;
 }
 
-/** A query that says when it began, and then keeps its worker busy long enough for every other one to get a query, too. */
+/** A query that records its start and sleeps for 1.5 s. Meanwhile every other worker gets a query. */
 export const readyQuery = "INSERT INTO bench_ready SELECT CONNECTION_ID(), UNIX_TIMESTAMP(NOW(6)) + SLEEP(1.5)";

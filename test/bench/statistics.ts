@@ -1,4 +1,4 @@
-/** What several rounds say together. */
+/** The median and the spread of several rounds. */
 
 /** The middle of several measured values, with the smallest and the largest. */
 export interface Spread {
@@ -7,7 +7,7 @@ export interface Spread {
   readonly max: number;
 }
 
-/** The spread of the values that there are. */
+/** Returns the spread of the defined values, or undefined if there are none. */
 export function spread(values: readonly (number | undefined)[]): Spread | undefined {
   const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b);
   if (sorted.length === 0) return undefined;

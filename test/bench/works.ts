@@ -1,4 +1,4 @@
-/** What is measured: each work, who does it, and what the comparison is to show. */
+/** The works: for each, its contestants, and the ratios with their targets. */
 import { join } from "node:path";
 import {
   type Contestant,
@@ -27,9 +27,9 @@ export interface Work {
   readonly id: string;
   readonly title: string;
   readonly unit: "query" | "row";
-  /** What its table shows. @default rate, cpu, memory and wall */
+  /** The figures in its table. @default rate, cpu, memory and wall */
   readonly shows?: readonly Figure[];
-  /** Who does it, at `scale` times the size. */
+  /** Returns the contestants and pairs. The number of queries is multiplied by `scale`. */
   readonly plan: (place: Place, scale: number) => Plan;
   readonly prepare?: (server: Server, scale: number) => Promise<unknown>;
   readonly restore?: (server: Server) => Promise<unknown>;
@@ -121,7 +121,7 @@ function updates(place: Place, scale: number): Plan {
   const task: Task = { ...place, sql: update, count: Math.ceil(100_000 * scale), counter: "Com_update", workers: 4 };
   const ours = runtimes.map((runtime) => myscript(task, runtime));
   const peers = [original(task), piscina(task, here), tinypool(task, here), oneThread(task, here)];
-  // Not mariadb-slap: its clients all run the same queries at the same time, and would wait for each other's row locks.
+  // Not mariadb-slap, because its clients all run the same queries at the same time and would wait for each other's row locks.
   return { contestants: [...ours, ...peers, parallel(task), split(task)], pairs: [] };
 }
 
@@ -162,7 +162,7 @@ function ordinary(place: Place, scale: number): Plan {
   return besideTheLoop(task);
 }
 
-/** What people run, beside the thinnest loop there is and what they may have now. */
+/** Compares the common ways to use this project with mysql2's callbacks and the peers. */
 function besideTheLoop(task: Task): Plan {
   const loop = callbacks(task, here);
   const ours = [myscript(task, here), myscript(task, here, { batch: "auto" })];
@@ -219,7 +219,7 @@ function coldStart(place: Place): Plan {
   const task: Task = { ...place, sql: select, count: 100, counter: "Com_select", workers: 4 };
   const python = original(task);
   const ours = runtimes.map((runtime) => myscript(task, runtime));
-  // Python keeps the bytecode of its modules by itself.
+  // Compare it with a compile cache, too, because Python always caches the bytecode of its modules.
   const cached = native && myscript(task, withCompileCache(native, join(place.directory, "compile-cache")));
   return {
     contestants: [

@@ -1,4 +1,4 @@
-/** What `npm run copy` does and says. */
+/** The command `npm run copy`: its arguments, its errors and its reports. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { features } from "../../lib/features/index.ts";
@@ -16,10 +16,10 @@ In the folder of a copy it adds features. A file that its owner has changed stay
 Features, with their lines:
 ${names.map((name) => `  ${described(name)}`).join("\n")}`;
 
-/** A feature that can be chosen. */
+/** A feature in the list that a person chooses from. */
 export interface Choice {
   readonly value: string;
-  /** One line for a person. */
+  /** The line that a person sees. */
   readonly label: string;
 }
 
@@ -28,9 +28,9 @@ type Ask = (message: string, choices: readonly Choice[]) => Promise<readonly str
 /**
  * Makes a copy, or adds features to one.
  *
- * @param from the working directory.
- * @param ask asks a person which features to add.
- * @returns the exit status, and what to print: on stderr if it is not 0.
+ * @param from the working directory, to which the folder in `args` is relative.
+ * @param ask asks a person which features to add. Without it, the default is none.
+ * @returns the exit status and the text to print: on stdout if the status is 0, otherwise on stderr.
  */
 export async function copy(
   args: readonly string[],
@@ -64,7 +64,7 @@ export async function copy(
   }
 }
 
-/** @throws Error for a name that is none. */
+/** Parses a list of features. @throws Error for an unknown name. */
 function namesIn(list: string): readonly string[] {
   if (list === "all") return names;
   if (list === "none") return [];
@@ -83,14 +83,14 @@ function choice(name: string): Choice {
   return { value: name, label: described(name) };
 }
 
-/** A feature in one line: its name, its lines, what it is for. */
+/** Returns a feature's name, its number of lines and its purpose, in one line. */
 function described(name: string): string {
   const { about } = features.find((feature) => feature.name === name)!;
   const width = Math.max(...names.map(({ length }) => length));
   return `${name.padEnd(width)} ${count(linesIn(name)).padStart(5)}  ${about}`;
 }
 
-/** The lines that a feature adds. */
+/** Returns the number of lines that a feature adds to the core. */
 function linesIn(feature: string): number {
   return linesOf(filesOf([feature])) - coreLines;
 }
@@ -127,7 +127,7 @@ function priced(name: string): string {
   return `${name} (${count(linesIn(name))})`;
 }
 
-/** How to add the features that a copy does not have. */
+/** Returns the command that adds the features a copy lacks, if it lacks any. */
 function howToAdd(folder: string, has: readonly string[]): string[] {
   const missing = names.filter((name) => !has.includes(name));
   return missing.length === 0 ? [] : [`To add features: npm run copy -- ${quoted(folder)} --with ${missing.join(",")}`];

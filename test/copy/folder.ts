@@ -1,10 +1,10 @@
-/** A folder that a copy is written to, or that has one already. */
+/** Reads and writes the folder of a copy. */
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { addEntries, featuresIn, indexPath } from "./lists.ts";
 import { type Files, filesOf, type Package, root, sections } from "./template.ts";
 
-/** Returns the features of the copy in this folder; undefined if the folder is new or empty. @throws Error for any other one. */
+/** Returns the features of the copy in this folder. Undefined if the folder is new or empty. @throws Error for any other folder. */
 export function featuresOf(folder: string): string[] | undefined {
   if (!relative(root, folder).startsWith("..")) throw new Error("it is in the folder that is copied");
   if (!existsSync(folder)) return undefined;
@@ -21,10 +21,10 @@ export function writeCopy(folder: string, chosen: readonly string[]): void {
 }
 
 /**
- * Adds features to a copy and, if `isRestored`, what else its `lib` lacks. A file that is not as in the template was changed by its owner, or
- * the template has gone on: it stays as it is.
+ * Adds features to a copy. If `isRestored`, also writes the files that are missing in its `lib`. A file that differs from the template
+ * stays as it is, because its owner or a newer template has changed it.
  *
- * @returns the paths of such files, and of those that it lacked.
+ * @returns the paths of the files that differ (`left`) and of those that were missing (`restored`).
  * @throws Error before anything is written, if the copy's list of features or its package.json cannot be read.
  */
 export function addToCopy(
@@ -48,18 +48,18 @@ export function addToCopy(
     if (!path.startsWith("lib/") || path === indexPath) continue;
     const own = textOf(folder, path);
     if (own !== undefined && own === before.get(path))
-      changed.set(path, text); // a page that speaks of other features now
+      changed.set(path, text); // a page whose text depends on the features
     else if (own !== undefined && own !== text) left.push(path);
     if (own !== undefined || !isRestored) continue;
     changed.set(path, text);
     if (before.has(path)) restored.push(path);
   }
-  changed.set(indexPath, index); // last: what it names is there
+  changed.set(indexPath, index); // last, so that the files that it imports exist
   for (const [path, text] of changed) if (text !== textOf(folder, path)) write(folder, path, text);
   return { left, restored };
 }
 
-/** Adds to a package.json what the features need, and changes nothing else in it. */
+/** Adds the features' packages and scripts to a package.json. Changes nothing else. */
 function addPackages(own: string, before: Files, after: Files): string {
   const content = JSON.parse(own);
   const [old, wanted]: Package[] = [before, after].map((files) => JSON.parse(files.get("package.json")!));

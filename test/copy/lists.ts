@@ -1,4 +1,4 @@
-/** The two files of a copy that list its features, an entry for each: the index of the code, and the README. */
+/** The two lists of features in a copy: one in `lib/features/index.ts`, one in the README. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 export const indexPath = "lib/features/index.ts";
 
 interface List {
-  /** Where the list begins. */
+  /** The text before the first entry. */
   readonly start: RegExp;
   readonly entry: RegExp;
   readonly nameIn: RegExp;
@@ -21,20 +21,20 @@ const inIndex: List = {
 };
 const inReadme: List = { start: /^- the core: .*\n/m, entry: /^- `[\w-]+`: .*\n/gm, nameIn: /`([\w-]+)`/ };
 
-/** The features of the copy with this index, in the template's order. */
+/** Returns the features in this text of `lib/features/index.ts`, in the template's order. */
 export function featuresIn(index: string): string[] {
   return features.map(({ name }) => name).filter((name) => endOf(inIndex, index, name) !== undefined);
 }
 
-/** Takes all entries out of the template's index. */
+/** Returns the template's index without its entries. */
 export function withoutEntries(index: string): string {
   return index.replace(inIndex.entry, "").replace("[] = [\n]", "[] = []");
 }
 
 /**
- * Adds an entry for each of these features that has none, in the template's order, and leaves the rest of the text as it is.
+ * Adds an entry for each of these features that has none, in the template's order. The rest of the text stays as it is.
  *
- * @throws Error if there is no such list.
+ * @throws Error if the text has no list of features.
  */
 export function addEntries(path: string, text: string, chosen: readonly string[]): string {
   const list = path === indexPath ? inIndex : inReadme;
@@ -51,7 +51,7 @@ export function addEntries(path: string, text: string, chosen: readonly string[]
   return added;
 }
 
-/** Where the entry of a feature ends, or what stands before the first one. */
+/** Returns the end of a feature's entry. Without a name, returns the end of the text before the first entry. */
 function endOf({ start, entry, nameIn }: List, text: string, name?: string): number | undefined {
   const match =
     name === undefined ? start.exec(text) : [...text.matchAll(entry)].find(([all]) => nameIn.exec(all)?.[1] === name);

@@ -1,15 +1,15 @@
-/** The pages of a copy speak of what the copy has. */
+/** Removes from the pages of a copy the features that it does not have. */
 import { posix } from "node:path";
 import type { Files } from "./template.ts";
 
 const link = /\[([^\][]*)\]\(([^)\s]+)\)/g;
 
 /**
- * Returns a page as a copy has it:
+ * Returns the text of a page for a copy with these files and features:
  *
- * - `<!-- needs ledger, joblog -->` begins a part that ends before the next heading but its own. It is left out without these features.
- * - A row of a table, or an item of a list, that links to a file the copy lacks is left out.
- * - Any other link to such a file is left as text.
+ * - `<!-- needs ledger, joblog -->` stands before a heading. Its section, up to the next heading, is left out without these features.
+ * - A row of a table or an item of a list is left out if it links to a missing file.
+ * - Any other link to a missing file becomes plain text.
  */
 export function pageOf(path: string, text: string, files: Files, chosen: readonly string[]): string {
   const has = ([, , target]: RegExpMatchArray) => existsIn(files, path, target!);
@@ -22,7 +22,7 @@ export function pageOf(path: string, text: string, files: Files, chosen: readonl
     .replace(link, (...match) => (has(match as unknown as RegExpMatchArray) ? match[0] : match[1]));
 }
 
-/** True for a link to another site, into the same page, or to a file or a folder of the copy. */
+/** True if the link leads to another site, to the same page, or to a file or a folder of the copy. */
 export function existsIn(files: Files, path: string, target: string): boolean {
   const [file] = target.split("#");
   if (file === "" || /^\w+:/.test(target)) return true;

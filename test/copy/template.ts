@@ -1,4 +1,4 @@
-/** What a copy is made of: all its files, for the features that were chosen. */
+/** Builds all files of a copy, for the chosen features. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,14 +8,14 @@ import { pageOf } from "./pages.ts";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** The texts of files, by their paths in the copy. */
+/** The text of each file, by its path in the copy. */
 export type Files = ReadonlyMap<string, string>;
 
-/** The files of a copy with these features. */
+/** Returns the files of a copy with these features. */
 export function filesOf(chosen: readonly string[], name = "my-batch"): Files {
   const files = new Map<string, string>();
   const hasSandbox = chosen.includes("sandbox");
-  const isExample = hasSandbox && chosen.includes("ranges"); // it walks a table of the sandbox
+  const isExample = hasSandbox && chosen.includes("ranges"); // the example script uses ranges() on a table of the sandbox
   const script = isExample ? read("myscript.ts") : read("test/copy/myscript.ts").replaceAll('"../../lib/', '"./lib/');
   const test = read("test/copy/script.ts");
   const readme = read("test/copy/README.md").replace("NAME", () => name);
@@ -23,7 +23,7 @@ export function filesOf(chosen: readonly string[], name = "my-batch"): Files {
   files.set("test/myscript.test.ts", isExample ? test.replace(/\["--socket", "none"\]/, "[]") : test);
   for (const path of libPaths(chosen)) files.set(path, read(path));
   files.set(indexPath, addEntries(indexPath, withoutEntries(read(indexPath)), chosen));
-  files.set("lib/LICENSE", read("LICENSE")); // it asks for that
+  files.set("lib/LICENSE", read("LICENSE")); // the license requires a copy of itself
   files.set(
     "README.md",
     addEntries("README.md", hasSandbox ? readme : readme.replace(/^.*throwaway.*\n/m, ""), chosen),
@@ -36,12 +36,12 @@ export function filesOf(chosen: readonly string[], name = "my-batch"): Files {
   return files;
 }
 
-/** The lines of code of a copy. */
+/** Returns the number of lines of code in a copy. */
 export function linesOf(files: Files): number {
   return [...files].reduce((sum, [path, text]) => sum + (isCode(path) ? text.split("\n").length - 1 : 0), 0);
 }
 
-/** A folder of features that the list does not name belongs to the core. */
+/** Returns the paths of the core and of the chosen features. A folder in `lib/features` without an entry in the list is core. */
 function libPaths(chosen: readonly string[]): string[] {
   const left = features.map(({ name }) => name).filter((name) => !chosen.includes(name));
   return readdirSync(join(root, "lib"), { recursive: true, encoding: "utf8" })
@@ -55,7 +55,7 @@ function isCode(path: string): boolean {
   return /\.[jt]s$/.test(path);
 }
 
-/** Biome's own rules, except for a warning about what the compiler checks. */
+/** Returns a biome.json with Biome's default rules, without a warning about `!`, which the compiler checks. */
 function biomeOf({ formatter }: Json): object {
   return { formatter, linter: { rules: { style: { noNonNullAssertion: "off" } } } };
 }
@@ -64,12 +64,12 @@ interface Json {
   readonly [field: string]: unknown;
 }
 
-/** The sections of a `package.json` to which a feature may add something. */
+/** The sections of a `package.json` that features may add to. */
 export const sections = ["scripts", "dependencies", "devDependencies"] as const;
 
 export interface Package extends Json, Record<(typeof sections)[number], Readonly<Record<string, string>>> {}
 
-/** Pins what was tested: of what the template depends on, the packages that the code names, and their types. */
+/** Returns a package.json with the packages that the code imports and their types, pinned to the tested versions. */
 function packageOf(folder: string, hasSandbox: boolean, files: Files): Package {
   const { type, engines, dependencies, devDependencies, scripts } = readJson("package.json") as Package;
   const code = [...files].map(([path, text]) => (isCode(path) ? text : "")).join("\n");

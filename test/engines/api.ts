@@ -1,12 +1,12 @@
-/** A client of the API server. */
+/** A client of Kubernetes' API server. */
 import { readFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 
 /**
- * Asks the API server.
+ * Sends a request to the API server.
  *
- * @param body an object, or YAML; that of a PATCH is a merge patch.
- * @throws ApiError when it refuses.
+ * @param body an object, which is sent as JSON, or YAML text. With PATCH, an object is a merge patch.
+ * @throws ApiError if the status is 300 or more.
  */
 export type Ask = <Answer = unknown>(method: string, path: string, body?: object | string) => Promise<Answer>;
 
@@ -18,7 +18,7 @@ export class ApiError extends Error {
   }
 }
 
-/** @param authority the file of the server's certificate, which is read when it is first asked. */
+/** Returns a client. @param authority the file of the server's certificate. The first request reads it. */
 export function apiClient(port: number, token: string, authority: string): Ask {
   let agent: Agent | undefined;
   return <Answer>(method: string, path: string, body?: object | string) => {
@@ -26,7 +26,7 @@ export function apiClient(port: number, token: string, authority: string): Ask {
     const json = method === "PATCH" ? "application/merge-patch+json" : "application/json";
     const type = typeof body === "string" ? "application/yaml" : json;
     const content = typeof body === "object" ? JSON.stringify(body) : (body ?? "");
-    // Without its length, Node sends what follows a DELETE as if it were the next request.
+    // Without content-length, the body of a DELETE reaches the server as the beginning of the next request.
     const headers = {
       authorization: `Bearer ${token}`,
       ...(body && { "content-type": type, "content-length": Buffer.byteLength(content) }),

@@ -1,4 +1,4 @@
-/** The container of a pod: processes of this machine. */
+/** Runs the container of a pod as processes of this machine. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import type { Ask } from "./api.ts";
@@ -13,7 +13,7 @@ interface Variable {
   };
 }
 
-/** What the Job of machines.md has of a pod. */
+/** The fields of a pod that the Job of machines.md uses. */
 export interface Pod {
   readonly metadata: {
     readonly name: string;
@@ -34,18 +34,19 @@ export interface Pod {
 
 export interface Container {
   readonly pod: Pod;
-  /** That of the Job: 0 is shard 1. */
+  /** The completion index in the Job. Index 0 is shard 1. */
   readonly index: number;
   readonly node: string;
   readonly child: ChildProcess;
-  /** All that it has printed. */
+  /** Everything that it has printed, stdout and stderr. */
   output: string;
-  /** The exit status, once it has ended; as in a shell, 128 and more for a signal. */
+  /** The exit status after its end. After a signal, 128 plus its number, as in a shell. */
   status?: number;
-  /** SIGTERM was sent. */
+  /** True after SIGTERM was sent. */
   isEnding?: true;
 }
 
+/** Starts a pod's command, with `image` as its working directory. */
 export async function runContainer(ask: Ask, pod: Pod, node: Node, image: string): Promise<Container> {
   const { command, args, env } = pod.spec.containers[0];
   const environment: Record<string, string> = { PATH: process.env.PATH!, HOME: "/nonexistent" };
@@ -54,7 +55,7 @@ export async function runContainer(ask: Ask, pod: Pod, node: Node, image: string
   const child = spawn(program!, rest, {
     cwd: image,
     env: environment,
-    detached: true, // a process group of its own, to be killed as a whole
+    detached: true, // a process group of its own, which kill() ends as a whole
     stdio: ["ignore", "pipe", "pipe"],
   });
   const index = Number(pod.metadata.annotations["batch.kubernetes.io/job-completion-index"]);
@@ -70,13 +71,13 @@ export async function runContainer(ask: Ask, pod: Pod, node: Node, image: string
   return container;
 }
 
-/** Sends SIGTERM to the first process of a container. SIGKILL ends all of them. */
+/** Sends SIGTERM to the first process of a container, or SIGKILL to all of its processes. */
 export function kill({ child }: Container, signal: "SIGTERM" | "SIGKILL"): void {
   if (child.exitCode !== null || child.signalCode !== null) return;
   process.kill(signal === "SIGKILL" ? -child.pid! : child.pid!, signal);
 }
 
-/** Puts variables in the place of `$(NAME)`. What is none stays, such as `$((1 + 2))`, which is the shell's. */
+/** Replaces `$(NAME)` by the variable's value. Anything else stays, such as `$((1 + 2))` for the shell. */
 function expand(word: string, environment: Readonly<Record<string, string>>): string {
   return word.replace(/\$\$|\$\(([^)]*)\)/g, (all, name) => (all === "$$" ? "$" : (environment[name] ?? all)));
 }

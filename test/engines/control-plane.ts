@@ -1,4 +1,4 @@
-/** The API server and the controllers of Kubernetes on this machine, without containers and without a node. */
+/** Builds and runs etcd, the API server and the controllers of Kubernetes on this machine, without containers and nodes. */
 import type { ChildProcess } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { enginesDirectory, go, goBuild, goModule } from "./go-build.ts";
 import { end as endKept, keep as startKept } from "./kept.ts";
 
 export const version = "v1.37.2";
-const staging = version.replace("v1.", "v0."); // of the modules that are parts of the same source
+const staging = version.replace("v1.", "v0."); // the version of the k8s.io modules from the same repository
 const folder = join(enginesDirectory, `kubernetes-${version}`);
 const program = (name: string) => join(folder, "bin", name);
 const programs = {
@@ -21,14 +21,14 @@ const programs = {
 } as const;
 const controllers = "job-controller,garbage-collector-controller,pod-garbage-collector-controller";
 
-/** Builds what is not there yet. */
+/** Builds the programs that are missing. */
 export async function buildControlPlane(): Promise<void> {
   const missing = Object.entries(programs).filter(([name]) => !existsSync(program(name)));
   if (missing.length === 0) return;
   const source = join(folder, "source");
   goModule(source, "control-plane");
   const { Dir } = JSON.parse(go(source, "mod", "download", "-json", `k8s.io/kubernetes@${version}`));
-  // Its go.mod names its parts by folders of its own repository.
+  // Kubernetes' go.mod replaces these modules by folders of its repository, which a download lacks.
   const parts = readFileSync(join(Dir, "go.mod"), "utf8").matchAll(/^\t(k8s\.io\/\S+) v0\.0\.0$/gm);
   go(source, "mod", "edit", ...[...parts].map(([, part]) => `-replace=${part}=${part}@${staging}`));
   go(source, "get", `k8s.io/kubernetes@${version}`);
@@ -38,12 +38,12 @@ export async function buildControlPlane(): Promise<void> {
 export interface ControlPlane {
   readonly ask: Ask;
   startController(): void;
-  /** Ends it at once, as a power cut of its machine would. */
+  /** Kills the controller manager with SIGKILL. */
   killController(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts etcd, the API server and the controllers on free ports of 127.0.0.1, with their files in a private folder. */
+/** Starts etcd, the API server and the controllers on free ports of 127.0.0.1. Their files are in a private folder. */
 export async function startControlPlane(): Promise<ControlPlane> {
   const directory = mkdtempSync(join(tmpdir(), "myscript-kubernetes-"));
   const file = (name: string) => join(directory, name);

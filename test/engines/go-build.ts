@@ -1,19 +1,19 @@
-/** Builds programs from Go modules into a private folder, and says how far it is: a build takes minutes. */
+/** Builds programs from Go modules into a private folder. Prints progress, because a build takes minutes. */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Where the engines are built. Nothing of them is installed. */
+/** The folder of the built engines. Nothing is installed elsewhere. */
 export const enginesDirectory = fileURLToPath(new URL("../../.engines/", import.meta.url));
 
-/** Leaves out what debuggers need. */
+/** Omits the symbol table and the debug information. */
 const stripping = "-s -w";
 
 /**
- * Builds programs in the Go module that is in `folder`, one compiler at a time and with the lowest priority.
+ * Builds programs in the Go module in `folder`, with one compiler at a time and the lowest priority.
  *
- * @param programs the package of each program, by the path that it is built at.
+ * @param programs the package of each program, by the path of its executable.
  * @param linking further options of the linker.
  */
 export async function goBuild(folder: string, programs: Readonly<Record<string, string>>, linking = ""): Promise<void> {
@@ -25,9 +25,9 @@ export async function goBuild(folder: string, programs: Readonly<Record<string, 
 }
 
 /**
- * Runs a command of Go in a folder; returns what it prints.
+ * Runs a `go` command in a folder and returns its stdout.
  *
- * @throws Error with what went wrong.
+ * @throws Error with its stderr if it fails.
  */
 export function go(folder: string, ...args: string[]): string {
   const { stdout, stderr, status, error } = spawnSync("go", args, {
@@ -41,7 +41,7 @@ export function go(folder: string, ...args: string[]): string {
   return stdout;
 }
 
-/** Starts an empty Go module. */
+/** Creates an empty Go module in a folder. */
 export function goModule(folder: string, name: string): void {
   rmSync(join(folder, "go.mod"), { force: true });
   mkdirSync(folder, { recursive: true });
@@ -57,7 +57,7 @@ async function build(folder: string, path: string, name: string, flag: string, t
   let compiled = 0;
   let words = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    compiled += text.split("\n").length - 1; // with -v, a line for each package that was not built before
+    compiled += text.split("\n").length - 1; // with -v, go prints a line for each package that it compiles
     words = (words + text).slice(-4000);
   });
   const say = () => {

@@ -1,30 +1,32 @@
-/** A server with the rows of a batch, some of which the test holds: so each worker waits half-way until the test goes on. */
+/** A server with the rows of a batch. The test locks some of them, so that each worker waits half-way until `release()`. */
 import mysql from "mysql2/promise";
 import { poll } from "../run.ts";
 import { startServer } from "../server.ts";
 
 export const rowCount = 600;
-/** Four in each of three shards, which is what the workers of a shard run at a time. */
+/** The number of locked rows: four in each of three shards, because a shard has four workers. */
 export const heldCount = 12;
 export const password = "s3cr3t";
 
 export interface HeldRows {
-  /** As `-h` takes them: two nodes, as it were. */
+  /** Two addresses of the server, as for `-h`. They stand for two hosts. */
   readonly hosts: string;
-  /** Makes the rows anew, and holds the first ones. */
+  /** Creates the rows anew and locks `heldCount` of them. */
   fill(): Promise<void>;
-  /** Holds rows from this one on. */
+  /** Locks `heldCount` rows from this id on. */
   hold(from: number): Promise<void>;
+  /** Unlocks the rows. */
   release(): Promise<void>;
-  /** Waits until so many queries wait for rows. */
+  /** Waits until this many queries wait for row locks. @default heldCount */
   waits(count?: number): Promise<void>;
-  /** Loses the connection of `CALL bump(n)` when that has updated its row and committed. */
+  /** Kills the connection of `CALL bump(n)` after the procedure has updated its row and committed. */
   loseCall(): Promise<void>;
-  /** How often the rows have been updated: `[times, rows]`. */
+  /** Returns how often the rows were updated, as `[times, rows]`. */
   counts(): Promise<[number, number][]>;
   stop(): Promise<void>;
 }
 
+/** Starts the server. */
 export async function startHeldRows(): Promise<HeldRows> {
   const server = await startServer();
   const ask = async (text: string, values?: unknown[]) =>

@@ -1,4 +1,4 @@
-/** The Job of lib/command/machines.md, applied as it stands there, and what became of its pods. */
+/** Applies the Job of lib/command/machines.md unchanged, and reads its status and its pods. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -26,13 +26,13 @@ export interface JobStatus {
 export interface Job {
   status(): Promise<JobStatus>;
   suspend(isSuspended: boolean): Promise<void>;
-  /** As `kubectl drain` does with each pod of a node. */
+  /** Evicts a pod, as `kubectl drain` does with each pod of a node. */
   evict(container: Container): Promise<void>;
-  /** The newest one of an index. */
+  /** Returns the newest container of an index. */
   container(index: number): Container;
-  /** The exit statuses of an index in the order of starts. */
+  /** Returns the exit statuses of an index's containers, in the order of their starts. */
   statuses(index: number): (number | undefined)[];
-  /** Waits for the Job's end, tells what has happened, and sees that each row was updated once, but for the ones to be left. */
+  /** Waits for the Job's end and prints what happened. Asserts that `left` rows were not updated, and all others once. */
   ends(t: TestContext, left?: number): Promise<[type: string, reason: string | undefined, status: JobStatus]>;
 }
 
@@ -52,7 +52,7 @@ export async function applyJob(
   const core = `/api/v1/namespaces/${namespace}`;
   await ask("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
   await ask("POST", `${core}/secrets`, { metadata: { name: "backfill" }, stringData: { password } });
-  await ask("POST", `${path}?fieldValidation=Strict`, manifest); // as kubectl has it
+  await ask("POST", `${path}?fieldValidation=Strict`, manifest); // as kubectl validates
   return { status, suspend, evict, container: (index) => of(index).at(-1)!, statuses, ends };
 
   function of(index: number): Container[] {

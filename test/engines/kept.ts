@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { openSync } from "node:fs";
 
-/** Runs a program that ends when it is told to, and also when this process is gone. */
+/** Kills the program when its stdin ends, which also happens when this process ends. */
 const keeperScript = '"$@" </dev/null & read -r _; kill -9 $!; wait';
 
 /**
@@ -14,7 +14,7 @@ export function keep(command: readonly string[], log: string): ChildProcess {
   const file = openSync(log, "a");
   return spawn("/bin/sh", ["-c", keeperScript, "sh", ...command], {
     stdio: ["pipe", file, file],
-    detached: true, // Ctrl-C is for this process
+    detached: true, // Ctrl-C must not reach it
   });
 }
 

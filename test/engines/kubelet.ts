@@ -1,6 +1,6 @@
 /**
- * A stand-in for the scheduler and the kubelets of Kubernetes: binds pods to nodes in turn, and runs the command of each pod as
- * processes of this machine.
+ * A replacement for the scheduler and the kubelets of Kubernetes. It binds pods to nodes in turn, and runs the command of each pod
+ * on this machine.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { ApiError, type Ask } from "./api.ts";
@@ -8,19 +8,19 @@ import { type Container, kill, type Pod, runContainer } from "./container.ts";
 
 export interface Node {
   readonly name: string;
-  /** False if nothing is heard of it. Its containers run on. */
+  /** False if the node is unreachable. Its containers go on. */
   isConnected: boolean;
-  /** Takes a word of a command as what it means on this node. */
+  /** Returns the word of a command that replaces this one on this node, such as a host name. */
   translate(word: string): string;
 }
 
 export interface Kubelet {
-  /** All that were started, in the order of their starts. */
+  /** All containers, in the order of their starts. */
   readonly containers: readonly Container[];
   stop(): Promise<void>;
 }
 
-/** @param image the folder that stands for every image. */
+/** Starts the loop that serves all pods. @param image the folder that replaces every image. */
 export async function startKubelet(ask: Ask, nodes: readonly Node[], image: string): Promise<Kubelet> {
   const containers: Container[] = [];
   let bound = 0;
@@ -31,7 +31,7 @@ export async function startKubelet(ask: Ask, nodes: readonly Node[], image: stri
   process.once("exit", killAll);
   for (const { name } of nodes) await ask("POST", "/api/v1/nodes", { metadata: { name } });
   const running = loop().catch((error) => {
-    console.error(error); // no test would go on without it
+    console.error(error); // without this loop, every test would hang
     process.exit(1);
   });
   return {
@@ -49,7 +49,7 @@ export async function startKubelet(ask: Ask, nodes: readonly Node[], image: stri
       const { items } = await ask<{ items: Pod[] }>("GET", "/api/v1/pods");
       for (const pod of items) {
         await attend(pod).catch((error) => {
-          // It has gone or changed since.
+          // The pod was deleted or changed since the list was read.
           if (!(error instanceof ApiError && [404, 409].includes(error.status))) throw error;
         });
       }
@@ -79,7 +79,7 @@ export async function startKubelet(ask: Ask, nodes: readonly Node[], image: stri
       setTimeout(kill, deletionGracePeriodSeconds * 1000, container, "SIGKILL").unref();
       return;
     }
-    const exitCode = container?.status ?? 137; // one that was deleted before it began
+    const exitCode = container?.status ?? 137; // no container: the pod was deleted before it began
     const terminated = { exitCode, reason: exitCode === 0 ? "Completed" : "Error" };
     const phase = exitCode === 0 ? "Succeeded" : "Failed";
     const containerStatuses = [{ name: pod.spec.containers[0].name, state: { terminated } }];

@@ -1,6 +1,6 @@
 /**
- * The Job of lib/command/machines.md on Kubernetes: its API server and Job controller, a stand-in for the nodes, and a MariaDB. Whatever
- * happens to pods, nodes and the controller, each row is updated once, and the Job says what a person has to look at.
+ * Tests the Job of lib/command/machines.md on Kubernetes: its API server and Job controller, a replacement for the nodes, and a
+ * MariaDB. After faults of pods, nodes and the controller, each row is updated once, and the Job names each shard that failed.
  */
 import assert from "node:assert/strict";
 import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -18,7 +18,7 @@ let rows: HeldRows;
 let plane: ControlPlane;
 let kubelet: Kubelet;
 let isNetworkBroken = false;
-/** Stands for the image: "this folder, after npm ci", with `backfill.sql`. */
+/** The folder that replaces the image: the project after `npm ci`, and `backfill.sql`. */
 let image: string;
 const nodes = ["a", "b"].map((name): Node => ({ name, isConnected: true, translate: (word) => translate(name, word) }));
 const b = nodes[1]!;
@@ -40,7 +40,7 @@ export function testKubernetes(): void {
     rmSync(image, { recursive: true });
   });
   afterEach(async () => {
-    await rows?.release(); // as it was for the next one, also when this one has failed
+    await rows?.release(); // reset for the next test, even if this one has failed
     isNetworkBroken = false;
     for (const node of nodes) node.isConnected = true;
   });
@@ -59,7 +59,7 @@ export function testKubernetes(): void {
   }
 }
 
-/** What happens half-way, when four queries of each shard wait for rows. */
+/** Each scenario begins when four queries of each shard wait for locked rows. */
 const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
   async "the Job runs each query once"(t) {
     const job = await begin("plain");
@@ -120,7 +120,7 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
     await rows.release();
     assert.equal((await job.ends(t))[0], "Complete");
     for (const index of indexes) {
-      const ended = [...new Set(job.statuses(index))]; // one may have been run again before the other had ended
+      const ended = [...new Set(job.statuses(index))]; // 2 may occur twice, if its pod was restarted before the network was mended
       assert.deepEqual(ended, broken.includes(index) ? [2, 0] : [0]);
     }
   },
@@ -139,7 +139,7 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
     b.isConnected = false;
     const lost = indexes.filter((index) => job.container(index).node === b.name);
     assert.ok(lost.length > 0);
-    // As the controllers do that watch nodes, after five minutes. The pods stay until their node says that they have ended.
+    // Kubernetes' node controllers, which do not run here, evict the pods after five minutes. The pods stay until their node reports the end.
     for (const index of lost) await job.evict(job.container(index));
     await poll(async () => (await job.status()).terminating === lost.length);
     await plane.ask("DELETE", "/api/v1/nodes/b");
@@ -181,10 +181,10 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
   },
 };
 
-/** Applies the Job on new rows, and waits until each worker waits. */
+/** Creates the rows anew, applies the Job, and waits until each worker waits for a row. */
 async function begin(
   namespace: string,
-  /** What stands in the place of the update of a row, by its id. */
+  /** Queries that replace the update of a row, by its id. */
   instead: Readonly<Record<number, string>> = {},
   { secret = password, isWaiting = true } = {},
 ): Promise<Job> {
@@ -192,7 +192,7 @@ async function begin(
   writeFileSync(join(image, "backfill.sql"), Array.from({ length: rowCount }, (_, n) => `${query(n + 1)};\n`).join(""));
   await rows.fill();
   const job = await applyJob(plane.ask, kubelet.containers, rows, namespace, secret);
-  // A worker that runs a procedure leaves its row to another one.
+  // A worker that runs the procedure does not wait for a locked row.
   if (isWaiting) await rows.waits(heldCount - (instead[2]?.startsWith("CALL") ? 1 : 0));
   return job;
 }
@@ -211,7 +211,7 @@ function isSuspended({ active, conditions }: Awaited<ReturnType<Job["status"]>>)
   return !active && conditions?.some(({ type, status }) => type === "Suspended" && status === "True") === true;
 }
 
-/** What a word of a command is on a node, whose network resolves the names of the page. */
+/** Replaces the host names of the page by addresses. On node b with a broken network, they lead nowhere. */
 function translate(node: string, word: string): string {
   if (node !== "b" || !isNetworkBroken) return word.replace("db1,db2,db3", rows.hosts);
   return word.replace("db1,db2,db3", "127.0.0.1:1").replace("--connect-timeout 600", "--connect-timeout 1");

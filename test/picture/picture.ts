@@ -1,5 +1,5 @@
 /**
- * Makes the picture of the README: `npm start` on a terminal of 80 columns, half-way and in the end, as an SVG.
+ * Draws the README's picture as an SVG: `npm start` on a terminal of 80 columns, at the start, half-way and at the end.
  *
  *     npm run picture
  */
@@ -16,16 +16,17 @@ const { status, stdout } = await startOnTerminal(["start"], columns, { command: 
 if (status !== 0) throw new Error(`npm start ended with exit status ${status}: ${stdout}`);
 const screens: string[][] = [];
 for await (const { rows } of moments(stdout, columns)) screens.push(rows);
-const halfWay = screens.find((rows) => percentOf(rows) >= 50)!;
+const [begun, halfWay] = [1, 50].map((percent) => screens.find((rows) => percentOf(rows) >= percent)!);
 const end = screens.at(-1)!;
-const rows = ["$ npm start", ...halfWay, "⋮", ...end.slice(end.findIndex((row) => row.startsWith("100 %")))];
+const summary = end.slice(end.findIndex((row) => row.startsWith("100 %")));
+const rows = ["$ npm start", ...begun!, "⋮", halfWay!.at(-1)!, "⋮", ...summary];
 writeFileSync(new URL("./run.svg", import.meta.url), svg(rows));
 
 function percentOf(rows: readonly string[]): number {
   return Number(/^ *(\d+) % /.exec(rows.at(-1) ?? "")?.[1] ?? 0);
 }
 
-/** The rows as text, readable on light and on dark ground. */
+/** Returns an SVG with the rows as text, for light and dark backgrounds. */
 function svg(rows: readonly string[]): string {
   const width = Math.ceil(columns * cellWidth + 2 * margin);
   const height = rows.length * lineHeight + 2 * margin;

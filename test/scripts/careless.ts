@@ -1,4 +1,4 @@
-/** Its `workerDo()` does what the unit is called, and should not. */
+/** A script whose `workerDo()` makes the mistake that the unit names. */
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type Connection } from "mysql2";
@@ -85,7 +85,7 @@ const ways = {
   "no end at all": () => new Promise(() => {}),
 };
 
-/** A number is what it returns. */
+/** Makes the mistake of that name. A unit that is a number is returned. */
 export function workerDo(way: Way | number, connection: Connection, { signal }: { signal: AbortSignal }): unknown {
   return typeof way === "number" ? way : ways[way](connection, signal);
 }

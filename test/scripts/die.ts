@@ -1,4 +1,4 @@
-/** A unit of work that ends its thread in the way that it names; any other is done after a moment. */
+/** A script whose unit names how to end its thread or to fail. Any other unit is done after 2 ms. */
 import { setTimeout as sleep } from "node:timers/promises";
 
 export function workerInit(): void {}
@@ -18,5 +18,5 @@ export async function workerDo(unit: string): Promise<void> {
     Promise.reject(new Error("rejected and never awaited"));
     await sleep(60_000);
   }
-  if (unit === "memory") for (const hoard: number[][] = []; ; ) hoard.push(new Array(1_000_000).fill(0.5)); // numbers, as a collector need not trace them
+  if (unit === "memory") for (const hoard: number[][] = []; ; ) hoard.push(new Array(1_000_000).fill(0.5)); // numbers, because the garbage collector does not trace them
 }

@@ -1,4 +1,4 @@
-/** A unit of work that is no SQL text: an object. `workerInit()` makes its own kind of connection. */
+/** A script whose units are objects, and whose `workerInit()` returns a promise connection of mysql2. */
 import mysql, { type Connection } from "mysql2/promise";
 import { myglobals } from "../../lib/myglobals.ts";
 

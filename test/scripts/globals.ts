@@ -1,4 +1,4 @@
-/** Adds `config.step` to the shared memory: [0] in workerInit(), [1] in workerDo(). */
+/** A script that adds `config.step` to shared memory: to [0] in workerInit(), to [1] in workerDo(). */
 import { myglobals } from "../../lib/myglobals.ts";
 
 const seen = new Int32Array(myglobals.seen as SharedArrayBuffer);

@@ -1,6 +1,6 @@
 /**
- * Runs as many `DO 0` as each argument but the first says, from a generator, one run after the other; prints how many the server
- * executed of each, and the peak memory by then. The first argument is how many bytes longer the text of each is.
+ * Runs `DO 0` from a generator, in several runs. The first argument is the number of bytes that pad each text. Each further
+ * argument is the number of queries of one run. Prints how many queries of each run the server executed, and the peak memory so far.
  */
 import mysql from "mysql2/promise";
 import { startSandbox } from "../../lib/features/sandbox/sandbox.ts";
@@ -16,7 +16,7 @@ const runs: { executed: number; peakMiB: number }[] = [];
 for (const count of counts) {
   const before = await executed();
   await doWork(queries(count), workers);
-  const tries = workers; // of connections, each with a DO 0
+  const tries = workers; // each new connection is tried with a DO 0
   const peakMiB = Math.round(process.resourceUsage().maxRSS / 1024);
   runs.push({ executed: (await executed()) - before - tries, peakMiB });
 }

@@ -1,4 +1,4 @@
-/** Queries on a thread that ends once, as soon as `myglobals.mortal` says so. */
+/** A script for plain queries. One thread exits when the test sets `myglobals.mortal` to 1. */
 import type { Connection } from "mysql2";
 import { myglobals } from "../../lib/myglobals.ts";
 import { connect } from "../../lib/mysql/connection.ts";

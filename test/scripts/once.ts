@@ -1,4 +1,4 @@
-/** Each worker gets one connection and no other. */
+/** A script whose workers cannot reconnect: a second `workerInit()` of a worker throws. */
 import { workerData } from "node:worker_threads";
 import type { Connection } from "mysql2";
 import { myglobals } from "../../lib/myglobals.ts";

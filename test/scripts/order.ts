@@ -1,4 +1,4 @@
-/** Notes in which order the units have run; the one at which a thread is to end does so the first time. */
+/** A script that records the order of the units. The unit `endAt` ends its thread the first time. */
 import { myglobals } from "../../lib/myglobals.ts";
 
 export function workerInit(): void {}

@@ -1,7 +1,7 @@
-/** Uses its thread's `parentPort` as a script of its own kind would, with messages that look like ours. */
+/** A script that uses `parentPort` for itself: it closes it, or posts the unit, which looks like a message of the library. */
 import { parentPort } from "node:worker_threads";
 
-/** Without a connection. */
+/** Returns no connection, because the units need none. */
 export function workerInit(): void {}
 
 export function workerDo(unit: unknown): void {

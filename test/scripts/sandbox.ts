@@ -1,4 +1,4 @@
-/** Starts a sandbox, prints where it is, and exits without ending it when standard input ends. */
+/** Starts a sandbox and prints its `db` and `pid`. When standard input ends, exits without stopping the sandbox. */
 import { startSandbox } from "../../lib/features/sandbox/sandbox.ts";
 
 const { db, pid } = await startSandbox({ orders: 10 });

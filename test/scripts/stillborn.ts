@@ -1,4 +1,4 @@
-/** A thread that ends in `workerInit()`. */
+/** A script whose threads end in `workerInit()`. */
 export function workerInit(): void {
   process.exit(9);
 }

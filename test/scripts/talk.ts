@@ -1,4 +1,4 @@
-/** A script that prints in `main()` and in its workers, on both outputs, also a line in two parts; each unit takes a moment. */
+/** A script that prints in `main()` and in its workers, on stdout and stderr. Some lines are written in two parts. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isMainThread } from "node:worker_threads";
 import { runCommand } from "../../lib/command/cli.ts";
@@ -17,7 +17,7 @@ export async function workerDo(unit: number): Promise<void> {
 
 if (isMainThread) {
   process.exitCode = await runCommand(async (command) => {
-    // mysql2 does not know `retries`, and says so for each connection.
+    // mysql2 prints a warning for each connection, because it does not know `retries`.
     myglobals.config = { db: { ...command.db, retries: 7 } as object };
     console.log("main begins");
     const summary = await doWork(units, 4, { ...command.options, threads: 4, script: import.meta.url });

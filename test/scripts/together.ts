@@ -1,4 +1,4 @@
-/** Each unit waits until as many workers as `myglobals.together` counts have one, then inserts its connection's id. */
+/** A script whose units wait until `myglobals.together` of them have begun. Then each inserts its connection's id. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection } from "mysql2";
 import { myglobals } from "../../lib/myglobals.ts";

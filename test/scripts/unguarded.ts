@@ -1,4 +1,4 @@
-/** A script that calls what starts a run, without looking whether it is in a worker thread. */
+/** A script that calls `doWork()` or `runCommand()` in worker threads too, because it does not check `isMainThread`. */
 import { doWork, myglobals, runCommand } from "../../lib/index.ts";
 
 const queries = ["CREATE TABLE unguarded (id INT)"];

@@ -1,4 +1,4 @@
-/** Adds 1 to each row of `t`, in ranges that follow the time, and takes its time. */
+/** A script that slowly adds 1 to each row of `t`, in ranges whose size adapts to the query time. */
 import { isMainThread } from "node:worker_threads";
 import { type Command, runCommand } from "../../lib/command/cli.ts";
 import { ranges } from "../../lib/features/ranges/ranges.ts";

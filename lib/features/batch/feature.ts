@@ -1,4 +1,4 @@
-/** `--batch`: several queries in one round trip. */
+/** `--batch`: sends several queries in one round trip. */
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
 import type { Reader } from "../../command/flags.ts";

@@ -1,24 +1,24 @@
-/** Several queries in one round trip. */
+/** Sends several queries in one round trip. */
 import { type DatabaseError, verdictOf } from "../../mysql/errors.ts";
 import { executeText } from "../../mysql/execute.ts";
-import { takesLiterals } from "../../mysql/filled.ts";
+import { takesLiterals } from "../../mysql/inline-values.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { largestBatch, sized } from "./sized.ts";
+import { largestBatch, withAutoBatch } from "./auto-batch.ts";
 
 export const feature: WorkerFeature<number | "auto"> = {
   executor(inner, thread, batch) {
-    // A time limit could interrupt the next one.
+    // With --timeout there is no batch, because `KILL QUERY` could hit the next query of it.
     if (batch === 1 || inner.isAlone || thread.settings.timeoutMs !== undefined) return inner;
     const maxBatch = batch === "auto" ? largestBatch : batch;
     const executor = inner.together?.(maxBatch) ?? batched(inner, maxBatch, thread);
-    return batch === "auto" ? sized(executor) : executor;
+    return batch === "auto" ? withAutoBatch(executor) : executor;
   },
 };
 
-/** Sends several as one text of several statements. */
+/** Sends several queries as one text of several statements. */
 function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
   let together: readonly Job[] = [];
   let answered = 0;
@@ -30,7 +30,7 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
       together = jobs.length > 1 ? jobs : [];
       answered = 0;
       if (jobs.length === 1) return single.attempt(jobs, session, done);
-      const pieces = jobs.flatMap(({ part }, index) => (index === 0 ? [part!] : [separator, part!]));
+      const pieces = jobs.flatMap(({ batchText }, index) => (index === 0 ? [batchText!] : [separator, batchText!]));
       const listener = thread.rows.listener(jobs, session.mysql);
       try {
         await executeText(session.mysql, pieces, {
@@ -41,18 +41,18 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
           },
         });
       } catch (error) {
-        (error as DatabaseError).answered = undefined; // these were of other jobs
+        (error as DatabaseError).answered = undefined; // it counts statements of other jobs
         throw error;
       }
     },
-    judge(job, error, session) {
+    classifyError(job, error, session) {
       if (together.length > 0 && verdictOf(error) === "failed") {
-        // TiDB parses the whole text before it runs any of it: the mistake may stand in another one, and none has run.
-        if (error.errno === 1064 && answered === 0) for (const each of together) each.goesAlone = true;
-        // With values in its text, it may have failed where the prepared statement does not.
-        if (job.goesAlone || job.bytes === undefined) return { retry: "free" };
+        // TiDB parses the whole text before it runs any of it. The syntax error may be in another query, and none has run.
+        if (error.errno === 1064 && answered === 0) for (const each of together) each.retryAlone = true;
+        // A query with values in its text may fail although the prepared statement does not.
+        if (job.retryAlone || job.bytes === undefined) return { retry: "free" };
       }
-      return single.judge(job, error, session);
+      return single.classifyError(job, error, session);
     },
   };
 }

@@ -1,16 +1,18 @@
-/** Bundles TypeScript into one JavaScript file that does in a thread what its files do there under tsx. */
+/** Bundles TypeScript into one JavaScript file that behaves like its source files under tsx. */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire, isBuiltin } from "node:module";
-import { dirname, extname, isAbsolute, sep } from "node:path";
+import { dirname, extname, isAbsolute, relative, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Loader, Plugin, PluginBuild } from "esbuild";
 
+/** Result of a build. */
 export interface Built {
   readonly code: Uint8Array;
-  /** The files that went into it, as they were read. */
+  readonly map: Uint8Array | undefined;
+  /** Contents of the source files, by path. */
   readonly files: ReadonlyMap<string, Uint8Array>;
-  /** Those of packages. */
+  /** Paths of the files of packages. */
   readonly packaged: readonly string[];
 }
 
@@ -19,12 +21,24 @@ const listOfFeatures = fileURLToPath(new URL("../index.ts", import.meta.url));
 const require = createRequire(import.meta.url);
 
 /**
- * @param entry the source of a module that imports the rest by absolute paths.
- * @param path where the result is going to be.
- * @param isModule makes an ES module, with a source map, instead of a function of CommonJS, `(module, exports, require) => …`.
- * @throws Error when there is no esbuild, or something would not be in the bundle what it is in its own file.
+ * Builds a bundle. Builds run one after the other.
+ *
+ * @param entry source of a module that imports the rest by absolute paths.
+ * @param path path that the bundle will have. Does not write it.
+ * @param isModule true for an ES module with its source map inside. False for a CommonJS function,
+ * `(module, exports, require, given) => …`.
+ * @throws Error if esbuild is missing, or if some code would behave differently in a bundle.
  */
-export async function build(entry: string, path: string, isModule: boolean): Promise<Built> {
+export function build(entry: string, path: string, isModule: boolean): Promise<Built> {
+  const built = last.then(() => buildNow(entry, path, isModule));
+  last = built.catch(() => {});
+  return built;
+}
+
+/** The last build. The next one waits for it: each stops esbuild at its end, and another build would never end then. */
+let last: Promise<unknown> = Promise.resolve();
+
+async function buildNow(entry: string, path: string, isModule: boolean): Promise<Built> {
   const esbuild = await import("esbuild");
   const files = new Map<string, Uint8Array>();
   const packaged = [require.resolve("esbuild/package.json")]; // another version may build something else
@@ -37,13 +51,14 @@ export async function build(entry: string, path: string, isModule: boolean): Pro
       format: isModule ? "esm" : "cjs",
       platform: "node",
       target: `node${process.versions.node}`,
-      conditions: [], // those of Node alone
-      plugins: [likeFiles(files, packaged)],
+      conditions: [], // only Node's own
+      plugins: [likeFiles(files, packaged, isModule)],
       define: Object.fromEntries(Object.keys(metaOf(lib)).map((name) => [`import.meta.${name}`, `importMeta_${name}`])),
-      ignoreAnnotations: true, // such as "sideEffects": Node knows none
+      ignoreAnnotations: true, // such as "sideEffects", which Node does not know
       minify: true,
-      keepNames: true, // a class's name is the code of its errors
-      sourcemap: isModule && "inline",
+      keepNames: true, // the name of an error's class is its code
+      sourcemap: isModule ? "inline" : "external",
+      supported: { "dynamic-import": isModule }, // a vm.Script has no loader for one
       sourcesContent: false,
       legalComments: "none",
       banner: {
@@ -52,23 +67,26 @@ export async function build(entry: string, path: string, isModule: boolean): Pro
       footer: { js: isModule ? "" : "})" },
       logLevel: "silent",
     });
-    return { code: outputFiles[0]!.contents, files, packaged };
+    const [code, map] = outputFiles.toSorted((a, b) => a.path.length - b.path.length).map(({ contents }) => contents);
+    return { code: code!, map, files, packaged };
   } finally {
     await esbuild.stop();
   }
 }
 
-const head = "(function (module, exports, require) {";
+const head = "(function (module, exports, require, given) {";
 
-/** Lets each module of the bundle find what it would find from its own place. */
-function likeFiles(files: Map<string, Uint8Array>, packaged: string[]): Plugin {
+/** Creates a plugin that resolves imports and `import.meta` of each module as from its own file. */
+function likeFiles(files: Map<string, Uint8Array>, packaged: string[], isModule: boolean): Plugin {
   return {
     name: "like-files",
     setup(build) {
-      // Of features, threads have what their workers do.
-      build.onResolve({ filter: /^\.\/[\w-]+\/[\w-]+\.ts$/ }, ({ path, importer }) =>
-        importer === listOfFeatures && !path.endsWith("/worker.ts") ? { path, external: true } : undefined,
-      );
+      // A bundle with a script contains only the workers' part of features. The bundle feature itself is in no bundle.
+      build.onResolve({ filter: /^\.\/[\w-]+\/[\w-]+\.ts$/ }, ({ path, importer }) => {
+        const isLeft = isModule ? !path.endsWith("/worker.ts") : path.startsWith("./bundle/");
+        return importer === listOfFeatures && isLeft ? { path, external: true } : undefined;
+      });
+      if (!isModule) takeGiven(build);
       build.onResolve({ filter: /^[^.]/ }, ({ path, importer, kind, resolveDir, pluginData }) =>
         pluginData === asked || isAbsolute(path) || isBuiltin(path) || isInPackage(importer)
           ? undefined
@@ -88,12 +106,26 @@ function likeFiles(files: Map<string, Uint8Array>, packaged: string[]): Plugin {
   };
 }
 
+/** Makes the bundle take these modules from `given`, if that has them, instead of its own copies. */
+function takeGiven(build: PluginBuild): void {
+  build.onResolve({ filter: /\b(?:load|myglobals|errors)\.ts$/ }, ({ path, resolveDir, namespace }) => {
+    const name = relative(lib, resolve(resolveDir, path)).replaceAll(sep, "/");
+    return namespace !== "given" && givenNames.includes(name) ? { path: name, namespace: "given" } : undefined;
+  });
+  build.onLoad({ filter: /./, namespace: "given" }, ({ path }) => ({
+    contents: `module.exports = given[${quote(path)}] ?? require(${quote(`./${path}`)});`,
+    resolveDir: lib,
+  }));
+}
+
+const givenNames = ["load.ts", "myglobals.ts", "parent/errors.ts"];
+
 const asked = Symbol();
-/** The lines of packages are not worth the time that their map takes. */
+/** Empty source map for files of packages. Mapping their lines would cost more time than it is worth. */
 const noMap = `\n//# sourceMappingURL=data:application/json;base64,${btoa('{"version":3,"sources":[""],"mappings":"AAAA"}')}`;
 const mysql2 = dirname(require.resolve("mysql2/package.json")) + sep;
 
-/** A package is loaded when the thread starts; only mysql2 is worth bundling. */
+/** Resolves an import of a package. Bundles only mysql2. Other packages stay external and are loaded when the thread starts. */
 async function resolvePackage(build: PluginBuild, path: string, from: Parameters<PluginBuild["resolve"]>[1]) {
   const found = await build.resolve(path, from);
   if (found.errors.length > 0 || !isInPackage(found.path) || found.path.startsWith(mysql2)) return found;
@@ -101,7 +133,7 @@ async function resolvePackage(build: PluginBuild, path: string, from: Parameters
   return { path: pathToFileURL(found.path).href, external: true };
 }
 
-/** What would find another file, or none, if it were in a bundle. */
+/** Code that would find another file, or none, in a bundle. */
 const placed =
   /\b(?:__dirname|__filename)\b|\b(?:require\s*[.(]|eval\s*\()|\bimport\s*\((?!\s*(["'])[^"']*\1\s*[,)])|\bimport\.meta\b(?!\.(?:url|dirname|filename)\b)/;
 
@@ -111,10 +143,10 @@ function checked(path: string, source: string): string {
   if (/js$/.test(path) && existsSync(path.replace(/js$/, "ts"))) throw new Error(`${path} stands beside its source`);
   if (!source.includes("import.meta.")) return source;
   const meta = Object.entries(metaOf(path)).map(([name, value]) => `importMeta_${name} = ${quote(value)}`);
-  return source.replace(/^(?:#!.*\n)?/, `$&const ${meta.join(", ")};`); // on a line that is there: the numbers stay
+  return source.replace(/^(?:#!.*\n)?/, `$&const ${meta.join(", ")};`); // on an existing line, to keep the line numbers
 }
 
-/** What `import.meta` says to a module. */
+/** Returns the properties of a module's `import.meta`. */
 function metaOf(path: string) {
   return { url: pathToFileURL(path).href, dirname: dirname(path), filename: path };
 }

@@ -1,8 +1,8 @@
-/** A file that is only ever appended to, on disk within a time. */
+/** A file that is only appended to. Its lines are on disk within a given time. */
 import { type FileHandle, open } from "node:fs/promises";
 import { why } from "../../command/errors.ts";
 
-/** Leaves time for the disk: what `writeSoon()` gets is to be there within 200 ms. */
+/** Delay in ms before lines of `writeSoon()` are written. It leaves 100 ms for the disk, because they must be there within 200 ms. */
 const syncMs = 100;
 
 export class AppendFile {
@@ -20,14 +20,14 @@ export class AppendFile {
     this.#path = path;
   }
 
-  /** Appends whole lines; resolves when these, and all that came before, are on disk. @throws Error when they cannot be. */
+  /** Appends whole lines. Resolves when these, and all before them, are on disk. @throws Error if they cannot be written. */
   async write(lines: string): Promise<void> {
     this.#add(lines);
     await (lines === "" ? this.#written : this.#sync());
     this.#throwFailure();
   }
 
-  /** Appends whole lines; they are on disk within 200 ms. */
+  /** Appends whole lines. They are on disk within 200 ms. */
   writeSoon(lines: string): void {
     this.#add(lines);
     this.#timer ??= setTimeout(() => {
@@ -36,14 +36,14 @@ export class AppendFile {
     }, syncMs);
   }
 
-  /** Writes what is left; resolves to the reason why not all could be written, if there is one. */
+  /** Writes the remaining lines. Resolves to the error if lines could not be written. */
   async flush(): Promise<Error | undefined> {
     await this.#sync();
     this.#isTold = true;
     return this.#failure;
   }
 
-  /** Writes what is left and closes the file. @throws Error when it cannot be written and nobody was told yet. */
+  /** Writes the remaining lines and closes the file. @throws Error if lines could not be written and no caller got the error yet. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     await this.#sync();
@@ -55,7 +55,7 @@ export class AppendFile {
     if (!this.#failure) this.#text += lines;
   }
 
-  /** Resolves when all that was added before is on disk; those who come while the disk is busy share the next turn. */
+  /** Resolves when all lines added so far are on disk. Calls during a write share the next one. */
   #sync(): Promise<void> {
     this.#next ??= this.#written.then(() => {
       this.#next = undefined;
@@ -73,7 +73,7 @@ export class AppendFile {
       await this.#handle.appendFile(lines);
       await this.#handle.datasync();
     } catch (error) {
-      // Nothing may follow: half a line may be there, which is read as cut off as long as it is the last.
+      // No line may follow. Half a line may be on disk, and it is read as cut off only if it is the last one.
       this.#failure = new Error(`Cannot write ${this.#path}: ${why(error)}`, { cause: error });
       this.#text = "";
     }
@@ -86,7 +86,7 @@ export class AppendFile {
   }
 }
 
-/** So that a new file is still there after a power cut; not every file system can, or needs it. */
+/** Syncs a directory, so that a new file in it survives a power cut. Ignores errors, because not every file system can do it. */
 export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path).catch(() => undefined);
   await directory?.sync().catch(() => {});

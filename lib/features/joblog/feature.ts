@@ -1,4 +1,4 @@
-/** `--joblog`: what becomes of each query, on disk, to go on with it. */
+/** `--joblog`: records the outcome of each query on disk. `--resume` goes on with it. */
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flags.ts";

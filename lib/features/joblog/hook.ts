@@ -1,4 +1,4 @@
-/** The job log as a part of a run. */
+/** Connects the job log with a run. */
 import type { CoreFlags } from "../../command/core-flags.ts";
 import type { Context, Hook } from "../../command/feature.ts";
 import type { Gate } from "../../mp.ts";
@@ -9,7 +9,7 @@ type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryU
 
 /** @throws UsageError for a job log that cannot be used. */
 export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: Context): Promise<Hook> {
-  const { resume, retryFailed, retryUnknown, idempotent, shard, dryRun, workers } = flags;
+  const { resume, retryFailed, retryUnknown, idempotent, shard, dryRun } = flags;
   const isDecided = hooks.some(({ decidesUnknown }) => decidesUnknown);
   const options: JournalOptions = {
     resume,
@@ -23,7 +23,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
       earlier: (seq, unit) => journal.earlier(seq, unit),
       earlierTo: journal.knownTo,
       resumed: journal.isResumed,
-      notes: journal,
+      checkpoints: journal,
     },
     close: () => journal.close(),
   };
@@ -33,9 +33,9 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
     options: {
       ...common.options,
       onEnded: (ended, unit) => journal.ended(ended, unit),
-      gates: [{ ...releaseAhead(workers), admitted: (seq) => journal.releaseTo(seq) }],
+      gates: [{ ...releaseAhead(), admitted: (seq) => journal.releaseTo(seq) }],
     },
-    // A query that the ledger has is not run again.
+    // With a ledger there is nothing to take back, because a query that is done does not run again.
     ...(!isDecided && { takeBack: (seqs: ReadonlySet<number>) => journal.takeBack(seqs) }),
     flush: () => journal.flush(),
     leftUnknown: journal.leftUnknown,
@@ -49,11 +49,11 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
   };
 }
 
-/** Admits only a little more than the workers claim in a tenth of a second: two for each, when queries are slow. */
-export function releaseAhead(workers: number): Gate {
+/** Gate that admits about as many queries as the workers claim in 100 ms, and at least two per worker. */
+export function releaseAhead(): Gate {
   const samples: { at: number; ended: number }[] = [];
   return {
-    limit(ended) {
+    limit(ended, workers) {
       const at = performance.now();
       samples.push({ at, ended });
       while (samples.length > 2 && at - samples[1]!.at > 100) samples.shift();

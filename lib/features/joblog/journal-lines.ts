@@ -1,23 +1,23 @@
 /**
- * The lines of a job log: writing and reading them.
+ * Writes and reads the lines of a job log.
  *
- * It is a TSV with a header, and is only ever appended to. The last lines about a query say what is known of it:
+ * It is a TSV file with a header, and is only appended to. The last lines about a query hold its state:
  *
- *     done, failed, unknown   how it ended
- *     released                it may be claimed from now on, perhaps once more; with the shard in the place of the query
- *     skipped                 the run ended before its claim: takes back what released it
+ *     done, failed, unknown   its outcome
+ *     released                a worker may claim it from now on, perhaps again; has the shard in the column of the query
+ *     skipped                 the run ended before a worker claimed it; cancels the line `released`
  *
- * A query is released on disk before a worker can see it. So one whose last line is `released` may have run when its run was
- * killed: it is unknown. The next run that leaves it so says so in a line of its own. An `unknown` query is not `released`
- * again, and is never `skipped`: what a killed run left of it is as unknown.
+ * The line `released` is on disk before a worker can see the query. So if it is the last line, the run was killed, and the query
+ * may have run: it is unknown. The next run that leaves it unknown writes a line for that. An `unknown` query is not `released`
+ * again and never `skipped`, because it stays unknown if that run is killed, too.
  *
- * The hash tells whether the query has changed since. A query with a key is known by it, else by its seq.
+ * The hash shows if the query has changed since. A query is identified by its key, or by its seq if it has none.
  *
- * Older logs have no column for the key, `reopened` instead of a second `released`, and a `released` without a hash: it stands
- * for every query up to that one.
+ * Older logs have no column for the key, and `reopened` instead of a second `released`. Their `released` without a hash stands for
+ * every query up to that seq.
  *
- * A line that begins with `#` is about no query. `# ` is for people: what was changed while it ran. `#note`, a tab and a list in
- * JSON, a name and a value, is what a generator of queries has noted, before the queries that it has made of it are released.
+ * A line that begins with `#` is not about a query. `# ` is a comment for people, about a change during the run. `#note`, a tab and
+ * a JSON array of name and value is a checkpoint of a generator. It is on disk before the queries made from it are released.
  */
 import type { FileHandle } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -30,13 +30,13 @@ import { LoggedQueries } from "./logged-queries.ts";
 const oldHeader = "seq\thash\toutcome\tstart\tseconds\ttries\trows\tcode\tmessage\tquery";
 export const header = `${oldHeader}\tkey\n`;
 
-/** What a line says. */
+/** Content of a line. */
 export interface Line extends Partial<Omit<Ended, "seq" | "outcome">> {
   readonly seq: number;
   readonly outcome: Outcome;
 }
 
-/** A line, with the hash of the query, its beginning, and its key. */
+/** Returns a line with the hash of the query, its beginning, and its key. */
 export function lineOf(line: Line, hash: string, query = "", key = ""): string {
   const { seq, outcome, start = Date.now(), durationMs = 0, tries = 0, rows = 0, warnings = 0 } = line;
   const failure = line.failure ?? (warnings > 0 ? { code: "WARNINGS", message: `${warnings} warnings` } : undefined);
@@ -45,49 +45,49 @@ export function lineOf(line: Line, hash: string, query = "", key = ""): string {
   return `${seq}\t${hash}\t${outcome}\t${times}\t${tries}\t${rows}\t${texts}\t${key}\n`;
 }
 
-/** The line of a query that may be claimed from now on. */
+/** Returns the line of a query that may be claimed from now on. */
 export function releasedLine(seq: number, hash: string, shard: string, key = ""): string {
   return `${seq}\t${hash}\treleased\t\t\t\t\t\t\t${shard}\t${key}\n`;
 }
 
-/** A line for people. */
+/** Returns a comment line for people. */
 export function commentOf(text: string): string {
   return `# ${new Date().toISOString()} ${escapeField(text)}\n`;
 }
 
-/** What earlier runs have left. */
-export interface Past {
+/** Content of the log from earlier runs. */
+export interface EarlierRuns {
   readonly known: LoggedQueries;
-  /** The highest seq that was released without a hash: every query up to it was. */
+  /** Highest seq of a `released` line without a hash. Every query up to it was released. */
   readonly released: number;
-  /** Which shard was released, or ""; undefined if nothing was. */
+  /** Shard of the released queries, "" if they had none. Undefined if no query was released. */
   readonly shard: string | undefined;
-  /** True if its queries have keys; undefined if it has none. */
+  /** True if its queries have keys. Undefined if the log has no queries. */
   readonly isKeyed: boolean | undefined;
-  readonly hasNotes: boolean;
-  /** How much of the file was understood: all but a last line that was cut off. */
+  readonly hasCheckpoints: boolean;
+  /** Length of the file without a last line that was cut off. */
   readonly bytes: number;
 }
 
-/** How much of a line is looked at, in bytes, where no key stands at its end: the rest is for people. */
+/** Bytes of a line that are read if it has no key at its end. The rest is for people. */
 const beginning = 128;
 
 /**
- * Reads a log, line by line: one of any length takes a few bytes a query.
+ * Reads a log line by line. It keeps only a few bytes per query.
  *
- * @throws UsageError when it is none.
+ * @throws UsageError if the file is not a job log.
  */
-export async function readLog(handle: FileHandle, path: string): Promise<Past> {
+export async function readLog(handle: FileHandle, path: string): Promise<EarlierRuns> {
   const known = new LoggedQueries();
   let released = 0;
   let shard: string | undefined;
   let isKeyed: boolean | undefined;
-  let hasNotes = false;
+  let hasCheckpoints = false;
   let most = beginning;
   let bytes = 0;
   let lines = 0;
-  let size = 0; // of the chunks so far
-  let line = ""; // the beginning of the one that the last chunk has cut
+  let size = 0; // bytes of the chunks so far
+  let line = ""; // the beginning of a line that ends in the next chunk
   for await (const chunk of handle.createReadStream({ autoClose: false, start: 0, highWaterMark: 1 << 20 })) {
     let start = 0;
     const upTo = (end: number) => line + chunk.toString("latin1", start, Math.min(end, start + most - line.length));
@@ -104,11 +104,11 @@ export async function readLog(handle: FileHandle, path: string): Promise<Past> {
     // The header may have been cut off, too.
     if (lines === 0 && !header.startsWith(line)) throw new UsageError(`Cannot use ${path}: it is not a job log`);
   }
-  return { known, released, shard, isKeyed, hasNotes, bytes };
+  return { known, released, shard, isKeyed, hasCheckpoints, bytes };
 
   function read(line: string): void {
     if (line.startsWith("#")) {
-      hasNotes ||= line.startsWith(noteStart);
+      hasCheckpoints ||= line.startsWith(checkpointStart);
       return;
     }
     const [, digits, hash, outcome = ""] = /^(\d+)\t([\da-f]{16})?\t([a-z]+)\t/.exec(line) ?? [];
@@ -125,7 +125,7 @@ function inUtf8(latin1: string): string {
   return Buffer.from(latin1, "latin1").toString();
 }
 
-/** Returns those of the queries whose last line says `done`, with the beginning of their text. */
+/** Returns the queries of `seqs` whose last line is `done`, with the beginning of their text. */
 export async function linesDone(handle: FileHandle, seqs: ReadonlySet<number>) {
   const last = new Map<number, string[]>();
   for await (const line of createInterface(handle.createReadStream({ autoClose: false, start: 0 }))) {
@@ -138,27 +138,27 @@ export async function linesDone(handle: FileHandle, seqs: ReadonlySet<number>) {
   });
 }
 
-const noteStart = "#note\t";
+const checkpointStart = "#note\t";
 
-/** A line with a note; in ASCII, which is read whatever a chunk of the file has cut. */
-export function noteOf(name: string, note: unknown): string {
-  const ascii = JSON.stringify([name, note]).replace(/[^\0-\x7e]/g, (character) => {
+/** Returns a line with a checkpoint. It is ASCII, because a chunk of the file may end within a character. */
+export function checkpointLine(name: string, checkpoint: unknown): string {
+  const ascii = JSON.stringify([name, checkpoint]).replace(/[^\0-\x7e]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
-  return `${noteStart}${ascii}\n`;
+  return `${checkpointStart}${ascii}\n`;
 }
 
-/** Reads the notes under a name in the first `bytes` of a log, in order. */
-export async function* readNotes(handle: FileHandle, bytes: number, name: string): AsyncGenerator<unknown> {
+/** Reads the checkpoints under a name in the first `bytes` of a log, in order. */
+export async function* readCheckpoints(handle: FileHandle, bytes: number, name: string): AsyncGenerator<unknown> {
   if (bytes === 0) return; // a new log
   let cut = "";
   for await (const chunk of handle.createReadStream({ autoClose: false, start: 0, end: bytes - 1 })) {
     const lines = (cut + chunk.toString("latin1")).split("\n");
     cut = lines.pop()!;
     for (const line of lines) {
-      if (!line.startsWith(noteStart)) continue;
-      const [noted, note] = JSON.parse(line.slice(noteStart.length)) as [string, unknown];
-      if (noted === name) yield note;
+      if (!line.startsWith(checkpointStart)) continue;
+      const [owner, checkpoint] = JSON.parse(line.slice(checkpointStart.length)) as [string, unknown];
+      if (owner === name) yield checkpoint;
     }
   }
 }

@@ -1,71 +1,85 @@
-/** A run's job log: what has been released to the workers and what has ended, on disk. */
+/** The job log of a run: records on disk which queries were released to the workers, and their outcomes. */
 import type { FileHandle } from "node:fs/promises";
 import { UsageError } from "../../command/errors.ts";
 import type { Ended, Failure } from "../../shared/counters.ts";
 import { hashOf, sameKeys, sameQueries } from "../../shared/hash.ts";
 import { describeUnit, describeValues, keyOf, nameOfQuery } from "../../shared/query.ts";
-import type { NextNote, Notes } from "../../shared/reading.ts";
 import type { Outcome } from "../../shared/segment.ts";
+import type { Checkpoints, NextCheckpoint } from "../../shared/source-context.ts";
 import { AppendFile } from "./append-file.ts";
-import { commentOf, lineOf, linesDone, noteOf, type Past, readNotes, releasedLine } from "./journal-lines.ts";
+import {
+  checkpointLine,
+  commentOf,
+  type EarlierRuns,
+  lineOf,
+  linesDone,
+  readCheckpoints,
+  releasedLine,
+} from "./journal-lines.ts";
 
-/** How many of the queries that are left unknown are kept, to be shown. */
+/** Most unknown queries that are kept for the summary. */
 const unknownKept = 10;
 
 export interface JournalOptions {
-  /** Go on with the log, if it exists. */
+  /** True to continue the log if it exists. */
   readonly resume: boolean;
   readonly retryFailed: boolean;
   readonly retryUnknown: boolean;
-  /** `1/3`: the shard that runs, if not all do. */
+  /** The shard of the run, such as `1/3`. */
   readonly shard?: string;
 }
 
-export class Journal implements Notes {
-  /** Whether an earlier run has begun: what its connections had set is gone. */
+export class Journal implements Checkpoints {
+  /** True if an earlier run has begun. What was set on its connections is lost. */
   readonly isResumed: boolean;
-  /** The last query that must be in the input. */
+  /** The last query that the input must have. */
   readonly knownTo: { readonly seq: number; readonly by: string };
   readonly isShared = false;
-  /** The first queries that `earlier()` has called unknown. */
+  /** The first queries for which `earlier()` returned `unknown`. */
   readonly leftUnknown: { readonly seq: number; readonly unit: unknown }[] = [];
   readonly #handle: FileHandle;
-  /** Not there when it is only to be read. */
+  /** Undefined if the log is only read. */
   readonly #file: AppendFile | undefined;
   readonly #path: string;
-  readonly #past: Past;
+  readonly #earlierRuns: EarlierRuns;
   readonly #options: JournalOptions;
-  /** The hashes of queries that are to be run, until they have ended. */
+  /** Hashes of the queries to run, until they have ended. */
   readonly #hashes = new Map<number, string>();
-  /** Queries that are to be released, then those that were and have not ended. */
+  /** Queries that will be released. `#released` has those that were and have not ended. */
   readonly #toRelease: { readonly seq: number; readonly line: string }[] = [];
   readonly #released = new Set<number>();
-  /** Lines about queries that a killed run has left, until it is sure that this is their input. */
+  /** Lines about queries that a killed run has left. They are written once the input is known to be the same. */
   #diedLines = "";
   /** The last seq of the input so far. */
   #last = 0;
 
-  constructor(handle: FileHandle, path: string, past: Past, options: JournalOptions, use: "read" | "append") {
+  constructor(
+    handle: FileHandle,
+    path: string,
+    earlierRuns: EarlierRuns,
+    options: JournalOptions,
+    use: "read" | "append",
+  ) {
     this.#handle = handle;
     this.#file = use === "append" ? new AppendFile(handle, path) : undefined;
     this.#path = path;
-    this.#past = past;
+    this.#earlierRuns = earlierRuns;
     this.#options = options;
-    this.isResumed = past.shard !== undefined;
-    // With keys, the queries may be others, in another order.
-    const seq = past.isKeyed ? 0 : Math.max(past.known.last, past.released);
+    this.isResumed = earlierRuns.shard !== undefined;
+    // Queries with keys may come in another order, and some may be missing.
+    const seq = earlierRuns.isKeyed ? 0 : Math.max(earlierRuns.known.last, earlierRuns.released);
     this.knownTo = { seq, by: `job log ${path}` };
   }
 
   /**
-   * What became of a query in an earlier run when it is not to be run again, else undefined; to be asked for every query, once,
-   * in the order of the input, before its release. What has failed, or was not run, may be another query by now.
+   * Returns the outcome of a query in an earlier run, undefined if the query must run. Call it once for every query, in the order of
+   * the input, before its release. A query that has failed or was not run may have another text now.
    *
    * @throws UsageError naming the first seq whose query is not the one in the log.
    */
   earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined {
     this.#last = seq;
-    const { known, released } = this.#past;
+    const { known, released } = this.#earlierRuns;
     const { retryUnknown, retryFailed } = this.#options;
     const key = this.#keyOf(seq, unit);
     const id = key === undefined ? seq : known.idOf(key);
@@ -90,16 +104,16 @@ export class Journal implements Notes {
     if (!isRun) return outcome;
     if (!this.#file) return undefined;
     this.#hashes.set(seq, hash);
-    // Another `skipped` must not take back that it may have run.
+    // A later `skipped` would cancel a `released` line, and hide that the query may have run.
     if (outcome !== "unknown")
       this.#toRelease.push({ seq, line: releasedLine(seq, hash, this.#options.shard ?? "", key) });
     return undefined;
   }
 
-  /** @throws UsageError where a log with keys meets a query without one, or the other way round. */
+  /** @throws UsageError if the log has keys and the query has none, or the other way round. */
   #keyOf(seq: number, unit: unknown): string | undefined {
     const key = keyOf(unit);
-    const { isKeyed } = this.#past;
+    const { isKeyed } = this.#earlierRuns;
     if (isKeyed === undefined || isKeyed === (key !== undefined)) return key;
     const [has, have] = isKeyed ? ["no key", "keys"] : ["a key", "none"];
     const name = nameOfQuery(seq, unit);
@@ -110,14 +124,14 @@ export class Journal implements Notes {
 
   #refuse(seq: number, unit: unknown): never {
     const name = nameOfQuery(seq, unit);
-    const advice = this.#past.isKeyed ? sameKeys : sameQueries;
+    const advice = this.#earlierRuns.isKeyed ? sameKeys : sameQueries;
     throw new UsageError(`Cannot resume ${this.#path}: ${name} is not the one in the log: ${advice}`);
   }
 
   /**
-   * Notes that queries with a seq up to `seq` may be claimed from now on; resolves when this is on disk.
+   * Records that queries up to `seq` may be claimed from now on. Resolves when this is on disk.
    *
-   * @throws Error when the log cannot be written, now and ever after.
+   * @throws Error if the log cannot be written. Each later call throws it, too.
    */
   async releaseTo(seq: number): Promise<void> {
     let lines = "";
@@ -129,41 +143,41 @@ export class Journal implements Notes {
     await this.#file?.write(lines);
   }
 
-  /** Notes how a query ended, `skipped` ones too; on disk within 200 ms. Not for what `earlier()` has answered. */
+  /** Records the outcome of a query, also `skipped`. It is on disk within 200 ms. Not for queries that `earlier()` has an outcome for. */
   ended(ended: Ended, unit: unknown): void {
     const { seq, outcome } = ended;
     const hash = this.#hashes.get(seq) ?? hashOf(unit);
     this.#hashes.delete(seq);
     const isReleased = this.#released.delete(seq);
-    if (!isReleased && this.#toRelease.at(-1)?.seq === seq) this.#toRelease.pop(); // a ledger has it
-    // What this run did not release has nothing to take back.
+    if (!isReleased && this.#toRelease.at(-1)?.seq === seq) this.#toRelease.pop(); // the ledger has it: it does not run
+    // `skipped` cancels a `released` line, which a query that this run did not release has not got.
     if (outcome !== "skipped" || isReleased) this.#file?.writeSoon(this.#lineOf(ended, unit, hash));
   }
 
-  /** Writes a line for people, which is skipped when the log is read. */
+  /** Writes a comment line. Reading the log skips it. */
   comment(text: string): void {
     this.#file?.writeSoon(commentOf(text));
   }
 
   get isBegun(): boolean {
-    return this.#past.hasNotes;
+    return this.#earlierRuns.hasCheckpoints;
   }
 
-  open(name: string): NextNote {
-    const earlier = readNotes(this.#handle, this.#past.bytes, name);
+  open(name: string): NextCheckpoint {
+    const earlier = readCheckpoints(this.#handle, this.#earlierRuns.bytes, name);
     return async (find) => {
       const { value, done } = await earlier.next();
       if (!done) return value;
-      const note = await find();
-      if (note !== undefined) this.#file?.writeSoon(noteOf(name, note));
-      return note;
+      const checkpoint = await find();
+      if (checkpoint !== undefined) this.#file?.writeSoon(checkpointLine(name, checkpoint));
+      return checkpoint;
     };
   }
 
   /**
-   * To be asked when the input has been read to its end, without being run.
+   * Checks the end of an input that was read without being run.
    *
-   * @throws UsageError when the log has queries beyond it.
+   * @throws UsageError if the log has queries beyond it.
    */
   checkEnd(): void {
     const { seq, by } = this.knownTo;
@@ -173,7 +187,7 @@ export class Journal implements Notes {
     );
   }
 
-  /** Notes that queries which are done are unknown, as their rows may not have been read. Returns these queries. */
+  /** Records queries that are done as unknown, because their rows may not have been read. Returns these queries. */
   async takeBack(seqs: ReadonlySet<number>): Promise<Failure[]> {
     await this.flush();
     const failures: Failure[] = [];
@@ -186,24 +200,24 @@ export class Journal implements Notes {
     return failures;
   }
 
-  /** Writes what is left; resolves to the reason why the log does not have all that has ended, if there is one. */
+  /** Writes the remaining lines. Resolves to the error if lines could not be written. */
   async flush(): Promise<Error | undefined> {
     return this.#file?.flush();
   }
 
-  /** Writes what is left and lets go of the log. @throws Error when it cannot be written and nobody was told yet. */
+  /** Writes the remaining lines and closes the log. @throws Error if lines could not be written and no caller got the error yet. */
   async close(): Promise<void> {
     await (this.#file ?? this.#handle).close();
   }
 
   #lineOf(ended: Ended, unit: unknown, hash: string): string {
-    // What is done needs no looking into, and would cost more with its values.
+    // Values are only written for queries that somebody will look into, because formatting them takes time.
     const describe = ended.outcome === "failed" || ended.outcome === "unknown" ? describeWhole : describeUnit;
     return lineOf(ended, hash, describe(unit), keyOf(unit));
   }
 }
 
-/** With its values in an SQL comment. */
+/** Returns the beginning of a query, with its values in an SQL comment. */
 function describeWhole(unit: unknown): string {
   const values = describeValues(unit);
   if (values === undefined) return describeUnit(unit);
@@ -216,7 +230,7 @@ const runDied = {
   tries: 0,
   durationMs: 0,
   rows: 0,
-  failure: { code: "RUN_DIED", message: "Its run ended before it could say", sql: "" },
+  failure: { code: "RUN_DIED", message: "Its run was killed before it recorded the outcome", sql: "" },
 } as const;
 
-const rowsLost = { code: "ROWS_LOST", message: "It is done, but not all of its rows are sure to have been read" };
+const rowsLost = { code: "ROWS_LOST", message: "It is done, but some of its rows may not have been read" };

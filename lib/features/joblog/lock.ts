@@ -1,8 +1,8 @@
 /**
- * A file for one process alone.
+ * Locks a file for one process.
  *
- * The lock is the kernel's, on the file itself: it ends with its process, whatever that dies of, and sees through links and
- * containers.
+ * The lock is one of the kernel, on the file itself. It ends with the process, even if that is killed. It also works through links
+ * and across containers.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,9 +10,10 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 
 /**
- * Opens a file for reading and appending, for this process alone until it closes it or is gone; creates it when it is missing.
+ * Opens a file for reading and appending, and creates it if it is missing. No other process can lock it until this one closes it
+ * or exits.
  *
- * @throws Error saying why it cannot.
+ * @throws Error with the reason if it cannot be opened or locked.
  */
 export async function openLocked(path: string): Promise<FileHandle> {
   const { O_RDWR, O_CREAT, O_APPEND, O_NONBLOCK } = constants;
@@ -31,7 +32,7 @@ export async function openLocked(path: string): Promise<FileHandle> {
 
 const inUse = "another run is using it";
 
-/** What `flock 9` does for a shell: the lock that the program takes is this process's, as they share the open file. */
+/** Locks a file with the program `flock`, as `flock 9` does for a shell. The lock stays with this process, which shares the open file. */
 async function flock({ fd }: FileHandle): Promise<void> {
   try {
     const [status] = await once(spawn("flock", ["-n", "0"], { stdio: [fd, "ignore", "ignore"] }), "exit");

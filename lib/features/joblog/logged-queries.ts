@@ -1,7 +1,7 @@
-/** What a job log knows of its queries, in little memory. */
+/** States and hashes of the queries in a job log, in little memory. */
 import type { Outcome } from "../../shared/segment.ts";
 
-/** What a state stands for, from 1; `released` is added to it. */
+/** Outcomes of the states 1 to 4. 0 means no outcome. `released` is added to a state. */
 const outcomes: readonly string[] = ["done", "failed", "unknown", "skipped"] satisfies Outcome[];
 const released = 8;
 
@@ -9,7 +9,7 @@ const mayHaveRun: ReadonlySet<string> = new Set(["done", "unknown"] satisfies Ou
 
 const pageLength = 1 << 16;
 
-/** What a log knows of each query that it has a line about, in 9 bytes: its state, and its hash. Its id is its seq, or made for its key. */
+/** State and hash of each query that the log has a line about, in 9 bytes. The id of a query is its seq, or is made for its key. */
 export class LoggedQueries {
   /** The hash of a query is two numbers of 32 bits each. */
   readonly #pages = new Map<number, { states: Uint8Array; hashes: Uint32Array }>();
@@ -27,7 +27,7 @@ export class LoggedQueries {
     return id;
   }
 
-  /** The highest id of a query that is done, or that may have run. */
+  /** Highest id of a query that is done, or that may have run. */
   get last(): number {
     for (const [number, { states }] of [...this.#pages].toSorted(([a], [b]) => b - a)) {
       const at = states.findLastIndex(
@@ -42,24 +42,24 @@ export class LoggedQueries {
     return this.#state(seq) > 0;
   }
 
-  /** Whether the query is the one in the log. */
+  /** Returns true if the query is the one in the log. */
   matches(seq: number, hash: string): boolean {
     const hashes = this.#pages.get(Math.floor(seq / pageLength))?.hashes;
     const at = (seq % pageLength) * 2;
     return hashes?.[at] === half(hash, 0) && hashes[at + 1] === half(hash, 1);
   }
 
-  /** How the query has ended. */
+  /** Returns the outcome of the query, undefined if it has none. */
   outcome(seq: number): Outcome | undefined {
     return outcomes[(this.#state(seq) % released) - 1] as Outcome | undefined;
   }
 
-  /** Whether it was released after that, and has not ended since. */
+  /** Returns true if the query was released after that outcome, and has not ended since. */
   isReleased(seq: number): boolean {
     return this.#state(seq) >= released;
   }
 
-  /** Takes note of a line; returns false for what is none. */
+  /** Adds a line. Returns false if its outcome is unknown to this version. */
   note(seq: number, outcome: string, hash: string): boolean {
     const before = this.#state(seq);
     const state = outcomes.indexOf(outcome) + 1;
@@ -86,7 +86,7 @@ export class LoggedQueries {
   }
 }
 
-/** The first or the last 8 of a hash's 16 digits. */
+/** Returns the first or the last 8 of a hash's 16 digits as a number. */
 function half(hash: string, index: 0 | 1): number {
   return Number.parseInt(hash.slice(index * 8, index * 8 + 8), 16);
 }

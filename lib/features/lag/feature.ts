@@ -1,4 +1,4 @@
-/** `--max-lag`: a run that waits for the replicas. */
+/** `--max-lag`: pauses the run while a replica is too far behind. */
 import { readHosts } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
@@ -28,7 +28,7 @@ export const feature = defineFeature({
     }
     if (heartbeat !== undefined && channel !== undefined)
       throw new UsageError("--channel contradicts --heartbeat, whose table tells the lag");
-    // With a socket, the limit may come later.
+    // With --control, the limit may be set later.
     if (replicas !== undefined && maxLag === undefined && !isSteered)
       throw new UsageError("--replicas goes with --max-lag SECONDS");
   },

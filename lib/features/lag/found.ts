@@ -1,4 +1,4 @@
-/** Where the replicas of a server are, as far as it knows: `--replicas auto`. */
+/** `--replicas auto`: finds the replicas that a server knows of. */
 import type { Address } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
 import type { Link, Row } from "../../command/link.ts";
@@ -6,9 +6,9 @@ import type { DatabaseError } from "../../mysql/errors.ts";
 import { grantFor, isDenied } from "./grant.ts";
 
 /**
- * Returns the replicas of all sources; a source that cannot be reached adds none.
+ * Returns the replicas of all sources. A source that cannot be reached adds none.
  *
- * @throws UsageError where no source can be asked, or the account may not see them: with the GRANT that helps.
+ * @throws UsageError if no source can be reached, or with the missing GRANT if the account may not see the replicas.
  */
 export async function foundReplicas(sources: readonly Link[]): Promise<Address[]> {
   const found = await Promise.allSettled(sources.map(replicasOf));
@@ -22,25 +22,27 @@ export async function foundReplicas(sources: readonly Link[]): Promise<Address[]
 
 async function replicasOf(source: Link): Promise<Address[]> {
   const registered = await asked(source, ["SHOW REPLICAS", "SHOW SLAVE HOSTS"], "REPLICATION SLAVE");
-  const named = registered.filter((row) => row.get("host"));
   const unnamed = registered.filter((row) => !row.get("host"));
-  const addresses: Address[] = named.map((row) => ({ host: row.get("host")!, port: Number(row.get("port")) }));
-  // MariaDB tells of those only that have a report_host, MySQL of the others without a name.
-  const readers = await source.rows(
-    "SELECT host FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'",
-  );
-  if (readers.length > named.length || unnamed.length > 0) addresses.push(...readersOf(readers, unnamed));
+  const addresses: Address[] = registered
+    .filter((row) => row.get("host"))
+    .map((row) => ({ host: row.get("host")!, port: Number(row.get("port")) }));
+  // Some servers list a replica that has no report_host without its name, others do not list it.
+  if (unnamed.length > 0 || registered.length === 0) addresses.push(...(await readersOf(source, unnamed)));
   return [...addresses, ...(await membersOf(source))];
 }
 
-/** Returns where those are that read the binary log; the port is not that of their connection. */
-function readersOf(readers: readonly Row[], unnamed: readonly Row[]): Address[] {
+/** Returns the hosts that read the binary log. Their ports come from `unnamed`, because the port of a connection is another one. */
+async function readersOf(source: Link, unnamed: readonly Row[]): Promise<Address[]> {
+  const readers = await source.rows(
+    "SELECT host FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'",
+  );
   const hosts = [...new Set(readers.map((row) => (row.get("host") ?? "").replace(/:\d+$/, "")))];
   const ports = [...new Set(unnamed.map((row) => Number(row.get("port"))))];
   const help = "name the replicas, or set report_host on them";
-  if (hosts.length === 0) throw new UsageError(`--replicas auto: where they are is told with PROCESS only: ${help}`);
+  if (unnamed.length > 0 && hosts.length === 0)
+    throw new UsageError(`--replicas auto: the account needs PROCESS to see where they are: ${help}`);
   if (hosts.length > 1 && ports.length > 1)
-    throw new UsageError(`--replicas auto: which of them has which port is not known: ${help}`);
+    throw new UsageError(`--replicas auto: cannot match their hosts with their ports: ${help}`);
   return hosts.flatMap((host) => (ports.length > 0 ? ports.map((port) => ({ host, port })) : [{ host }]));
 }
 
@@ -55,7 +57,7 @@ async function membersOf(source: Link): Promise<Address[]> {
   return rows.map((row) => ({ host: row.get("host")!, port: Number(row.get("port")) }));
 }
 
-/** Asks by the first of the statements that the server knows. */
+/** Runs the first of the statements that the server knows. */
 async function asked(source: Link, [text, ...others]: readonly string[], privilege: string): Promise<Row[]> {
   try {
     return await source.rows(text!);

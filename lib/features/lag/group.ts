@@ -1,11 +1,11 @@
-/** How far a member of a Group Replication is behind: it has no channel whose status `SHOW REPLICA STATUS` gives. */
+/** Measures the lag of a member of a Group Replication. `SHOW REPLICA STATUS` does not show it. */
 import type { Link } from "../../command/link.ts";
 import { type Lag, unable } from "./status.ts";
 
-/** The channel in which a member applies what others have written. */
+/** Channel in which a member applies the writes of other members. */
 export const groupChannel = "group_replication_applier";
 
-/** Compares the clocks of two machines: the one that a transaction was committed on, and the member's. */
+/** Compares the clock of the machine on which a transaction was committed with the member's clock. */
 const statement = `
   SELECT m.member_state AS state,
     (SELECT a.service_state FROM performance_schema.replication_applier_status a
@@ -17,12 +17,12 @@ const statement = `
       WHERE w.channel_name = m.channel_name AND w.applying_transaction <> '') AS seconds
   FROM performance_schema.replication_group_members m WHERE m.member_id = @@server_uuid`;
 
-/** Returns undefined for a server that is in no group. */
+/** Returns the lag of a member, undefined for a server that is in no group. */
 export async function lagInGroup(link: Link): Promise<Lag | undefined> {
   const [row] = await link.rows(statement);
   if (!row) return undefined;
   const state = row.get("state");
-  if (state !== "ONLINE") return unable(`does not replicate: in its group, it is ${state}`);
+  if (state !== "ONLINE") return unable(`does not replicate: its state in the group is ${state}`);
   if (row.get("applier") !== "ON") return unable("does not replicate: the applier of its group does not run");
   return { seconds: Math.max(0, Number(row.get("seconds") ?? 0)), queued: Number(row.get("queued") ?? 0) };
 }

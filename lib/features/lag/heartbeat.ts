@@ -1,31 +1,31 @@
 /**
- * How far a replica is behind, from a table that pt-heartbeat (or anything else) writes on the source every second.
+ * Measures the lag of a replica with a table that pt-heartbeat, or anything else, writes on the source every second.
  *
- * Compared are two values of the same row, the source's and the replica's: the clocks of the machines do not matter, nor whether
- * `ts` is local time, as pt-heartbeat writes it, or UTC, as with its --utc. It is exact to one beat: for a limit below a second,
- * there must be several beats within it. That somebody still writes the row is looked at here.
+ * It compares `ts` of the same row on the source and on the replica. So the clocks of the machines do not matter, and `ts` may be
+ * local time, as pt-heartbeat writes it, or UTC, as with its --utc. The lag is exact to one beat. A limit below a second needs
+ * several beats within it. It also checks that somebody still writes the row.
  */
 import { UsageError } from "../../command/errors.ts";
 import type { Link } from "../../command/link.ts";
 import { quoted, splitName } from "../../mysql/literal.ts";
 
-/** A beat may be as old as so many limits before nobody seems to write it: within these bounds, or as old as the lag may be. */
+/** Age of a beat, as a multiple of the limit, above which the heartbeat is stale. Within these bounds, and never below the limit. */
 const staleLimits = 5;
 const staleSeconds = { least: 2, most: 5 };
 
 export class Heartbeat {
-  /** As SQL. */
+  /** Name of the table, quoted as SQL. */
   readonly table: string;
   readonly link: Link;
   readonly #name: string;
-  /** By `server_id`, the last `ts` that was seen on the source. */
+  /** The last `ts` on the source, by `server_id`. */
   #beats: ReadonlyMap<string, string> = new Map();
-  /** Whose row is the heartbeat, and its `ts`. */
+  /** `server_id` of the source's row, and its `ts`. */
   #server: string | undefined;
   #text: string | undefined;
   #beatAt: number | undefined;
 
-  /** @throws UsageError for what is no name. */
+  /** @throws UsageError for an invalid name. */
   constructor(name: string, database: string | undefined, link: Link) {
     const names = splitName(name);
     if (!names) throw new UsageError(`--heartbeat must be TABLE or DATABASE.TABLE, not ${JSON.stringify(name)}`);
@@ -36,7 +36,7 @@ export class Heartbeat {
     this.link = link;
   }
 
-  /** Looks at the source. @throws UsageError when there is no heartbeat to see. */
+  /** Reads the heartbeat of the source. @throws UsageError if there is none. */
   async look(): Promise<void> {
     const rows = await this.link.rows(`SELECT server_id, ts FROM ${this.table} ORDER BY ts`).catch((error) => {
       throw new UsageError(`--heartbeat ${this.#name}: ${error.message}`);
@@ -47,7 +47,7 @@ export class Heartbeat {
       if (server && text) beats.set(server, text);
     }
     if (beats.size === 0) throw new UsageError(`--heartbeat ${this.#name}: the table is empty`);
-    // Former sources have left rows behind, and their clocks may have been ahead: the source's row is the one that changes.
+    // Former sources have left rows, and their clocks may have been ahead. The row of the source is the one that changes.
     const changed = [...beats.keys()].filter((server) => this.#beats.get(server) !== beats.get(server));
     const isFirst = this.#beats.size === 0;
     this.#beats = beats;
@@ -58,12 +58,12 @@ export class Heartbeat {
     secondsOf(this.#text);
   }
 
-  /** True if it is written in parts of a second. */
+  /** True if `ts` has fractions of a second. */
   get hasFractions(): boolean {
     return this.#text?.includes(".") ?? false;
   }
 
-  /** What is wrong with the heartbeat itself, if it is. */
+  /** Returns the reason if nobody writes the heartbeat. */
   staleness(limitSeconds: number): string | undefined {
     if (this.#beatAt === undefined) return `nobody has written into ${this.#name} yet`;
     const age = (performance.now() - this.#beatAt) / 1000;
@@ -72,7 +72,7 @@ export class Heartbeat {
     return age > mostAge ? `nobody writes into ${this.#name}, for ${Math.round(age)} s` : undefined;
   }
 
-  /** How far a replica is behind. */
+  /** Returns the seconds that a replica is behind. */
   async secondsBehind(replica: Link): Promise<number> {
     const [row] = await replica.rows(`SELECT ts FROM ${this.table} WHERE server_id = ${Number(this.#server)}`);
     const there = row?.get("ts");
@@ -81,7 +81,7 @@ export class Heartbeat {
   }
 }
 
-/** Any day's seconds: only differences count. pt-heartbeat writes `2026-11-27T13:39:04.001230`; a DATETIME has a space. */
+/** Returns a time in seconds. Only differences are used. pt-heartbeat writes a `T` between date and time, a DATETIME has a space. */
 function secondsOf(text: string): number {
   const ms = Date.parse(`${text.replace(" ", "T")}Z`);
   if (Number.isNaN(ms)) throw new UsageError(`--heartbeat: ts must be a time, not ${JSON.stringify(text)}`);

@@ -1,4 +1,4 @@
-/** The lag of the replicas as a limit of a run, which can be changed while it goes on. */
+/** Limits the lag of the replicas during a run. The limit can be changed while it goes on. */
 import type { Address } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
 import type { Context, Hook } from "../../command/feature.ts";
@@ -8,7 +8,7 @@ import { foundReplicas } from "./found.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { type LagLimit, type LagWatch, lagGate } from "./lag.ts";
 
-/** Where the replicas are; `auto`: where the server says. */
+/** Addresses of the replicas. `auto`: those that the server knows of. */
 export type Replicas = readonly Address[] | "auto";
 
 interface LagFlags {
@@ -18,7 +18,7 @@ interface LagFlags {
   readonly heartbeat?: string | undefined;
 }
 
-/** @throws UsageError for replicas that are none. */
+/** @throws UsageError if a server is not a replica. */
 export async function watchReplicas(
   { maxLag, replicas, channel, heartbeat }: LagFlags,
   { server, servers, progress }: Pick<Context, "server" | "servers" | "progress">,

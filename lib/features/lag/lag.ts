@@ -1,4 +1,4 @@
-/** Holds queries back while a replica is too far behind. */
+/** Gate that holds queries back while a replica is too far behind. */
 import type { Server } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
 import { keepLooking, Link, type Watch } from "../../command/link.ts";
@@ -8,39 +8,39 @@ import type { Heartbeat } from "./heartbeat.ts";
 import { Replica, shortName } from "./replica.ts";
 
 export interface LagLimit {
-  /** A replica may be so far behind; it is read each time, and may change. */
+  /** Largest allowed lag. It may change, because the gate reads it each time. */
   seconds: number;
 }
 
-/** What is to be watched. */
+/** Replicas to watch. */
 export interface Watched {
-  /** Returns the replicas that there are now. */
+  /** Returns the current replicas. */
   find(): Promise<Server>;
-  /** `find()` is to be called again and again. */
+  /** True if `find()` must be called again and again. */
   readonly mayChange: boolean;
-  /** What tells the lag. Without it, the replicas' own status is believed. */
+  /** Heartbeat that shows the lag. Without it, the replicas' own status does. */
   readonly beat?: Heartbeat | undefined;
-  /** The channel of a replica with several sources, where only one counts. */
+  /** The channel to watch on a replica with several sources. @default all */
   readonly channel?: string | undefined;
-  /** Is told which replicas come and go. */
+  /** Shows a line to the user when a replica appears or disappears. */
   log(line: string): void;
-  /** Is called once nothing is watched any more. */
+  /** Is called when watching has stopped. It may be called twice. */
   close(): void;
 }
 
 export interface LagWatch extends Watch {
-  /** @throws UsageError when the limit is finer than what can be told. */
+  /** @throws UsageError if the limit is finer than the lag can be measured. */
   checkLimit(): void;
 }
 
-/** After so many looks, `find()` is called again. */
+/** Looks after which `find()` is called again. */
 const looksBetween = 6;
 
 /**
- * Admits nothing while one of the replicas is further behind than the limit, does not replicate or cannot be reached.
+ * Returns a gate that admits nothing while a replica is further behind than the limit, does not replicate or cannot be reached.
  *
- * @returns the gate, and what ends its looking.
- * @throws UsageError for a server that is no replica, or may not be asked: with the GRANT that helps.
+ * @returns the gate, and a function that stops watching.
+ * @throws UsageError for a server that is not a replica, or with the missing GRANT if the account may not see its status.
  */
 export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWatch> {
   const { beat, mayChange, log } = watched;
@@ -78,18 +78,22 @@ export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWat
       throw new UsageError("--replicas auto: the server knows of none: name them, or set report_host on them");
     for (const host of hosts) replicas.set(shortName(host), open(server, host));
     await Promise.all([...replicas.values()].map((replica) => replica.begin()));
-    if (mayChange) log(`replicas: ${[...replicas.keys()].join(", ")}`);
+    if (!mayChange) return;
+    const missing = [...replicas.values()].find(({ isThere }) => !isThere);
+    if (missing)
+      throw new UsageError(`--replicas auto: ${missing.name} ${missing.describe()}: name those that are to be watched`);
+    log(`replicas: ${[...replicas.keys()].join(", ")}`);
   }
 
-  /** The source first: how far a replica is behind is told by what was on the source just before. */
+  /** Reads the heartbeat of the source first, because the replicas are compared with it. */
   async function look(): Promise<void> {
     await beat?.look().catch(() => {});
     if (mayChange && ++looks % looksBetween === 0) await findAgain().catch(() => {});
     if (!isOver) await Promise.all([...replicas.values()].map((replica) => replica.look()));
-    if (isOver) close(); // once more: it may have connected meanwhile
+    if (isOver) close(); // again, because a link may have connected meanwhile
   }
 
-  /** Watches the replicas that have appeared. One that has gone is forgotten, unless it answers and says that it is behind. */
+  /** Begins to watch new replicas. Stops watching a replica that has disappeared and does not answer as one any more. */
   async function findAgain(): Promise<void> {
     const { hosts, ...server } = await watched.find();
     const names = new Set(hosts.map(shortName));
@@ -103,7 +107,7 @@ export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWat
     for (const host of hosts) if (!isOver && !replicas.has(shortName(host))) await add(open(server, host));
   }
 
-  /** What cannot be asked may be no replica, such as what reads the binary log for another purpose. */
+  /** Watches a new replica if it answers. Otherwise it may be another reader of the binary log. */
   async function add(replica: Replica): Promise<void> {
     const { name } = replica;
     const refusal = await replica.begin().then(
@@ -121,7 +125,7 @@ export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWat
   }
 
   function open({ db, tlsOptional }: Omit<Server, "hosts">, host: Host): Replica {
-    const { database: _, ...account } = db; // which may not be allowed there
+    const { database: _, ...account } = db; // the account may lack rights on the database there
     const link = new Link([{ ...account, ...host }], tlsOptional);
     return new Replica(host, link, watched);
   }

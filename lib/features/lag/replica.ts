@@ -1,4 +1,4 @@
-/** A replica, and how far it says that it is behind. */
+/** Measures the lag of one replica. */
 import type { QueryError } from "mysql2";
 import { UsageError } from "../../command/errors.ts";
 import type { Link, Row } from "../../command/link.ts";
@@ -19,14 +19,14 @@ export class Replica {
   readonly name: string;
   readonly link: Link;
   lag: Lag = { seconds: 0 };
-  /** The last look was answered by a replica. */
+  /** True if the server answered the last look as a replica. */
   isThere = false;
-  /** It is behind in a group, and not in a channel of its own. */
+  /** True if its lag is that of a member of a Group Replication. */
   isMember = false;
   readonly #host: Host;
   readonly #beat: Heartbeat | undefined;
   readonly #channel: string | undefined;
-  /** Which of the statements the server knows. */
+  /** Index of the statement that the server knows. */
   #statement = 0;
 
   constructor(host: Host, link: Link, { beat, channel }: ReplicaOptions) {
@@ -37,7 +37,7 @@ export class Replica {
     this.#channel = channel;
   }
 
-  /** The first look. @throws UsageError for what will not pass by itself. */
+  /** Looks for the first time. @throws UsageError for an error that is not transient. */
   async begin(): Promise<void> {
     let lag: Lag | undefined;
     try {
@@ -62,7 +62,7 @@ export class Replica {
     }
   }
 
-  /** Says how far it is behind, or why nobody can tell. */
+  /** Returns the lag in words, or the reason why it is unknown. */
   describe(): string {
     const { seconds, why, queued } = this.lag;
     if (why !== undefined) return why;
@@ -85,7 +85,7 @@ export class Replica {
     return this.#channel === undefined ? "is no replica" : `is no replica in the channel ${this.#channel}`;
   }
 
-  /** Returns undefined for what is no replica. */
+  /** Returns undefined for a server that is not a replica. */
   async #measure(): Promise<Lag | undefined> {
     if (this.#beat) return { seconds: await this.#beat.secondsBehind(this.link) };
     const wanted = this.#channel?.toLowerCase();
@@ -122,7 +122,7 @@ export function shortName(host: Host): string {
 }
 
 const mysqlStatement = "SHOW REPLICA STATUS";
-/** Of MariaDB, of MySQL from 8.0.22 on, and of MySQL before. Each gives all channels. */
+/** Statements of MariaDB, of MySQL from 8.0.22 on, and of MySQL before. Each returns all channels. */
 const statements = ["SHOW ALL SLAVES STATUS", mysqlStatement, "SHOW SLAVE STATUS"];
 
 const syntaxError = 1064; // ER_PARSE_ERROR

@@ -1,27 +1,27 @@
-/** What the status of a replica says of its lag. */
+/** Reads the lag from the status of a replica. */
 import type { Row } from "../../command/link.ts";
 
-/** How far a replica is behind; for ever when nobody can tell, with the reason. */
+/** Lag of a replica. If it is unknown, `seconds` is infinite and `why` is the reason. */
 export interface Lag {
   readonly seconds: number;
   readonly why?: string;
-  /** Transactions that wait to be applied, where it is known. */
+  /** Transactions that wait to be applied, if known. */
   readonly queued?: number;
 }
 
-/** A lag that nobody can tell. */
+/** Returns an unknown lag. */
 export function unable(why: string): Lag {
   return { seconds: Number.POSITIVE_INFINITY, why };
 }
 
-/** Returns the name of a row's channel, in lower case; servers do not tell them apart by case. */
+/** Returns the name of a row's channel in lower case, because channel names are not case-sensitive. */
 export function channelOf(row: Row): string {
   return (row.get("channel_name") || row.get("connection_name") || "").toLowerCase();
 }
 
 /** Reads a row of `SHOW REPLICA STATUS`. */
 export function lagOf(row: Row): Lag {
-  // The same in the words of all versions.
+  // Columns have the words replica/source or slave/master, depending on the version.
   const value = (name: string) =>
     row.get(name) ?? row.get(name.replace("replica", "slave").replace("source", "master")) ?? undefined;
   const channel = row.get("channel_name") || row.get("connection_name");

@@ -1,4 +1,4 @@
-/** `--ledger`: each query exactly once. */
+/** `--ledger`: runs each query exactly once. */
 import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flags.ts";
 

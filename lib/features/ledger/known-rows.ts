@@ -1,10 +1,10 @@
-/** The rows that a ledger has from earlier runs, read beside the input: what is done is passed over in the parent. */
+/** Reads the rows of earlier runs from the ledger, in step with the input. The parent skips the queries that are done. */
 import { RefusedError } from "../../parent/errors.ts";
 import type { KnownQueries } from "../../parent/feature.ts";
 import type { Ask, LedgerTable } from "./ledger-table.ts";
 import { anotherQuery, type IdColumn, rowOf, textAsSql } from "./row.ts";
 
-/** Rows that are read in one round trip. */
+/** Rows per round trip. */
 const pageRows = 10_000;
 
 export class KnownRows implements KnownQueries {
@@ -15,12 +15,12 @@ export class KnownRows implements KnownQueries {
   readonly #create: (column: IdColumn) => Promise<void>;
   #column: IdColumn | undefined;
   #isChecked = false;
-  /** By position: the rows that are next, in order, and the position up to which they are read. */
+  /** For queries without keys: the next rows in order, and the position up to which all rows have been read. */
   #page: (string | null)[][] = [];
   #at = 0;
   #readTo = 0;
   #next: Promise<(string | null)[][]> | undefined;
-  /** By key: all rows. */
+  /** For queries with keys: the hashes of all rows by key. */
   readonly #hashes = new Map<string, string>();
 
   constructor({ name, column, lastSeq }: LedgerTable, ask: Ask, create: (column: IdColumn) => Promise<void>) {
@@ -46,7 +46,7 @@ export class KnownRows implements KnownQueries {
     return true;
   }
 
-  /** Creates the table for the kind of queries that come, or refuses those of the other kind. */
+  /** Creates the table for queries with or without keys. @throws RefusedError if it exists for the other kind. */
   async #begin(seq: number, key: string | undefined): Promise<void> {
     this.#isChecked = true;
     const column = key === undefined ? "seq" : "name";

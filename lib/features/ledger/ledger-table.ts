@@ -1,37 +1,37 @@
-/** The ledger's table: looking at one that is there, and creating it. */
+/** Checks and creates the ledger's table. */
 import { quoted, splitName } from "../../mysql/literal.ts";
 import { type IdColumn, locking, textAsSql } from "./row.ts";
 
-/** Runs a statement of our own and returns its rows. */
+/** Runs one of lib's own statements and returns its rows. */
 export type Ask = (text: string) => Promise<(string | null)[][]>;
 
 export interface LedgerTable {
-  /** Its name as SQL, with its database. */
+  /** Its name with its database, quoted as SQL. */
   readonly name: string;
-  /** Undefined if it is not there yet. */
+  /** Undefined if the table does not exist yet. */
   readonly column: IdColumn | undefined;
-  /** The position of the last query that it has; 0 if it has none, or knows them by keys. */
+  /** Position of the last query in it. 0 if it has no rows, or identifies queries by keys. */
   readonly lastSeq: number;
 }
 
 export interface LedgerOptions {
-  /** Whether several queries go together: then the row of one that has failed is deleted. */
+  /** True if several queries share a transaction. The row of a query that fails in it is deleted. */
   readonly deletes: boolean;
-  /** Tells what a person should know. */
+  /** Shows a line to the user. */
   readonly log: (line: string) => void;
 }
 
-/** The columns of each kind of ledger, as `information_schema` has them. */
+/** Columns of each kind of ledger, in the terms of `information_schema`. */
 const columns: Record<IdColumn, string> = {
   seq: "seq bigint PRI, hash char, done_at timestamp",
   name: "name varchar PRI utf8mb4_bin, hash char, done_at timestamp",
 };
 
 /**
- * Looks at the table of a ledger, if it is there.
+ * Checks the table of a ledger, if it exists.
  *
- * @param name `table` or `database.table`; a name that has a dot or a backtick in it is quoted as in SQL.
- * @throws Error when it cannot be used, with the reason.
+ * @param name `table` or `database.table`. A name with a dot or a backtick must be quoted as in SQL.
+ * @throws Error with the reason if it cannot be used.
  */
 export async function openLedger(name: string, ask: Ask, options: LedgerOptions): Promise<LedgerTable> {
   const given = splitName(name);
@@ -47,7 +47,7 @@ export async function openLedger(name: string, ask: Ask, options: LedgerOptions)
   return { name: table, column, lastSeq: Number(last[0]?.[0] ?? 0) };
 }
 
-/** Creates the table of a ledger. @throws Error if it cannot be used, or another machine has created the other kind meanwhile. */
+/** Creates the table of a ledger. @throws Error if it cannot be used, or if another machine has just created the other kind. */
 export async function createLedger(table: string, column: IdColumn, ask: Ask, options: LedgerOptions): Promise<void> {
   const id = {
     seq: "BIGINT UNSIGNED",
@@ -67,7 +67,7 @@ export async function createLedger(table: string, column: IdColumn, ask: Ask, op
   await checkRights(table, column, ask, options);
 }
 
-/** Returns what a table knows its queries by, undefined if there is none. @throws Error if it is no ledger. */
+/** Returns the column that identifies queries, undefined if the table does not exist. @throws Error if it is not a ledger. */
 async function columnOf(database: string, name: string, ask: Ask): Promise<IdColumn | undefined> {
   const from = (view: string) =>
     `FROM information_schema.${view} t WHERE t.table_schema = ${textAsSql(database)} AND t.table_name = ${textAsSql(name)}`;
@@ -83,11 +83,11 @@ async function columnOf(database: string, name: string, ask: Ask): Promise<IdCol
     `SELECT IF((SELECT transactions FROM information_schema.engines e WHERE e.engine = t.engine) = 'YES', '', t.engine)
     ${from("tables")}`,
   );
-  if (engine?.[0] !== "") throw new Error(`it must have transactions: it is ${engine?.[0]}`);
+  if (engine?.[0] !== "") throw new Error(`its engine ${engine?.[0]} has no transactions`);
   return column;
 }
 
-/** Does what each query will do, without a row. */
+/** Runs the statements that each query will need, without changing a row. @throws DatabaseError for a missing right. */
 async function checkRights(table: string, column: IdColumn, ask: Ask, { deletes }: LedgerOptions): Promise<void> {
   const none = column === "seq" ? "0" : "''";
   await ask(`INSERT INTO ${table} (${column}, hash) SELECT ${none}, '' FROM DUAL WHERE FALSE`);
@@ -95,7 +95,7 @@ async function checkRights(table: string, column: IdColumn, ask: Ask, { deletes 
   if (deletes) await ask(`DELETE FROM ${table} WHERE ${column} = ${none}`);
 }
 
-/** Names the tables that a rollback does not reach. */
+/** Returns a warning with the tables of the database whose engine has no transactions. A rollback does not undo changes to them. */
 async function warningOf(ask: Ask): Promise<string | undefined> {
   const rows = await ask(
     `SELECT t.table_name, t.engine FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine
@@ -104,5 +104,5 @@ async function warningOf(ask: Ask): Promise<string | undefined> {
   const names = rows.map(([table, engine]) => `${table} (${engine})`);
   if (names.length === 0) return undefined;
   const shown = names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${names.length - 10} more` : "");
-  return `warning: without transactions, what is done to them may be done twice: ${shown}`;
+  return `warning: changes to tables without transactions may be made twice: ${shown}`;
 }

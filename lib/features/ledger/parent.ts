@@ -1,4 +1,4 @@
-/** The ledger of a run, in the parent: opened before the threads are started, and read beside the input. */
+/** The ledger of a run, in the parent. It is opened before the threads start, and read in step with the input. */
 import { myglobals } from "../../myglobals.ts";
 import { type DatabaseError, isReadOnly, isTransient } from "../../mysql/errors.ts";
 import { reach, untilAborted } from "../../mysql/reach.ts";
@@ -8,15 +8,15 @@ import { Reconnecting } from "../../parent/reconnecting.ts";
 import { withCauses } from "../../shared/causes.ts";
 import { sqlOf } from "../../shared/query.ts";
 import { KnownRows } from "./known-rows.ts";
-import { LedgerNotes } from "./ledger-notes.ts";
+import { LedgerCheckpoints } from "./ledger-checkpoints.ts";
 import { type Ask, createLedger, openLedger } from "./ledger-table.ts";
 import type { IdColumn } from "./row.ts";
 
 declare module "../../parent/options.ts" {
   interface WorkOptions {
     /**
-     * Runs each query exactly once: in one transaction with the insert of its seq, or its key, into this table, `table` or
-     * `database.table`, which is created when missing. A query that it has is done; one batch, one table.
+     * Table of the ledger, `table` or `database.table`. It is created if it is missing. Each query runs exactly once, in one
+     * transaction with the insert of its seq, or its key, into this table. A query that is in it is done. Use one table per batch.
      */
     ledger?: string | undefined;
   }
@@ -25,7 +25,7 @@ declare module "../../parent/options.ts" {
 export const feature: ParentFeature = {
   async begin(all, { log, failure, waits }) {
     const { ledger, script, hosts, connectTimeoutSeconds, retries, signal } = all;
-    const { batch = 1 } = all as { readonly batch?: unknown }; // where this copy has batches
+    const { batch = 1 } = all as { readonly batch?: unknown }; // an option of another feature, which this copy may lack
     if (script !== undefined)
       throw new TypeError(
         "Cannot use a ledger with a workerDo() or workerInit() of the script's own: its work may be on another connection, or commit by itself, where the ledger's transaction does not reach",
@@ -45,7 +45,7 @@ export const feature: ParentFeature = {
         standsAlone: "with a ledger each query must stand by itself",
         decides: (unit) => keepsTransaction(sqlOf(unit)),
         known: new KnownRows(table, ask, (column) => create(column).catch((error) => Promise.reject(named(error)))),
-        notes: new LedgerNotes(table.name, ask),
+        checkpoints: new LedgerCheckpoints(table.name, ask),
         summary: ({ selfCommitted }) => ({ selfCommitted }),
         end: () => connection.close(),
       };
@@ -53,12 +53,12 @@ export const feature: ParentFeature = {
       throw failure(named(error as DatabaseError));
     }
 
-    /** Runs statements on a connection of their own; waits for a server that takes writes, as the workers do. */
+    /** Runs statements on a new connection. Waits for a server that takes writes, as the workers do. */
     async function writing<Result>(run: (ask: Ask) => Promise<Result>): Promise<Result> {
       const connection = connect(0);
       const attempt = () =>
         run((text) => connection.ask(text, timeoutMs)).catch(async (error) => {
-          await connection.leave(); // another host may do
+          await connection.leave(); // another host may take writes
           throw error;
         });
       try {

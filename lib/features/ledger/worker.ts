@@ -1,12 +1,12 @@
-/** Queries with a ledger: what is sent of them is in once.ts and once-together.ts; here is what an error means. */
+/** The executor for a ledger: decides about errors. ledger-attempt.ts and ledger-batch-attempt.ts send the statements. */
 import { verdictOf } from "../../mysql/errors.ts";
-import { takesLiterals } from "../../mysql/filled.ts";
+import { takesLiterals } from "../../mysql/inline-values.ts";
 import { checkValues } from "../../shared/query.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { LedgerError, nothing, Once, rollback, selectOf } from "./once.ts";
-import { OnceTogether } from "./once-together.ts";
+import { initialLedgerState, LedgerAttempt, LedgerError, rollback, selectOf } from "./ledger-attempt.ts";
+import { LedgerBatchAttempt } from "./ledger-batch-attempt.ts";
 import { locking, rowOf } from "./row.ts";
 
 export const feature: WorkerFeature<string> = {
@@ -14,20 +14,20 @@ export const feature: WorkerFeature<string> = {
 };
 
 /**
- * Runs each query and inserts its row, both or neither; a query that the ledger has is not run.
+ * Runs each query and inserts its row, both or neither. A query that the ledger has does not run.
  *
- * @param table its name as SQL.
- * @param maxBatch how many queries go together in one transaction, at the most.
+ * @param table name of the ledger, quoted as SQL.
+ * @param maxBatch most queries in one transaction.
  */
 function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
   const { idempotent } = thread.settings;
-  let state = nothing;
-  /** The last query was done before: the next one is probably, too, and asking for that costs the least. */
-  let probablyDone = false;
+  let state = initialLedgerState;
+  /** True if the last query was in the ledger already. The next one probably is, too, and a SELECT first is the cheapest then. */
+  let checkLedgerFirst = false;
   return {
     maxBatch,
     together: (most) => ledgered(thread, table, most),
-    // Rows that are given cannot be taken back.
+    // Rows that were delivered cannot be taken back.
     canBatch: (job, { mysql }) => maxBatch > 1 && !thread.rows.isWanted && job.canBatch(takesLiterals(mysql)),
     commits: true,
     get commitMs() {
@@ -35,31 +35,31 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
     },
     async attempt(jobs, session, done) {
       if (jobs.length > 1) {
-        const together = new OnceTogether(jobs, session, thread, table);
-        state = together.state;
-        await together.run(probablyDone, done);
-        probablyDone = state.doneBefore;
+        const attempt = new LedgerBatchAttempt(jobs, session, thread, table);
+        state = attempt.state;
+        await attempt.run(checkLedgerFirst, done);
+        checkLedgerFirst = state.alreadyInLedger;
         return;
       }
       const [job] = jobs;
       if (job!.bytes === undefined) checkValues(job!.query); // before anything is sent
-      const once = new Once(job!, session, thread, table);
-      state = once.state;
-      const rows = await once.run(probablyDone).catch((error) => {
-        job!.mayBeRecorded ||= once.state.mayBeRecorded;
+      const attempt = new LedgerAttempt(job!, session, thread, table);
+      state = attempt.state;
+      const rows = await attempt.run(checkLedgerFirst).catch((error) => {
+        job!.mayBeRecorded ||= attempt.state.mayBeRecorded;
         throw error;
       });
-      probablyDone = state.doneBefore;
+      checkLedgerFirst = state.alreadyInLedger;
       if (state.selfCommitted) thread.counters.add(session.worker, "selfCommitted");
-      if (state.doneBefore && !job!.mayBeRecorded) thread.counters.add(session.worker, "doneBefore");
+      if (state.alreadyInLedger && !job!.mayBeRecorded) thread.counters.add(session.worker, "alreadyInLedger");
       done(rows);
     },
-    judge(_, error) {
+    classifyError(_, error) {
       if (error instanceof LedgerError) thread.endRun("refused", error.message);
       const verdict = verdictOf(error);
       const mayHaveRun = verdict === "unknown";
       const neverRan = state.inserted;
-      if (state.goesAlone) return { mayHaveRun, neverRan, retry: "free", waits: verdict === "retry" };
+      if (state.retryAlone) return { mayHaveRun, neverRan, retry: "free", waits: verdict === "retry" };
       if (verdict === "failed" || (mayHaveRun && state.mayHaveCommitted && !idempotent)) {
         return { mayHaveRun, neverRan, retry: "no" };
       }
@@ -71,7 +71,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
       const select = locking(selectOf(table, row));
       const rows = await session.ask(select).catch(() => void session.ask(rollback).catch(() => {}));
       if (rows?.[0]?.[0] === row.hash) return "done";
-      // Only of a row that was inserted, not of one that may be yet to come, does its absence tell.
+      // A missing row proves failure only if this try had inserted it. Otherwise it may still be inserted.
       return rows && state.inserted && !state.mayHaveCommitted ? "failed" : "unknown";
     },
   };

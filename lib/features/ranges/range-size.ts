@@ -1,36 +1,36 @@
-/** How many rows a range has: always the same number, or as many as the queries manage in a time. */
+/** Adapts the rows of a range to the time of earlier queries, for `seconds` of `ranges()`. */
 import { isInShard } from "../../parent/keys.ts";
-import type { Reading, ReadingListener } from "../../shared/reading.ts";
+import type { SourceContext, SourceListener } from "../../shared/source-context.ts";
 
-/** How much the latest query counts beside those before it. */
+/** Weight of the latest query in the moving average. */
 const weight = 0.25;
-/** A range has at most so many times the rows of one whose query has ended. */
+/** Most times the rows of the query that ended last. */
 const growth = 2;
-/** Ranges for each worker that are not done: one is being worked on, and one is ready. */
+/** Ranges per worker that have not ended: one is running, and one is ready. */
 const aheadOfEach = 2;
 
-export class RangeSize implements ReadingListener {
+export class RangeSize implements SourceListener {
   #rows: number;
   readonly #targetMs: number;
-  readonly #reading: Reading;
-  /** The rows of the ranges that are not done, by the seq of the query made of each. */
+  readonly #context: SourceContext;
+  /** Rows of the ranges that have not ended, by the seq of their query. */
   readonly #underWay = new Map<number, number>();
   #msPerRow: number | undefined;
   #wake = (): void => {};
 
-  /** @param seconds how long a query is to take. */
-  constructor(rows: number, seconds: number, reading: Reading) {
+  /** @param seconds target time of one query. */
+  constructor(rows: number, seconds: number, context: SourceContext) {
     this.#rows = rows;
     this.#targetMs = seconds * 1000;
-    this.#reading = reading;
-    reading.listen(this);
+    this.#context = context;
+    context.listen(this);
   }
 
-  /** The rows of the next range; waits until few ranges are left to do, so that the size follows what their queries take. */
+  /** Returns the rows of the next range. Waits while many ranges have not ended, so that the size follows the time of their queries. */
   async next(): Promise<number> {
-    const { workers, knownTo, seq } = this.#reading;
-    if (seq < knownTo) return this.#rows; // nothing is run before that
-    while (this.#underWay.size >= aheadOfEach * workers && !this.#reading.isOver) {
+    const { workers, knownTo, seq } = this.#context;
+    if (seq < knownTo) return this.#rows; // no query runs before that
+    while (this.#underWay.size >= aheadOfEach * workers && !this.#context.isOver) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -38,18 +38,18 @@ export class RangeSize implements ReadingListener {
     return this.#rows;
   }
 
-  /** Notes that the next query that the run reads is made of a range with so many rows. */
+  /** Notes that the next query of the run has a range with this many rows. */
   given(rows: number): void {
-    const { seq, shard } = this.#reading;
+    const { seq, shard } = this.#context;
     if (isInShard(seq + 1, shard)) this.#underWay.set(seq + 1, rows);
   }
 
-  ended({ seq, outcome, durationMs }: Parameters<ReadingListener["ended"]>[0]): void {
+  ended({ seq, outcome, durationMs }: Parameters<SourceListener["ended"]>[0]): void {
     const rows = this.#underWay.get(seq);
     if (rows === undefined) return;
     this.#underWay.delete(seq);
     this.#wake();
-    if (outcome !== "done" && durationMs < this.#targetMs) return; // it says nothing of what its rows take
+    if (outcome !== "done" && durationMs < this.#targetMs) return; // it does not show how long its rows take
     const before = this.#msPerRow ?? durationMs / rows;
     this.#msPerRow = before + weight * (durationMs / rows - before);
     this.#rows = Math.max(1, Math.floor(Math.min(this.#targetMs / this.#msPerRow, rows * growth)));

@@ -1,49 +1,42 @@
-/** Walking a table by key, in ranges of so many rows. */
-import { inspect } from "node:util";
+/** Walks a table by key, in ranges of rows. */
 import type { Connection, ConnectionOptions } from "mysql2";
 import type { Connection as PromiseConnection } from "mysql2/promise";
-import { connectionIn } from "../../mysql/connection.ts";
-import { quoted, splitName, withValues } from "../../mysql/literal.ts";
-import { Reconnecting } from "../../parent/reconnecting.ts";
-import { type Connecting, currentReading, type NextNote } from "../../shared/reading.ts";
-import { RangeSize } from "./range-size.ts";
-import { type Key, type KeyColumn, type Run, type UniqueKey, uniqueKeyOf } from "./unique-key.ts";
+import { load } from "../../load.ts";
 
 /** A part of a table, for a query's WHERE. */
 export interface Range {
-  /** In parentheses where it needs them, with a placeholder for each of `values`. */
+  /** Condition that may be joined to others with AND, with a placeholder for each of `values`. */
   readonly where: string;
   readonly values: readonly (string | number | bigint)[];
 }
 
 export interface RangesOptions {
-  /** Rows of a range; with `seconds`, of the first ones. @default 1000 */
+  /** Rows of a range. With `seconds`, the rows of the first ranges. @default 1000 */
   size?: number;
-  /** How long the query of a range is to take: its rows become more or fewer by how long those before it took. */
+  /** Target time of one query, in seconds. The range size adapts to the time of earlier queries. @default the size stays the same */
   seconds?: number;
-  /** SQL that the rows must meet, without placeholders; it is in each range's `where`, too. */
+  /** SQL condition on the rows, without placeholders. Each range's `where` contains it. */
   where?: string;
-  /** The unique index to walk by. @default the primary key or, where that does not do, another one */
+  /** Unique index to walk by. @default the primary key, or another one if that cannot be used */
   index?: string;
 }
 
 /**
  * Walks a table by a unique index, of one or several columns, and yields one range of its rows after the other.
  *
- * When it was looked for, a range had `size` rows that meet `where`, and the last one at least one. No two ranges have a key in
- * common. A row that is there all the time, and meets `where` all the time, is in exactly one of them. One that comes, goes or
- * changes meanwhile is in one or in none; none is beyond the last key at the start, so the walk ends however fast rows are added.
+ * When a range is made, it has `size` rows that meet `where`, and the last one at least one. No two ranges have a key in common. A
+ * row that exists and meets `where` during the whole walk is in exactly one range. A row that is added, deleted or changed
+ * meanwhile is in one or in none. No range goes beyond the last key at the start, so the walk ends however fast rows are added.
  *
- * In a generator that `doWork()` reads, a run with a ledger or a job log keeps the ranges there: resumed, it has the same again,
- * whatever the data are by then, and goes on behind them. With a ledger, shards and other machines have the same ranges, too:
- * whoever comes first finds them.
+ * If `doWork()` reads the generator, a run with a ledger or a job log stores the ranges there. A resumed run yields the same ranges
+ * again, whatever the data are then, and goes on after them. With a ledger, shards and other machines yield the same ranges, too.
  *
- * @param db the server, such as `myglobals.config.db`: `ranges()` makes a connection of its own and closes it. Or a connection of
- * mysql2, which must do nothing else as long as `ranges()` walks; its `wait_timeout` is raised. When the connection is lost, the
- * walk goes on from its last key on a new one, within the connect timeout of the run. That has what the options and
- * `--init-command` say, but not what a script has set on a connection that it gave.
- * @param table `table` or `database.table`; a name that has a dot or a backtick in it is quoted as in SQL.
- * @throws RangeError or TypeError for what cannot be; Error for a table without a unique index that does, and in a shard.
+ * @param db connection options, such as `myglobals.config.db`: `ranges()` makes its own connection and closes it. Or a connection of
+ * mysql2, which must do nothing else during the walk. Its `wait_timeout` is raised. If the connection is lost, the walk goes on from
+ * its last key on a new one, within the connect timeout of the run. The new one has the options and `--init-command`, but not what
+ * a script has set on a connection that it gave.
+ * @param table `table` or `database.table`. A name with a dot or a backtick must be quoted as in SQL.
+ * @throws RangeError or TypeError for an invalid argument. Error if no unique index can be used, and in a shard without a ledger.
  * @example
  * ```ts
  * for await (const { where, values } of ranges(myglobals.config.db, "orders", { size: 1000 })) {
@@ -56,159 +49,6 @@ export async function* ranges(
   table: string,
   options: RangesOptions = {},
 ): AsyncGenerator<Range> {
-  const { size = 1000, seconds = 0 } = options;
-  checkNumber("size", size, Number.isSafeInteger(size) && size > 0, "a positive integer");
-  checkNumber("seconds", seconds, seconds >= 0, "a positive number");
-  const reading = currentReading();
-  if (reading?.shard && !reading.notes?.isShared) {
-    throw new Error(
-      "Cannot walk a table in a shard: each shard would find ranges of its own. Use a ledger, which keeps them for all shards, or give each a part in `where`",
-    );
-  }
-  const connection = new Reconnecting(checkDatabase(db, table), reading?.connecting ?? withoutRun, "ranges()");
-  try {
-    const walk = await startWalk(connection, table, options);
-    const rangeSize = reading && seconds > 0 ? new RangeSize(size, seconds, reading) : undefined;
-    const nextNote: NextNote = reading?.notes?.open(reading.nameFor(table)) ?? ((find) => find());
-    // The first note has the last key of the table. Each of the others has the first and the last key of a range; null is the end.
-    const [, last] = ((await nextNote(() => walk.findLast().then((key) => (key ? [[], key] : null)))) ?? []) as Key[];
-    if (!last) return;
-    let past: Key | undefined;
-    let found: { readonly end: Key; readonly rows: number; readonly next: Key | undefined } | undefined;
-    const find = async () => {
-      const rows = (await rangeSize?.next()) ?? size;
-      if (reading?.isOver) return undefined;
-      const isBehindFound = found !== undefined && found.end === past;
-      const first = isBehindFound ? found!.next : await walk.findFirst(past, last);
-      const [end, next] = first ? await walk.findEnd(first, last, rows) : [];
-      if (!first || !end) return null; // what was left may have gone meanwhile
-      found = { end, rows, next };
-      return [first, end];
-    };
-    for (let note = await nextNote(find); note; note = await nextNote(find)) {
-      const [first, end] = note as [Key, Key];
-      if (found?.end === end) rangeSize?.given(found.rows); // else it is of an earlier run, or of another machine
-      yield walk.range(first, end);
-      past = end;
-    }
-  } finally {
-    await connection.close();
-  }
-}
-
-/** How to connect where no run says it. */
-const withoutRun: Connecting = { hosts: [], connectTimeoutSeconds: 60, retries: 10, initCommands: [], log() {} };
-
-/** @throws TypeError for what names no server. */
-function checkDatabase(db: unknown, table: string): Connection | ConnectionOptions {
-  const connection = connectionIn(db);
-  if (connection) return connection;
-  const { getConnection, then } = Object(db) as { getConnection?: unknown; then?: unknown };
-  const isOptions = typeof db === "object" && !getConnection && !then && Object.keys(Object(db)).length > 0;
-  if (isOptions) return db as ConnectionOptions;
-  const what = getConnection
-    ? "a pool"
-    : then
-      ? "a promise: await it"
-      : typeof db === "string"
-        ? "a text"
-        : inspect(db);
-  throw new TypeError(
-    `Cannot walk ${table}: ranges() takes connection options, or a connection of mysql2, not ${what}`,
-  );
-}
-
-/** @throws TypeError for what is no name; what `uniqueKeyOf()` throws. */
-async function startWalk(connection: Reconnecting, name: string, { where, index }: RangesOptions) {
-  const names = splitName(name);
-  if (!names) throw new TypeError(`Cannot walk ${JSON.stringify(name)}: it must be TABLE or DATABASE.TABLE`);
-  const run: Run = async (text) => {
-    try {
-      return await connection.ask(text);
-    } catch (error) {
-      Error.captureStackTrace(error as Error); // with the script's place, which is not known where an answer is read
-      throw error;
-    }
-  };
-  const table = `${names.database === undefined ? "" : `${quoted(names.database)}.`}${quoted(names.table)}`;
-  return new Walk(run, table, await uniqueKeyOf(run, table, index), where);
-}
-
-/** A table, and the index that it is walked by. */
-class Walk {
-  readonly #run: Run;
-  readonly #table: string;
-  readonly #key: UniqueKey;
-  /** What the rows must meet, behind other conditions. */
-  readonly #and: string;
-
-  constructor(run: Run, table: string, key: UniqueKey, where: string | undefined) {
-    this.#run = run;
-    this.#table = table;
-    this.#key = key;
-    this.#and = where === undefined ? "" : ` AND (${where}${/--|#/.test(where) ? "\n" : ""})`; // it may end in a comment
-  }
-
-  /** From one key to another, both included. */
-  range(first: Key, end: Key): Range {
-    const { columns } = this.#key;
-    const [from, to] = [compare(columns, first, ">", ">="), compare(columns, end, "<", "<=")];
-    return { where: `${from.where} AND ${to.where}${this.#and}`, values: [...from.values, ...to.values] };
-  }
-
-  /** The last key of all: the last that meets `where` may be far before it, and is found at the end of the walk. */
-  async findLast(): Promise<Key | undefined> {
-    return (await this.#keys("TRUE", "DESC", "1"))[0];
-  }
-
-  /** The first key of all, or behind another one. */
-  async findFirst(past: Key | undefined, last: Key): Promise<Key | undefined> {
-    const { columns } = this.#key;
-    const ends = [...(past ? [compare(columns, past, ">", ">")] : []), compare(columns, last, "<", "<=")];
-    return (await this.#keys(ends.map(inText).join(" AND ") + this.#and, "ASC", "1"))[0];
-  }
-
-  /** The last key of the range that begins with `first`, and the first key of the next one, if there is one. */
-  async findEnd(first: Key, last: Key, rows: number): Promise<(Key | undefined)[]> {
-    const rest = inText(this.range(first, last));
-    const found = await this.#keys(rest, "ASC", `2 OFFSET ${rows - 1}`);
-    return found.length > 0 ? found : this.#keys(rest, "DESC", "1");
-  }
-
-  async #keys(where: string, direction: "ASC" | "DESC", limit: string): Promise<Key[]> {
-    const { index, columns } = this.#key;
-    const order = columns.map(({ name }) => `${name} ${direction}`);
-    const from = `FROM ${this.#table} FORCE INDEX (${index})`; // else a sort of all that is left may look cheaper
-    const text = `SELECT ${columns.map(({ read }) => read)} ${from} WHERE ${where} ORDER BY ${order} LIMIT ${limit}`;
-    return (await this.#run(text)) as string[][];
-  }
-}
-
-/**
- * Compares a key with the row's, by its last column with `atEnd`: `(a > 1 OR (a = 1 AND b >= 2))`.
- *
- * Measured on MariaDB 10.11 and 11.8, MySQL 5.7 and 9.7: each reads no more of an index than is in such a range. Of
- * `(a, b) >= (1, 2)` it reads all of it, and of `a >= 1 AND (a > 1 OR b >= 2)` all that has this `a`. BETWEEN is not as exact:
- * MariaDB compares some types otherwise.
- */
-function compare(columns: readonly KeyColumn[], key: Key, operator: ">" | "<", atEnd: string): Range {
-  const [column, ...others] = columns as [KeyColumn, ...KeyColumn[]];
-  const { name, placeholder } = column;
-  const value = column.valueOf(key[0]!);
-  if (others.length === 0) return { where: `${name} ${atEnd} ${placeholder}`, values: [value] };
-  const { where, values } = compare(others, key.slice(1), operator, atEnd);
-  return {
-    where: `(${name} ${operator} ${placeholder} OR (${name} = ${placeholder} AND ${where}))`,
-    values: [value, value, ...values],
-  };
-}
-
-/** Puts the values into the text. A name, such as `a?`, has no placeholders. */
-function inText({ where, values }: Range): string {
-  const left = [...values];
-  return where.replace(/`[^`]*`|\?/g, (part) => (part === "?" ? withValues(part, left.splice(0, 1)) : part));
-}
-
-function checkNumber(name: string, value: number, isRight: boolean, wanted: string): void {
-  if (!isRight) throw new RangeError(`Cannot take ${value} for ${name}: it must be ${wanted}`);
+  const { walk } = await load("ranges", () => import("./walk.ts"));
+  yield* walk(db, table, options);
 }

@@ -1,35 +1,35 @@
-/** By which index a table can be walked: each row has its place, and what is read of a row finds it again. */
+/** Finds an index by which a table can be walked: each row has one place in it, and the key that is read finds the row again. */
 import { quoted } from "../../mysql/literal.ts";
 
-/** Values of a key's columns, as the server prints them; of a binary column, its bytes in hexadecimal. */
+/** Values of a key's columns, as the server prints them. Those of a binary column are hexadecimal. */
 export type Key = readonly string[];
 
 /** A column of a key, as SQL. */
 export interface KeyColumn {
   readonly name: string;
-  /** What is selected to read it. */
+  /** Expression that selects it. */
   readonly read: string;
-  /** The placeholder that it is compared with: of a type for which that is exact. */
+  /** Placeholder to compare it with, of a type for which the comparison is exact. */
   readonly placeholder: string;
-  /** The placeholder's value, from what was read. */
+  /** Returns the value of the placeholder from the text that was read. */
   valueOf(text: string): string | number | bigint;
 }
 
 export interface UniqueKey {
-  /** The index, as SQL. */
+  /** Name of the index, quoted as SQL. */
   readonly index: string;
   readonly columns: readonly KeyColumn[];
 }
 
-/** Runs a statement of our own. */
+/** Runs one of lib's own statements. */
 export type Run = (text: string) => Promise<(string | null)[][]>;
 
 /**
- * Finds the primary key or, where it does not do, another unique index without NULLs.
+ * Returns the primary key, or another unique index without NULLs if that cannot be used.
  *
- * @param table its name as SQL.
- * @param wanted the name of the index that it is to be.
- * @throws Error saying what is wrong with each index that does not do, and the server's, such as for a table that is missing.
+ * @param table its name, quoted as SQL.
+ * @param wanted name of the index to use.
+ * @throws Error with the reason for each index that cannot be used, and errors of the server, such as for a missing table.
  */
 export async function uniqueKeyOf(run: Run, table: string, wanted?: string): Promise<UniqueKey> {
   const types = new Map((await run(`SHOW COLUMNS FROM ${table}`)).map(([name, type]) => [name!, type!]));
@@ -64,8 +64,8 @@ function objectionTo({ column, type, nonUnique, prefix, isNullable, kind }: Inde
   if (column === null || column === undefined) return "is on an expression";
   if (prefix !== null) return `has only the beginning of ${column}`;
   if (isNullable === "YES") return `can have NULL in ${column}`;
-  // The text of a FLOAT is not its value, a TIMESTAMP's is that of two moments once a year, and an ENUM sorts by its number.
-  if (!walkable.test(type)) return `has ${column}, and ${/^\w*/.exec(type)} cannot be told exactly by its text`;
+  // The text of a FLOAT is not exact, that of a TIMESTAMP is ambiguous for one hour a year, and an ENUM sorts by its number.
+  if (!walkable.test(type)) return `has ${column}, and ${/^\w*/.exec(type)} cannot be compared exactly by its text`;
   return undefined;
 }
 
@@ -76,14 +76,14 @@ const date = /^date(?:time)?\b/;
 const text = /^(?:(?:var)?char|time|uuid|inet[46])\b/;
 const walkable = new RegExp([integer, decimal, binary, date, text].map(({ source }) => source).join("|"));
 
-/** MySQL's NO_ZERO_DATE, which is in its default `sql_mode`, refuses this text in a comparison, and takes 0 for it. */
+/** Zero date. MySQL's NO_ZERO_DATE, part of its default `sql_mode`, refuses this text in a comparison, but accepts 0 for it. */
 const zeroDate = /^0000-00-00(?: 00:00:00(?:\.0+)?)?$/;
 
 function columnOf({ column, type }: IndexPart): KeyColumn {
   const name = quoted(column!);
   const asItIs = { name, read: name, placeholder: "?", valueOf: (value: string) => value };
   if (integer.test(type)) return { ...asItIs, valueOf: integerOf };
-  // A DECIMAL and a text would be compared as doubles.
+  // Without the CAST, a DECIMAL and a text are compared as doubles.
   if (decimal.test(type)) return { ...asItIs, placeholder: `CAST(? AS ${decimal.exec(type)})` };
   if (binary.test(type)) return { ...asItIs, read: `HEX(${name})`, placeholder: "UNHEX(?)" };
   if (date.test(type)) return { ...asItIs, valueOf: (value) => (zeroDate.test(value) ? 0 : value) };

@@ -1,4 +1,4 @@
-/** `--rows`: the rows of the queries on stdout. */
+/** `--rows`: prints the rows of the queries on stdout. */
 import { UsageError } from "../../command/errors.ts";
 import { defineFeature } from "../../command/feature.ts";
 

@@ -1,4 +1,4 @@
-/** Rows to stdout. If a resumed run would not give them again, those that get lost are found. */
+/** Writes rows to stdout. If a resumed run would not print them again, it also finds the queries whose rows got lost. */
 import type { Context, Hook } from "../../command/feature.ts";
 import { writeOrEnd } from "../../command/output.ts";
 import { UnreadRows } from "./unread-rows.ts";

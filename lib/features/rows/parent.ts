@@ -1,11 +1,11 @@
-/** The rows on their way from the threads to the caller of `doWork()`. */
+/** Passes rows from the threads to the caller of `doWork()`. */
 import type { ParentFeature } from "../../parent/feature.ts";
 
 declare module "../../parent/options.ts" {
   interface WorkOptions {
     /**
-     * Is called with the rows of SELECT, SHOW, CALL and RETURNING: whole lines of NDJSON, `{"seq":12,"row":{…}}`.
-     * While the promise that it returns is pending, the queries wait. A script's own `workerDo()` has no such rows.
+     * Callback for the rows of SELECT, SHOW, CALL and RETURNING, as whole lines of NDJSON: `{"seq":12,"row":{…}}`. The queries
+     * wait while the promise that it returns is pending. A script's own `workerDo()` yields no such rows.
      */
     onRows?: ((lines: Uint8Array) => void | Promise<void>) | undefined;
   }
@@ -18,7 +18,7 @@ export const feature: ParentFeature = {
       settings: true,
       message(data, answer) {
         const lines = data as Uint8Array;
-        const { length: bytes } = lines; // it may be transferred away
+        const { length: bytes } = lines; // read before the callback, which may transfer the bytes away
         const taking = guard(() => onRows?.(lines), "Cannot take the rows: ").then(() => {
           answer(bytes);
           underWay.delete(taking);

@@ -1,13 +1,13 @@
-/** The rows on their way to the parent, and the connections that wait while it is slow. */
+/** Sends rows to the parent, and pauses the connections while it is slow. */
 import type { Connection } from "mysql2";
 import type { Column, ResultListener, RowSink } from "../../mysql/command.ts";
 import type { Job } from "../../worker/job.ts";
 import type { RowsTaker } from "../../worker/rows-taker.ts";
 import { rowEncoder } from "./rows.ts";
 
-/** Rows are sent in pieces of about so many characters, and at the end of each query. */
+/** Characters after which rows are sent. They are also sent at the end of each query. */
 const pieceLength = 1 << 16;
-/** Bytes that may be on their way; then the queries wait. */
+/** Bytes in flight to the parent at which the queries wait. */
 const mostUntaken = 1 << 20;
 
 export class RowsOut implements RowsTaker {
@@ -44,22 +44,22 @@ export class RowsOut implements RowsTaker {
     };
   }
 
-  /** Sends the lines that are there. */
+  /** Sends the collected lines. */
   flush(): void {
     if (this.#lines === "") return;
     const lines = new TextEncoder().encode(this.#lines);
-    this.#untaken += lines.length; // before it is transferred: then it has none
+    this.#untaken += lines.length; // before the transfer, after which its length is 0
     this.#lines = "";
     this.#send(lines);
   }
 
-  /** Notes that the parent has taken so many bytes. */
-  taken(bytes: number): void {
+  /** Notes that the parent has taken `bytes` bytes. */
+  rowsConsumed(bytes: number): void {
     this.#untaken -= bytes;
-    // All at once, and below the limit only: one that is resumed gives at once all that it has read.
+    // Resumes all connections, but only below the limit. A resumed connection delivers everything it has buffered.
     if (this.isFull) return;
     const resuming = [...this.#paused];
-    this.#paused.clear(); // before they go on: they may be paused again at once
+    this.#paused.clear(); // before the loop, in which a connection may be paused again
     for (const connection of resuming) connection.resume();
   }
 

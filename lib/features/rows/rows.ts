@@ -1,15 +1,15 @@
-/** Rows as NDJSON: `{"seq":12,"row":{"id":1,"name":"a"}}`, exact, encoded in the workers. */
+/** Encodes rows as NDJSON in the workers: `{"seq":12,"row":{"id":1,"name":"a"}}`. No value loses precision. */
 import mysql from "mysql2";
 import type { Column, RowPacket } from "../../mysql/command.ts";
 
 const { Types } = mysql;
 
 /**
- * Makes the function that encodes the rows of one result, which the server sends as text in utf8mb4.
+ * Returns a function that encodes the rows of one result, which the server sends as text in utf8mb4.
  *
- * DECIMAL, a BIGINT beyond a double, dates and times are strings; BLOB, BIT and GEOMETRY are the server's bytes in base64; a
- * VECTOR is a list of numbers; JSON is JSON, or a string where it is not valid. Of two columns of one name, the second is
- * called `name_2`.
+ * DECIMAL, a BIGINT beyond a double, dates and times become strings. BLOB, BIT and GEOMETRY become the server's bytes in base64. A
+ * VECTOR becomes a list of numbers. JSON stays JSON, or becomes a string if it is not valid. If two columns have one name, the
+ * second is called `name_2`.
  */
 export function rowEncoder(seq: number, columns: readonly Column[]): (row: RowPacket) => string {
   const names: string[] = [];
@@ -33,7 +33,7 @@ type Reader = (row: RowPacket) => string;
 
 const reals = new Set<number>([Types.FLOAT, Types.DOUBLE]);
 const integers = new Set<number>([Types.TINY, Types.SHORT, Types.INT24, Types.LONG, Types.LONGLONG, Types.YEAR]);
-/** DECIMAL, dates and times are in ASCII, though their columns say that they are binary. */
+/** Types whose values are ASCII, though their columns have the character set `binary`. */
 const ascii = new Set<number>([
   Types.DECIMAL,
   Types.NEWDECIMAL,
@@ -46,7 +46,7 @@ const ascii = new Set<number>([
 const binary = 63;
 
 function readerOf({ columnType, characterSet, extendedFormat, extendedTypeName }: Column): Reader {
-  // MySQL has a type for JSON; MariaDB's is a LONGTEXT with this mark. Its VECTOR is a VARBINARY with a mark.
+  // MySQL has a type for JSON. In MariaDB, JSON is a LONGTEXT and VECTOR a VARBINARY, each with a mark in its metadata.
   if (columnType === Types.JSON || extendedFormat === "json") return text(encodeJson);
   if (columnType === Types.VECTOR || extendedTypeName === "vector") return bytes(encodeVector);
   if (reals.has(columnType)) return text(encodeReal);
@@ -75,12 +75,12 @@ function encodeReal(digits: string): string {
   return digits.startsWith("-0") && Number(digits) === 0 ? "-0" : String(Number(digits));
 }
 
-/** From so many characters on, an integer may be beyond a double. */
+/** Characters from which on an integer may be beyond a double. */
 const longLength = 16;
 
 function encodeInteger(digits: string): string {
   if (digits.length < longLength && !digits.startsWith("0")) return digits;
-  const number = Number(digits); // of those with zeros before it, too, as from ZEROFILL
+  const number = Number(digits); // also removes the zeros of ZEROFILL
   return Number.isSafeInteger(number) ? String(number) : `"${digits}"`;
 }
 
@@ -88,11 +88,11 @@ function encodeInteger(digits: string): string {
 const escapedCharacter = /["\\\0-\x1f\ud800-\udfff]/;
 
 function encodeText(value: string): string {
-  // Most texts need no escapes: to look is faster than to let JSON.stringify() look.
+  // Most texts need no escapes, and this test is faster than JSON.stringify().
   return escapedCharacter.test(value) ? JSON.stringify(value) : `"${value}"`;
 }
 
-/** JSON in one line; MariaDB's may be looser, or anything at all where its check was switched off: then as a text. */
+/** Returns JSON on one line, or a string if it is not valid. MariaDB accepts looser JSON, and any text if its check is off. */
 function encodeJson(value: string): string {
   try {
     JSON.parse(value);
@@ -102,7 +102,7 @@ function encodeJson(value: string): string {
   }
 }
 
-/** The 32-bit floats of a VECTOR, each with the fewest digits that read back the same; null where it is none, as NaN. */
+/** Returns the 32-bit floats of a VECTOR, each with the fewest digits that read back the same. NaN and infinity become null. */
 function encodeVector(value: Buffer): string {
   const numbers: (number | null)[] = [];
   for (let at = 0; at + 4 <= value.length; at += 4) numbers.push(shortest(value.readFloatLE(at)));

@@ -1,7 +1,7 @@
-/** The rows that the reader of stdout may not have read. */
+/** Finds the rows that the reader of stdout may not have read. */
 import type { Output } from "../../command/output.ts";
 
-/** A pipe or a socket holds at most so many bytes that nobody has read: 1 MiB is what Linux lets a user set. */
+/** Most unread bytes in a pipe or a socket. 1 MiB is the largest size that Linux lets a user set. */
 const pipeBytes = 1 << 20;
 
 /** Remembers rows until it is certain that the reader of stdout has read them. */
@@ -17,9 +17,9 @@ export class UnreadRows {
     this.#output = output;
   }
 
-  /** Takes rows that are to be written next. Returns the `onWritten` of their `write()`. */
+  /** Adds rows that are written next. Returns the `onWritten` callback for their `write()`. */
   add(lines: Uint8Array): () => void {
-    if (this.#output.failure) this.lost(); // otherwise a query that goes on for hours fills the memory
+    if (this.#output.failure) this.lost(); // otherwise a query that runs for hours fills the memory
     this.#unwritten.add(lines);
     return () => {
       this.#unwritten.delete(lines);
@@ -34,7 +34,7 @@ export class UnreadRows {
 
   /** Returns the seq of each query with rows that may not have been read. Complete after `flush()`. */
   lost(): ReadonlySet<number> {
-    // What was written before the reader went may have been in the pipe. A file has what was written.
+    // If the reader has closed the pipe, the last rows that were written may have been in it. A file has all that was written.
     const written = this.#output.closed ? [...this.#before, ...this.#recent] : [];
     for (const lines of [...written, ...this.#unwritten]) {
       const text = Buffer.from(lines.buffer, lines.byteOffset, lines.length).toString("latin1");

@@ -5,6 +5,6 @@ export const feature: WorkerFeature = {
   extend(thread) {
     const rows = new RowsOut((lines) => thread.postFeature("rows", lines, [lines.buffer as ArrayBuffer]));
     thread.rows = rows;
-    thread.onFeature.set("rows", (bytes) => rows.taken(bytes as number));
+    thread.onFeature.set("rows", (bytes) => rows.rowsConsumed(bytes as number));
   },
 };

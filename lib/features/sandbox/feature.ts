@@ -1,4 +1,4 @@
-/** A private throwaway server, where none was named. */
+/** Starts a private throwaway server if no server was named. */
 import { defineFeature } from "../../command/feature.ts";
 
 export const feature = defineFeature({

@@ -1,6 +1,6 @@
 /**
- * The data directory with which a MySQL server begins. To make one takes seconds, and to copy it a tenth of one: so it is made
- * once, and kept in a folder that nobody but its user can get at.
+ * Makes the data directory with which a MySQL server begins. Making it takes seconds, copying it a tenth of a second. So it is made
+ * once, and kept in a folder that only its user can access.
  */
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync, realpathSync, statSync } from "node:fs";
@@ -10,10 +10,10 @@ import { join } from "node:path";
 import { keep } from "./keeper.ts";
 
 /**
- * Returns a directory with the system tables of this `mysqld`, to be copied; makes it where there is none yet. Any number of
- * processes may do this at the same time.
+ * Returns a directory with the system tables of this `mysqld`, to be copied. Makes it if there is none yet. Any number of processes
+ * may do this at the same time.
  *
- * @throws Error with the last words of `mysqld` when it fails.
+ * @throws Error with the last messages of `mysqld` if it fails.
  */
 export async function initializedDirectory(program: string): Promise<string> {
   const cache = await privateCache();
@@ -43,11 +43,11 @@ export async function initializedDirectory(program: string): Promise<string> {
   throw new Error(kept.lastWords || "it was ended while it initialized its data directory");
 }
 
-/** In a folder where all may write, a name that can be guessed may be there already, and somebody else's. */
+/** Returns the folder of the cache. Checks its owner and mode, because another user could have created it in the shared folder. */
 async function privateCache(): Promise<string> {
   const uid = process.getuid?.();
   const path = join(tmpdir(), `myscript-cache-${uid ?? "user"}`);
-  await mkdir(path, { mode: 0o700 }).catch(() => {}); // it is there, or what it is shows below
+  await mkdir(path, { mode: 0o700 }).catch(() => {}); // an error shows in the check below
   const found = lstatSync(path);
   if (found.isDirectory() && (uid === undefined || (found.uid === uid && (found.mode & 0o077) === 0))) return path;
   throw new Error(`${path} must be a directory of this user alone: remove it`);

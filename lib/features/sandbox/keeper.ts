@@ -1,12 +1,12 @@
-/** A process that is ended, and its directory removed, when this one is gone, however that comes about. */
+/** Runs a program that ends, and whose directory is removed, when this process ends, even if it is killed. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 
 /**
- * Starts a program, and a shell that keeps an eye on it and on this process.
+ * Starts a program, and a shell that watches the program and this process.
  *
- * @throws Error when the shell cannot be started; the directory is removed then.
+ * @throws Error if the shell cannot be started. The directory is removed then.
  */
 export async function keep(directory: string, command: readonly string[]): Promise<Kept> {
   try {
@@ -21,7 +21,7 @@ export async function keep(directory: string, command: readonly string[]): Promi
   }
 }
 
-/** It outlives this process, and reads the end of the pipe when that is gone. `$0` is the directory, `$@` the command. */
+/** Script of the shell. It outlives this process, whose end it sees as the end of its stdin. `$0` is the directory, `$@` the command. */
 const shellScript = `
 "$@" </dev/null &
 echo $!
@@ -38,7 +38,7 @@ exit $status
 export class Kept {
   /** The process id of the program. */
   readonly pid: Promise<number>;
-  /** Resolves when it has ended by itself. */
+  /** Resolves when the program has ended. */
   readonly gone: Promise<void>;
   isGone = false;
   #log = "";
@@ -62,14 +62,14 @@ export class Kept {
     });
   }
 
-  /** The last of what it has said on stderr, in one line: of MariaDB's and MySQL's logs the errors. */
+  /** The errors in its log (MariaDB and MySQL) on one line, or else its last line on stderr. */
   get lastWords(): string {
     const errors = [...this.#log.matchAll(/\[ERROR\] (?:\[MY-\d+\] \[\w+\] )?(.+)/g)].map(([, error]) => error!);
     const reasons = errors.filter((error) => error !== "Aborting");
     return reasons.length > 0 ? reasons.join("; ") : (this.#log.trim().split("\n").at(-1) ?? "");
   }
 
-  /** Ends the program, and removes the directory unless that is to be kept; returns its exit status. */
+  /** Ends the program, removes the directory unless `wish` is `keep`, and returns the exit status. */
   async end(wish: "keep" | "remove" = "remove"): Promise<number> {
     this.#shell.ref();
     this.#shell.stdin.end(`${wish}\n`);
@@ -82,7 +82,7 @@ export class Kept {
   unref(): void {
     this.#shell.unref();
     for (const stream of [this.#shell.stdin, this.#shell.stdout, this.#shell.stderr]) {
-      (stream as unknown as { unref?(): void }).unref?.(); // Bun's have none, and keep nothing alive
+      (stream as unknown as { unref?(): void }).unref?.(); // Bun's streams have no unref(), and do not keep the process alive
     }
   }
 }

@@ -1,7 +1,7 @@
 /**
- * A private throwaway server: what the unedited script, the tests and the benchmark run on.
+ * Starts a private throwaway server, for the unedited script, the tests and the benchmark.
  *
- * It listens on a socket in a private directory only, and is gone, with its files, when this process ends, however it ends.
+ * It listens only on a socket in a private directory. It ends, and its files are removed, when this process ends, even if it is killed.
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -17,7 +17,7 @@ import { initializedDirectory } from "./initialized.ts";
 import { type Kept, keep } from "./keeper.ts";
 
 export interface Sandbox {
-  /** What mysql2 needs to connect to it. */
+  /** Connection options for mysql2. */
   readonly db: { readonly socketPath: string; readonly user: string; readonly database: string };
   /** Process id of the server. */
   readonly pid: number;
@@ -26,11 +26,11 @@ export interface Sandbox {
 }
 
 export interface SandboxOptions {
-  /** Further options of the server; a later one overrides an earlier one. @default [] */
+  /** Further options of the server. A later one overrides an earlier one. @default [] */
   args?: readonly string[];
-  /** Rows of the table `myscript_orders`; 0 leaves the database empty. @default 200_000 */
+  /** Rows of the table `myscript_orders`. 0 leaves the database empty. @default 200_000 */
   orders?: number;
-  /** @default the one that is found */
+  /** @default the result of `findProgram()` */
   program?: Program;
 }
 
@@ -41,9 +41,9 @@ export interface Program {
 }
 
 /**
- * Finds a server program on the PATH, or else in a usual place: a MariaDB, or else a MySQL, which is slower to start.
+ * Finds a server program on the PATH, or else in a usual place. Prefers MariaDB, because MySQL starts more slowly.
  *
- * @throws Error when there is none.
+ * @throws Error if there is none.
  */
 export async function findProgram(): Promise<Program> {
   for (const places of [(process.env.PATH ?? "").split(delimiter), usualPlaces]) {
@@ -59,22 +59,22 @@ export async function findProgram(): Promise<Program> {
 
 const usualPlaces = ["/usr/sbin", "/usr/local/sbin", "/usr/local/mysql/bin", "/opt/homebrew/bin"];
 
-/** With many packages of MariaDB, `mysqld` is another name of it. */
+/** Returns true if `mysqld` is MariaDB, as in many of its packages. */
 async function isMariaDBs(mysqld: string): Promise<boolean> {
   const { stdout } = await promisify(execFile)(mysqld, ["--no-defaults", "--version"]);
   return /-MariaDB/i.test(stdout);
 }
 
 /**
- * Starts a server on an empty directory and fills the table `myscript_orders`: MariaDB, or MySQL where there is none.
+ * Starts a server on an empty directory and fills the table `myscript_orders`.
  *
- * @throws Error when there is no server program, or with its last words when it does not start.
+ * @throws Error if there is no server program, or with its last messages if it does not start.
  */
 export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
   const { args = [], orders = 200_000, program = await findProgram() } = options;
   const { path, isMariaDB } = program;
   try {
-    const initialized = isMariaDB ? undefined : await initializedDirectory(path); // MariaDB starts on an empty one
+    const initialized = isMariaDB ? undefined : await initializedDirectory(path); // MariaDB starts on an empty directory
     const directory = await mkdtemp(join(tmpdir(), "myscript-")); // created with mode 0700
     const db = { socketPath: join(directory, "socket"), user: "root", database: "myscript" };
     const command = [path, ...optionsIn(directory), ...(isMariaDB ? mariadbOptions : mysqlOptions), ...args];
@@ -93,7 +93,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   }
 }
 
-/** `$0` is the directory to be copied, `$1` that of the copy, and then comes the server's command line. */
+/** Script that copies the directory `$0` to `$1`, and then runs the rest of `$@`, the server's command line. */
 const copyScript = 'PATH=$PATH:/bin:/usr/bin; cp -R "$0/." "$1" && rm -f "$1/auto.cnf" && shift && exec "$@"';
 
 function optionsIn(directory: string): string[] {
@@ -112,7 +112,7 @@ function optionsIn(directory: string): string[] {
 }
 
 const mariadbOptions = ["--skip-grant-tables"];
-/** Without a second port, a log for replicas, and a folder that files must be in: as MariaDB's are by default. */
+/** Options that give MySQL the defaults of MariaDB: no X Protocol port, no binary log, no `secure_file_priv` folder. */
 const mysqlOptions = [
   "--loose-mysqlx=OFF",
   "--skip-log-bin",
@@ -150,7 +150,7 @@ async function createOrders(connection: Connection, rows: number): Promise<void>
       id INT PRIMARY KEY, quantity INT NOT NULL, price DECIMAL(10, 2) NOT NULL, total DECIMAL(12, 2) NULL
     ) ENGINE = InnoDB`,
   );
-  // MySQL has no sequence engine, and 5.7 no CTE.
+  // Built from digits, because MySQL has no sequence engine, and 5.7 no CTE.
   const places = Array.from({ length: String(rows - 1).length }, (_, place) => place);
   const seq = `1 + ${places.map((place) => `d${place}.n * ${10 ** place}`).join(" + ")}`;
   const digits = `SELECT 0 AS n${[1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => ` UNION ALL SELECT ${n}`).join("")}`;

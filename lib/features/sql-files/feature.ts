@@ -1,4 +1,4 @@
-/** Queries from SQL files, and back into one. */
+/** Reads queries from SQL files, and prints them as one. */
 import { defineFeature } from "../../command/feature.ts";
 
 export const feature = defineFeature({
@@ -10,7 +10,7 @@ export const feature = defineFeature({
     const files = await openFiles(names, reading, (at, statement) => {
       if (workers > 1 || shard || given.joblog === undefined) return;
       progress.log(
-        `warning: ${at}: ${statement} means something to one connection: --resume cannot go on, an interrupted run has to begin anew`,
+        `warning: ${at}: ${statement} applies to one connection only: if the run is interrupted, --resume refuses this input, and all of it has to run again`,
       );
     });
     if (files.isEmpty) progress.log(`warning: no queries in ${names.join(", ").replace(/^-$/, "stdin")}`);

@@ -1,4 +1,4 @@
-/** SQL files and standard input -> queries, one after the other, in constant memory. */
+/** Reads queries from SQL files and standard input, in constant memory. */
 import { constants as limits } from "node:buffer";
 import { createReadStream, fstatSync } from "node:fs";
 import { access, constants, stat } from "node:fs/promises";
@@ -11,34 +11,39 @@ export interface ReadOptions {
   /** @default process.stdin */
   stdin?: AsyncIterable<Uint8Array>;
   /**
-   * Whether the server knows `$$ ... $$` and `$tag$ ... $tag$` as quotes. Asked once, before the first text with a `$`.
+   * Returns true if `$$ ... $$` and `$tag$ ... $tag$` are quotes for the server. Called once, before the first text with a `$`.
    *
-   * @default it does not
+   * @default () => false
    */
   dollarQuotes?: () => boolean | Promise<boolean>;
+  /** Is called with the number of bytes of each piece that was read. */
+  onRead?: (bytes: number) => void;
 }
 
 /**
- * Reads SQL files, `-` being standard input, and yields their queries in order: as written, without the delimiter and
- * without blanks and comments before them; a line end CR LF is LF, also in quotes, as for the client. It carries out
- * `DELIMITER`, and takes a line `USE name` for a query, as the client does. A backslash in quotes escapes: a server with
- * NO_BACKSLASH_ESCAPES needs files that have none there.
+ * Reads SQL files, `-` being standard input, and yields their queries in order. They are as written, without the delimiter and
+ * without blanks and comments before them. A line end CR LF becomes LF, also in quotes. `DELIMITER` is carried out, and a line
+ * `USE name` is a query. All this is as in the `mariadb` client. A backslash in quotes escapes. A server with NO_BACKSLASH_ESCAPES
+ * needs files without backslashes in quotes.
  *
- * @throws UsageError before the first query, naming the file, when one cannot be read. Naming file and line: when reading
- * fails later; for a NUL byte, which the client takes in no text; for a query that no string can hold; for a quote or comment
- * without an end (the file was cut short, and the client would send what there is, such as a DELETE without its WHERE) or
- * without a clear one; for DELIMITER without its argument, with one like a comment, or inside a query; for the client's other
- * commands, such as `source` and `\c`. What `dollarQuotes` throws. The queries before such a place are yielded first, and are
- * run.
+ * @throws UsageError with the file, before the first query, if a file cannot be read. UsageError with file and line, after the
+ * queries before that line, which then run:
+ * - if reading fails later, and for a query that is too long for a string;
+ * - for a NUL byte, which the client refuses, too;
+ * - for a quote or comment without an end, or without a clear one. The file was cut short. The client would send the rest, such as
+ *   a DELETE without its WHERE;
+ * - for DELIMITER without its argument, with one like a comment, or inside a query;
+ * - for other commands of the client, such as `source` and `\c`.
+ * The errors of `dollarQuotes`.
  */
 export async function* readQueries(files: readonly string[], options?: ReadOptions): AsyncGenerator<FileQuery> {
   for await (const batch of readBatches(files, options)) yield* batch;
 }
 
-/** The same, some thousand at a time: a turn of the event loop for each takes longer than all that is done with it. */
+/** Reads like `readQueries()`, in batches of some thousand. An await for each query takes longer than everything else. */
 export async function* readBatches(
   files: readonly string[],
-  { stdin = process.stdin, dollarQuotes = () => false }: ReadOptions = {},
+  { stdin = process.stdin, dollarQuotes = () => false, onRead = () => {} }: ReadOptions = {},
 ): AsyncGenerator<FileQuery[]> {
   for (const file of files) if (file !== "-" || stdin === process.stdin) await checkReadable(file);
   let hasDollarQuotes: boolean | undefined;
@@ -50,13 +55,14 @@ export async function* readBatches(
         hasDollarQuotes ??= await dollarQuotes();
         splitter.dollarQuotes = hasDollarQuotes;
       }
+      onRead(piece.length);
       yield* batchOf((queries) => splitter.split(piece, queries));
     }
     yield* batchOf((queries) => splitter.end(queries));
   }
 }
 
-/** Yields what `read` has added, also before what it throws. */
+/** Yields the queries that `read` has added, also if it throws afterwards. */
 function* batchOf(read: (queries: FileQuery[]) => void): Generator<FileQuery[]> {
   const queries: FileQuery[] = [];
   try {
@@ -69,7 +75,7 @@ function* batchOf(read: (queries: FileQuery[]) => void): Generator<FileQuery[]> 
 async function checkReadable(file: string): Promise<void> {
   try {
     if (file !== "-") await access(file, constants.R_OK);
-    // Node gives an empty stdin then.
+    // Otherwise Node reads a directory on stdin as empty.
     if ((file === "-" ? fstatSync(0) : await stat(file)).isDirectory()) throw new Error("it is a directory");
   } catch (error) {
     throw new UsageError(`Cannot read ${file === "-" ? "stdin" : file}: ${why(error)}`, { cause: error });
@@ -77,9 +83,10 @@ async function checkReadable(file: string): Promise<void> {
 }
 
 /**
- * Cuts a stream after line ends, and makes these LF, as the client does: so nothing but quotes, comments and queries is cut.
+ * Cuts a stream after line ends, and converts these to LF, as the client does. So a cut can only be within a quote, a comment or a
+ * query, and never within a token.
  *
- * @throws what `refusal` makes of a NUL byte, after the lines before it; of what cannot be read.
+ * @throws the `refusal` for a NUL byte, after the lines before it, and for a read error.
  */
 async function* pieces(
   chunks: AsyncIterable<Uint8Array>,
@@ -92,7 +99,7 @@ async function* pieces(
       size += chunk.length;
       const nul = chunk.indexOf(0);
       let end = 1 + chunk.lastIndexOf(0x0a, nul < 0 ? undefined : nul);
-      // The whole file may be one line: after a megabyte, a space does as well.
+      // The whole file may be one line. After a megabyte, it is cut at a space, too.
       if (end === 0 && nul < 0 && size > 1024 * 1024) end = 1 + chunk.lastIndexOf(0x20);
       if (end > 0) {
         yield toPiece([...held, chunk.subarray(0, end)]);

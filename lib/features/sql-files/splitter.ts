@@ -1,9 +1,9 @@
 /**
- * The text of an SQL file -> queries.
+ * Splits the text of an SQL file into queries.
  *
- * A query ends where the `mariadb` client would end it: at the delimiter, `\g` or `\G`, outside quotes and comments, or where
- * the file ends. What that client would carry out itself, or guess at, is refused with file and line: a wrong guess runs on
- * somebody's data.
+ * A query ends where the `mariadb` client would end it: at the delimiter, `\g` or `\G`, outside quotes and comments, or at the end
+ * of the file. Commands of that client, and text that it would guess at, are refused with file and line. Otherwise a wrong guess
+ * would run on somebody's data.
  */
 import { isAscii, isUtf8, constants as limits } from "node:buffer";
 import { UsageError } from "../../command/errors.ts";
@@ -23,44 +23,44 @@ import {
   tokensWith,
 } from "./tokens.ts";
 
-/** Why a query is refused that is longer than `MAX_STRING_LENGTH`. */
+/** Reason to refuse a query that is longer than `MAX_STRING_LENGTH`. */
 export const tooLong = `more than ${Math.round(limits.MAX_STRING_LENGTH / 2 ** 20)} MB without an end of the query`;
 
 /** A query and the `file:line` of its first line. */
 export interface FileQuery {
-  /** The text, or its bytes where they are not UTF-8. */
+  /** The text, or its bytes if they are not UTF-8. */
   readonly sql: string | Uint8Array;
   readonly at: string;
 }
 
-/** Takes a file piece by piece, each of which ends where no token does not: after a line end, or a space. */
+/** Splits a file piece by piece. Each piece ends after a line end or a space, so that it does not cut a token. */
 export class Splitter {
   readonly #name: string;
   #delimiter = ";";
   #dollarQuotes = false;
   #tokens = tokensWith(";", false);
   #kinds = kindsOfBytes(";");
-  #inside = ""; // what opened the quote or comment that the text is in
+  #inside = ""; // opening of the quote or comment at the current position
   #insideLine = 0;
-  #closing = /^/g; // what ends it
+  #closing = /^/g; // matches its end
   #queryLine = 0; // 0 between queries
   #parts: Buffer[] = []; // the query up to the end of the last piece
   #size = 0; // of the parts
 
-  // The piece, looked at as Latin-1: whatever counts here is ASCII.
+  // The piece and its text as Latin-1. All that matters here is ASCII.
   #piece: Buffer = Buffer.alloc(0);
   #text = "";
   #isAscii = true;
   #position = 0;
   #start = 0; // of the query in this piece
-  #newline = -1; // the next one that is not counted
+  #newline = -1; // the next line end that is not counted
   #line = 1;
 
   constructor(name: string) {
     this.#name = name;
   }
 
-  /** Whether `$$ ... $$` and `$tag$ ... $tag$` are quotes, as they are for MySQL's client when its server knows them. */
+  /** True if `$$ ... $$` and `$tag$ ... $tag$` are quotes. They are for MySQL's client if the server supports them. */
   set dollarQuotes(value: boolean) {
     this.#dollarQuotes = value;
     this.#tokens = tokensWith(this.#delimiter, value);
@@ -69,7 +69,7 @@ export class Splitter {
   /**
    * Adds the queries that end in a piece.
    *
-   * @throws UsageError after it has added those before the text that it refuses.
+   * @throws UsageError for text that is refused, after the queries before it were added.
    */
   split(piece: Buffer, queries: FileQuery[]): void {
     this.#piece = piece;
@@ -107,12 +107,12 @@ export class Splitter {
     if (query) queries.push(query);
   }
 
-  /** What is wrong with the text behind the last piece. */
+  /** Returns the error for the text after the last piece. */
   refusal(what: string): UsageError {
     return this.#refusalAt(this.#line, what);
   }
 
-  /** In a quote or comment: goes to its end. */
+  /** Moves from inside a quote or comment to its end. */
   #leave(): void {
     if (this.#inside.length === 1 && this.#inside !== "#") {
       this.#leaveQuote();
@@ -127,7 +127,7 @@ export class Splitter {
     } else if (closing) this.#inside = "";
   }
 
-  /** The same without a regular expression, for what dumps are full of. */
+  /** Does the same for a quote, without a regular expression. Dumps consist mostly of quotes. */
   #leaveQuote(): void {
     const piece = this.#piece;
     const quote = this.#inside.charCodeAt(0);
@@ -143,7 +143,7 @@ export class Splitter {
     this.#position = position + 1;
   }
 
-  /** Between queries: goes to what begins next; returns the end of what is a query without a delimiter, or -1. */
+  /** Moves from between queries to the next comment, command or query. Returns the end of a `USE` line without a delimiter, or -1. */
   #enter(): number {
     const comment = this.#skipGap();
     const line = this.#lineAt(this.#position);
@@ -170,7 +170,7 @@ export class Splitter {
     return -1;
   }
 
-  /** Returns the opening of the comment that it goes behind, if there is one. */
+  /** Skips blanks and BOMs, and the opening of a comment. Returns that opening if there is one. */
   #skipGap(): string | undefined {
     const piece = this.#piece;
     while (isBlank(piece[this.#position])) this.#position++;
@@ -180,7 +180,7 @@ export class Splitter {
     return comment;
   }
 
-  /** In a query: goes to its end, which it returns, or into the next quote or comment, and returns -1. */
+  /** Moves from inside a query to its end, which it returns, or into the next quote or comment, and returns -1. */
   #findEnd(): number {
     const [piece, kinds] = [this.#piece, this.#kinds];
     let atLineStart = this.#position === 0 || piece[this.#position - 1] === 0x0a;
@@ -212,7 +212,7 @@ export class Splitter {
     this.#closing = closingOf(quoteOrComment);
   }
 
-  /** Ends the query; returns nothing for an empty one. */
+  /** Ends the query and returns it, undefined if it is empty. */
   #take(end: number): FileQuery | undefined {
     const sql =
       this.#parts.length === 0 ? this.#cut(end) : join([...this.#parts, this.#piece.subarray(this.#start, end)]);
@@ -223,7 +223,7 @@ export class Splitter {
     return sql.length > 0 ? { sql, at } : undefined;
   }
 
-  /** The query that is in this piece as a whole. */
+  /** Returns a query that lies completely in this piece. */
   #cut(end: number): string | Uint8Array {
     while (end > this.#start && isDropped(this.#piece[end - 1]!)) end--;
     return this.#isAscii ? this.#text.slice(this.#start, end) : decode(this.#piece.subarray(this.#start, end));
@@ -248,7 +248,7 @@ function join(parts: Buffer[]): string | Uint8Array {
   return decode(bytes.subarray(0, end));
 }
 
-/** What the client drops at the end of a query: white space, and what the C library calls a control character in UTF-8. */
+/** Returns true for a byte that the client drops at the end of a query: white space, and the C library's control characters in UTF-8. */
 function isDropped(byte: number): boolean {
   return byte <= 0x20 || byte === 0x7f || byte === 0xff;
 }

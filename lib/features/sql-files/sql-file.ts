@@ -1,17 +1,17 @@
-/** Queries as the text of an SQL file, which this script and the clients read back as they are. */
+/** Writes queries as an SQL file that this script and the clients read back unchanged. */
 import { UsageError } from "../../command/errors.ts";
 import { myglobals } from "../../myglobals.ts";
-import { filledIn } from "../../mysql/literal.ts";
+import { textWithValues } from "../../mysql/literal.ts";
 import { describeUnit, nameOfQuery } from "../../shared/query.ts";
 import { type FileQuery, Splitter } from "./splitter.ts";
 
-/** Tried in this order, when a query holds a semicolon of its own. */
+/** Delimiters for a query that contains a semicolon, in the order in which they are tried. */
 const delimiters = ["//", "$$", ";;", "%%", "@@", "&&", "||"];
 
 /**
- * A query with its delimiter, and a comment that says which one it is.
+ * Returns a query with its delimiter, after a comment with its name.
  *
- * @throws UsageError for what no file can hold, such as a unit that is no SQL.
+ * @throws UsageError for a unit that an SQL file cannot hold, such as one that is not SQL.
  */
 export function toSqlFile(seq: number, unit: unknown): Buffer {
   const { sql, values } = (typeof unit === "string" ? { sql: unit } : Object(unit)) as Record<string, unknown>;
@@ -27,17 +27,17 @@ export function toSqlFile(seq: number, unit: unknown): Buffer {
 function toBytes(sql: unknown, values: unknown, name: string): Buffer {
   if (sql instanceof Uint8Array && values === undefined) return Buffer.from(sql);
   if (typeof sql !== "string" && !(sql instanceof Uint8Array)) {
-    throw new UsageError(`Cannot print ${name}, as SQL: it is none`);
+    throw new UsageError(`Cannot print ${name}, as SQL: it is not SQL`);
   }
   const text = typeof sql === "string" ? sql : Buffer.from(sql).toString();
   try {
-    return Buffer.from(filledIn({ sql: text, values }, myglobals.config?.db?.timezone));
+    return Buffer.from(textWithValues({ sql: text, values }, myglobals.config?.db?.timezone));
   } catch (error) {
     throw new UsageError(`Cannot print ${name}, as SQL: ${(error as Error).message}`);
   }
 }
 
-/** What may stand before and after a text, the simplest first: a comment at its end hides what is on the same line. */
+/** Yields texts to put before and after a query, the simplest first. A comment at the end of the query hides a `;` on the same line. */
 function* frames(text: Buffer): Generator<[before: string, after: string]> {
   yield ["", ";\n"];
   yield ["", "\n;\n"];
@@ -45,9 +45,12 @@ function* frames(text: Buffer): Generator<[before: string, after: string]> {
   if (free) yield [`DELIMITER ${free}\n`, `\n${free}\nDELIMITER ;\n`];
 }
 
-/** Whether it is the text, less what comes before the query. The dollar quotes of MySQL 9 are the server's to know. */
+/**
+ * Returns true if the file is read back as this one query, blanks and comments before it aside. One of two readings is enough, with
+ * and without the dollar quotes of MySQL 9, because only the server knows which one is right.
+ */
 function isReadAs(file: Buffer, text: Buffer): boolean {
-  if (text.includes(0) || text.includes("\r\n")) return false; // refused, and made LF
+  if (text.includes(0) || text.includes("\r\n")) return false; // NUL is refused, and CR LF becomes LF
   return [false, true].some((dollarQuotes) => {
     try {
       const splitter = new Splitter("query");

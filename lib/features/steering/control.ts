@@ -1,4 +1,4 @@
-/** A unix socket on which a run is asked and told: a line in, a line of JSON out. */
+/** Unix socket with commands for a run: one line in, one line of JSON out. */
 import { chmodSync, lstatSync, statSync } from "node:fs";
 import { unlink } from "node:fs/promises";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
@@ -6,23 +6,23 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UsageError, why } from "../../command/errors.ts";
 
-/** Longer lines are nobody's command, in bytes. */
+/** Most bytes of a command line. A client that sends a longer one is disconnected. */
 const longest = 4096;
-/** What the system takes for the name of a socket, in bytes. */
+/** Most bytes of a socket's path on this system. */
 const longestPath = process.platform === "linux" ? 107 : 103;
-/** Who says nothing for so long is hung up on. */
+/** Time in ms after which a silent client is disconnected. */
 const idleMs = 600_000;
-/** Pause before the next line of one client. Otherwise a client that asks without end takes this thread from the run. */
+/** Pause before the next line of one client. Otherwise a client that sends without end would keep this thread from the run. */
 const turnMs = 5;
-/** How long another run has to say that it is there. */
+/** Time in ms that another run has to accept a connection. Without an answer it counts as alive. */
 const answerMs = 1000;
 
 /**
- * Listens at `path`; only this user, and root, can connect. A socket that a dead run has left is replaced.
+ * Listens at `path`. Only this user and root can connect. A socket that a dead run has left is replaced.
  *
- * @param obey takes a line and returns the answer; what it throws is answered as `{"error":"…"}`.
- * @returns what ends the listening and removes the socket.
- * @throws UsageError when it cannot listen there.
+ * @param obey takes a line and returns the answer. Its error is answered as `{"error":"…"}`.
+ * @returns a function that stops listening and removes the socket.
+ * @throws UsageError if it cannot listen there.
  */
 export async function openControl(path: string, obey: (line: string) => Promise<unknown>): Promise<() => void> {
   const sockets = new Set<Socket>();
@@ -34,7 +34,7 @@ export async function openControl(path: string, obey: (line: string) => Promise<
   try {
     await makeWay(path);
     await listen(server, path);
-    chmodSync(path, 0o600); // where a runtime heeds no umask
+    chmodSync(path, 0o600); // for a runtime that ignores the umask
   } catch (error) {
     const reason = why(error).replace(/^listen \w+: | \/.*/g, ""); // Node: "listen EACCES: permission denied /run/x"
     throw new UsageError(`Cannot use --control ${JSON.stringify(path)}: ${reason}`, { cause: error });
@@ -60,7 +60,7 @@ async function serve(socket: Socket, obey: (line: string) => Promise<unknown>): 
   socket.end();
 }
 
-/** Reads no further while a line is being answered. @throws Error for a line that is too long, and when the client is gone. */
+/** Yields lines, and reads no further while one is being answered. @throws Error for a line that is too long, and if the client is gone. */
 async function* linesOf(socket: Socket): AsyncGenerator<string> {
   let text = Buffer.alloc(0);
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
@@ -77,20 +77,20 @@ async function* linesOf(socket: Socket): AsyncGenerator<string> {
   if (text.length > 0) yield text.toString();
 }
 
-/** Resolves when the client has room for more. @throws Error when it is gone. */
+/** Resolves when the text was written. @throws Error if the client is gone. */
 function write(socket: Socket, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.write(text, (error) => (error ? reject(error) : resolve()));
   });
 }
 
-/** Removes the socket of a run that is dead. */
+/** Removes the socket of a dead run. @throws Error if `path` cannot be used. */
 async function makeWay(path: string): Promise<void> {
   if (Buffer.byteLength(path) > longestPath) throw new Error(`it must not be longer than ${longestPath} bytes`);
   statSync(dirname(path));
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (!found) return;
-  if (!found.isSocket()) throw new Error("it is there and is no socket");
+  if (!found.isSocket()) throw new Error("it exists and is not a socket");
   if (await isAnswered(path)) throw new Error("another run is using it");
   await unlink(path);
 }
@@ -110,7 +110,7 @@ function isAnswered(path: string): Promise<boolean> {
   });
 }
 
-/** The socket is made at once, with the mode that the umask leaves. */
+/** Creates the socket with mode 0600. `listen()` creates it at once, so the umask is changed only for that call. */
 function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);

@@ -1,13 +1,22 @@
-/** Who steers a run: somebody at the terminal, or on a socket. */
+/** Connects the terminal's keys and the control socket with a run. */
 import { type Context, type Hook, tellChange } from "../../command/feature.ts";
 import { obey, Steering } from "./steering.ts";
 
-/** @throws UsageError when it cannot listen on the socket `control`. */
-export async function steer(control: string | undefined, workers: number, context: Context): Promise<Hook> {
+interface SteeringFlags {
+  readonly control?: string | undefined;
+  readonly workers: number;
+  readonly maxWorkers?: number | undefined;
+}
+
+/** @throws UsageError if it cannot listen on the socket `control`. */
+export async function steer(
+  { control, workers, maxWorkers = workers }: SteeringFlags,
+  context: Context,
+): Promise<Hook> {
   const { io, progress, hooks, drain, hasKeys } = context;
   const closers: (() => void)[] = [];
   const steering = new Steering({
-    ...{ workers, progress, drain },
+    ...{ workers, maxWorkers, progress, drain },
     dials: () => hooks.flatMap(({ dials }) => dials ?? []),
     onChange: (change) => tellChange(change, context),
   });
@@ -18,14 +27,14 @@ export async function steer(control: string | undefined, workers: number, contex
   if (hasKeys) {
     const { watchKeys } = await import("./keys.ts");
     const interrupt = () => drain.signal.aborted || process.kill(process.pid, "SIGINT");
-    // Not before the run begins: a script may ask a person something first.
+    // Takes keys only when the run begins, because a script may ask the user something before.
     steering.onBegin = () => {
       steering.onBegin = () => {};
       closers.push(watchKeys(io, steering, interrupt));
     };
   }
   return {
-    options: { gates: [steering], progress: steering.progress },
+    options: { gates: [steering], progress: steering.progress, maxWorkers },
     close() {
       for (const close of closers) close();
     },

@@ -1,8 +1,8 @@
 /**
  * Keys that steer a run on a terminal.
  *
- * The terminal gives each key at once and shows none, and goes on making signals of Ctrl-C and Ctrl-Z: `stty` sets that. Node's raw
- * mode would take the signals away. As long as this process is in the background, it must not touch the terminal, or is stopped.
+ * `stty` sets the terminal to deliver each key at once and without echo, and to keep the signals of Ctrl-C and Ctrl-Z. Node's raw mode
+ * would remove the signals. In the background this process must not touch the terminal. Otherwise the system stops it.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -10,14 +10,14 @@ import type { Io } from "../../command/feature.ts";
 import { changeRate, type Steering, setPaused } from "./steering.ts";
 
 const keysHint = "p pauses and goes on, + and - change the rate, ? shows the workers, q ends the run";
-/** A run that is over sooner needs no steering. */
+/** Time in ms after which the keys are shown. A shorter run needs no steering. */
 const hintMs = 2000;
 const quarter = 0.25;
 
 /**
- * Takes keys until it is closed, where the terminal on stdin is this process's.
+ * Takes keys from stdin, if this process is in the foreground of its terminal.
  *
- * @returns what gives the terminal back as it was.
+ * @returns a function that stops it and restores the terminal.
  */
 export function watchKeys(io: Io, steering: Steering, interrupt: () => void): () => void {
   const { stdin } = io;
@@ -52,13 +52,13 @@ export function watchKeys(io: Io, steering: Steering, interrupt: () => void): ()
     isOn = false;
   }
 
-  /** Ctrl-Z: whoever has the terminal next finds it as it was. */
+  /** Handles Ctrl-Z: restores the terminal for the shell, then stops this process. */
   function suspend(): void {
     turnOff();
     process.kill(process.pid, "SIGSTOP");
   }
 
-  /** One key after the other: a rate that is out of bounds is left as it is. */
+  /** Handles one key after the other. A rate that would be out of bounds stays as it is. */
   function take(typed: Buffer | string): void {
     for (const key of String(typed)) pressed = pressed.then(() => press(key)).catch(() => {});
   }
@@ -73,7 +73,7 @@ export function watchKeys(io: Io, steering: Steering, interrupt: () => void): ()
   }
 }
 
-/** Sets or tells how the terminal is; undefined where that cannot be. */
+/** Runs `stty` and returns its output, undefined if it fails. */
 function stty(...args: readonly string[]): string | undefined {
   try {
     return execFileSync("stty", args, { encoding: "utf8", stdio: [0, "pipe", "ignore"], timeout: 1000 }).trim();
@@ -82,7 +82,7 @@ function stty(...args: readonly string[]): string | undefined {
   }
 }
 
-/** Whether the terminal is this process's, as its group is the one in the foreground. */
+/** Returns true if the process group of this process is the terminal's foreground group. */
 function isInForeground(): boolean {
   try {
     if (process.platform === "linux") {

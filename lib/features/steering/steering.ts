@@ -1,7 +1,7 @@
 /**
- * A run that can be changed while it goes on, and the commands that change it.
+ * State of a run that can be changed while it goes on, and the commands that change it.
  *
- * Nothing is sent to the workers: it is all numbers that the gates read, and what these admit is a number in shared memory.
+ * No message goes to the workers. The commands change numbers that the gates read, and the gates change a number in shared memory.
  */
 import { UsageError } from "../../command/errors.ts";
 import type { Dial } from "../../command/feature.ts";
@@ -13,19 +13,21 @@ import { describeUnit } from "../../shared/query.ts";
 
 export interface SteeringOptions {
   readonly workers: number;
+  /** Most workers that `workers` may set. */
+  readonly maxWorkers: number;
   readonly progress: Progress;
-  /** Is aborted by `drain`. */
+  /** Aborted by the command `drain`. */
   readonly drain: AbortController;
-  /** What the features of the run let a person change. */
+  /** Returns the settings that the features of the run let the user change. */
   dials(): readonly Dial[];
-  /** Hears of each change, in words. */
+  /** Callback for each change, with a text such as "rate 200". */
   onChange(change: string): void;
 }
 
 export class Steering implements Gate {
-  /** Is called when the run begins. */
+  /** Callback for the begin of the run. */
   onBegin = (): void => {};
-  #askNow = (): void => {};
+  #notify = (): void => {};
   /** Wraps the bar and keeps the last snapshot for `status`. Pass it to `doWork()`. */
   readonly progress: Progress;
   readonly options: SteeringOptions;
@@ -50,14 +52,14 @@ export class Steering implements Gate {
     };
   }
 
-  attach(askNow: () => void): void {
-    this.#askNow = askNow;
+  attach(notify: () => void): void {
+    this.#notify = notify;
     this.onBegin();
   }
 
-  /** To be called when something was changed. */
+  /** Applies a change and reports it. */
   changed(change: string): void {
-    this.#askNow();
+    this.#notify();
     this.options.onChange(change);
   }
 
@@ -73,36 +75,36 @@ export class Steering implements Gate {
     return this.options.dials().find((dial) => dial.name === name);
   }
 
-  /** Turns a dial. @throws UsageError for an argument that it does not take. */
+  /** Sets a dial. @throws UsageError for an invalid argument. */
   async turn(dial: Dial, argument: string): Promise<void> {
     await dial.set(argument);
     this.changed(`${dial.name} ${argument}`);
   }
 
-  /** Queries a second, as measured. */
+  /** Measured queries per second. */
   get perSecond(): number | undefined {
     return this.#pace.perSecond;
   }
 
-  /** What can be changed, as it is. */
+  /** Current values of all that can be changed. */
   get settings() {
     const dials = this.options.dials().map(({ name, value }) => [camel(name), value]);
     return { paused: this.isPaused, ...Object.fromEntries(dials), workers: this.workers };
   }
 
-  /** How far the run is. */
+  /** Answer to the command `status`. */
   get status() {
     const latest = this.#latest;
-    const { ended = 0, earlier = 0, failed = 0, unknown = 0, total, held } = latest ?? {};
+    const { ended = 0, earlier = 0, failed = 0, unknown = 0, total, held, waiting } = latest ?? {};
     const secondsLeft = held === undefined ? this.#pace.secondsLeft(now()) : undefined;
     return {
-      total: total ?? null,
+      total: (latest?.isAbout ? undefined : total) ?? null,
       done: ended - failed - unknown,
       ...{ failed, unknown, earlier },
       perSecond: this.perSecond ?? null,
       secondsLeft: secondsLeft === undefined ? null : Math.round(secondsLeft),
       latencyMs: latest?.latencyMs() ?? null,
-      held: held ?? null,
+      held: held ?? waiting ?? null,
       ...this.settings,
       inFlight: (latest?.inFlight() ?? []).map(({ unit, ...rest }) => ({ ...rest, sql: describeUnit(unit, 80) })),
     };
@@ -115,7 +117,7 @@ function now(): number {
 
 type Command = (steering: Steering, argument: string) => unknown;
 
-/** What a line on the control socket may say besides the dials: the first word, and the rest. */
+/** Commands besides the dials, by the first word of the line. They get the rest of it. */
 const commands: Record<string, Command> = {
   status: (steering, argument) => {
     none("status", argument);
@@ -130,7 +132,7 @@ const commands: Record<string, Command> = {
     setPaused(steering, false);
   },
   workers: (steering, argument) => {
-    const wanted = count(1, steering.options.workers)(argument, "workers");
+    const wanted = count(1, steering.options.maxWorkers)(argument, "workers");
     steering.workers = wanted;
     steering.changed(`workers ${wanted}`);
   },
@@ -142,9 +144,9 @@ const commands: Record<string, Command> = {
 };
 
 /**
- * Does what a line says; returns what to answer: the status, or what is set now.
+ * Carries out a line of the control socket. Returns the answer: the status, or the current settings.
  *
- * @throws UsageError for what is no command, or not its argument.
+ * @throws UsageError for an unknown command or an invalid argument.
  */
 export async function obey(steering: Steering, line: string): Promise<unknown> {
   const [, name = "", argument = ""] = /^\s*(\S*)\s*(.*?)\s*$/s.exec(line)!;
@@ -164,7 +166,7 @@ export function setPaused(steering: Steering, isPaused: boolean): void {
   steering.changed(isPaused ? "pause" : "resume");
 }
 
-/** Changes the rate by a part of it; without one, by a part of what the run does now. */
+/** Multiplies the rate by `factor`. If no rate is set, a factor below 1 starts from the measured rate, and one above 1 does nothing. */
 export async function changeRate(steering: Steering, factor: number): Promise<void> {
   const dial = steering.dial("rate");
   const before = dial?.value ?? (factor < 1 ? steering.perSecond : undefined);

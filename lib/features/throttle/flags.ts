@@ -1,9 +1,9 @@
-/** What `--rate` and `--max-load` take. */
+/** Readers of the values of `--rate`, `--max-load` and `--critical-load`. */
 import { UsageError } from "../../command/errors.ts";
 import { decimal, type Reader } from "../../command/flags.ts";
 import type { LoadLimit } from "./gates.ts";
 
-/** From one in three hours; nobody sends more than a million a second. */
+/** Reads a rate: at least one query in three hours, at most a million a second. */
 export const readRate = decimal("queries a second", 0.0001, 1_000_000);
 
 export const readLoadLimits: Reader<readonly LoadLimit[]> = (text, name) =>

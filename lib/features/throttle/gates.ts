@@ -1,20 +1,20 @@
-/** What holds queries back: a rate, and a loaded server. */
+/** Gates that hold queries back: a rate, and the load of the server. */
 import type { ConnectionOptions } from "mysql2";
 import { UsageError } from "../../command/errors.ts";
 import { keepLooking, Link, type Watch } from "../../command/link.ts";
 import type { Gate } from "../../mp.ts";
 
-/** Queries a second over all workers, if there is a limit; it is read each time, and may change. */
+/** Limit of queries per second over all workers. It may change, because the gate reads it each time. */
 export interface Rate {
   perSecond: number | undefined;
 }
 
-/** Admits so many queries a second over all workers, evenly; what was not used is not made up for. */
-export function rateGate(rate: Rate, workers: number): Gate {
+/** Returns a gate that admits `rate.perSecond` queries per second, evenly. Time in which fewer ran is not made up for. */
+export function rateGate(rate: Rate): Gate {
   let admitted: number | undefined;
   let at = performance.now();
   return {
-    limit(ended) {
+    limit(ended, workers) {
       const { perSecond } = rate;
       const now = performance.now();
       const more = (now - at) * ((perSecond ?? 0) / 1000);
@@ -36,12 +36,16 @@ export interface LoadLimit {
   readonly most: number;
 }
 
-/** The same for several servers, with what to call them: the most loaded one decides. */
+/** Limits by flag. Above a `max-load` the run pauses, above a `critical-load` it ends. */
+export type LoadLimits = Readonly<Record<"max-load" | "critical-load", readonly LoadLimit[]>>;
+
+/** Returns `loadGate()` for several servers. The most loaded one decides. `where` is the name of a server. */
 export async function loadGates(
   servers: readonly { readonly db: ConnectionOptions; readonly where?: string }[],
-  limits: readonly LoadLimit[],
+  limits: LoadLimits,
+  end: (reason: string) => void,
 ): Promise<Watch> {
-  const begun = await Promise.allSettled(servers.map(({ db, where }) => loadGate(db, limits, where)));
+  const begun = await Promise.allSettled(servers.map(({ db, where }) => loadGate(db, limits, end, where)));
   const watches = begun.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
   const stop = () => {
     for (const watch of watches) watch.stop();
@@ -52,7 +56,7 @@ export async function loadGates(
     throw refused.reason;
   }
   const gate: Gate = {
-    limit: (ended) => Math.min(...watches.map((watch) => watch.gate.limit(ended))),
+    limit: (ended, workers) => Math.min(...watches.map((watch) => watch.gate.limit(ended, workers))),
     get reason() {
       return watches.find((watch) => watch.gate.reason !== undefined)?.gate.reason;
     },
@@ -61,16 +65,26 @@ export async function loadGates(
 }
 
 /**
- * Admits nothing while one of the server's status variables is above its limit. A server that is not there has no load.
+ * Returns a gate that admits nothing while one of the server's status variables is above its limit. A server that cannot be
+ * reached counts as one without load.
  *
- * @param where what to call the server where there are several.
- * @returns the gate, and what ends its looking.
+ * @param end ends the run with the given reason.
+ * @param where name of the server, if there are several.
+ * @returns the gate, and a function that stops watching.
  * @throws UsageError for a variable that the server does not have.
  */
-export async function loadGate(db: ConnectionOptions, limits: readonly LoadLimit[], where?: string): Promise<Watch> {
+export async function loadGate(
+  db: ConnectionOptions,
+  limits: LoadLimits,
+  end: (reason: string) => void,
+  where?: string,
+): Promise<Watch> {
   const link = new Link([db]);
   let reason: string | undefined;
-  await look();
+  await look().catch((error) => {
+    link.close();
+    throw error;
+  });
   const stopLooking = keepLooking(look);
   const gate: Gate = {
     limit: (ended) => (reason === undefined ? Number.POSITIVE_INFINITY : ended),
@@ -89,12 +103,27 @@ export async function loadGate(db: ConnectionOptions, limits: readonly LoadLimit
   async function look(): Promise<void> {
     const rows = await link.rows("SHOW GLOBAL STATUS").catch(() => undefined);
     reason = undefined;
-    if (!rows) return; // the workers will say what is wrong with the server
+    if (!rows) return; // the workers will report the error of the server
     const values = new Map(rows.map((row) => [row.get("variable_name")?.toLowerCase(), row.get("value")]));
-    for (const { variable, most } of limits) {
-      const value = Number(values.get(variable.toLowerCase()) ?? Number.NaN);
-      if (Number.isNaN(value)) throw new UsageError(`--max-load: the server has no number called ${variable}`);
-      if (value > most) reason ??= `paused: ${variable} is ${value}${where ? ` on ${where}` : ""}, above ${most}`;
-    }
+    const critical = firstAbove("critical-load", values);
+    if (critical !== undefined) end(`${critical}: --critical-load`);
+    const high = firstAbove("max-load", values);
+    if (high !== undefined) reason = `paused: ${high}`;
   }
+
+  function firstAbove(flag: keyof LoadLimits, values: ReadonlyMap<string | undefined, string | null | undefined>) {
+    let found: string | undefined;
+    for (const { variable, most } of limits[flag]) {
+      const value = toNumber(values.get(variable.toLowerCase()));
+      if (Number.isNaN(value)) throw new UsageError(`--${flag}: the server has no numeric status variable ${variable}`);
+      if (value > most) found ??= `${variable} is ${value}${where ? ` on ${where}` : ""}, above ${most}`;
+    }
+    return found;
+  }
+}
+
+/** Returns the number of a status variable, 1 and 0 for ON and OFF, such as of Galera's `wsrep_flow_control_active`. */
+function toNumber(value: string | null | undefined): number {
+  if (/^(?:on|true)$/i.test(value ?? "")) return 1;
+  return /^(?:off|false)$/i.test(value ?? "") ? 0 : Number(value ?? Number.NaN);
 }

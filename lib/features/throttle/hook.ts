@@ -1,23 +1,27 @@
-/** The rate and the load as limits of a run, which can be changed while it goes on. */
-import type { Context, Hook } from "../../command/feature.ts";
+/** Limits the rate and the load of a run. Both can be changed while it goes on. */
+import type { Context, Dial, Hook } from "../../command/feature.ts";
 import { isOff } from "../../command/flags.ts";
 import { WatchSlot } from "../../command/link.ts";
 import { readLoadLimits, readRate } from "./flags.ts";
-import { type LoadLimit, loadGates, type Rate, rateGate } from "./gates.ts";
+import { type LoadLimit, type LoadLimits, loadGates, type Rate, rateGate } from "./gates.ts";
+
+interface ThrottleFlags {
+  readonly rate?: number | undefined;
+  readonly maxLoad?: readonly LoadLimit[] | undefined;
+  readonly criticalLoad?: readonly LoadLimit[] | undefined;
+}
 
 /** @throws UsageError for a variable that the server does not have. */
 export async function throttle(
-  perSecond: number | undefined,
-  maxLoad: readonly LoadLimit[] | undefined,
-  workers: number,
-  servers: Context["servers"],
+  { rate: perSecond, maxLoad = [], criticalLoad = [] }: ThrottleFlags,
+  { servers, drain }: Pick<Context, "servers" | "drain">,
 ): Promise<Hook> {
   const rate: Rate = { perSecond };
   const slot = new WatchSlot();
-  let limits: readonly LoadLimit[] = [];
-  if (maxLoad) await limitLoad(maxLoad);
+  let limits: LoadLimits = { "max-load": [], "critical-load": [] };
+  await limitLoad({ "max-load": maxLoad, "critical-load": criticalLoad });
   return {
-    options: { gates: [rateGate(rate, workers), slot] },
+    options: { gates: [rateGate(rate), slot] },
     dials: [
       {
         name: "rate",
@@ -28,19 +32,25 @@ export async function throttle(
           rate.perSecond = isOff(argument) ? undefined : readRate(argument, "rate");
         },
       },
-      {
-        name: "max-load",
-        get value() {
-          return limits.map(({ variable, most }) => `${variable}=${most}`).join(",") || null;
-        },
-        set: (argument) => limitLoad(isOff(argument) ? [] : readLoadLimits(argument, "max-load")),
-      },
+      loadDial("max-load"),
+      loadDial("critical-load"),
     ],
     close: () => slot.replace(undefined),
   };
 
-  async function limitLoad(wanted: readonly LoadLimit[]): Promise<void> {
-    slot.replace(wanted.length > 0 ? await loadGates(servers, wanted) : undefined);
+  function loadDial(name: keyof LoadLimits): Dial {
+    return {
+      name,
+      get value() {
+        return limits[name].map(({ variable, most }) => `${variable}=${most}`).join(",") || null;
+      },
+      set: (argument) => limitLoad({ ...limits, [name]: isOff(argument) ? [] : readLoadLimits(argument, name) }),
+    };
+  }
+
+  async function limitLoad(wanted: LoadLimits): Promise<void> {
+    const isAny = Object.values(wanted).some(({ length }) => length > 0);
+    slot.replace(isAny ? await loadGates(servers, wanted, (reason) => drain.abort(reason)) : undefined);
     limits = wanted;
   }
 }

@@ -1,4 +1,4 @@
-/** One thread, mysql2's callbacks and no pool: the thinnest loop there is. Run: callbacks.js SQL COUNT CONNECTIONS */
+/** One thread with mysql2's callbacks and no pool. Run: callbacks.js SQL COUNT CONNECTIONS */
 import mysql from "mysql2";
 import { buildQueries, db, workers } from "./task.js";
 

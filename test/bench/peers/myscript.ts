@@ -1,6 +1,5 @@
 /** This project, with the steps of the template. Run: myscript.ts SQL COUNT WORKERS [THREADS [BATCH]] */
-import { doWork, type WorkOptions } from "../../../lib/mp.ts";
-import { myglobals } from "../../../lib/myglobals.ts";
+import { doWork, myglobals, type WorkOptions } from "../../../lib/index.ts";
 
 const [sql = "", count, workers, threads, batch] = process.argv.slice(2);
 

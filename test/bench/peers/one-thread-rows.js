@@ -1,4 +1,4 @@
-/** One thread with a mysql2 pool that writes rows as NDJSON. Run: one-thread-rows.js FILE CONNECTIONS */
+/** One thread with mysql2's pool that prints rows as NDJSON. Run: one-thread-rows.js FILE CONNECTIONS */
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import mysql from "mysql2/promise";

@@ -1,4 +1,4 @@
-/** One thread with a mysql2 pool. Run: one-thread.js SQL COUNT CONNECTIONS */
+/** One thread with mysql2's pool. Run: one-thread.js SQL COUNT CONNECTIONS */
 import mysql from "mysql2/promise";
 import { buildQueries, db, workers } from "./task.js";
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The Python original: a Pool of processes, each with its connection. Run: original.py SQL COUNT PROCESSES"""
+"""The Python original: a Pool of processes, each with a connection. Run: original.py SQL COUNT PROCESSES"""
 import multiprocessing
 import os
 import sys

@@ -1,4 +1,4 @@
-/** One thread of plain.js. */
+/** A worker thread of plain.js. */
 import { parentPort } from "node:worker_threads";
 import mysql from "mysql2";
 import { db } from "./task.js";

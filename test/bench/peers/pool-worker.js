@@ -1,4 +1,4 @@
-/** One thread of Piscina or Tinypool: it connects when it starts, and then runs one query after another. */
+/** A worker thread of Piscina or Tinypool. It connects when it starts. */
 import mysql from "mysql2/promise";
 import { db } from "./task.js";
 

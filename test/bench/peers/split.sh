@@ -1,5 +1,5 @@
 #!/bin/sh
-# split, and one mariadb client for each part. Run: split.sh FILE CLIENTS
+# split, with a mariadb client for each part. Run: split.sh FILE CLIENTS
 set -e
 parts=$(mktemp -d)
 trap 'rm -rf "$parts"' EXIT

@@ -1,4 +1,4 @@
-/** What the peers in JavaScript are asked to do: SQL COUNT WORKERS on the command line. */
+/** The task of the peers in JavaScript: SQL COUNT WORKERS on the command line. */
 const [sql, count, concurrency] = process.argv.slice(2);
 
 export const db = { socketPath: process.env.MYSQL_UNIX_PORT, user: "root", database: "myscript" };

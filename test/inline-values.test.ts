@@ -5,7 +5,7 @@ import mysql from "mysql2/promise";
 import { doWork, type Query } from "../lib/mp.ts";
 import { connectionIn } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
-import { filled } from "../lib/mysql/filled.ts";
+import { inlineValues } from "../lib/mysql/inline-values.ts";
 import type { SqlValue } from "../lib/mysql/values.ts";
 import { status, useDatabase } from "./database.ts";
 import { seed } from "./random.ts";
@@ -14,7 +14,7 @@ import { numbers, target } from "./target.ts";
 
 const database = await useDatabase();
 
-test("filled() gives no text where a literal could be anything else than the parameter", () => {
+test("inlineValues() gives no text where a literal could be anything else than the parameter", () => {
   const texts: [sql: string, values: SqlValue[], text: string | undefined][] = [
     [
       "DELETE FROM t WHERE a = ? AND b IN (?,?)",
@@ -42,7 +42,7 @@ test("filled() gives no text where a literal could be anything else than the par
     ["SELECT 1 ORDER BY ?", [1], undefined],
     ["SELECT ?", ["x".repeat(10_000)], undefined],
   ];
-  for (const [sql, values, text] of texts) assert.equal(filled(sql, values), text, sql);
+  for (const [sql, values, text] of texts) assert.equal(inlineValues(sql, values), text, sql);
 });
 
 const columns = {
@@ -83,7 +83,7 @@ statements.push(
 
 const skip = !target.isMariaDB && "a MySQL takes a parameter for what stands around it";
 
-test("filled() means to the server what the prepared statement means, whatever the value and the session", {
+test("inlineValues() means to the server what the prepared statement means, whatever the value and the session", {
   skip,
 }, async () => {
   const connection = await mysql.createConnection({ ...database.db, dateStrings: true, multipleStatements: true });
@@ -146,7 +146,7 @@ test("filled() means to the server what the prepared statement means, whatever t
   };
   const property = fc.asyncProperty(session, fc.constantFrom(...statements), value, async (init, sql, value) => {
     const values = [...sql.matchAll(/\?/g)].map(() => value);
-    const text = filled(sql, values);
+    const text = inlineValues(sql, values);
     fc.pre(text !== undefined);
     await connection.query(init);
     const asText = await after(text!);

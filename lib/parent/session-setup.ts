@@ -1,50 +1,50 @@
 /**
- * The session statements of an input: those at its top are run on every connection, one further down is for one worker alone.
+ * Session statements of an input. Those at its top run on every connection. One further down requires a single worker.
  *
  * So `USE shop;` at the top of a file means the same with any number of workers, in a shard, with a ledger, after a lost
  * connection and when a run is resumed.
  */
 import { sessionStatement } from "../mysql/statement.ts";
 import { isLeft, leavesId, type Variables, variablesIn } from "../mysql/variables.ts";
-import type { PrologueStatement } from "../shared/messages.ts";
+import type { SetupStatement } from "../shared/messages.ts";
 import { describeUnit, type Query, sqlOf } from "../shared/query.ts";
 import { RefusedError } from "./errors.ts";
 import type { WorkOptions } from "./options.ts";
 
-interface PrologueOptions extends Pick<WorkOptions, "initCommands" | "shard" | "resumed"> {
+interface SetupOptions extends Pick<WorkOptions, "initCommands" | "shard" | "resumed"> {
   readonly workers: number;
 }
 
-/** A query that has set something for those after it. */
+/** A query that has set something on its connection for later queries. */
 interface Setter {
   readonly seq: number;
   readonly isRun: boolean;
   readonly procedure?: string | undefined;
 }
 
-/** Whether a unit that stands at the top of an input is part of the prologue. */
-export function canBePrologue(unit: unknown): boolean {
+/** Returns true if a unit at the top of an input is part of the session setup. */
+export function canBeSetup(unit: unknown): boolean {
   const hasValues = (unit as { values?: unknown } | null)?.values !== undefined;
   return !hasValues && sessionStatement(sqlOf(unit))?.session === "repeatable";
 }
 
-export class Prologue {
-  readonly statements: PrologueStatement[] = [];
-  /** Why what means something to one connection cannot be run, and what to do about a statement, and about a query that reads. */
+export class SessionSetup {
+  readonly statements: SetupStatement[] = [];
+  /** Set if a query cannot rely on its connection: the reason, the advice for a session statement and for a query that reads. */
   #cannotStand: readonly [why: string, forStatement: string, forReader?: string] | undefined;
-  /** The queries that are run here, are run in their order on one connection. */
+  /** True if the queries that run here run in order on one connection. */
   #isInOrder: boolean;
-  /** One worker runs all queries. */
+  /** True if one worker runs all queries. */
   readonly #isOneQueue: boolean;
-  /** By what they have set, the last queries of those so far. */
+  /** The last query that has set each variable. */
   readonly #setters = new Map<string, Setter>();
   #last: Setter | undefined;
   #lastOfId: Setter | undefined;
   #isOver = false;
-  /** Is called with each statement that the input adds. */
-  onStatement = (_: PrologueStatement): void => {};
+  /** Callback for each statement that the input adds. */
+  onStatement = (_: SetupStatement): void => {};
 
-  constructor({ initCommands = [], shard, resumed, workers }: PrologueOptions) {
+  constructor({ initCommands = [], shard, resumed, workers }: SetupOptions) {
     for (const sql of initCommands)
       this.statements.push({ seq: 0, sql, from: `the init command "${describeUnit(sql)}"` });
     this.#isInOrder = workers === 1;
@@ -59,21 +59,21 @@ export class Prologue {
             : undefined;
   }
 
-  /** Says that each query must stand by itself, and why. */
+  /** Forbids that a query depends on an earlier one. `why` is the reason. */
   standAlone(why: string): void {
     this.#isInOrder = false;
     if (this.#isOneQueue) this.#cannotStand = [why, "put it before all others"];
   }
 
   /**
-   * Looks at the next query of the input.
+   * Checks the next query of the input.
    *
-   * @param isRun whether it is to be run here.
-   * @throws RefusedError for a query that cannot be run where it stands.
+   * @param isRun true if the query runs here.
+   * @throws RefusedError for a query that cannot run at its place.
    */
   take(seq: number, query: Query, isRun: boolean): void {
     if (this.#isOver && this.#cannotStand === undefined) return;
-    if (!this.#isOver && canBePrologue(query)) {
+    if (!this.#isOver && canBeSetup(query)) {
       const { sql } = typeof query === "string" ? { sql: query } : query;
       const statement = { seq, sql, from: `${placeOf(seq, query)}, ${describeUnit(query)},` };
       this.statements.push(statement);
@@ -84,7 +84,7 @@ export class Prologue {
     if (this.#cannotStand === undefined) return;
     const text = sqlOf(query);
     const name = sessionStatement(text)?.name;
-    if (name) this.#refuse(seq, query, `${name} means something to one connection`);
+    if (name) this.#refuse(seq, query, `${name} applies to one connection only`);
     const variables = variablesIn(text, true);
     if (variables && isRun) this.#checkReads(seq, query, variables);
     this.#last = { seq, isRun };
@@ -92,22 +92,22 @@ export class Prologue {
     for (const name of variables?.sets ?? []) this.#setters.set(name, { seq, isRun, procedure: variables?.procedure });
   }
 
-  /** @throws RefusedError where it reads what an earlier query has set, perhaps on another connection. */
+  /** @throws RefusedError if the query reads what no query has set, or what an earlier one has set, perhaps on another connection. */
   #checkReads(seq: number, query: Query, { reads, sets, procedure }: Variables): void {
     for (const name of reads) {
       const left = isLeft(name);
       const setter = left === "by each" ? this.#last : left ? this.#lastOfId : this.#setters.get(name);
       if (setter || left || this.#isSetForAll(name)) this.#checkRead(seq, query, name, setter);
-      else this.#refuse(seq, query, `it reads ${name}, which no query sets where all can see it`, true);
+      else this.#refuse(seq, query, `it reads ${name}, which no query sets on all connections`, true);
     }
-    // What procedures give back is set by them; who gives a variable to another one after that, reads it.
+    // A procedure may set its arguments. Passing an argument that another query has set counts as reading it.
     for (const name of procedure === undefined ? [] : sets) {
       const setter = this.#setters.get(name);
       if (setter?.procedure !== procedure) this.#checkRead(seq, query, name, setter);
     }
   }
 
-  /** Whether what every connection has run before its first query sets a variable. */
+  /** Returns true if a statement of the session setup sets the variable on every connection. */
   #isSetForAll(name: string): boolean {
     return this.statements.some(({ sql }) => variablesIn(sqlOf({ sql }), true)?.sets.has(name));
   }
@@ -129,7 +129,7 @@ export class Prologue {
   }
 }
 
-/** For people: the place of a query in its file, or its number. */
+/** Returns the place of a query in its file, or its number, for messages. */
 function placeOf(seq: number, query: Query): string {
   return (typeof query === "object" && query.at) || `query ${seq}`;
 }

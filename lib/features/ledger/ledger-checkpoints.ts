@@ -1,28 +1,28 @@
-/** What `ranges()` has found, in a table beside the ledger: a resumed run and other machines find the same there. */
+/** Stores the checkpoints of `ranges()` in a table beside the ledger. A resumed run and other machines read the same ones. */
 import type { DatabaseError } from "../../mysql/errors.ts";
 import { quoted, splitName } from "../../mysql/literal.ts";
-import type { NextNote, Notes } from "../../shared/reading.ts";
+import type { Checkpoints, NextCheckpoint } from "../../shared/source-context.ts";
 import type { Ask } from "./ledger-table.ts";
 import { textAsSql } from "./row.ts";
 
-/** Notes that are read in one round trip. */
+/** Checkpoints per round trip. */
 const pageRows = 1000;
 const duplicateKey = 1062; // ER_DUP_ENTRY
 const noTable = 1146; // ER_NO_SUCH_TABLE
 
-export class LedgerNotes implements Notes {
+export class LedgerCheckpoints implements Checkpoints {
   readonly isShared = true;
   readonly #table: string;
   readonly #ask: Ask;
 
-  /** @param ledger the name of the ledger's table, as SQL. */
+  /** @param ledger name of the ledger's table, quoted as SQL. */
   constructor(ledger: string, ask: Ask) {
     const { database, table } = splitName(ledger)!;
     this.#table = `${quoted(database!)}.${quoted(`${table}_ranges`)}`;
     this.#ask = ask;
   }
 
-  open(name: string): NextNote {
+  open(name: string): NextCheckpoint {
     let number = 0;
     let page: string[] = [];
     let isAtEnd = false;
@@ -35,9 +35,9 @@ export class LedgerNotes implements Notes {
         }
         const known = page.shift();
         if (known !== undefined) return JSON.parse(known);
-        const note = await find();
-        if (note === undefined || (await this.#insert(name, number, note))) return note;
-        isAtEnd = false; // another machine was first
+        const checkpoint = await find();
+        if (checkpoint === undefined || (await this.#insert(name, number, checkpoint))) return checkpoint;
+        isAtEnd = false; // another machine has inserted a checkpoint with this number
       }
     };
   }
@@ -61,9 +61,9 @@ export class LedgerNotes implements Notes {
     return this.#read(name, from);
   }
 
-  /** Returns false if there is one with that number. */
-  async #insert(name: string, number: number, note: unknown): Promise<boolean> {
-    const values = `${textAsSql(name)}, ${number}, ${textAsSql(JSON.stringify(note))}`;
+  /** Returns false if there is a checkpoint with that number already. */
+  async #insert(name: string, number: number, checkpoint: unknown): Promise<boolean> {
+    const values = `${textAsSql(name)}, ${number}, ${textAsSql(JSON.stringify(checkpoint))}`;
     try {
       await this.#ask(`INSERT INTO ${this.#table} (name, number, note) VALUES (${values})`);
       return true;

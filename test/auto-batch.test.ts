@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { largestBatch, sized } from "../lib/features/batch/sized.ts";
+import { largestBatch, withAutoBatch } from "../lib/features/batch/auto-batch.ts";
 import type { Executor } from "../lib/worker/executor.ts";
 import type { Job } from "../lib/worker/job.ts";
 import type { Session } from "../lib/worker/session.ts";
 
-test("sized() takes ever more small queries together, and slow ones alone", async () => {
+test("withAutoBatch() takes ever more small queries together, and slow ones alone", async () => {
   let waitMs = 0;
   const session = { mysql: {}, ask: async () => [] } as unknown as Session;
-  const executor = sized({
+  const executor = withAutoBatch({
     maxBatch: largestBatch,
     commitMs: 0,
     async attempt(jobs, _, done) {

@@ -1,11 +1,12 @@
 /**
  * Exactly once: each query runs in one transaction with the insert of its row into the ledger, a table of the same server.
  *
- * The row's primary key is the query's seq or, where its owner gives it one, its key. Whoever inserts it second waits until the first transaction has ended, and then either
- * finds that the query is done or has it for himself: so a query whose connection was lost is simply tried again, and several
- * machines may run the same batch. A query that may commit by itself cannot be undone: its row comes after it.
+ * The primary key of the row is the query's key, or its seq if it has none. A second session that inserts the same row waits until
+ * the first transaction has ended. It then finds that the query is done, or runs it itself. So a query whose connection was lost is
+ * retried, and several machines may run the same batch. A query that may cause an implicit commit cannot be rolled back. Its row is
+ * inserted after it.
  *
- * Sent are, a line a round trip:
+ * The statements, each line is one round trip:
  *
  *     plain text        START TRANSACTION; INSERT; the query; COMMIT
  *
@@ -15,50 +16,50 @@
  *
  *     DDL, CALL and     START TRANSACTION; SELECT FOR UPDATE; COMMIT; START TRANSACTION; SAVEPOINT
  *     all others        the query
- *                       RELEASE SAVEPOINT; INSERT; COMMIT      without the savepoint, the query has committed by itself
+ *                       RELEASE SAVEPOINT; INSERT; COMMIT      an error of RELEASE: the query has caused an implicit commit
  */
 import type { Connection } from "mysql2";
 import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
 import { execute, executeText, isOneStatement, toBytes } from "../../mysql/execute.ts";
 import { interruption, isInterrupted } from "../../mysql/interrupt.ts";
-import { canShare, keepsTransaction, statementIn } from "../../mysql/statement.ts";
+import { isBatchable, keepsTransaction, statementIn } from "../../mysql/statement.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
 import { anotherQuery, type LedgerRow, locking, rowOf } from "./row.ts";
 
-/** What is known of a try, should its connection be lost. */
+/** State of a try. It decides about the query if the connection is lost. */
 export interface LedgerState {
-  /** The row is inserted: it is locked until the transaction has ended. */
+  /** The row is inserted, and locked until the transaction ends. */
   inserted: boolean;
-  /** Another session is running the query: it has inserted the row and not ended its transaction. */
+  /** Another session is running the query. It has inserted the row in a transaction that is still open. */
   heldByAnother: boolean;
-  /** The query was sent, and may have committed by itself, without its row. */
+  /** The query was sent, and may have caused an implicit commit without its row. */
   mayHaveCommitted: boolean;
-  /** The query has committed by itself. */
+  /** The query caused an implicit commit, for example DDL or a procedure with `COMMIT`. */
   selfCommitted: boolean;
-  /** A `COMMIT` was sent, and it may have been carried out. */
+  /** A `COMMIT` was sent, and may have succeeded. */
   mayBeRecorded: boolean;
   /** The ledger had the query already. */
-  doneBefore: boolean;
-  /** What it met may be no fault of its own, as it was sent together with others: it is to be tried by itself. */
-  goesAlone: boolean;
-  /** How long the COMMIT took. */
+  alreadyInLedger: boolean;
+  /** The query was sent together with others, which may have caused its error. It must be retried alone. */
+  retryAlone: boolean;
+  /** Time of the COMMIT. */
   commitMs: number;
 }
 
-export const nothing: LedgerState = {
+export const initialLedgerState: LedgerState = {
   inserted: false,
   heldByAnother: false,
   mayHaveCommitted: false,
   selfCommitted: false,
   mayBeRecorded: false,
-  doneBefore: false,
-  goesAlone: false,
+  alreadyInLedger: false,
+  retryAlone: false,
   commitMs: 0,
 };
 
-/** The run cannot go on: the ledger has another query under this seq, or cannot be used any more. */
+/** Error that ends the run: the ledger has another query under this seq or key, or cannot be used any more. */
 export class LedgerError extends Error {
   readonly code = "LEDGER";
 }
@@ -70,8 +71,8 @@ export const savepoint = "SAVEPOINT myscript_ledger";
 export const release = `RELEASE ${savepoint}`;
 
 /** One try of one query. */
-export class Once {
-  readonly state = { ...nothing };
+export class LedgerAttempt {
+  readonly state = { ...initialLedgerState };
   readonly #job: Job;
   readonly #session: Session;
   readonly #connection: Connection;
@@ -80,7 +81,7 @@ export class Once {
   readonly #row: LedgerRow;
   readonly #insert: string;
   readonly #select: string;
-  /** What the server has not answered yet, of what is sent here; undefined while it is the query itself. */
+  /** The statement that the server answers next. Undefined while it is the query itself. */
   #answering: string | undefined;
   #rows = 0;
   #hasRun = false;
@@ -97,17 +98,17 @@ export class Once {
     this.#select = selectOf(table, this.#row);
   }
 
-  /** Returns the number of rows that the query returned or changed, 0 when the ledger had it. */
-  async run(probablyDone: boolean): Promise<number> {
+  /** Returns the number of rows that the query returned or changed, 0 if the ledger had it. */
+  async run(checkLedgerFirst: boolean): Promise<number> {
     const { text, bytes } = this.#job;
-    // With rows to be passed on, the commit waits until all of them have come.
-    const isPlain = bytes !== undefined && canShare(text) && !this.#thread.rows.isWanted;
+    // If rows are delivered, the COMMIT is sent only when all of them have arrived.
+    const isPlain = bytes !== undefined && isBatchable(text) && !this.#thread.rows.isWanted;
     const keeps =
       isPlain || (keepsTransaction(text) && (!text.includes(";") || (await isOneStatement(this.#connection, text))));
     try {
-      if (probablyDone) {
-        const known = await this.#look(this.#select); // without a lock: of a row that is not there yet, the INSERT tells
-        if (known !== undefined) return this.#doneBefore(known);
+      if (checkLedgerFirst) {
+        const known = await this.#look(this.#select); // without a lock: the INSERT waits for a row that is being inserted
+        if (known !== undefined) return this.#alreadyInLedger(known);
       }
       if (isPlain) await this.#send([start, this.#insert, bytes, commit]);
       else if (keeps) {
@@ -119,7 +120,7 @@ export class Once {
         const known = await this.#look(`${locking(this.#select)};${start};${savepoint}`);
         if (known !== undefined) {
           await this.#send([rollback]);
-          return this.#doneBefore(known);
+          return this.#alreadyInLedger(known);
         }
         this.state.mayHaveCommitted = true;
         await this.#runAlone();
@@ -132,15 +133,15 @@ export class Once {
     }
   }
 
-  /** Undoes a try that has failed; returns the rows when the ledger has it all the same. */
+  /** Rolls back after an error. Returns the number of rows if the ledger has the query nevertheless. @throws the error otherwise. */
   async #recover(error: DatabaseError): Promise<number> {
     const { state } = this;
     const { errno } = error;
     if (isLost(error)) throw state.mayHaveCommitted ? this.#undecided(error) : error;
     const answering = this.#answering;
-    state.mayBeRecorded &&= answering === commit; // else the server has stopped before it
+    state.mayBeRecorded &&= answering === commit; // otherwise the server has stopped before it
     const isLedgers = answering === this.#insert || (answering === this.#select && !state.mayHaveCommitted);
-    // ER_LOCK_WAIT_TIMEOUT, or the time limit: it is another session's query that takes so long.
+    // ER_LOCK_WAIT_TIMEOUT or ER_QUERY_INTERRUPTED by --timeout: the query of another session takes that long.
     state.heldByAnother = isLedgers && (errno === 1205 || errno === 1317);
     const asksLedger = answering === commit || (answering === this.#insert && errno === duplicateKey);
     let known: string | undefined;
@@ -157,7 +158,7 @@ export class Once {
       if (asksLedger) throw this.#undecided(failure as DatabaseError);
     }
     if (known === this.#row.hash && answering === commit) return this.#rows;
-    if (known !== undefined) return this.#doneBefore(known);
+    if (known !== undefined) return this.#alreadyInLedger(known);
     if (isLedgers && !state.mayHaveCommitted && !state.heldByAnother && !asksLedger && verdictOf(error) === "failed") {
       throw new LedgerError(`Cannot go on: the ledger cannot be used any more: ${error.message}`);
     }
@@ -168,7 +169,7 @@ export class Once {
     throw error;
   }
 
-  /** Whether the transaction that was begun for the query is still open. */
+  /** Returns true if the transaction that was begun for the query is still open. */
   async #isInside(): Promise<boolean> {
     try {
       await this.#session.ask(release);
@@ -179,13 +180,13 @@ export class Once {
     }
   }
 
-  /** Looks for the row; what a lock waits for is answered within the connect timeout, or the connection is lost. */
+  /** Returns the hash in the row, if there is one. With `locking()`, waits for a transaction that is inserting it, at most the connect timeout. */
   async #look(text: string): Promise<string | undefined> {
     this.#answering = this.#select;
     return (await this.#session.ask(text))[0]?.[0] ?? undefined;
   }
 
-  /** Sends statements in one round trip; `#answering` tells which of them failed. */
+  /** Sends statements in one round trip. After an error, `#answering` is the statement that failed. */
   async #send(statements: readonly (string | Buffer)[]): Promise<void> {
     const answeringOf = (at: number) => (typeof statements[at] === "string" ? statements[at] : undefined);
     this.#answering = answeringOf(0);
@@ -217,7 +218,7 @@ export class Once {
     this.#hasRun = true;
   }
 
-  /** Adds the row of a query that has run; without the savepoint, it has committed by itself. */
+  /** Inserts the row of a query that has run. If the savepoint is gone, the query has caused an implicit commit. */
   async #record(): Promise<void> {
     try {
       await this.#send([release, this.#insert, commit]);
@@ -228,14 +229,14 @@ export class Once {
     }
   }
 
-  /** An error after which nothing but the ledger, if anything, can tell what became of the query. */
+  /** Returns an error after which only the ledger, if anything, shows the outcome of the query. */
   #undecided({ message, code = "CONNECTION_LOST", mayHaveRun = false }: DatabaseError, what = ""): DatabaseError {
     return Object.assign(new Error(what + message), { code, fatal: true, mayHaveRun: mayHaveRun || this.#hasRun });
   }
 
-  #doneBefore(known: string): number {
+  #alreadyInLedger(known: string): number {
     if (known !== this.#row.hash) throw new LedgerError(anotherQuery(this.#job.seq, this.#job.unit, this.#table));
-    this.state.doneBefore = true;
+    this.state.alreadyInLedger = true;
     return 0;
   }
 }

@@ -1,17 +1,17 @@
-/** How many queries go together, by how long they take: `batch: "auto"`. */
+/** Adapts the batch size to the query time, for `batch: "auto"`. */
 import type { Connection } from "mysql2";
 import type { Executor } from "../../worker/executor.ts";
 import type { Session } from "../../worker/session.ts";
 
-/** The most that are tried. Measured: more than 64 of the smallest queries in one round trip gain next to nothing. */
+/** Largest batch. Measured with the smallest queries: beyond 64, a larger batch gains almost nothing. */
 export const largestBatch = 64;
-/** How long the queries of a batch are to take, its round trip and the commit of a ledger not counted. */
+/** Target time of the queries of a batch, without its round trip and the COMMIT of a ledger. */
 const goalMs = 5;
-/** What the last attempt counts for in the average. */
+/** Weight of the last attempt in the moving average. */
 const weight = 1 / 4;
 
-/** Chooses how many queries go together: one slow query by itself, and ever more of small ones. */
-export function sized(executor: Executor): Executor {
+/** Wraps an executor and sets its `maxBatch`: 1 for slow queries, growing for fast ones. */
+export function withAutoBatch(executor: Executor): Executor {
   let maxBatch = 1;
   let averageMs: number | undefined;
   let measured: Connection | undefined;
@@ -34,7 +34,7 @@ export function sized(executor: Executor): Executor {
           done(rows);
         });
       } finally {
-        // As much as one query more would take: waiting for the network or for a commit is shared.
+        // The time of one more query. Waiting for the network or for a COMMIT is shared by the batch.
         const tookMs = performance.now() - start - roundTripMs - (executor.commitMs ?? 0);
         const eachMs = Math.max(0, tookMs) / Math.max(1, answered);
         averageMs = averageMs === undefined ? eachMs : averageMs + (eachMs - averageMs) * weight;
@@ -44,9 +44,9 @@ export function sized(executor: Executor): Executor {
   };
 }
 
-/** How long the server takes to answer to nothing. */
+/** Measures the time of an empty statement. */
 async function roundTrip(session: Session): Promise<number> {
   const start = performance.now();
-  await session.ask("DO 0").catch(() => {}); // what comes next meets the error, too
+  await session.ask("DO 0").catch(() => {}); // the next statement gets the error, too
   return performance.now() - start;
 }

@@ -1,15 +1,15 @@
 /**
- * Exactly once for several queries: in one transaction and one round trip.
+ * Exactly once for several queries, in one transaction and one round trip.
  *
  *     START TRANSACTION; INSERT of their rows; SAVEPOINT; the queries; COMMIT
  *
- * The server stops at the first error, before the COMMIT. What the query that failed had done is undone by the server; those
- * before it are committed, without the rows of the others, and those after it go together anew:
+ * The server stops at the first error, before the COMMIT. It undoes what the failed query has done. The queries before it are
+ * committed, after the rows of the others were deleted. The queries after it are sent together again:
  *
- *     RELEASE SAVEPOINT; DELETE of these rows; COMMIT            without the savepoint, all is rolled back already
+ *     RELEASE SAVEPOINT; DELETE of the other rows; COMMIT        an error of RELEASE: all was rolled back already
  *
- * Whatever else goes wrong, such as a deadlock, a lost connection or a COMMIT that fails, decides all of them together: the
- * ledger has all of their rows or none. Then each is tried again by itself.
+ * After any other error, such as a deadlock, a lost connection or a failed COMMIT, the ledger has all of their rows or none. Each
+ * query is then retried alone.
  */
 import { type DatabaseError, isLost, isRefusal, verdictOf } from "../../mysql/errors.ts";
 import { executeText, toBytes } from "../../mysql/execute.ts";
@@ -17,7 +17,16 @@ import { noteWarnings, takeWarnings, type Warned } from "../../mysql/warnings.ts
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { commit, duplicateKey, nothing, release, rollback, savepoint, separator, start } from "./once.ts";
+import {
+  commit,
+  duplicateKey,
+  initialLedgerState,
+  release,
+  rollback,
+  savepoint,
+  separator,
+  start,
+} from "./ledger-attempt.ts";
 import { type IdColumn, type LedgerRow, locking, rowOf } from "./row.ts";
 
 interface Entry {
@@ -25,56 +34,57 @@ interface Entry {
   readonly row: LedgerRow;
   rows: number;
   warned: Warned | undefined;
-  /** The ledger had it already. */
-  doneBefore: boolean;
+  /** True if the ledger had the row already. */
+  alreadyInLedger: boolean;
 }
 
-/** Of the statements in a round trip: which one inserts the rows, and which is the first query. */
+/** Positions of statements in a round trip: the INSERT of the rows, and the first query. */
 const insertAt = 1;
 const firstQueryAt = 3;
 
-/** One try of several queries, all of which can share a round trip. */
-export class OnceTogether {
-  readonly state = { ...nothing };
+/** One try of several queries in one round trip. */
+export class LedgerBatchAttempt {
+  readonly state = { ...initialLedgerState };
   readonly #entries: readonly Entry[];
   readonly #session: Session;
   readonly #thread: Thread;
   readonly #table: string;
 
   constructor(jobs: readonly Job[], session: Session, thread: Thread, table: string) {
-    this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, doneBefore: false }));
+    this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, alreadyInLedger: false }));
     this.#session = session;
     this.#thread = thread;
     this.#table = table;
   }
 
-  /** Calls `done` for one query after the other that is committed; rejects with what the next one, or all of them, met. */
-  async run(probablyDone: boolean, done: (rows: number) => void): Promise<void> {
+  /** Calls `done` for each committed query, in order. Rejects with the error of the next query, or of all of them. */
+  async run(checkLedgerFirst: boolean, done: (rows: number) => void): Promise<void> {
     let failed: { readonly entry: Entry; readonly error: DatabaseError } | undefined;
     try {
-      if (probablyDone) await this.#look((select) => select);
+      if (checkLedgerFirst) await this.#look((select) => select);
       failed = await this.#runAll();
     } catch (error) {
       if (!isLost(error as DatabaseError)) {
         await this.#session.ask(rollback).catch(() => this.#session.mysql.destroy()); // the server rolls back what was open
       }
       for (const { job } of this.#entries) job.mayBeRecorded ||= this.state.mayBeRecorded;
-      if (isRefusal(error as DatabaseError)) throw error; // nothing of it is the fault of one of them
-      this.state.goesAlone = true;
+      if (isRefusal(error as DatabaseError)) throw error; // not the fault of one of them
+      this.state.retryAlone = true;
       for (const { job } of this.#entries.slice(1)) job.addTry();
       throw error;
     }
     for (const entry of this.#entries) {
       if (entry === failed?.entry) throw failed.error;
-      this.state.doneBefore = entry.doneBefore;
-      if (entry.doneBefore && !entry.job.mayBeRecorded) this.#thread.counters.add(this.#session.worker, "doneBefore");
+      this.state.alreadyInLedger = entry.alreadyInLedger;
+      if (entry.alreadyInLedger && !entry.job.mayBeRecorded)
+        this.#thread.counters.add(this.#session.worker, "alreadyInLedger");
       const { warned } = entry;
       if (warned) noteWarnings(this.#session.mysql, warned.count, warned.info);
       done(entry.rows);
     }
   }
 
-  /** Runs those that the ledger does not have; returns the one that failed, where those before it are committed. */
+  /** Runs the queries that the ledger does not have. Returns the one that failed, if those before it are committed. */
   async #runAll() {
     for (let left = this.#left; left.length > 0; left = this.#left) {
       try {
@@ -83,19 +93,19 @@ export class OnceTogether {
       } catch (thrown) {
         const error = thrown as DatabaseError;
         const { answered = 0 } = error;
-        error.answered = undefined; // these were not all its own
+        error.answered = undefined; // it counts statements of all the queries
         const isBeforeCommit = !isLost(error) && answered < firstQueryAt + left.length;
         if (isBeforeCommit) this.state.mayBeRecorded = false;
         if (answered === insertAt && error.errno === duplicateKey) {
           await this.#look((select) => `${rollback};${locking(select)}`);
-          if (this.#left.length === left.length) throw error; // somebody has deleted what was in the way
+          if (this.#left.length === left.length) throw error; // somebody has deleted the duplicate row
           continue;
         }
         const entry = left[answered - firstQueryAt];
         if (!entry || isLost(error)) throw error;
         await this.#keepBefore(left.slice(answered - firstQueryAt), error);
-        // Its error alone, as a prepared statement, is what counts.
-        this.state.goesAlone = entry.job.bytes === undefined;
+        // A query that is not plain text is retried alone. Only its error as a prepared statement counts.
+        this.state.retryAlone = entry.job.bytes === undefined;
         return { entry, error };
       }
     }
@@ -105,7 +115,7 @@ export class OnceTogether {
   async #send(entries: readonly Entry[]): Promise<void> {
     const rows = entries.map(({ row: { id, hash } }) => `(${id}, '${hash}')`);
     const insert = `INSERT INTO ${this.#table} (${this.#column}, hash) VALUES ${rows.join(",")}`;
-    const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.part!), commit];
+    const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.batchText!), commit];
     const pieces = statements.flatMap((statement) => [toBytes(statement), separator]).slice(0, -1);
     this.state.inserted = false;
     this.state.mayBeRecorded = true;
@@ -123,9 +133,9 @@ export class OnceTogether {
     });
   }
 
-  /** Commits what ran before the first of these. @throws DatabaseError when all is rolled back, or nobody knows. */
+  /** Commits the queries before `others`. @throws DatabaseError if all was rolled back, or if that is unknown. */
   async #keepBefore(others: readonly Entry[], error: DatabaseError): Promise<void> {
-    // One by one: the server may look at all rows for a list of some, and wait for other workers' rows.
+    // One DELETE per row. For a list, the server may scan the whole table, and wait for rows of other workers.
     const deletes = others.map(({ row }) => `DELETE FROM ${this.#table} WHERE ${row.column} = ${row.id}`);
     try {
       this.state.mayBeRecorded = true;
@@ -135,7 +145,7 @@ export class OnceTogether {
     }
   }
 
-  /** Looks which of them the ledger has; with a lock, once those are committed that others are adding. */
+  /** Looks up which of the queries the ledger has. With `locking()`, waits for transactions that are inserting one of the rows. */
   async #look(textOf: (select: string) => string): Promise<void> {
     const ids = this.#entries.map(({ row }) => row.id);
     const where = `FORCE INDEX (PRIMARY) WHERE ${this.#column} IN (${ids})`;
@@ -145,7 +155,7 @@ export class OnceTogether {
       const hash = found.get(entry.row.printed);
       if (hash !== undefined && hash !== entry.row.hash)
         throw new Error(`Query ${entry.job.seq} is not the one in the ledger`);
-      entry.doneBefore = hash !== undefined;
+      entry.alreadyInLedger = hash !== undefined;
     }
   }
 
@@ -153,8 +163,8 @@ export class OnceTogether {
     return this.#entries[0]!.row.column;
   }
 
-  /** Those that the ledger does not have, in the order in which all copies of a run insert: so these wait, and do not deadlock. */
+  /** Queries that the ledger does not have. All copies of a run insert them in this order, so that they wait and do not deadlock. */
   get #left(): Entry[] {
-    return this.#entries.filter(({ doneBefore }) => !doneBefore);
+    return this.#entries.filter(({ alreadyInLedger }) => !alreadyInLedger);
   }
 }

@@ -1,0 +1,44 @@
+/** Session state, such as user variables, that later queries of a single-worker run may read. A reconnect loses it. */
+import { leavings, variablesIn } from "../mysql/variables.ts";
+import { sqlOf } from "../shared/query.ts";
+import type { Job } from "./job.ts";
+import type { Thread } from "./thread.ts";
+
+export class SessionState {
+  readonly #thread: Thread;
+  #hasSent = false;
+  /** Names that were set on this connection. Undefined on the first connection, where nothing can be lost yet. */
+  #known: Set<string> | undefined;
+
+  constructor(thread: Thread) {
+    this.#thread = thread;
+    if (thread.settings.isRenewed) this.#known = new Set();
+  }
+
+  /** True if this is not the first connection, and dropping it would lose user variables. */
+  get hasUserVariables(): boolean {
+    return this.#known !== undefined && [...this.#known].some((name) => name.startsWith("@"));
+  }
+
+  /** Starts anew for another connection. */
+  renew(): void {
+    if (this.#hasSent && this.#thread.settings.isOnlyWorker) this.#known = new Set();
+  }
+
+  /** Notes what these jobs set. Returns an error message if one of them reads what was lost with an earlier connection. */
+  findLost(jobs: readonly Job[]): string | undefined {
+    this.#hasSent = true;
+    if (!this.#known) return undefined; // nearly always: the first connection
+    for (const { seq, text } of jobs) {
+      const variables = variablesIn(text, true);
+      const name = [...(variables?.reads ?? [])].find((name) => !this.#known!.has(name) && !this.#isInSetup(name));
+      if (name !== undefined) return `query ${seq} reads ${name}, which was set on a connection that is lost`;
+      for (const left of leavings(text, variables)) this.#known.add(left);
+    }
+    return undefined;
+  }
+
+  #isInSetup(name: string): boolean {
+    return this.#thread.sessionSetup.some(({ sql }) => variablesIn(sqlOf({ sql }), true)?.sets.has(name));
+  }
+}
