@@ -7,6 +7,8 @@
 import { describe } from "node:test";
 import { buildControlPlane, version } from "./engines/control-plane.ts";
 import { testKubernetes } from "./engines/kubernetes.ts";
+import { buildTiDB, version as tidbVersion } from "./engines/tidb.ts";
+import { testTiDB } from "./engines/tidb-scenarios.ts";
 
 interface Engine {
   readonly version: string;
@@ -17,6 +19,7 @@ interface Engine {
 
 const engines: Readonly<Record<string, Engine>> = {
   kubernetes: { version, build: buildControlPlane, test: testKubernetes },
+  tidb: { version: tidbVersion, build: buildTiDB, test: testTiDB },
 };
 
 const words = process.argv.slice(2);

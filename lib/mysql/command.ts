@@ -116,7 +116,8 @@ class Answer {
   /** Ends one result. Returns true if another one follows. */
   end(changedRows: number, status: number, warnings: number, info: string): boolean {
     noteStatus(this.connection, status);
-    if (warnings !== 0) noteWarnings(this.connection, warnings & 0xffff, info); // mysql2 reads it as a signed number
+    // mysql2 reads the number as a signed one. TiDB puts the length of the text before it.
+    if (warnings !== 0) noteWarnings(this.connection, warnings & 0xffff, info.replace(/^.(?=R)/, ""));
     this.#rows += changedRows;
     if (!this.failure) this.listener.onDone?.(this.#index, this.#rows - this.#rowsBefore);
     this.#index++;

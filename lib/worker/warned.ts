@@ -54,8 +54,8 @@ export class WarnedQueries {
     this.#pending = undefined;
     const isRead = next.some(({ text }) => /ROW_COUNT|FOUND_ROWS/i.test(text));
     const isAsked = connection === pending.connection && !isRead;
-    const rows = isAsked ? await ask(connection, "SHOW WARNINGS LIMIT 3", timeoutMs).catch(() => []) : [];
-    const messages = rows.map(([level, code, message]) => ({
+    const rows = isAsked ? await ask(connection, "SHOW WARNINGS", timeoutMs).catch(() => []) : [];
+    const messages = rows.slice(0, 3).map(([level, code, message]) => ({
       level: String(level),
       code: Number(code),
       message: String(message),

@@ -1,13 +1,14 @@
 /** Builds and runs etcd, the API server and the controllers of Kubernetes on this machine, without containers and nodes. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
-import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { poll } from "../run.ts";
 import { findFreePort } from "../server.ts";
 import { type Ask, apiClient } from "./api.ts";
 import { enginesDirectory, go, goBuild, goModule } from "./go-build.ts";
+import { end as endKept, keep as startKept } from "./kept.ts";
 
 export const version = "v1.37.2";
 const staging = version.replace("v1.", "v0."); // the version of the k8s.io modules from the same repository
@@ -19,8 +20,6 @@ const programs = {
   "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
 } as const;
 const controllers = "job-controller,garbage-collector-controller,pod-garbage-collector-controller";
-/** Kills the program when its stdin ends, which also happens when this process ends. */
-const keeperScript = '"$@" </dev/null & read -r _; kill -9 $!; wait';
 
 /** Builds the programs that are missing. */
 export async function buildControlPlane(): Promise<void> {
@@ -87,20 +86,14 @@ export async function startControlPlane(): Promise<ControlPlane> {
 
   function keep(name: keyof typeof programs, settings: Readonly<Record<string, unknown>>): ChildProcess {
     const options = Object.entries(settings).map(([option, value]) => `--${option}=${value}`);
-    const log = openSync(file(`${name}.log`), "a");
-    const child = spawn("/bin/sh", ["-c", keeperScript, "sh", program(name), ...options], {
-      stdio: ["pipe", log, log],
-      detached: true, // Ctrl-C must not reach it
-    });
+    const child = startKept([program(name), ...options], file(`${name}.log`));
     kept.add(child);
     return child;
   }
 
   async function end(child: ChildProcess): Promise<void> {
     kept.delete(child);
-    const ended = new Promise((resolve) => child.once("close", resolve));
-    child.stdin!.end();
-    await ended;
+    await endKept(child);
   }
 
   function startController(): void {

@@ -8,17 +8,19 @@ import { fileURLToPath } from "node:url";
 export const enginesDirectory = fileURLToPath(new URL("../../.engines/", import.meta.url));
 
 /** Omits the symbol table and the debug information. */
-const linking = "-ldflags=-s -w";
+const stripping = "-s -w";
 
 /**
- * Builds programs in the Go module in `folder`, with two compilers at a time and the lowest priority.
+ * Builds programs in the Go module in `folder`, with one compiler at a time and the lowest priority.
  *
  * @param programs the package of each program, by the path of its executable.
+ * @param linking further options of the linker.
  */
-export async function goBuild(folder: string, programs: Readonly<Record<string, string>>): Promise<void> {
+export async function goBuild(folder: string, programs: Readonly<Record<string, string>>, linking = ""): Promise<void> {
+  const flag = `-ldflags=${stripping} ${linking}`.trim();
   for (const [path, name] of Object.entries(programs)) {
-    const uncompiled = go(folder, "list", "-deps", linking, "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", name);
-    await build(folder, path, name, uncompiled.split(/\s+/).length - 1);
+    const uncompiled = go(folder, "list", "-deps", flag, "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", name);
+    await build(folder, path, name, flag, uncompiled.split(/\s+/).length - 1);
   }
 }
 
@@ -46,8 +48,8 @@ export function goModule(folder: string, name: string): void {
   go(folder, "mod", "init", name);
 }
 
-async function build(folder: string, path: string, name: string, total: number): Promise<void> {
-  const args = ["-n", "19", "go", "build", "-v", "-p", "2", linking, "-o", path, name];
+async function build(folder: string, path: string, name: string, flag: string, total: number): Promise<void> {
+  const args = ["-n", "19", "go", "build", "-v", "-p", "1", flag, "-o", path, name];
   const child = spawn("nice", args, { cwd: folder, env: environment(), stdio: ["ignore", "ignore", "pipe"] });
   const kill = () => child.kill();
   process.once("exit", kill);

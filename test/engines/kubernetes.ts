@@ -44,7 +44,19 @@ export function testKubernetes(): void {
     isNetworkBroken = false;
     for (const node of nodes) node.isConnected = true;
   });
-  for (const [title, scenario] of Object.entries(scenarios)) test(title, { timeout: 600_000 }, scenario);
+  for (const [title, scenario] of Object.entries(scenarios)) {
+    test(title, { timeout: 600_000 }, async (t) => {
+      const started = kubelet.containers.length;
+      try {
+        await scenario(t);
+      } catch (error) {
+        for (const { pod, index, status, output } of kubelet.containers.slice(started)) {
+          t.diagnostic(`${pod.metadata.name} of index ${index}, exit status ${status}:\n${output.slice(-2000)}`);
+        }
+        throw error;
+      }
+    });
+  }
 }
 
 /** Each scenario begins when four queries of each shard wait for locked rows. */
