@@ -29,9 +29,14 @@ export function evaluate(path, role, given = {}) {
   }
 }
 
+/** Modules that must not be collected as garbage: Node forgets the source map of a module together with it. */
+const mapped = [];
+
 /** Maps stack traces of a bundle to the lines of its sources. */
 export function mapLines(path) {
   process.setSourceMapsEnabled(true);
   // Node reads the source map of a module, but not that of a Script.
-  new module(path)._compile(`//# sourceMappingURL=${basename(path)}.map`, path);
+  const carrier = new module(path);
+  carrier._compile(`//# sourceMappingURL=${basename(path)}.map`, path);
+  mapped.push(carrier);
 }

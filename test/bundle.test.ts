@@ -18,6 +18,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { bundle } from "../lib/features/bundle/bundle.ts";
 import { doWork, myglobals, RunError } from "../lib/index.ts";
 import { root, run, runtime } from "./run.ts";
@@ -132,7 +134,10 @@ test("doWork() runs from a bundle with the same error classes, and stack traces 
   skip: (process.versions.bun || process.versions.deno) && "nothing is bundled",
 }, async () => {
   const stacks: (string | undefined)[] = [];
+  setFlagsFromString("--expose-gc");
+  const collectGarbage = runInNewContext("gc") as () => void;
   const onEnded = () => {
+    collectGarbage(); // the source map must survive it
     const { prepareStackTrace } = Error;
     stacks.push(new Error().stack);
     Error.prepareStackTrace = (_, frames) => frames.map((frame) => frame.getFileName()).join("\n");
