@@ -373,7 +373,10 @@ test("doWork() rejects an invalid queue or query", async () => {
     ["DO 1", /^Cannot read the queries: .* not from 'DO 1'$/],
     [undefined, /^Cannot read the queries: .* not from undefined$/],
     [Promise.resolve([]), /^Cannot read the queries: .* a promise: await it$/],
-    [["DO 1", 42], /^Cannot run query 2: it must be SQL text or \{ sql, values \}, not 42$/],
+    [
+      ["DO 1", 42],
+      /^Cannot run query 2: it must be SQL text or \{ sql, values \}, not 42; for a workerDo\(\), .* script: import.meta.url$/,
+    ],
   ] as const) {
     await assert.rejects(doWork(queue as never, 1), { message });
   }
