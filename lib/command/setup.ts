@@ -92,7 +92,7 @@ async function databaseOf(flags: CoreFlags, server: Server | undefined, around: 
   const { io, progress, drain } = around;
   if (server && dryRun) {
     const unasked = { ...server.db, ...server.hosts[0] };
-    if (!server.tlsOptional) return { db: unasked };
+    if (files.length > 0 || !server.tlsOptional) return { db: unasked };
     // buildQueries() may connect. Finds out whether the server offers TLS, if it can be reached.
     return probeServer(server, Math.min(connectTimeout, 3), drain.signal).then(
       ({ db }) => ({ db }),
