@@ -99,7 +99,7 @@ export async function readLog(handle: FileHandle, path: string): Promise<Earlier
       start = end + 1;
       bytes = size + start;
     }
-    line = upTo(chunk.length);
+    line = withoutMiddle(upTo(chunk.length));
     size += chunk.length;
     // The header may have been cut off, too.
     if (lines === 0 && !header.startsWith(line)) throw new UsageError(`Cannot use ${path}: it is not a job log`);
@@ -113,12 +113,18 @@ export async function readLog(handle: FileHandle, path: string): Promise<Earlier
     }
     const [, digits, hash, outcome = ""] = /^(\d+)\t([\da-f]{16})?\t([a-z]+)\t/.exec(line) ?? [];
     const seq = Number(digits);
-    const key = most > beginning ? line.slice(line.lastIndexOf("\t") + 1) : "";
+    const last = most > beginning ? line.slice(line.lastIndexOf("\t") + 1) : "";
+    const key = /\p{Cc}/u.test(last) ? "" : last; // no key: the line was damaged
     if (outcome === "released") shard = line.split("\t")[9];
     if (outcome === "released" && !hash) released = Math.max(released, seq);
     else if (hash && known.note(key ? known.idFor(inUtf8(key)) : seq, outcome, hash)) isKeyed = key !== "";
     else throw new UsageError(`Cannot use ${path}: line ${lines} is not one of a job log`);
   }
+}
+
+/** Keeps what is read of a line, if it is very long: its beginning and, at its end, the key. */
+function withoutMiddle(line: string): string {
+  return line.length > 8192 ? line.slice(0, 4096) + line.slice(-4096) : line;
 }
 
 function inUtf8(latin1: string): string {
