@@ -91,7 +91,7 @@ test("Journal.earlier() accepts a corrected query if it was failed or skipped, a
 
 test("Journal.earlier() finds queries with keys by their keys, in any place", async () => {
   const path = newPath();
-  const named = (seq: number) => ({ sql: `DO ${seq}`, key: `k${seq} ä` });
+  const named = (seq: number) => ({ sql: `DO ${seq}`, key: `k${seq} ä€` });
   await killedRun(path, named);
   const journal = await openJournal(path, resume);
   assert.equal(journal.knownTo.seq, 0);
@@ -100,7 +100,7 @@ test("Journal.earlier() finds queries with keys by their keys, in any place", as
   const changed = { ...named(3), sql: "DO 0" };
   assert.throws(
     () => journal.earlier(6, changed),
-    /query 6, k3 ä is not the one in the log: .* another text another key/,
+    /query 6, k3 ä€ is not the one in the log: .* another text another key/,
   );
   assert.throws(
     () => journal.earlier(6, "DO 6"),
@@ -110,7 +110,7 @@ test("Journal.earlier() finds queries with keys by their keys, in any place", as
   const old = newPath();
   await killedRun(old);
   const without: Journal = await openJournal(old, resume);
-  assert.throws(() => without.earlier(1, named(1)), /query 1, k1 ä has a key, and the queries in the log have none/);
+  assert.throws(() => without.earlier(1, named(1)), /query 1, k1 ä€ has a key, and the queries in the log have none/);
   await without.close();
 });
 

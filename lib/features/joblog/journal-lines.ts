@@ -114,7 +114,7 @@ export async function readLog(handle: FileHandle, path: string): Promise<Earlier
     const [, digits, hash, outcome = ""] = /^(\d+)\t([\da-f]{16})?\t([a-z]+)\t/.exec(line) ?? [];
     const seq = Number(digits);
     const last = most > beginning ? line.slice(line.lastIndexOf("\t") + 1) : "";
-    const key = /\p{Cc}/u.test(last) ? "" : last; // no key: the line was damaged
+    const key = last.includes("\0") ? "" : last; // what a power cut has left of a line
     if (outcome === "released") shard = line.split("\t")[9];
     if (outcome === "released" && !hash) released = Math.max(released, seq);
     else if (hash && known.note(key ? known.idFor(inUtf8(key)) : seq, outcome, hash)) isKeyed = key !== "";
