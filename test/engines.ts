@@ -9,6 +9,8 @@ import { buildControlPlane, version } from "./engines/control-plane.ts";
 import { testKubernetes } from "./engines/kubernetes.ts";
 import { buildTiDB, version as tidbVersion } from "./engines/tidb.ts";
 import { testTiDB } from "./engines/tidb-scenarios.ts";
+import { buildVitess, version as vitessVersion } from "./engines/vitess.ts";
+import { testVitess } from "./engines/vitess-scenarios.ts";
 
 interface Engine {
   readonly version: string;
@@ -20,6 +22,7 @@ interface Engine {
 const engines: Readonly<Record<string, Engine>> = {
   kubernetes: { version, build: buildControlPlane, test: testKubernetes },
   tidb: { version: tidbVersion, build: buildTiDB, test: testTiDB },
+  vitess: { version: vitessVersion, build: buildVitess, test: testVitess },
 };
 
 const words = process.argv.slice(2);

@@ -76,7 +76,24 @@ test("verdictOf() what vtgate says of a shard that it has lost or given up is un
     [1105, `${at} Unavailable desc = error reading from server: EOF`, "unknown"],
     [1317, `${at} Canceled desc = context canceled`, "unknown"],
     [1317, `${at} Canceled desc = Query execution was interrupted (errno 1317) (sqlstate 70100)`, "failed"],
+    [1105, "target: shop.-80.primary: no healthy tablet available for 'keyspace:\"shop\"'", "retry"],
+    [1105, `${at} Code(17) desc = operation not allowed in state SHUTTING_DOWN`, "retry"],
     [1213, `${at} Aborted desc = Deadlock found (errno 1213) (sqlstate 40001)`, "retry"],
+    [
+      1317,
+      `${at} Canceled desc = (errno 1317) (sqlstate 70100): Query execution was interrupted, elapsed time: 1s, killing connection ID 9`,
+      "unknown",
+    ],
+    [
+      3024,
+      `${at} Canceled desc = (errno 3024) (sqlstate HY000): Query execution was interrupted, elapsed time: 1s, killing query ID 9`,
+      "unknown",
+    ],
+    [
+      1317,
+      `${at} Canceled desc = (errno 1317) (sqlstate 70100): Query execution was interrupted before execution started`,
+      "failed",
+    ],
     [1317, "Query execution was interrupted", "failed"],
   ] as const) {
     assert.equal(verdictOf({ errno, message }), verdict, message);

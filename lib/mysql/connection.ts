@@ -69,7 +69,17 @@ async function lookAtServer(connection: Connection): Promise<void> {
   });
   const [bytes, ...names] = row!;
   notePacketLimit(connection, Number(bytes));
-  if (names.length > 0) noteIdentity(connection, names.join(" "));
+  if (names.length > 0 && !isVitess(connection)) noteIdentity(connection, names.join(" "));
+}
+
+/**
+ * Returns true if the server is a vtgate of Vitess. What it answers about the server is said of any of the shards behind it.
+ *
+ * @see https://vitess.io/docs/reference/programs/vtgate/ `--mysql-server-version`
+ */
+export function isVitess(connection: Connection): boolean {
+  const { _handshakePacket } = connection as { readonly _handshakePacket?: { readonly serverVersion: string } };
+  return /-vitess\b/i.test(_handshakePacket?.serverVersion ?? "");
 }
 
 /** Columns that identify a server. MariaDB has no `server_uuid`, and skips the comment. */

@@ -124,6 +124,7 @@ export function verdictOf(error: DatabaseError): Verdict {
     // A killed connection may have committed before the server noticed the KILL.
     if (error.errno === 1927 || isClients(error)) return "unknown"; // ER_CONNECTION_KILLED
     if (error.errno === 1317 && error.fatal) return "unknown"; // ER_QUERY_INTERRUPTED: the same on MySQL
+    if (hasNoTablet(error)) return "retry";
     if (isVtgates(error)) return "unknown";
     // A Galera node has lost the others while it was committing. They may have the transaction.
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
@@ -151,10 +152,18 @@ function isClients({ errno = 0 }: DatabaseError): boolean {
 
 /**
  * ER_UNKNOWN_ERROR or ER_QUERY_INTERRUPTED of a vtgate that has lost a shard, or gave up waiting for it: the shard may have run
- * the query. What the shard's MySQL said has its number in the text, too.
+ * the query. What the shard's MySQL said has its number in the text, too. But if vttablet has killed the query, its text takes the
+ * place of what MySQL said, even if that was a success.
  */
 function isVtgates({ errno, message }: DatabaseError): boolean {
-  return (errno === 1105 || errno === 1317) && /^target: |\bvttablet: /.test(message) && !/\(errno \d+\)/.test(message);
+  if (!/^target: |\bvttablet: /.test(message)) return false;
+  if (/, killing (?:connection|query) ID \d/.test(message)) return true;
+  return (errno === 1105 || errno === 1317) && !/\(errno \d+\)/.test(message);
+}
+
+/** Returns true if vtgate had no tablet for the query, or that did not begin it: MySQL behind it is away, or another becomes the primary. */
+function hasNoTablet({ message }: DatabaseError): boolean {
+  return /^target: .*(?:no healthy tablet available|operation not allowed in state)/.test(message);
 }
 
 /** Returns true for ER_CLIENT_INTERACTION_TIMEOUT: MySQL has closed the idle connection. MariaDB's error 4031 is another one. */
@@ -169,7 +178,7 @@ export function isReadOnly({ errno, message }: DatabaseError): boolean {
 
 /** Returns true if the server takes no writes, or no queries, for the moment. Callers treat it like an unreachable server. */
 export function isRefusal(error: DatabaseError): boolean {
-  return refusals.has(error.errno) && (error.errno !== 1290 || isReadOnly(error));
+  return hasNoTablet(error) || (refusals.has(error.errno) && (error.errno !== 1290 || isReadOnly(error)));
 }
 
 /** Returns true if the error proves that the server has not begun the query. */
@@ -179,7 +188,8 @@ export function isUnreached(error: DatabaseError): boolean {
 
 /** Returns true if an error of connecting is transient. */
 export function isTransient(error: DatabaseError): boolean {
-  return connectRetried.has(error.code) || connectRetried.has(error.errno) || isClients(error) || isCutTls(error);
+  if (connectRetried.has(error.code) || connectRetried.has(error.errno)) return true;
+  return isClients(error) || isCutTls(error) || hasNoTablet(error) || isVtgates(error);
 }
 
 /** Returns true if the connection was lost during the TLS handshake. mysql2 gives that the code of a wrong certificate. */

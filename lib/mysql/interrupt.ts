@@ -2,7 +2,7 @@
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
-import { ask, connect, destroyWith, isBusy, streamOf } from "./connection.ts";
+import { ask, connect, destroyWith, isBusy, isVitess, streamOf } from "./connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "./errors.ts";
 import { execute } from "./execute.ts";
 import { endUnread } from "./local-infile.ts";
@@ -96,10 +96,11 @@ async function interruptAt(
 async function killQueries(connections: [Connection, ...Connection[]], deadline: number): Promise<void> {
   const [first] = connections;
   const leftMs = () => Math.max(1, Math.ceil(deadline - performance.now()));
-  const { host, port, socketPath, user, password, ssl, authPlugins, enableCleartextPlugin } = first.config;
+  const { host, port, socketPath, user, password, ssl, authPlugins, enableCleartextPlugin, database } = first.config;
   const account = { user, password, ssl, authPlugins, enableCleartextPlugin };
   const options = { host, port, socketPath, ...account, connectTimeout: leftMs() } as ConnectionOptions;
   const { remoteAddress, remotePort } = streamOf(first);
+  if (isVitess(first)) options.database = database!; // it runs no KILL without
   if (remoteAddress) options.stream = () => net.connect(remotePort!, remoteAddress); // `host` is for the certificate
   const killer = await connect(options);
   try {

@@ -1,18 +1,15 @@
 /** What the script promises on MySQL, on TiDB: outcomes, batches, retries, interrupts, and the ledger in both transaction modes. */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, type TestContext, test } from "node:test";
-import { doWork, type Query, type WorkOptions } from "../../lib/mp.ts";
+import { doWork } from "../../lib/mp.ts";
 import { myglobals } from "../../lib/myglobals.ts";
 import { startProxy } from "../proxy.ts";
 import { poll } from "../run.ts";
+import { createTable, disturbed, fillTable, recorded, type Sql, total, updates, ways } from "./counted-rows.ts";
 import { startTiDB, type TiDB } from "./tidb.ts";
 
 let tidb: TiDB;
-let sql: TiDB["sql"];
-const rowCount = 20;
-/** Each row is updated ten times, by queries that conflict. */
-const updates = Array.from({ length: 10 * rowCount }, (_, n) => `UPDATE t SET v = v + 1 WHERE id = ${n % rowCount}`);
-
+let sql: Sql;
 export function testTiDB(): void {
   before(async () => {
     tidb = await startTiDB();
@@ -22,8 +19,7 @@ export function testTiDB(): void {
   beforeEach(async () => {
     myglobals.config = { db: tidb.db };
     await setMode("pessimistic");
-    await sql("DROP TABLE IF EXISTS t, ledger, made; CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL)");
-    await sql(`INSERT INTO t VALUES ${Array.from({ length: rowCount }, (_, id) => `(${id}, 0)`)}`);
+    await sql(`DROP TABLE IF EXISTS t, ledger, made; ${createTable}; ${fillTable}`);
   });
   for (const [title, scenario] of Object.entries(scenarios)) test(title, { timeout: 300_000 }, scenario);
 }
@@ -35,28 +31,15 @@ async function setMode(mode: (typeof modes)[number]): Promise<void> {
   await sql(`SET GLOBAL tidb_txn_mode = '${mode}'`);
 }
 
-async function total(): Promise<number> {
-  return Number((await sql<{ total: string }>("SELECT SUM(v) AS total FROM t"))[0]!.total);
-}
-
 const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
   async "each query runs once, in each way of sending"(t) {
-    const withValues = updates.map((_, n): Query => {
-      return { sql: "UPDATE t SET v = v + ? WHERE id = ?", values: [1, n % rowCount] };
-    });
-    const ways: [string, Query[], WorkOptions][] = [
-      ["text", updates, {}],
-      ["batches", updates, { batch: 16 }],
-      ["values", withValues, {}],
-      ["values in batches", withValues, { batch: 16 }],
-    ];
     for (const mode of modes) {
       await setMode(mode);
       for (const [way, queries, options] of ways) {
         await sql("UPDATE t SET v = 0");
         const { done, retries } = await doWork(queries, 4, { retries: 50, ...options });
         t.diagnostic(`${mode}, ${way}: ${retries} retries`);
-        assert.deepEqual([done, await total()], [200, 200], `${mode}, ${way}`);
+        assert.deepEqual([done, await total(sql)], [200, 200], `${mode}, ${way}`);
       }
     }
   },
@@ -68,7 +51,7 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
     for (const ledger of [undefined, "ledger"]) {
       await sql("UPDATE t SET v = 0");
       const { done, failures } = await doWork(queries, 2, { batch: 16, retries: 50, ...(ledger && { ledger }) });
-      assert.deepEqual([done, await total()], [198, 198]);
+      assert.deepEqual([done, await total(sql)], [198, 198]);
       assert.deepEqual(failures.map(({ seq, errno }) => [seq, errno]).toSorted(), [
         [51, 1064],
         [61, 1054],
@@ -96,7 +79,7 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
     assert.deepEqual([failures[0]?.errno, retries], [1205, 1]);
     const slept = await doWork(["SELECT SLEEP(3600)", "UPDATE t SET v = SLEEP(3600)"], 2, { timeoutSeconds: 1 });
     assert.deepEqual([slept.failed, slept.failures.map(({ errno }) => errno)], [2, [1317, 1317]]);
-    assert.equal(await total(), 0);
+    assert.equal(await total(sql), 0);
   },
 
   async "warnings are counted and told"() {
@@ -119,7 +102,7 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
         const both = await Promise.all([doWork(updates, 3, options), doWork(updates, 3, options)]);
         t.diagnostic(`${mode}, ${batch}: ${both.map(({ retries }) => retries)} retries`);
         for (const { done, failures } of both) assert.equal(done, 200, JSON.stringify(failures[0]));
-        assert.deepEqual([await total(), await recorded()], [200, 200], `${mode}, batch ${batch}`);
+        assert.deepEqual([await total(sql), await recorded(sql)], [200, 200], `${mode}, batch ${batch}`);
       }
     }
   },
@@ -131,11 +114,15 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
     for (const mode of modes) {
       await setMode(mode);
       for (const batch of [1, 4]) {
-        for (const fate of ["lose", "leave", async () => poll(async () => (await recorded()) > 0)] as const) {
+        for (const fate of ["lose", "leave", async () => poll(async () => (await recorded(sql)) > 0)] as const) {
           await sql("UPDATE t SET v = 0; DROP TABLE IF EXISTS ledger");
           const hits = proxy.arm(ending, fate);
           const { done } = await doWork(updates.slice(0, 8), 1, { ledger: "ledger", batch });
-          assert.deepEqual([hits(), done, await total(), await recorded()], [1, 8, 8, 8], `${mode}, ${batch}, ${fate}`);
+          assert.deepEqual(
+            [hits(), done, await total(sql), await recorded(sql)],
+            [1, 8, 8, 8],
+            `${mode}, ${batch}, ${fate}`,
+          );
         }
       }
     }
@@ -151,10 +138,10 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
   },
 
   async "connections are killed: what is done has run once, and what is unknown once or never"(t) {
-    const { done, unknown, skipped, failures } = await killedMeanwhile({ retries: 50 });
+    const { done, unknown, skipped, failures } = await disturbed(sql, { retries: 50 }, tidb.killConnections);
     t.diagnostic(`${done} done, ${unknown} unknown`);
     assert.deepEqual([failures.filter(({ outcome }) => outcome === "failed"), skipped], [[], 0]);
-    const sum = await total();
+    const sum = await total(sql);
     assert.ok(sum >= done && sum <= done + unknown, `${sum}`);
   },
 
@@ -163,33 +150,22 @@ const scenarios: Readonly<Record<string, (t: TestContext) => Promise<void>>> = {
       for (const batch of [1, 8]) {
         await setMode(mode);
         await sql("UPDATE t SET v = 0; DROP TABLE IF EXISTS ledger");
-        const { done, retries, failures } = await killedMeanwhile({ ledger: "ledger", batch, retries: 100 });
+        const { done, retries, failures } = await disturbed(
+          sql,
+          { ledger: "ledger", batch, retries: 100 },
+          tidb.killConnections,
+        );
         t.diagnostic(`${mode}, ${batch}: ${retries} retries`);
         assert.deepEqual(failures, []);
-        assert.deepEqual([done, await total(), await recorded()], [2000, 2000, 2000], `${mode}, batch ${batch}`);
+        assert.deepEqual([done, await total(sql), await recorded(sql)], [2000, 2000, 2000], `${mode}, batch ${batch}`);
       }
     }
   },
 
   async "the server restarts, and the run goes on"(t) {
-    const { done, failures } = await killedMeanwhile({ ledger: "ledger", retries: 100 }, tidb.restart);
+    const { done, failures } = await disturbed(sql, { ledger: "ledger", retries: 100 }, tidb.restart);
     assert.deepEqual([done, failures], [2000, []]);
     // Seen once in 30 restarts: a row of the ledger was gone, which this store may lose when it shuts down in a commit.
-    t.diagnostic(`updated ${await total()}, recorded ${await recorded()}`);
+    t.diagnostic(`updated ${await total(sql)}, recorded ${await recorded(sql)}`);
   },
 };
-
-async function recorded(): Promise<number> {
-  return Number((await sql<{ n: number }>("SELECT COUNT(*) AS n FROM ledger"))[0]!.n);
-}
-
-/** Runs 2000 queries; meanwhile kills all connections three times. */
-async function killedMeanwhile(options: WorkOptions, meanwhile = tidb.killConnections) {
-  const queries = Array.from({ length: 10 }, () => updates).flat();
-  const running = doWork(queries, 4, options);
-  for (const part of [400, 700, 1000]) {
-    await poll(async () => (await total()) >= part);
-    await meanwhile();
-  }
-  return await running;
-}

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import mysql from "mysql2/promise";
 import { isGone, poll } from "../run.ts";
 import { findFreePort } from "../server.ts";
+import type { Sql } from "./counted-rows.ts";
 import { enginesDirectory, go, goBuild, goModule } from "./go-build.ts";
 import { end, keep } from "./kept.ts";
 
@@ -39,8 +40,8 @@ export async function buildTiDB(): Promise<void> {
 
 export interface TiDB {
   readonly db: { readonly socketPath: string; readonly user: string; readonly database: string };
-  /** Runs SQL on a connection that no worker has, and returns the rows. */
-  sql<Row = Record<string, unknown>>(text: string): Promise<Row[]>;
+
+  readonly sql: Sql;
   /**
    * Shuts it down, and starts it again on the same files. It is not killed: this store, unlike TiKV, keeps the locks of
    * transactions in memory, and after a power cut has only a part of what was being committed.

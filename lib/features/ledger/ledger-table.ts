@@ -38,6 +38,10 @@ export async function openLedger(name: string, ask: Ask, options: LedgerOptions)
   if (!given) throw new Error("it must be TABLE or DATABASE.TABLE");
   const database = given.database ?? (await ask("SELECT DATABASE()"))[0]?.[0];
   if (!database) throw new Error("name its database, too: DATABASE.TABLE");
+  if (await isSharded(database, ask))
+    throw new Error(
+      `${database} has several shards, and vtgate commits one after the other: it must be in an unsharded keyspace, with all that the queries change`,
+    );
   const warning = await warningOf(ask);
   const table = `${quoted(database)}.${quoted(given.table)}`;
   // The ranges first: whoever creates them has created the ledger before.
@@ -89,6 +93,14 @@ async function columnOf(database: string, name: string, ask: Ask): Promise<IdCol
   );
   if (engine?.[0] !== "") throw new Error(`its engine ${engine?.[0]} has no transactions`);
   return column;
+}
+
+/** Returns true for a keyspace of Vitess with several shards. The rows of the ledger would be on other shards than those of the queries. */
+async function isSharded(keyspace: string, ask: Ask): Promise<boolean> {
+  const [[version] = []] = await ask("SELECT @@version");
+  if (!/-vitess\b/i.test(version ?? "")) return false;
+  const shards = await ask("SHOW VITESS_SHARDS");
+  return shards.filter(([shard]) => shard!.startsWith(`${keyspace}/`)).length > 1;
 }
 
 function tableIn(view: string, database: string, name: string): string {

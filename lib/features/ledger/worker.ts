@@ -1,9 +1,12 @@
 /** The executor for a ledger: decides about errors. ledger-attempt.ts and ledger-batch-attempt.ts send the statements. */
+import type { Connection } from "mysql2";
+import { isVitess } from "../../mysql/connection.ts";
 import { verdictOf } from "../../mysql/errors.ts";
 import { takesLiterals } from "../../mysql/inline-values.ts";
 import { checkValues } from "../../shared/query.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
+import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
 import { initialLedgerState, LedgerAttempt, LedgerError, rollback, selectOf } from "./ledger-attempt.ts";
 import { LedgerBatchAttempt } from "./ledger-batch-attempt.ts";
@@ -12,6 +15,20 @@ import { locking, rowOf } from "./row.ts";
 export const feature: WorkerFeature<string> = {
   executor: (_, thread, table) => ledgered(thread, table),
 };
+
+const keptToOneShard = new WeakSet<Connection>();
+
+/**
+ * Makes vtgate refuse a transaction with several shards. It would commit one shard after the other, so the row could be in the
+ * ledger without the query. With `transaction_mode` TWOPC both or neither are committed.
+ */
+async function keepToOneShard(session: Session): Promise<void> {
+  const { mysql } = session;
+  if (keptToOneShard.has(mysql)) return;
+  const [row] = await session.ask("SELECT @@transaction_mode");
+  if (row![0]?.toUpperCase() !== "TWOPC") await session.ask("SET transaction_mode = 'single'");
+  keptToOneShard.add(mysql);
+}
 
 /**
  * Runs each query and inserts its row, both or neither. A query that the ledger has does not run.
@@ -34,6 +51,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
       return state.commitMs;
     },
     async attempt(jobs, session, done) {
+      if (isVitess(session.mysql)) await keepToOneShard(session);
       if (jobs.length > 1) {
         const attempt = new LedgerBatchAttempt(jobs, session, thread, table);
         state = attempt.state;
