@@ -122,6 +122,8 @@ const statements: readonly (readonly [sql: string, transaction: Effect, session?
   ["SET a = 1", "stays", "SET"],
   ["SET AUTOCOMMIT = @b", "mayCommit", "SET"],
   ["SET @@session.autocommit = 1", "mayCommit", "SET"],
+  ["SET @@session.`autocommit` = 1", "mayCommit", "SET"],
+  ["SET @@`autocommit` = 1", "mayCommit", "SET"],
   ["SET CHARACTER SET utf8", "stays", "SET"],
   ["SET GLOBAL a = 1", "stays"],
   ["SET GLOBAL a = 1, b = (SELECT MAX(c) FROM d)", "stays"],
