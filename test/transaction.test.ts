@@ -271,6 +271,41 @@ test("queries that are rolled back after a CALL that may have committed them are
   assert.deepEqual(await idsHeld(), [1]);
 });
 
+test("a transaction that a failed query has begun by itself is rolled back, and the next queries are not part of it", async () => {
+  await root.query(`CREATE PROCEDURE myscript.moves(n INT) BEGIN
+    START TRANSACTION; INSERT INTO held VALUES (n); INSERT INTO held VALUES (n); COMMIT; END`);
+  const text = "DO 1; BEGIN; INSERT INTO held VALUES (1); INSERT INTO held VALUES (1); COMMIT";
+  for (const sql of ["CALL moves(1)", text, text.slice(6)]) {
+    for (const workers of [1, 3]) {
+      await root.query("TRUNCATE myscript.held");
+      const inserts = [2, 3, 4].map((id) => `INSERT INTO held VALUES (${id})`);
+      // A transaction that is still open would be committed by the next one.
+      const { done, failures } = await doWork([sql, inserts[0]!, sql, ...inserts.slice(1), "BEGIN; COMMIT"], workers);
+      assert.deepEqual(failures.map(({ seq, code }) => `${seq} ${code}`).sort(), ["1 ER_DUP_ENTRY", "3 ER_DUP_ENTRY"]);
+      assert.deepEqual([done, await idsHeld()], [4, [2, 3, 4]], sql);
+      assert.match(
+        failures[0]!.message,
+        / key '[^']+'(?: \(statement 4 of the query\))?; the transaction .* is rolled back$/,
+      );
+    }
+  }
+});
+
+test("a query that leaves a transaction open ends the run of several workers before others get into it", async () => {
+  await root.query("TRUNCATE myscript.held");
+  const others = Array.from({ length: 3000 }, (_, at) => `INSERT INTO held VALUES (${at})`);
+  const open = "DO 1; BEGIN; INSERT INTO held VALUES (-1)";
+  const error = await doWork([open, ...others], 2).catch((error: RunError) => error);
+  assert.ok(error instanceof RunError);
+  assert.equal(
+    error.message,
+    "Cannot go on: query 1 has left a transaction open, and there are several workers: use one worker",
+  );
+  const { done, failed, skipped } = error.summary;
+  assert.deepEqual([failed, done + skipped], [1, others.length]);
+  assert.deepEqual([(await idsHeld()).length, skipped > 0], [done, true]);
+});
+
 test("a write in a read-only transaction of the input fails without a retry", async () => {
   await root.query("DELETE FROM held");
   const { failures, retries } = await doWork(

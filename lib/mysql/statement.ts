@@ -109,7 +109,7 @@ export function statementIn(text: string): Statement {
   const transaction = stay ? "stays" : "unsure";
   if (areRepeatable) return { ...first, transaction };
   if (lasting) return { ...first, name: lasting.name, transaction, session: "lasting" };
-  return { ...first, transaction, session: first.session === "passing" ? "passing" : undefined };
+  return { ...first, transaction, session: undefined };
 }
 
 /** Returns true if a text certainly leaves its transaction open. Others, such as DDL and CALL, may commit it. */

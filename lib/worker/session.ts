@@ -6,7 +6,7 @@ import type { Connection } from "mysql2";
 import { ask, close, connectionIn, isClosed } from "../mysql/connection.ts";
 import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/errors.ts";
 import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
-import { sessionStatement } from "../mysql/statement.ts";
+import { keepsTransaction, sessionStatement } from "../mysql/statement.ts";
 import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
 import { SessionState } from "./session-state.ts";
@@ -95,7 +95,10 @@ export class Session {
       this.#thread.post({ type: "sessionChanged", statement: statement.name });
       if (statement.session !== "passing") this.#lasting ??= statement.name;
     }
-    this.transaction.answered(job, rows, isInTransaction(this.mysql));
+    const isOpen = isInTransaction(this.mysql);
+    this.transaction.answered(job, rows, isOpen);
+    if (isOpen && !this.#thread.settings.isOnlyWorker)
+      this.#cannotGoOn(`query ${job.seq} has left a transaction open, and there are several workers: use one worker`);
   }
 
   /**
@@ -126,6 +129,16 @@ export class Session {
     if (!isOpen) return;
     await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
     if (!isInTransaction(this.mysql)) this.#cannotGoOn(this.transaction.endedBy(error, job));
+  }
+
+  /** Rolls back a transaction that a failed query has begun by itself, as a procedure may. Otherwise the next queries would run in it. */
+  async rollBackOwn(error: DatabaseError, { text }: Job): Promise<void> {
+    const isLeft = !this.#opened || isClosed(this.connection) || this.transaction.isOpen;
+    if (isLeft || keepsTransaction(text) || isAutocommitOff(this.mysql)) return;
+    await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
+    if (!isInTransaction(this.mysql)) return;
+    await this.ask("ROLLBACK").catch(() => this.mysql.destroy()); // the server then rolls back
+    error.message += "; the transaction that it left open is rolled back";
   }
 
   /**
