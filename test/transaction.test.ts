@@ -306,6 +306,16 @@ test("a query that leaves a transaction open ends the run of several workers bef
   assert.deepEqual([(await idsHeld()).length, skipped > 0], [done, true]);
 });
 
+test("COMMIT AND CHAIN is done although the next transaction is rolled back", async () => {
+  await root.query("TRUNCATE myscript.held");
+  const insert = (id: number) => `INSERT INTO held VALUES (${id})`;
+  const queries = ["BEGIN", insert(1), "COMMIT AND CHAIN", insert(2), "ROLLBACK AND CHAIN", insert(3), "ROLLBACK"];
+  const { outcomes, message } = await outcomesOf([...queries, "SET completion_type = 1", "BEGIN", insert(4), "COMMIT"]);
+  assert.equal(message, "A transaction was left open: what worker 1 has run in it is rolled back");
+  const ended = "done done done failed done failed done done done done done".split(" ");
+  assert.deepEqual([outcomes.slice(1), await idsHeld()], [ended, [1, 4]]);
+});
+
 test("a write in a read-only transaction of the input fails without a retry", async () => {
   await root.query("DELETE FROM held");
   const { failures, retries } = await doWork(
