@@ -3,7 +3,7 @@
  * the run if something was lost that later queries may need.
  */
 import type { Connection } from "mysql2";
-import { ask, close, connectionIn, isClosed } from "../mysql/connection.ts";
+import { ask, askWarnings, close, connectionIn, isClosed } from "../mysql/connection.ts";
 import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/errors.ts";
 import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
 import { keepsTransaction, sessionStatement } from "../mysql/statement.ts";
@@ -86,6 +86,11 @@ export class Session {
   /** Runs a statement of our own and returns its rows. Drops the connection if the server does not answer in time. */
   ask(text: string | Uint8Array): Promise<(string | null)[][]> {
     return ask(this.mysql, text, this.#thread.settings.connectTimeoutMs);
+  }
+
+  /** Returns the warnings of the last statement. */
+  askWarnings(): Promise<string[][]> {
+    return askWarnings(this.mysql, this.#thread.settings.connectTimeoutMs);
   }
 
   /** Handles a job that the server has answered: ends it, or holds it until its transaction ends. */
