@@ -75,6 +75,7 @@ async function runToOutcome(
     await session.detectLoss(error);
     const { mayHaveRun, neverRan, retry, waits } = await executor.classifyError(job, error, session);
     await session.afterError(error, job);
+    if (!executor.commits) await session.rollBackOwn(error, job);
     if (neverRan) job.mayHaveRun = false; // in no earlier try either
     const unanswered = mayHaveRun ? sent.slice(answered) : [job];
     if (mayHaveRun) for (const each of unanswered) each.mayHaveRun = true;

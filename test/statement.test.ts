@@ -75,6 +75,7 @@ const statements: readonly (readonly [sql: string, transaction: Effect, session?
   ["CREATE OR REPLACE TEMPORARY TABLE t (a INT)", "stays", "CREATE OR REPLACE TEMPORARY TABLE"],
   ["CREATE TEMPORARY TABLE t SELECT 1", "stays", "CREATE TEMPORARY TABLE"],
   ["CREATE DEFINER = `a b`@`%` FUNCTION f() RETURNS INT BEGIN SET @a = 1; COMMIT; END", "commits"],
+  ["CREATE TEMPORARY SEQUENCE s", "mayCommit", "CREATE TEMPORARY SEQUENCE"], // on MariaDB, whose manual does not tell
   ["CREATE UNIQUE INDEX i ON t (a)", "commits"],
   ["DEALLOCATE PREPARE s", "stays", "DEALLOCATE PREPARE"],
   ["DO GET_LOCK('a', 1)", "stays", "GET_LOCK()"],
@@ -85,6 +86,7 @@ const statements: readonly (readonly [sql: string, transaction: Effect, session?
   ["EXECUTE IMMEDIATE 'DROP TABLE `t`'", "commits"],
   ["EXECUTE IMMEDIATE 'SET @a = ''b'''", "stays", "SET"],
   ["EXECUTE IMMEDIATE CONCAT('CO', 'MMIT')", "unsure"],
+  ["EXECUTE IMMEDIATE 'SELECT GET_LOCK(''a'', 0)'", "stays", "GET_LOCK()"],
   ["FLUSH PRIVILEGES", "commits"],
   ["FLUSH TABLES", "commits"],
   ["FLUSH TABLES WITH READ LOCK", "commits", "FLUSH TABLES WITH READ LOCK"],
@@ -97,13 +99,16 @@ const statements: readonly (readonly [sql: string, transaction: Effect, session?
   ["FLUSH TABLES t FOR EXPORT", "commits", "FLUSH TABLES FOR EXPORT"],
   ["GRANT SELECT ON t TO u", "commits"],
   ["HANDLER t OPEN", "stays", "HANDLER"],
+  ["IMPORT TABLE FROM 'a.sdi'", "commits"],
   ["INSERT INTO t VALUES ('; COMMIT')", "stays"],
   ["INSERT INTO t VALUES (1); INSERT INTO t VALUES (2);", "stays"],
   ["INSERT INTO t VALUES (1); COMMIT", "unsure"],
+  ["KILL QUERY 7", "stays"],
   ["LOCK TABLES t WRITE", "commits", "LOCK TABLES"],
   ["LOCK TABLE t READ", "commits", "LOCK TABLE"],
   ["LOCK INSTANCE FOR BACKUP", "mayCommit", "LOCK INSTANCE"],
   ["PREPARE s FROM 'SELECT 1'", "stays", "PREPARE"],
+  ["PURGE BINARY LOGS TO 'a'", "stays"],
   ["RELEASE SAVEPOINT a", "stays", "RELEASE SAVEPOINT"],
   ["RENAME TABLE t TO u", "commits"],
   ["REVOKE ALL ON t FROM u", "commits"],
@@ -117,6 +122,8 @@ const statements: readonly (readonly [sql: string, transaction: Effect, session?
   ["SET a = 1", "stays", "SET"],
   ["SET AUTOCOMMIT = @b", "mayCommit", "SET"],
   ["SET @@session.autocommit = 1", "mayCommit", "SET"],
+  ["SET @@session.`autocommit` = 1", "mayCommit", "SET"],
+  ["SET @@`autocommit` = 1", "mayCommit", "SET"],
   ["SET CHARACTER SET utf8", "stays", "SET"],
   ["SET GLOBAL a = 1", "stays"],
   ["SET GLOBAL a = 1, b = (SELECT MAX(c) FROM d)", "stays"],
@@ -177,9 +184,19 @@ test("a text of several statements can be repeated if each of them can, and may 
     ["SELECT 1; SET @a = 1; SET SESSION sql_mode = ''", "SET"],
     ["INSERT INTO t VALUES (1); LOCK TABLES t WRITE; COMMIT", "LOCK TABLES"],
     ["BEGIN NOT ATOMIC SELECT 1; SET NAMES utf8; END", "SET"],
+    ["BEGIN NOT ATOMIC SET NAMES utf8; END", "SET"],
+    ["a: BEGIN NOT ATOMIC BEGIN CREATE TEMPORARY TABLE x (id INT); END; END", "CREATE TEMPORARY TABLE"],
+    ["IF @a THEN SELECT CASE WHEN 1 THEN 2 END; ELSE SET @b = 1, sql_mode = ''; END IF", "SET"],
+    ["FOR i IN 1..2 DO DO 1; HANDLER t OPEN; END FOR", "HANDLER"],
+    ["BEGIN NOT ATOMIC DECLARE a, `b` INT; SET a = 1, b = 2; SET c = 3; END", "SET"],
   ])
     assert.deepEqual(sessionStatement(text!), { name, session: "lasting" }, text);
-  assert.equal(sessionStatement("DELETE FROM t; COMMIT"), undefined);
+  for (const text of [
+    "DELETE FROM t; COMMIT",
+    "BEGIN NOT ATOMIC DECLARE i, `n` INT DEFAULT 0; WHILE i < 9 DO DO 1; SET i = i + 1, N = 2, @a = 3; END WHILE; END",
+    "DROP FUNCTION f; CREATE FUNCTION f() RETURNS INT BEGIN DECLARE a INT; SET a = 1; SET NAMES utf8; RETURN a; END",
+  ])
+    assert.equal(sessionStatement(text), undefined, text);
   assert.equal(sessionStatement("SET @a = 1, @b = 2; INSERT INTO t VALUES (@a)"), undefined);
   assert.equal(sessionStatement("SET @a = 1, b = 2; INSERT INTO t VALUES (@a)")?.session, "lasting");
 });

@@ -89,6 +89,7 @@ const committing: readonly (string | readonly [sql: string, after: string])[] = 
 const doubtful: typeof committing = [
   "LOAD INDEX INTO CACHE b",
   ["SET autocommit = 0", "SET autocommit = 1"],
+  ...(target.isMariaDB ? (["CREATE TEMPORARY SEQUENCE s"] as const) : []), // commits
   ["/*!80000 BEGIN */", "DO 1"],
   ["/*M! BEGIN */", "DO 1"],
 ];
@@ -112,6 +113,7 @@ const staying = [
   "DO GET_LOCK('a', 0)",
   "DO RELEASE_LOCK('a')",
   "UNLOCK TABLES",
+  "PURGE BINARY LOGS BEFORE '2001-01-01'",
 ];
 
 for (const begin of ["BEGIN", "SET autocommit = 0"]) {
@@ -160,6 +162,7 @@ test("queries that a failing statement commits are done; a failure in a transact
     "SET PASSWORD FOR missing@nowhere = ''",
     "DROP PROCEDURE missing",
     ...(target.isMariaDB ? ["EXECUTE IMMEDIATE 'DROP TABLE missing'"] : []),
+    ...(!target.isMariaDB && target.version >= 8 ? ["IMPORT TABLE FROM 'missing.sdi'"] : []),
   ];
   const rolledBack = [
     "INSERT INTO held VALUES (1)",
@@ -167,6 +170,7 @@ test("queries that a failing statement commits are done; a failure in a transact
     "ALTER TABLE (",
     "CREATE TABLE x (",
     "SET missing = 1",
+    "KILL QUERY 4000000000",
     "ROLLBACK TO missing",
   ];
   for (const sql of [...committed, ...rolledBack]) {
@@ -265,6 +269,51 @@ test("queries that are rolled back after a CALL that may have committed them are
   const failing = await outcomesOf(["BEGIN", insert, "CALL begins()", insert, "COMMIT"]);
   assert.deepEqual(failing.outcomes.slice(2), ["unknown", "failed", "failed", "skipped"]);
   assert.deepEqual(await idsHeld(), [1]);
+});
+
+test("a transaction that a failed query has begun by itself is rolled back, and the next queries are not part of it", async () => {
+  await root.query(`CREATE PROCEDURE myscript.moves(n INT) BEGIN
+    START TRANSACTION; INSERT INTO held VALUES (n); INSERT INTO held VALUES (n); COMMIT; END`);
+  const text = "DO 1; BEGIN; INSERT INTO held VALUES (1); INSERT INTO held VALUES (1); COMMIT";
+  for (const sql of ["CALL moves(1)", text, text.slice(6)]) {
+    for (const workers of [1, 3]) {
+      await root.query("TRUNCATE myscript.held");
+      const inserts = [2, 3, 4].map((id) => `INSERT INTO held VALUES (${id})`);
+      // A transaction that is still open would be committed by the next one.
+      const { done, failures } = await doWork([sql, inserts[0]!, sql, ...inserts.slice(1), "BEGIN; COMMIT"], workers);
+      assert.deepEqual(failures.map(({ seq, code }) => `${seq} ${code}`).sort(), ["1 ER_DUP_ENTRY", "3 ER_DUP_ENTRY"]);
+      assert.deepEqual([done, await idsHeld()], [4, [2, 3, 4]], sql);
+      assert.match(
+        failures[0]!.message,
+        / key '[^']+'(?: \(statement 4 of the query\))?; the transaction .* is rolled back$/,
+      );
+    }
+  }
+});
+
+test("a query that leaves a transaction open ends the run of several workers before others get into it", async () => {
+  await root.query("TRUNCATE myscript.held");
+  const others = Array.from({ length: 3000 }, (_, at) => `INSERT INTO held VALUES (${at})`);
+  const open = "DO 1; BEGIN; INSERT INTO held VALUES (-1)";
+  const error = await doWork([open, ...others], 2).catch((error: RunError) => error);
+  assert.ok(error instanceof RunError);
+  assert.equal(
+    error.message,
+    "Cannot go on: query 1 has left a transaction open, and there are several workers: use one worker",
+  );
+  const { done, failed, skipped } = error.summary;
+  assert.deepEqual([failed, done + skipped], [1, others.length]);
+  assert.deepEqual([(await idsHeld()).length, skipped > 0], [done, true]);
+});
+
+test("COMMIT AND CHAIN is done although the next transaction is rolled back", async () => {
+  await root.query("TRUNCATE myscript.held");
+  const insert = (id: number) => `INSERT INTO held VALUES (${id})`;
+  const queries = ["BEGIN", insert(1), "COMMIT AND CHAIN", insert(2), "ROLLBACK AND CHAIN", insert(3), "ROLLBACK"];
+  const { outcomes, message } = await outcomesOf([...queries, "SET completion_type = 1", "BEGIN", insert(4), "COMMIT"]);
+  assert.equal(message, "A transaction was left open: what worker 1 has run in it is rolled back");
+  const ended = "done done done failed done failed done done done done done".split(" ");
+  assert.deepEqual([outcomes.slice(1), await idsHeld()], [ended, [1, 4]]);
 });
 
 test("a write in a read-only transaction of the input fails without a retry", async () => {

@@ -33,6 +33,7 @@ test("variablesIn() returns the state that a query reads and sets, after and ins
     ["UPDATE t SET id = LAST_INSERT_ID(id + 1)", [], []],
     ["INSERT INTO t VALUES (1, 2); INSERT INTO t (v) VALUES (LAST_INSERT_ID())", [], []],
     ["UPDATE t SET v = 1; INSERT INTO t (v) VALUES (LAST_INSERT_ID())", ["LAST_INSERT_ID()"], []],
+    ["SELECT @@session.`identity`, @@`warning_count`", ["LAST_INSERT_ID()", "warnings"], []],
     ["SELECT @@identity, @@session.last_insert_id", ["LAST_INSERT_ID()"], []],
     ["SELECT ROW_COUNT(), FOUND_ROWS()", ["ROW_COUNT()", "FOUND_ROWS()"], []],
     ["DELETE FROM t; INSERT INTO t (v) VALUES (ROW_COUNT())", [], []],

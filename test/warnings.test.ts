@@ -141,4 +141,8 @@ test("reading a warning's text does not change the state for the next query, and
   assert.equal(done, 2);
   assert.deepEqual(await sql("SELECT n FROM kept"), [{ n: 2 }]);
   assert.equal(firstWarned![0]!.messages, undefined);
+  const count = "INSERT INTO kept SELECT @@warning_count";
+  const latin1 = await doWork(["SET NAMES latin1", "INSERT IGNORE INTO short VALUES (3, 'too long')", count], 1);
+  assert.deepEqual(latin1.firstWarned![0]!.messages, [truncated]);
+  assert.deepEqual(await sql("SELECT n FROM kept"), [{ n: 2 }, { n: target.isMariaDB ? 0 : 1 }]); // an INSERT of MariaDB clears it first
 });

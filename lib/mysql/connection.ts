@@ -3,7 +3,7 @@ import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
 import { type AccountOptions, authPluginsFor, explainAccount } from "./accounts.ts";
 import { type DatabaseError, isLost, nameError } from "./errors.ts";
-import { execute, textRows } from "./execute.ts";
+import { execute, readWarnings, textRows } from "./execute.ts";
 import { identityOf, noteCharacterSet, noteIdentity, notePacketLimit } from "./server-state.ts";
 
 /** Address of a server. */
@@ -153,6 +153,11 @@ export function ask(
   timeoutMs: number,
 ): Promise<(string | null)[][]> {
   return withDeadline(connection, timeoutMs, () => textRows(connection, text));
+}
+
+/** Returns the warnings of the last statement, as `readWarnings()` does, within `timeoutMs`. */
+export function askWarnings(connection: Connection, timeoutMs: number): Promise<string[][]> {
+  return withDeadline(connection, timeoutMs, () => readWarnings(connection));
 }
 
 /** Runs `action`, and destroys the connection with ETIMEDOUT if that takes longer than `timeoutMs`. */

@@ -1,4 +1,5 @@
 /** Runs one query on a connection. */
+import { isUtf8 } from "node:buffer";
 import type { Connection } from "mysql2";
 import { type Query, valuesOf } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
@@ -101,6 +102,26 @@ export async function textRows(connection: Connection, text: string | Uint8Array
     },
   });
   return rows;
+}
+
+/**
+ * Returns the level, the code and the text of each warning of the last statement. Does not change the character set of results
+ * before, because a SET clears the warnings on MySQL.
+ */
+export async function readWarnings(connection: Connection): Promise<string[][]> {
+  const rows: string[][] = [];
+  await sendText(connection, [Buffer.from("SHOW WARNINGS")], {
+    onResult: (_, columns) => (row) => {
+      rows.push(columns.map(() => textOf(row.readLengthCodedBuffer() ?? Buffer.of())));
+      return true;
+    },
+  });
+  return rows;
+}
+
+/** Decodes a text of the server's. It is ASCII nearly always, and in the session's character set. */
+function textOf(bytes: Buffer): string {
+  return bytes.toString(isUtf8(bytes) ? "utf8" : "latin1");
 }
 
 /**

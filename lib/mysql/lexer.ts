@@ -49,7 +49,9 @@ export class Lexer {
 
   #endOfVariable(start: number): number {
     const end = endOf(variable, this.#text, start);
-    return end === start + 1 && isQuote(this.#text[end]) ? endOfQuoted(this.#text, end) : end;
+    const [before, next] = [this.#text[end - 1], this.#text[end]];
+    const isQuoted = isQuote(next) && (end === start + 1 || (next === "`" && (before === "@" || before === ".")));
+    return isQuoted ? endOfQuoted(this.#text, end) : end;
   }
 
   #take(kind: Token["kind"], end: number): Token {
@@ -112,7 +114,7 @@ const beforeVariable = /^(?:AND|BY|CALL|ELSE|FROM|IN|INTO|LIKE|LIMIT|NOT|OR|SELE
 
 function textOf(kind: Token["kind"], text: string): string {
   if (kind === "word") return text.toUpperCase();
-  if (kind === "variable") return text.replace(/^@(['"`])(.*)\1$/s, "@$2").toLowerCase();
+  if (kind === "variable") return text.replace(/^(@|@@.*)(['"`])(.*)\2$/s, "$1$3").toLowerCase();
   if (kind !== "string" && kind !== "name") return text;
   const [quote] = text;
   const inner = text.slice(1, -1).replaceAll(quote! + quote, quote!);

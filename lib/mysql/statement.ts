@@ -1,5 +1,6 @@
 /** Classifies statements by their text: one table of first words. */
 import { hasSeveral, Lexer, type Token } from "./lexer.ts";
+import { declaredIn, headOf, statementsIn } from "./split.ts";
 
 export interface Statement {
   /** First words in upper case, such as `LOCK TABLES`. */
@@ -41,7 +42,7 @@ type Row = readonly [words: RegExp, transaction: Effect, isAtomic?: "atomic" | "
  */
 const table: readonly Row[] = [
   [/^(?:\( )*(?:SELECT|INSERT|REPLACE|UPDATE|DELETE|DO|WITH|VALUES|TABLE|SHOW)\b/, "stays", "atomic"],
-  [/^(?:EXPLAIN|DESCRIBE|DESC|HELP|CHECKSUM|SIGNAL|RESIGNAL|GET)\b/, "stays"],
+  [/^(?:EXPLAIN|DESCRIBE|DESC|HELP|CHECKSUM|SIGNAL|RESIGNAL|GET|KILL|PURGE)\b/, "stays"],
   [/^LOAD (?:DATA|XML)\b/, "mayCommit", "atomic"], // NDB
   [/^USE\b/, "stays", "atomic", "repeatable"],
   // Transactions and savepoints
@@ -61,6 +62,7 @@ const table: readonly Row[] = [
   [/^(?:UNLOCK (?:INSTANCE|BINLOG)|BACKUP UNLOCK)\b/, "mayCommit", "", "passing"],
   [/^FLUSH (?:(?:LOCAL|NO_WRITE_TO_BINLOG) )?TABLES?\b.* (?:WITH READ LOCK|FOR EXPORT)\b/, "commits", "", "lasting"],
   // What a connection has
+  [/^CREATE(?: OR REPLACE)? TEMPORARY SEQUENCE\b/, "mayCommit", "", "lasting"],
   [/^(?:CREATE(?: OR REPLACE)?|DROP) TEMPORARY \w+/, "stays", "atomic", "lasting"],
   [/^HANDLER\b/, "stays", "", "lasting"],
   [/^(?:PREPARE|(?:DEALLOCATE|DROP) PREPARE)\b/, "stays", "", "lasting"],
@@ -71,8 +73,8 @@ const table: readonly Row[] = [
   [/^(?:CREATE|ALTER|DROP|RENAME|TRUNCATE|OPTIMIZE)\b/, "commits", "atomic"],
   [/^ANALYZE (?:(?:LOCAL|NO_WRITE_TO_BINLOG) )?TABLES?\b/, "commits", "atomic"],
   [/^ANALYZE\b/, "stays", "atomic"], // MariaDB's, of another statement
-  [/^(?:GRANT|REVOKE|SET PASSWORD|CHECK|REPAIR|FLUSH)\b/, "commits"],
-  [/^(?:CACHE INDEX|LOAD INDEX|INSTALL|UNINSTALL|RESET)\b/, "mayCommit"],
+  [/^(?:GRANT|REVOKE|SET PASSWORD|CHECK|REPAIR|FLUSH|IMPORT TABLE)\b/, "commits"],
+  [/^(?:CACHE INDEX|LOAD INDEX|INSTALL|UNINSTALL|RESET|CLONE|RESTART|SHUTDOWN)\b/, "mayCommit"],
   [/^(?:START|STOP) (?:ALL )?(?:SLAVES?|REPLICAS?|GROUP_REPLICATION)\b|^CHANGE\b/, "mayCommit"],
   [/^SET (?:DEFAULT ROLE|STATEMENT)\b/, "mayCommit", "atomic"],
   [/^SET\b/, "stays", "atomic", "repeatable"],
@@ -85,23 +87,29 @@ export function statementIn(text: string): Statement {
   /** The first statement that changes the connection for longer than this text, except for transactions and locks. */
   let lasting: Statement | undefined;
   let [stay, areRepeatable] = [true, true];
+  /** Names of local variables of a compound statement, in upper case. */
+  const declared = new Set<string>();
   for (const tokens of statementsIn(text)) {
     const statement = statementOf(tokens);
     stay &&= statement.transaction === "stays";
     areRepeatable &&= statement.session === "repeatable";
+    const isRoutine = routine.test(headOf(tokens));
     if (first === undefined) {
-      if (!hasSeveral(text) || routine.test(headOf(tokens))) return statement;
+      if (!hasSeveral(text) || isRoutine) return statement;
       first = statement;
     }
+    for (const name of declaredIn(tokens)) declared.add(name);
     // User variables do not count here: `variables.ts` finds the queries that read them.
-    const isForItself = statement.name === "SET" && assignmentsIn(tokens).every(({ name }) => /^@(?!@)/.test(name));
+    const isOwn = (name: string) => /^@(?!@)/.test(name) || declared.has(name.toUpperCase());
+    const isForItself = statement.name === "SET" && assignmentsIn(tokens).every(({ name }) => isOwn(name));
     if (statement.session && statement.session !== "passing" && !isForItself) lasting ??= statement;
+    if (isRoutine) break; // the rest is its body, which runs later
   }
   if (first === undefined) return statementOf([]);
   const transaction = stay ? "stays" : "unsure";
   if (areRepeatable) return { ...first, transaction };
   if (lasting) return { ...first, name: lasting.name, transaction, session: "lasting" };
-  return { ...first, transaction, session: first.session === "passing" ? "passing" : undefined };
+  return { ...first, transaction, session: undefined };
 }
 
 /** Returns true if a text certainly leaves its transaction open. Others, such as DDL and CALL, may commit it. */
@@ -138,41 +146,27 @@ const locking = /(?:GET|RELEASE|ALL)_LOCK/i;
 
 /** Describes a text that takes a lock by `GET_LOCK()` and keeps it, or that releases one which an earlier query took. */
 function userLock(text: string): { readonly name: string; readonly session: Scope } | undefined {
-  const called = new Set<string>();
-  const lexer = new Lexer(text);
-  let last = lexer.next();
-  if (last?.text === "CREATE") return undefined; // its body runs later
-  for (let token = lexer.next(); token; last = token, token = lexer.next()) {
-    if (token.text === "(" && last?.kind === "word") called.add(last.text);
-  }
+  const called = calledIn(text);
   const isReleased = called.has("RELEASE_LOCK") || called.has("RELEASE_ALL_LOCKS");
   if (called.has("GET_LOCK") === isReleased) return undefined;
   return isReleased ? { name: "RELEASE_LOCK()", session: "passing" } : { name: "GET_LOCK()", session: "lasting" };
 }
 
-/** The most tokens of a statement to look at. */
-const most = 200;
+/** Returns the functions that a text calls. */
+function calledIn(text: string, called = new Set<string>()): Set<string> {
+  const lexer = new Lexer(text);
+  let last = lexer.next();
+  if (last?.text === "CREATE") return called; // its body runs later
+  for (let token = lexer.next(); token; last = token, token = lexer.next()) {
+    if (token.text === "(" && last?.kind === "word") called.add(last.text);
+    if (token.kind === "string" && last?.text === "IMMEDIATE") calledIn(token.text, called);
+  }
+  return called;
+}
+
+/** Beginning of a routine, whose body runs later. */
 const routine =
   /^CREATE (?:OR REPLACE )?(?:DEFINER = .* )?(?:AGGREGATE )?(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|PACKAGE)\b/;
-
-function* statementsIn(text: string): Generator<readonly Token[]> {
-  let tokens: Token[] = [];
-  const lexer = new Lexer(text);
-  const isOne = !hasSeveral(text);
-  for (let token = lexer.next(); token && !(isOne && tokens.length === most); token = lexer.next()) {
-    if (token.kind !== "symbol" || token.text !== ";") {
-      if (tokens.length < most) tokens.push(token);
-      continue;
-    }
-    if (tokens.length > 0) yield tokens;
-    tokens = [];
-  }
-  if (tokens.length > 0) yield tokens;
-}
-
-function headOf(tokens: readonly Token[]): string {
-  return tokens.map(({ kind, text }) => (kind === "name" || kind === "string" ? "`" : text)).join(" ");
-}
 
 function statementOf(tokens: readonly Token[]): Statement {
   const head = headOf(tokens);

@@ -1,6 +1,7 @@
 /** Executors: the ways of sending queries to the server, each with its own handling of errors. */
 import { type DatabaseError, verdictOf } from "../mysql/errors.ts";
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
+import { isInTransaction } from "../mysql/server-state.ts";
 import { onlyReads, statementIn } from "../mysql/statement.ts";
 import { workerDo } from "../worker.ts";
 import type { LoadedFeature } from "./feature.ts";
@@ -77,7 +78,8 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
     async classifyError({ text }, error, session) {
       const { answered = 0 } = error;
       if (answered > 0 && statementIn(text).isAtomic) {
-        error.message += ` (statement ${answered + 1} of the query; those before it are done)`;
+        const isDone = !isInTransaction(session.mysql); // after the statement before
+        error.message += ` (statement ${answered + 1} of the query${isDone ? "; those before it are done" : ""})`;
       }
       const verdict = verdictOf(error);
       const isOwnReadOnly = error.errno === 1792 && session.transaction.isOpen; // the transaction is, not the server

@@ -6,7 +6,7 @@ import type { Session } from "./session.ts";
 /** Returns true if the failed statement has changed tables without transactions, or may have. Adds that to the error's message. */
 export async function mayHaveLeftChanges(error: DatabaseError, session: Session): Promise<boolean> {
   if (isLost(error)) return false;
-  const warnings = await session.ask("SHOW WARNINGS").catch(() => []);
+  const warnings = await session.askWarnings().catch(() => []);
   const codes = warnings.map(([, code]) => Number(code));
   if (codes.includes(notRolledBack)) {
     error.message += "; what it did to tables without transactions stays";

@@ -3,10 +3,10 @@
  * the run if something was lost that later queries may need.
  */
 import type { Connection } from "mysql2";
-import { ask, close, connectionIn, isClosed } from "../mysql/connection.ts";
+import { ask, askWarnings, close, connectionIn, isClosed } from "../mysql/connection.ts";
 import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/errors.ts";
 import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
-import { sessionStatement } from "../mysql/statement.ts";
+import { keepsTransaction, sessionStatement } from "../mysql/statement.ts";
 import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
 import { SessionState } from "./session-state.ts";
@@ -88,6 +88,11 @@ export class Session {
     return ask(this.mysql, text, this.#thread.settings.connectTimeoutMs);
   }
 
+  /** Returns the warnings of the last statement. */
+  askWarnings(): Promise<string[][]> {
+    return askWarnings(this.mysql, this.#thread.settings.connectTimeoutMs);
+  }
+
   /** Handles a job that the server has answered: ends it, or holds it until its transaction ends. */
   answered(job: Job, rows: number): void {
     const statement = sessionStatement(job.text);
@@ -95,7 +100,10 @@ export class Session {
       this.#thread.post({ type: "sessionChanged", statement: statement.name });
       if (statement.session !== "passing") this.#lasting ??= statement.name;
     }
-    this.transaction.answered(job, rows, isInTransaction(this.mysql));
+    const isOpen = isInTransaction(this.mysql);
+    this.transaction.answered(job, rows, isOpen);
+    if (isOpen && !this.#thread.settings.isOnlyWorker)
+      this.#cannotGoOn(`query ${job.seq} has left a transaction open, and there are several workers: use one worker`);
   }
 
   /**
@@ -126,6 +134,16 @@ export class Session {
     if (!isOpen) return;
     await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
     if (!isInTransaction(this.mysql)) this.#cannotGoOn(this.transaction.endedBy(error, job));
+  }
+
+  /** Rolls back a transaction that a failed query has begun by itself, as a procedure may. Otherwise the next queries would run in it. */
+  async rollBackOwn(error: DatabaseError, { text }: Job): Promise<void> {
+    const isLeft = !this.#opened || isClosed(this.connection) || this.transaction.isOpen;
+    if (isLeft || keepsTransaction(text) || isAutocommitOff(this.mysql)) return;
+    await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
+    if (!isInTransaction(this.mysql)) return;
+    await this.ask("ROLLBACK").catch(() => this.mysql.destroy()); // the server then rolls back
+    error.message += "; the transaction that it left open is rolled back";
   }
 
   /**

@@ -3,7 +3,7 @@
  * makes them failed.
  */
 import { type DatabaseError, verdictOf } from "../mysql/errors.ts";
-import { keepsTransaction, statementIn } from "../mysql/statement.ts";
+import { keepsTransaction, type Statement, statementIn } from "../mysql/statement.ts";
 import type { Job } from "./job.ts";
 import type { Thread } from "./thread.ts";
 
@@ -38,10 +38,12 @@ export class Transaction {
   /** Handles a job that the server has answered: ends it, or holds it if a transaction is open after it. */
   answered(job: Job, rows: number, isOpen: boolean): void {
     const wasOpen = this.#isOpen || this.#prepared.size > 0;
-    if (wasOpen) this.#resolveHeld(job, isOpen);
+    const statement = wasOpen && !(isOpen && keepsTransaction(job.text)) ? statementIn(job.text) : undefined;
+    if (statement) this.#resolveHeld(job, statement, isOpen);
     // After XA PREPARE the transaction no longer belongs to this connection, though the server reports it as open.
-    this.#isOpen = isOpen && !(wasOpen && statementIn(job.text).transaction === "prepares");
-    if (this.#isOpen) {
+    this.#isOpen = isOpen && statement?.transaction !== "prepares";
+    // COMMIT AND CHAIN and ROLLBACK AND CHAIN have ended one transaction, and are no part of the next one.
+    if (this.#isOpen && !/^(?:COMMIT|ROLLBACK)$/.test(statement?.name ?? "")) {
       job.markAwaitingCommit();
       this.#held.push({ job, rows, isDoubtful: false });
     } else this.#thread.end(this.#worker, job, "done", rows);
@@ -92,9 +94,7 @@ export class Transaction {
   }
 
   /** Ends the held jobs that a statement has committed or rolled back. */
-  #resolveHeld(job: Job, isOpen: boolean): void {
-    if (isOpen && keepsTransaction(job.text)) return; // nearly always
-    const { transaction, target = "" } = statementIn(job.text);
+  #resolveHeld(job: Job, { transaction, target = "" }: Statement, isOpen: boolean): void {
     if (transaction === "prepares") this.#prepared.set(target, this.#held.splice(0));
     else if (transaction === "rollsBackTo") {
       const at = this.#held.findLastIndex(({ job }) => isSavepoint(job.text, target));

@@ -1,6 +1,6 @@
 /** Reports the first queries with warnings. Asks for their texts before the next statement, because that clears them. */
 import type { Connection } from "mysql2";
-import { ask } from "../mysql/connection.ts";
+import { askWarnings } from "../mysql/connection.ts";
 import type { Warned } from "../mysql/warnings.ts";
 import { type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import { describeUnit } from "../shared/query.ts";
@@ -54,11 +54,11 @@ export class WarnedQueries {
     this.#pending = undefined;
     const isRead = next.some(({ text }) => /ROW_COUNT|FOUND_ROWS/i.test(text));
     const isAsked = connection === pending.connection && !isRead;
-    const rows = isAsked ? await ask(connection, "SHOW WARNINGS", timeoutMs).catch(() => []) : [];
+    const rows = isAsked ? await askWarnings(connection, timeoutMs).catch(() => []) : [];
     const messages = rows.slice(0, 3).map(([level, code, message]) => ({
-      level: String(level),
+      level: level!,
       code: Number(code),
-      message: String(message),
+      message: message!,
     }));
     this.#thread.post({ type: "warned", query: { ...pending.query, ...(isAsked && { messages }) } });
   }
