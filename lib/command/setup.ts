@@ -91,7 +91,8 @@ async function databaseOf(flags: CoreFlags, server: Server | undefined, around: 
   const { dryRun, files, quiet, workers, threads, connectTimeout } = flags;
   const { io, progress, drain } = around;
   if (server && dryRun) {
-    const unasked = { ...server.db, ...server.hosts[0] };
+    const { ssl, ...plain } = { ...server.db, ...server.hosts[0] };
+    const unasked = server.tlsOptional ? plain : { ...plain, ...(ssl && { ssl }) }; // the server may not offer TLS
     if (files.length > 0 || !server.tlsOptional) return { db: unasked };
     // buildQueries() may connect. Finds out whether the server offers TLS, if it can be reached.
     return probeServer(server, Math.min(connectTimeout, 3), drain.signal).then(
