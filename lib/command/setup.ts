@@ -26,12 +26,13 @@ export interface Setup {
 export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Setup> {
   const { io, progress, hooks, drain } = around;
   const server = resolveServer(flags.given as ServerFlags, io.env);
-  if (!server && flags.files.length > 0 && !flags.dryRun) {
+  const needsServer = !flags.dryRun || features.some(({ asksServer }) => asksServer?.(flags));
+  if (!server && flags.files.length > 0 && needsServer) {
     throw new UsageError(`Name a server for these queries: ${waysToName}`);
   }
   let reached: Promise<Reached> | undefined;
   const reach = () => {
-    reached ??= databaseOf(flags, server, around);
+    reached ??= databaseOf(flags, server, needsServer, around);
     return reached;
   };
   // Dollar quotes depend on the server's version, as in the client of MySQL 9. Only a text that has one needs the server before
@@ -87,10 +88,15 @@ interface Reached {
 }
 
 /** Reaches the server that is named. Starts the sandbox if none is. */
-async function databaseOf(flags: CoreFlags, server: Server | undefined, around: Surroundings): Promise<Reached> {
+async function databaseOf(
+  flags: CoreFlags,
+  server: Server | undefined,
+  needsServer: boolean,
+  around: Surroundings,
+): Promise<Reached> {
   const { dryRun, files, quiet, workers, threads, connectTimeout } = flags;
   const { io, progress, drain } = around;
-  if (server && dryRun) {
+  if (server && !needsServer) {
     const { ssl, ...plain } = { ...server.db, ...server.hosts[0] };
     const unasked = server.tlsOptional ? plain : { ...plain, ...(ssl && { ssl }) }; // the server may not offer TLS
     if (files.length > 0 || !server.tlsOptional) return { db: unasked };
@@ -104,14 +110,14 @@ async function databaseOf(flags: CoreFlags, server: Server | undefined, around: 
     const { db, where, version } = await reachServer(server, connectTimeout, progress.log, drain.signal);
     const carriers = threads === undefined ? "" : ` on ${plural(threads, "thread")}`;
     const line = `${where}, ${plural(workers, "worker")}${carriers}, server ${version}`;
-    return { db, version, ...(!quiet && { line }) };
+    return { db, version, ...(!quiet && !dryRun && { line }) };
   }
-  if (files.length > 0) return { db: {} }; // a dry run
+  if (files.length > 0) return { db: {} }; // it needs no server
   const stray = quiet ? "--quiet" : strayVariable(io.env);
   if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
   const starter = features.find(({ startServer }) => startServer);
   if (starter?.startServer) return { db: await starter.startServer(around) };
-  if (dryRun) return { db: {} }; // buildQueries() may need no server
+  if (!needsServer) return { db: {} }; // nor may buildQueries()
   throw new UsageError(`Name a server: ${waysToName}`);
 }
 

@@ -68,9 +68,8 @@ export class Run implements PoolListener, RunOfFeature {
 
   /** Returns the decision about each query. Call it after `begin()`. */
   selection(): Selection {
-    return new Selection(this.#options, this.#parts.known, this.sessionSetup, (outcome) =>
-      this.records.addEarlier(outcome),
-    );
+    const sessionSetup = this.#options.dryRun ? undefined : this.sessionSetup;
+    return new Selection(this.#options, this.#parts.known, sessionSetup, (outcome) => this.records.addEarlier(outcome));
   }
 
   /** The settings that each thread starts with. */

@@ -14,7 +14,7 @@ type Options = Pick<WorkOptions, "script" | "shard" | "earlier" | "earlierTo" | 
 export class Selection {
   readonly #options: Options;
   readonly #known: readonly KnownQueries[];
-  readonly #sessionSetup: SessionSetup;
+  readonly #sessionSetup: SessionSetup | undefined;
   readonly #keys = new Keys();
   readonly #onEarlier: (outcome: Exclude<Outcome, "skipped">) => void;
   /** Key of the query that was prepared last. */
@@ -22,11 +22,14 @@ export class Selection {
   /** The last query that earlier runs know of, and the name of the source that knows it. */
   readonly #last: { readonly seq: number; readonly by: string };
 
-  /** @param onEarlier counts a query that an earlier run has ended. */
+  /**
+   * @param sessionSetup checks session statements. Undefined if nothing runs.
+   * @param onEarlier counts a query that an earlier run has ended.
+   */
   constructor(
     options: Options,
     known: readonly KnownQueries[],
-    sessionSetup: SessionSetup,
+    sessionSetup: SessionSetup | undefined,
     onEarlier: (outcome: Exclude<Outcome, "skipped">) => void,
   ) {
     this.#options = options;
@@ -73,7 +76,7 @@ export class Selection {
       onEnded?.({ seq, outcome, tries: 0, start: Date.now(), durationMs: 0, rows: 0, failure: undefined }, unit);
     }
     const isRun = isMine && outcome === undefined;
-    if (script === undefined) this.#sessionSetup.take(seq, unit as Query, isRun);
+    if (script === undefined) this.#sessionSetup?.take(seq, unit as Query, isRun);
     if (outcome !== undefined) this.#onEarlier(outcome);
     return isRun;
   }

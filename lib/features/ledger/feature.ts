@@ -11,6 +11,8 @@ export const feature = defineFeature({
       help: "exactly once: each query commits with its row in TABLE, which is made",
     },
   },
+  inDryRun: true,
+  asksServer: ({ ledger }) => ledger !== undefined,
   isAsked: ({ ledger }) => ledger !== undefined,
   setUp: async ({ ledger }) => ({
     options: { ledger },
