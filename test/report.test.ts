@@ -133,6 +133,16 @@ test("nextSteps() says how to go on, if that is possible", () => {
   ]);
 });
 
+test("a run of queries with keys that has failed says that their keys must stay", async () => {
+  const { stderr } = await runHere([...server, "--joblog", join(directory, "keys.log")], {
+    queries: ["a", "b"].map((key) => ({ sql: "DO none()", key })),
+  });
+  assert.match(
+    stderr,
+    /^to go on: .* --retry-failed\nthis works if the script gives what is left again, under the same keys$/m,
+  );
+});
+
 test("reportLines() shows seq, place, code, number, message and the query of a failure", () => {
   const failures: Failure[] = [
     {

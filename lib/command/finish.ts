@@ -3,9 +3,10 @@ import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { explain, UsageError } from "./errors.ts";
-import type { Files, Hook } from "./feature.ts";
+import type { Hook } from "./feature.ts";
 import type { Output } from "./output.ts";
 import { fileOf, nextSteps, reportLines } from "./report.ts";
+import type { Setup } from "./setup.ts";
 
 /** A run that has ended, and the error that has ended it. */
 export interface EndedRun {
@@ -48,10 +49,8 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
 type Complain = (message: string) => void;
 
 /** Facts about the set-up that the end of a run depends on. */
-export interface Facts extends CoreFlags {
+export interface Facts extends CoreFlags, Omit<Setup, "command"> {
   readonly complain: Complain;
-  readonly isOnSandbox: boolean;
-  readonly fileQueries: Files | undefined;
 }
 
 /** Prints the summary and the next steps. Returns the exit status. */
@@ -89,7 +88,8 @@ export async function finish(
   const mayGoOn = !output.failure || fileOf(goingOn) !== undefined;
   if (!isRefused && mayGoOn && !isOrdered && !facts.isOnSandbox) {
     const isFromFiles = facts.fileQueries !== undefined;
-    const steps = nextSteps(summary, goingOn, { isComplete: unwritten === undefined, isFromFiles });
+    const isKeyed = facts.isKeyed();
+    const steps = nextSteps(summary, goingOn, { isComplete: unwritten === undefined, isFromFiles, isKeyed });
     for (const line of steps) progress.log(line);
   }
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);

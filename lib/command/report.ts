@@ -96,11 +96,12 @@ function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "un
  *
  * @param isComplete false if the file lacks some outcomes.
  * @param isFromFiles false for queries of a script, which may build other queries the next time.
+ * @param isKeyed true for queries with keys.
  */
 export function nextSteps(
   { failed, unknown, skipped, units }: Summary,
   goingOn: readonly GoingOn[],
-  { isComplete = true, isFromFiles = true } = {},
+  { isComplete = true, isFromFiles = true, isKeyed = false } = {},
 ): string[] {
   const lines: string[] = [];
   if (goingOn.length === 0) return lines;
@@ -114,7 +115,8 @@ export function nextSteps(
   }
   if (failed + skipped > 0) lines.push(`to go on: ${failed > 0 ? same("failed") : same()}`);
   if (lines.length > 0 && !isFromFiles) {
-    lines.push(`this works if the script gives the same ${units ? "units" : "queries"} again`);
+    const which = isKeyed ? "what is left again, under the same keys" : `the same ${units ? "units" : "queries"} again`;
+    lines.push(`this works if the script gives ${which}`);
   }
   const file = fileOf(goingOn);
   if (lines.length > 0 && file !== undefined) {

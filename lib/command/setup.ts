@@ -7,6 +7,7 @@ import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
 import { RefusedError, type WorkOptions } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
+import { keyOf } from "../shared/query.ts";
 import type { Command } from "./cli.ts";
 import { resolveServer, type Server, type ServerFlags, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
@@ -20,6 +21,8 @@ export interface Setup {
   readonly command: Command;
   readonly fileQueries: Files | undefined;
   readonly isOnSandbox: boolean;
+  /** Returns true if the queries that were read have keys. */
+  isKeyed(): boolean;
 }
 
 /** Sets up a run. @throws UsageError for wrong settings. Error if the server cannot be reached, or the sandbox not started. */
@@ -48,6 +51,7 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   if (line !== undefined) progress.log(line);
   if (flags.dryRun) hooks.push(await (await import("./dry-run.ts")).showQueries(flags, around));
   const added = optionsOf(hooks);
+  let isKeyed: boolean | undefined;
   const { threads, shard, maxFailures, maxWarnings, retries, idempotent } = flags;
   const options: WorkOptions = {
     ...{ hosts, threads, shard, maxFailures, maxWarnings, retries, idempotent, progress, signal: drain.signal },
@@ -57,11 +61,12 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
       if (files && !files.isStarted) {
         throw new RefusedError(`Cannot run ${flags.files.join(", ")}: ${scriptOf(io)} does not use command.queries`);
       }
+      isKeyed ??= keyOf(unit) !== undefined; // all have a key, or none has
       return added.earlier?.(seq, unit);
     },
   };
   const command = { db, queries: files?.queries, workers: flags.workers, options };
-  return { command, fileQueries: files, isOnSandbox: !server };
+  return { command, fileQueries: files, isOnSandbox: !server, isKeyed: () => isKeyed === true };
 }
 
 async function setUpFeatures(flags: CoreFlags, context: Context): Promise<void> {
