@@ -71,6 +71,8 @@ export interface Hook {
 
 /** Way to resume a run, by flags. */
 export interface GoingOn {
+  /** Name of the record of what is done, such as "job log". */
+  readonly record: string;
   /** Flags to add to the same command, such as `--resume`. */
   readonly flags?: string;
   /** More flags, which run failed queries again. */

@@ -5,7 +5,7 @@ import type { CoreFlags } from "./core-flags.ts";
 import { explain, UsageError } from "./errors.ts";
 import type { Hook } from "./feature.ts";
 import type { Output } from "./output.ts";
-import { fileOf, nextSteps, reportLines } from "./report.ts";
+import { fileOf, finishedLine, nextSteps, reportLines } from "./report.ts";
 import type { Setup } from "./setup.ts";
 
 /** A run that has ended, and the error that has ended it. */
@@ -78,7 +78,8 @@ export async function finish(
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
   if (!facts.quiet || error || unwritten || hasFailed || warnsOfMore(summary)) {
     const leftUnknown = hooks.flatMap((hook) => hook.leftUnknown ?? []);
-    for (const line of reportLines(summary, leftUnknown, fileOf(goingOn))) progress.log(line);
+    const finished = finishedLine(summary, goingOn, facts.isKeyed()) ?? [];
+    for (const line of reportLines(summary, leftUnknown, fileOf(goingOn)).concat(finished)) progress.log(line);
   }
   if (facts.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
   await output.flush();
@@ -88,8 +89,8 @@ export async function finish(
   const mayGoOn = !output.failure || fileOf(goingOn) !== undefined;
   if (!isRefused && mayGoOn && !isOrdered && !facts.isOnSandbox) {
     const isFromFiles = facts.fileQueries !== undefined;
-    const isKeyed = facts.isKeyed();
-    const steps = nextSteps(summary, goingOn, { isComplete: unwritten === undefined, isFromFiles, isKeyed });
+    const options = { isComplete: unwritten === undefined, isFromFiles, isKeyed: facts.isKeyed() };
+    const steps = nextSteps(summary, goingOn, options);
     for (const line of steps) progress.log(line);
   }
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);

@@ -128,6 +128,18 @@ export function nextSteps(
   return lines;
 }
 
+/** Returns a line about a run that had nothing to do, because the first of these records has all of its queries as done. */
+export function finishedLine(
+  { total, earlier }: Summary,
+  [first]: readonly GoingOn[],
+  isKeyed: boolean,
+): string | undefined {
+  if (!first || total === 0 || earlier.done < total) return undefined;
+  const all = total === 1 ? "it" : `all ${count(total)}`;
+  const renewed = `${isKeyed ? "new keys, or " : ""}a new ${first.record}`;
+  return `nothing was left to run: the ${first.record} has ${all}; a new batch needs ${renewed}`;
+}
+
 /** Returns the file with the outcome of each query, if there is one. */
 export function fileOf(goingOn: readonly GoingOn[]): string | undefined {
   return goingOn.find(({ file }) => file !== undefined)?.file;

@@ -41,6 +41,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
     leftUnknown: journal.leftUnknown,
     note: (change) => journal.comment(change),
     goingOn: {
+      record: "job log",
       flags: "--resume",
       failed: "--retry-failed",
       unknown: isDecided ? undefined : "--retry-unknown",

@@ -17,6 +17,6 @@ export const feature = defineFeature({
   setUp: async ({ ledger }) => ({
     options: { ledger },
     decidesUnknown: true,
-    goingOn: { unless: " that the ledger does not have" },
+    goingOn: { record: "ledger", unless: " that the ledger does not have" },
   }),
 });
