@@ -196,7 +196,7 @@ test("archive.ts moves each old row once, and retries a range that gets a new ro
       (SELECT COUNT(DISTINCT id) FROM shop.old_events) AS moved`,
   );
   assert.deepEqual(left, [{ old: 0, n: 1000, moved: 2000 }]);
-  assert.match((await runExample("archive.ts")).stderr, /^0 of 0 (?:units|queries) done/m);
+  assert.match((await runExample("archive.ts")).stderr, /^0 of 0 units done/m);
 });
 
 test("purge.ts deletes old rows only", async () => {

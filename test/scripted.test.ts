@@ -97,6 +97,10 @@ test("a workerDo()'s units are called units, not queries, in all messages", asyn
     nextSteps(summary, [{ record: "job log", file: "a.log" }]).at(-1),
     "what became of each unit is in a.log",
   );
+  // Also if no thread has loaded the script by the end of the run.
+  assert.equal((await doWork<Way>(["a text"], 1, { script, dryRun() {} })).units, true);
+  const onlyInit = new URL("./scripts/once.ts", import.meta.url);
+  assert.equal((await doWork(["DO 1"], 1, { script: onlyInit })).units, undefined);
   const error = await doWork<object>([{ f: () => {} }], 1, options).catch((error: Error) => error);
   assert.match((error as Error).message, /^Cannot send unit 1 to a worker: unit\.f is a function/);
 });

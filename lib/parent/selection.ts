@@ -47,8 +47,9 @@ export class Selection {
   /** Returns the error for an input that ends before `knownTo`. */
   endedAt(seq: number): RefusedError {
     const { seq: last, by } = this.#last;
+    const noun = this.#options.script === undefined ? "query" : "unit";
     return new RefusedError(
-      `The input has changed: it ends with query ${seq}, and ${by} has query ${last}: ${sameQueries}`,
+      `The input has changed: it ends with ${noun} ${seq}, and ${by} has ${noun} ${last}: ${sameQueries}`,
     );
   }
 
