@@ -611,6 +611,17 @@ process.exitCode = await runCommand((command) => {
   assert.equal(later.status, 1);
 });
 
+test("a script without a function for runCommand(), or without `script` for its units, is refused in one line", async () => {
+  const units = [{ id: 1 }, { id: 2 }];
+  assertRefused(
+    await runHere(at, { env, queries: units }),
+    "Cannot run query 1: it must be SQL text or { sql, values }, not { id: 1 }; for a workerDo(), doWork() needs the option script: import.meta.url",
+  );
+  const ended = await runHere(at, { env, main: { script: import.meta.url } as never });
+  assertRefused(ended, "runCommand() needs a function that returns the promise of doWork()");
+  assert.equal(ended.stderr.split("\n").length, 2);
+});
+
 describe("myscript.ts with files", () => {
   test("runs the files one after the other, also standard input, and names file and line of a failure", async () => {
     const one = write("one.sql", "-- a comment\n\nDO 1;\nSELECT no\n  FROM nowhere;\n");

@@ -1,7 +1,7 @@
 /** Selects the queries of an input that run here. The others belong to another shard, an earlier run, or the session setup. */
-
+import { inspect } from "node:util";
 import { sameQueries } from "../shared/hash.ts";
-import { checkQuery, type Query } from "../shared/query.ts";
+import { isQuery, type Query } from "../shared/query.ts";
 import type { Outcome } from "../shared/segment.ts";
 import { RefusedError } from "./errors.ts";
 import type { KnownQueries } from "./feature.ts";
@@ -53,9 +53,13 @@ export class Selection {
     );
   }
 
-  /** Loads what `select()` needs. Returns undefined if nothing is missing. @throws TypeError or RefusedError for an invalid query. */
+  /** Loads what `select()` needs. Returns undefined if nothing is missing. @throws RefusedError for an invalid query. */
   prepare(seq: number, unit: unknown): Promise<void> | undefined {
-    if (this.#options.script === undefined) checkQuery(seq, unit);
+    if (this.#options.script === undefined && !isQuery(unit)) {
+      throw new RefusedError(
+        `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}; for a workerDo(), doWork() needs the option script: import.meta.url`,
+      );
+    }
     this.#key = this.#keys.take(seq, unit);
     let all: Promise<void> | undefined;
     for (const known of this.#known) {
