@@ -124,7 +124,7 @@ test("a copy without one of the features lacks no file, and its help and pages n
       if (path.endsWith(".md")) assert.doesNotMatch(text, new RegExp(`features/${name}\\b`), `${path} without ${name}`);
     }
     const path = join(folder, name, "lib/command/flag-table.ts");
-    const { help, loadFeatures, tableOfFlags } = await import(pathToFileURL(path).href);
+    const { help, loadFeatures, parseFlags, tableOfFlags } = await import(pathToFileURL(path).href);
     await loadFeatures();
     const listed = new Set([...help().matchAll(/--([a-z][a-z-]*)/g)].map(([, flag]) => flag));
     assert.deepEqual([...listed].sort(), Object.keys(tableOfFlags()).sort(), name);
@@ -132,7 +132,11 @@ test("a copy without one of the features lacks no file, and its help and pages n
     const commands = [...files]
       .filter(([path]) => path.endsWith(".md"))
       .flatMap(([, text]) => text.match(commandsIn) ?? []);
+    const add = `this copy lacks the feature ${name}: to add it, run "npm run copy -- FOLDER --with ${name}" where it was copied from`;
     for (const flag of Object.keys(flags)) {
+      assert.throws(() => parseFlags([`--${flag}`]), { message: `Unknown option --${flag}: ${add}` });
+      const typo = { message: `Unknown option --${flag}x: did you mean --${flag}? ${add}` };
+      assert.throws(() => parseFlags([`--${flag}x`]), typo);
       assert.ok(!listed.has(flag), `--${flag} without ${name}`);
       assert.deepEqual(
         commands.filter((line) => new RegExp(`--${flag}\\b`).test(line)),
@@ -166,6 +170,11 @@ test("the copy of the core compiles, runs queries, and refuses to run them witho
   const script = { command: [join(target, "myscript.ts")] };
   const own = { command: [...runtime, "test/myscript.test.ts"], folder: target };
   const [ran, refused, tested] = await Promise.all([run(server, script), run([], script), run([], own)]);
+  const file = await run([...server, "a.sql"], script);
+  assert.match(
+    file.stderr,
+    /^myscript: Cannot read a\.sql: this copy lacks the feature sql-files: to add it, run "npm /,
+  );
   assert.match(ran.stderr, /^3 of 3 queries done, /m);
   assert.equal(ran.status, 0);
   const ways = "--host, --socket, --url, --defaults-file or MYSQL_HOST";

@@ -14,6 +14,7 @@ import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
 import { type Context, type Files, type Io, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
 import { features } from "./flag-table.ts";
+import { howToAdd } from "./left-out.ts";
 import { probeServer, reachServer } from "./probe.ts";
 
 /** A run that is set up, and facts that its end depends on. */
@@ -80,7 +81,7 @@ async function setUpFeatures(flags: CoreFlags, context: Context): Promise<void> 
 async function filesOf(flags: CoreFlags, around: Surroundings, dollarQuotes: () => Promise<boolean>): Promise<Files> {
   const reader = features.find(({ openFiles }) => openFiles);
   if (reader?.openFiles) return reader.openFiles(flags, around, dollarQuotes);
-  throw new UsageError(`This copy reads no files: ${flags.files.join(", ")}`);
+  throw new UsageError(`Cannot read ${flags.files.join(", ")}: ${howToAdd("sql-files")}`);
 }
 
 const waysToName = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
