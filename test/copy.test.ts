@@ -257,9 +257,16 @@ test("npm run copy asks on a terminal which features to add, one a line", { skip
   );
   asked.child.stdin.write(" "); // the first one
   await asked.until("stdout", /◼/);
+  asked.child.stdin.write("\x1b[B "); // the second one
+  await asked.until("stdout", /◼\S* sandbox/);
   asked.child.stdin.write("\r");
   const { status, stdout } = await asked.ended;
-  assert.match(stdout, new RegExp(`Copied, with their lines: the core \\([\\d,]+\\), ${names[0]} \\(\\d+\\)\r\n`));
+  const ended = new Screen(80);
+  await ended.show(stdout);
+  assert.match(ended.rows[1]!, /^◇ {2}The core has [\d,]+ lines\. Which features shall it have\?$/);
+  assert.equal(ended.rows[2], `│  ${names[0]}, ${names[1]}`);
+  const listed = names.slice(0, 2).map((name) => `, ${name} \\(\\d+\\)`);
+  assert.match(ended.lines[3]!, new RegExp(`^Copied, with their lines: the core \\([\\d,]+\\)${listed.join("")}$`));
   assert.equal(status, 0);
   assert.ok(existsSync(join(target, "lib/features", names[0]!)));
 
