@@ -2,7 +2,7 @@
 import { inspect } from "node:util";
 import { myglobals } from "../myglobals.ts";
 import { textWithValues } from "../mysql/literal.ts";
-import { printable } from "../parent/progress.ts";
+import { printable } from "../parent/text.ts";
 import { nameOfQuery } from "../shared/query.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";

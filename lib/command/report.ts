@@ -2,7 +2,7 @@
 import { inspect } from "node:util";
 import type { FailureKind, Summary } from "../mp.ts";
 
-import { count } from "../parent/progress.ts";
+import { count } from "../parent/text.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
 import type { GoingOn } from "./feature.ts";
 
