@@ -152,6 +152,21 @@ test("a copy without one of the features lacks no file, and its help and pages n
   }
 });
 
+test("the README of a copy says what to do about each outcome, with the features that it has", () => {
+  const readmeOf = (...chosen: string[]) => filesOf(chosen).get("README.md")!;
+  for (const chosen of [[], ["joblog"], ["ledger"], ["joblog", "ledger"]]) {
+    const text = readmeOf(...chosen);
+    const [hasLog, hasLedger] = ["joblog", "ledger"].map((name) => chosen.includes(name));
+    assert.equal(/^\| `failed` .* \| correct it, and run it again: `--resume --retry-failed` \|$/m.test(text), hasLog);
+    assert.equal(/^\| `skipped` .* \| run it \|$/m.test(text), !hasLog);
+    assert.equal(text.includes("With a ledger, the same command"), hasLedger);
+    assert.equal(/^\| not harmless twice: .*--ledger TABLE/m.test(text), hasLedger);
+    assert.equal(/^\| `workerDo\(\)`, .* \| Add the feature `joblog`\. \|$/m.test(text), !hasLog);
+    assert.equal(/^Give it the same queries in the same order/m.test(text), hasLog || hasLedger);
+    assert.doesNotMatch(text, /<!--|\n\n\n/);
+  }
+});
+
 test("a copy without one of the features compiles", { skip: inSoak }, async () => {
   const folder = join(directory, "types");
   for (const name of names) writeCopy(join(folder, name), allBut(name));
@@ -208,16 +223,18 @@ test("npm run copy adds features to a copy, and keeps the files that its owner h
   assert.match(added, /:\n {2}lib\/worker.ts\nTo check it: /);
   const wanted = filesOf(["sandbox", "ledger", "rows"], "grown");
   assert.match(textOf("lib/command/README.md"), /\n\| \[rows\]\(/, "its pages speak of what it has now");
-  const own = ["lib/worker.ts", "myscript.ts", "package.json", index, "README.md"];
+  const own = ["lib/worker.ts", "myscript.ts", "package.json", index];
   for (const [path, text] of wanted) if (!own.includes(path)) assert.equal(textOf(path), text, path);
   for (const path of ["lib/worker.ts", "myscript.ts"]) assert.match(textOf(path), /\/\/ mine\n$/);
   assert.equal(textOf(index), wanted.get(index)?.replace("/**", "/** Mine."));
   assert.equal(textOf("package.json"), wanted.get("package.json")?.replace('"0.1.0"', '"7.0.0"'));
-  assert.deepEqual(
-    textOf("README.md").match(/^- `.*/gm),
-    wanted.get("README.md")?.match(/^- `.*/gm),
-    "the README says what it has",
-  );
+
+  const other = join(directory, "own readme");
+  writeCopy(other, ["ledger"]);
+  appendFileSync(join(other, "README.md"), "Mine\n");
+  await copy([other, "--with", "rows"], root);
+  const readme = readFileSync(join(other, "README.md"), "utf8");
+  assert.deepEqual(readme.match(/^- `[a-z]+`|^Mine$/gm), ["- `ledger`", "- `rows`", "Mine"], "its list is up to date");
 
   write("README.md", "Mine\n");
   assert.match(await grow("rows,lag"), /^0 Added, .*: lag .*\n.*\nLeft.*:\n {2}README.md\n {2}lib\/worker.ts\n/);
