@@ -603,6 +603,8 @@ test("--ledger with --dry-run prints what the ledger does not have, and changes 
   assert.deepEqual(await dry(["DO 1", "DO 2"]), { status: 0, stdout: "1\tDO 1\n2\tDO 2\n", stderr: "" });
   await isEmpty();
   await doWork(["DO 1", "DO 2", "DO 3"], 1, { ledger });
+  const none = { status: 0, stdout: "", stderr: "nothing is left to run\n" };
+  assert.deepEqual(await dry(["DO 1", "DO 2", "DO 3"]), none);
   await sql("DELETE FROM ledger WHERE seq = 2");
   assert.deepEqual(await dry(["DO 1", "DO 7", "DO 3", "DO 4"]), {
     status: 0,
