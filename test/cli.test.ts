@@ -611,11 +611,15 @@ process.exitCode = await runCommand((command) => {
   assert.equal(later.status, 1);
 });
 
-test("a script without a function for runCommand(), or without `script` for its units, is refused in one line", async () => {
+test("a script without a function for runCommand(), its result, or `script` for its units is refused in one line", async () => {
   const units = [{ id: 1 }, { id: 2 }];
   assertRefused(
     await runHere(at, { env, queries: units }),
     "Cannot run query 1: it must be SQL text or { sql, values }, not { id: 1 }; for a workerDo(), doWork() needs the option script: import.meta.url",
+  );
+  assertRefused(
+    await runHere(at, { env, main: async () => undefined as never }),
+    "The function that runCommand() gets must return what doWork() returns",
   );
   const ended = await runHere(at, { env, main: { script: import.meta.url } as never });
   assertRefused(ended, "runCommand() needs a function that returns the promise of doWork()");

@@ -36,7 +36,8 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
       error,
     };
   }
-  if (typeof summary?.total !== "number") throw new UsageError("main() must return the summary of doWork()");
+  if (typeof summary?.total !== "number")
+    throw new UsageError("The function that runCommand() gets must return what doWork() returns");
   try {
     for (const hook of hooks) hook.check?.(summary);
     return { summary };
