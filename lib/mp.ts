@@ -61,8 +61,8 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const run = new Run(workers, options, totalOf(queue, options.shard));
   const { records, gatekeeper, wakeup } = run;
   if (options.dryRun) {
-    const { showAll } = await import("./parent/dry-run.ts");
-    await showAll(queue, options.dryRun, run.sourceContext, options);
+    const [{ showAll }] = await Promise.all([import("./parent/dry-run.ts"), run.begin()]);
+    await showAll(queue, options.dryRun, run.sourceContext, run.selection(), options).finally(() => run.endFeatures());
     return run.summary(0);
   }
   const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()

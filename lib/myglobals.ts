@@ -31,7 +31,7 @@ export function typedGlobals<Config extends object>(): MyGlobals & { config: Con
 /** Returns the error message if `config.db` is not set. Otherwise mysql2 would silently connect to localhost. */
 export function whyNoServer(): string | undefined {
   if (Object.keys(myglobals.config?.db ?? {}).length > 0) return undefined;
-  return "Cannot connect: myglobals.config.db is not set; main() sets it by myglobals.config = { db: command.db }";
+  return "Cannot connect: myglobals.config.db is not set; before doWork(), write myglobals.config = { db }";
 }
 
 /**

@@ -7,8 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import mysql from "mysql2/promise";
+import type { Command } from "../lib/command/cli.ts";
 import { help, loadFeatures, tableOfFlags } from "../lib/command/flag-table.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
+import { doWork } from "../lib/mp.ts";
+import { close, connect } from "../lib/mysql/connection.ts";
 import { runHere, startHere } from "./command.ts";
 import { noLimits, withFilesUpTo } from "./full-disk.ts";
 import { type Ended, poll, root, run, runtime, viaNode, viaTsx } from "./run.ts";
@@ -168,16 +171,22 @@ describe("myscript.ts with", () => {
     assert.equal((await run(["-c", command], { command: ["sh"] })).stdout, "1\tDO 1\n2\tDO 1\n3\tDO 1\n");
   });
 
-  test("--dry-run without files prints the queries of buildQueries(), also on a server without TLS", async () => {
+  test("--dry-run on a server without TLS prints the queries of buildQueries(), and those of files if the script connects", async () => {
     const plain = await startServer();
     await plain.root.query("CREATE USER app IDENTIFIED BY 's3cr3t'");
     await plain.root.query("GRANT ALL ON myscript.* TO app");
     await plain.root.query("CREATE TABLE myscript.myscript_orders (id INT PRIMARY KEY) SELECT 1 AS id");
     const where = ["-h", "127.0.0.1", "-P", `${plain.port}`, "-u", "app", "-D", "myscript", "--get-server-public-key"];
     const { status, stdout } = await run([...where, "--dry-run"], { env });
+    const main = async ({ db, queries, options }: Command) => {
+      await close(await connect(db)); // as by a script that always connects
+      return doWork(queries!, 1, options);
+    };
+    const ofFiles = await runHere([...where, "--dry-run", "-"], { main, input: "DO 1", env });
     await plain.stop();
     assert.match(stdout, /^1\tUPDATE myscript_orders SET total = quantity \* price WHERE `id` >= 1 AND `id` <= 1\n$/);
     assert.equal(status, 0);
+    assert.deepEqual(ofFiles, { status: 0, stdout: "1\tDO 1\n", stderr: "" });
   });
 
   test("--dry-run without files needs no server if buildQueries() needs none", async () => {
@@ -600,6 +609,21 @@ process.exitCode = await runCommand((command) => {
     /^ended early: my bug \(\S+later\.mts:5:\d+\); not all queries were read\n[1-9][\d,]* of at least /m,
   );
   assert.equal(later.status, 1);
+});
+
+test("a script without a function for runCommand(), its result, or `script` for its units is refused in one line", async () => {
+  const units = [{ id: 1 }, { id: 2 }];
+  assertRefused(
+    await runHere(at, { env, queries: units }),
+    "Cannot run query 1: it must be SQL text or { sql, values }, not { id: 1 }; for a workerDo(), doWork() needs the option script: import.meta.url",
+  );
+  assertRefused(
+    await runHere(at, { env, main: async () => undefined as never }),
+    "The function that runCommand() gets must return what doWork() returns",
+  );
+  const ended = await runHere(at, { env, main: { script: import.meta.url } as never });
+  assertRefused(ended, "runCommand() needs a function that returns the promise of doWork()");
+  assert.equal(ended.stderr.split("\n").length, 2);
 });
 
 describe("myscript.ts with files", () => {

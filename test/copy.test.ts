@@ -124,7 +124,7 @@ test("a copy without one of the features lacks no file, and its help and pages n
       if (path.endsWith(".md")) assert.doesNotMatch(text, new RegExp(`features/${name}\\b`), `${path} without ${name}`);
     }
     const path = join(folder, name, "lib/command/flag-table.ts");
-    const { help, loadFeatures, tableOfFlags } = await import(pathToFileURL(path).href);
+    const { help, loadFeatures, parseFlags, tableOfFlags } = await import(pathToFileURL(path).href);
     await loadFeatures();
     const listed = new Set([...help().matchAll(/--([a-z][a-z-]*)/g)].map(([, flag]) => flag));
     assert.deepEqual([...listed].sort(), Object.keys(tableOfFlags()).sort(), name);
@@ -132,7 +132,11 @@ test("a copy without one of the features lacks no file, and its help and pages n
     const commands = [...files]
       .filter(([path]) => path.endsWith(".md"))
       .flatMap(([, text]) => text.match(commandsIn) ?? []);
+    const add = `this copy lacks the feature ${name}: to add it, run "npm run copy -- FOLDER --with ${name}" where it was copied from`;
     for (const flag of Object.keys(flags)) {
+      assert.throws(() => parseFlags([`--${flag}`]), { message: `Unknown option --${flag}: ${add}` });
+      const typo = { message: `Unknown option --${flag}x: did you mean --${flag}? ${add}` };
+      assert.throws(() => parseFlags([`--${flag}x`]), typo);
       assert.ok(!listed.has(flag), `--${flag} without ${name}`);
       assert.deepEqual(
         commands.filter((line) => new RegExp(`--${flag}\\b`).test(line)),
@@ -145,6 +149,21 @@ test("a copy without one of the features lacks no file, and its help and pages n
         commands.filter((line) => /\.sql\b/.test(line)),
         [],
       );
+  }
+});
+
+test("the README of a copy says what to do about each outcome, with the features that it has", () => {
+  const readmeOf = (...chosen: string[]) => filesOf(chosen).get("README.md")!;
+  for (const chosen of [[], ["joblog"], ["ledger"], ["joblog", "ledger"]]) {
+    const text = readmeOf(...chosen);
+    const [hasLog, hasLedger] = ["joblog", "ledger"].map((name) => chosen.includes(name));
+    assert.equal(/^\| `failed` .* \| correct it, and run it again: `--resume --retry-failed` \|$/m.test(text), hasLog);
+    assert.equal(/^\| `skipped` .* \| run it \|$/m.test(text), !hasLog);
+    assert.equal(text.includes("With a ledger, the same command"), hasLedger);
+    assert.equal(/^\| not harmless twice: .*--ledger TABLE/m.test(text), hasLedger);
+    assert.equal(/^\| `workerDo\(\)`, .* \| Add the feature `joblog`\. \|$/m.test(text), !hasLog);
+    assert.equal(/^Give it the same queries in the same order/m.test(text), hasLog || hasLedger);
+    assert.doesNotMatch(text, /<!--|\n\n\n/);
   }
 });
 
@@ -166,6 +185,11 @@ test("the copy of the core compiles, runs queries, and refuses to run them witho
   const script = { command: [join(target, "myscript.ts")] };
   const own = { command: [...runtime, "test/myscript.test.ts"], folder: target };
   const [ran, refused, tested] = await Promise.all([run(server, script), run([], script), run([], own)]);
+  const file = await run([...server, "a.sql"], script);
+  assert.match(
+    file.stderr,
+    /^myscript: Cannot read a\.sql: this copy lacks the feature sql-files: to add it, run "npm /,
+  );
   assert.match(ran.stderr, /^3 of 3 queries done, /m);
   assert.equal(ran.status, 0);
   const ways = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
@@ -199,16 +223,18 @@ test("npm run copy adds features to a copy, and keeps the files that its owner h
   assert.match(added, /:\n {2}lib\/worker.ts\nTo check it: /);
   const wanted = filesOf(["sandbox", "ledger", "rows"], "grown");
   assert.match(textOf("lib/command/README.md"), /\n\| \[rows\]\(/, "its pages speak of what it has now");
-  const own = ["lib/worker.ts", "myscript.ts", "package.json", index, "README.md"];
+  const own = ["lib/worker.ts", "myscript.ts", "package.json", index];
   for (const [path, text] of wanted) if (!own.includes(path)) assert.equal(textOf(path), text, path);
   for (const path of ["lib/worker.ts", "myscript.ts"]) assert.match(textOf(path), /\/\/ mine\n$/);
   assert.equal(textOf(index), wanted.get(index)?.replace("/**", "/** Mine."));
   assert.equal(textOf("package.json"), wanted.get("package.json")?.replace('"0.1.0"', '"7.0.0"'));
-  assert.deepEqual(
-    textOf("README.md").match(/^- `.*/gm),
-    wanted.get("README.md")?.match(/^- `.*/gm),
-    "the README says what it has",
-  );
+
+  const other = join(directory, "own readme");
+  writeCopy(other, ["ledger"]);
+  appendFileSync(join(other, "README.md"), "Mine\n");
+  await copy([other, "--with", "rows"], root);
+  const readme = readFileSync(join(other, "README.md"), "utf8");
+  assert.deepEqual(readme.match(/^- `[a-z]+`|^Mine$/gm), ["- `ledger`", "- `rows`", "Mine"], "its list is up to date");
 
   write("README.md", "Mine\n");
   assert.match(await grow("rows,lag"), /^0 Added, .*: lag .*\n.*\nLeft.*:\n {2}README.md\n {2}lib\/worker.ts\n/);
@@ -248,9 +274,16 @@ test("npm run copy asks on a terminal which features to add, one a line", { skip
   );
   asked.child.stdin.write(" "); // the first one
   await asked.until("stdout", /◼/);
+  asked.child.stdin.write("\x1b[B "); // the second one
+  await asked.until("stdout", /◼\S* sandbox/);
   asked.child.stdin.write("\r");
   const { status, stdout } = await asked.ended;
-  assert.match(stdout, new RegExp(`Copied, with their lines: the core \\([\\d,]+\\), ${names[0]} \\(\\d+\\)\r\n`));
+  const ended = new Screen(80);
+  await ended.show(stdout);
+  assert.match(ended.rows[1]!, /^◇ {2}The core has [\d,]+ lines\. Which features shall it have\?$/);
+  assert.equal(ended.rows[2], `│  ${names[0]}, ${names[1]}`);
+  const listed = names.slice(0, 2).map((name) => `, ${name} \\(\\d+\\)`);
+  assert.match(ended.lines[3]!, new RegExp(`^Copied, with their lines: the core \\([\\d,]+\\)${listed.join("")}$`));
   assert.equal(status, 0);
   assert.ok(existsSync(join(target, "lib/features", names[0]!)));
 

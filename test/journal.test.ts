@@ -299,22 +299,6 @@ test("Journal.earlier() refuses the first query that differs from the log", asyn
   await journal.close();
 });
 
-test("Journal.checkEnd() refuses an input that has lost queries at its end", async () => {
-  const path = newPath();
-  const journal = await openJournal(path, anew);
-  for (const seq of [1, 2, 3]) journal.earlier(seq, `DO ${seq}`);
-  await journal.releaseTo(3);
-  journal.checkEnd();
-  await journal.close();
-  const resumed = await openJournal(path, resume);
-  for (const seq of [1, 2]) resumed.earlier(seq, `DO ${seq}`);
-  const message = `The input has changed: it ends with query 2, and job log ${path} has query 3: ${sameInput}`;
-  assert.throws(() => resumed.checkEnd(), isUsage(message));
-  resumed.earlier(3, "DO 3");
-  resumed.checkEnd();
-  await resumed.close();
-});
-
 test("openJournal() refuses the log of another shard", async () => {
   for (const [was, is, message] of [
     ["1/3", "2/3", "it was written with --shard 1/3"],

@@ -596,6 +596,53 @@ test("doWork() with a ledger warns of tables without transactions", async () => 
   await sql("DROP TABLE old, fast");
 });
 
+test("--ledger with --dry-run prints what the ledger does not have, and changes nothing", async () => {
+  const args = ["-S", db.socketPath, "-u", "root", "-D", "myscript", "--ledger", ledger, "--dry-run"];
+  const dry = (queries: AsyncIterable<Query> | readonly Query[]) => runHere(args, { queries });
+  const isEmpty = async () => assert.deepEqual(await sql("SHOW TABLES LIKE 'ledger%'"), []);
+  assert.deepEqual(await dry(["DO 1", "DO 2"]), { status: 0, stdout: "1\tDO 1\n2\tDO 2\n", stderr: "" });
+  await isEmpty();
+  await doWork(["DO 1", "DO 2", "DO 3"], 1, { ledger });
+  const none = { status: 0, stdout: "", stderr: "nothing is left to run\n" };
+  assert.deepEqual(await dry(["DO 1", "DO 2", "DO 3"]), none);
+  await sql("DELETE FROM ledger WHERE seq = 2");
+  assert.deepEqual(await dry(["DO 1", "DO 7", "DO 3", "DO 4"]), {
+    status: 0,
+    stdout: "2\tDO 7\n4\tDO 4\n",
+    stderr: "",
+  });
+  const table = "the ledger `myscript`.`ledger`";
+  for (const [queries, message] of [
+    [["DO 1", "DO 2", "DO 7"], `Cannot go on: query 3 is not the one in ${table}: ${sameInput}`],
+    [["DO 1", "DO 2"], `The input has changed: it ends with query 2, and ${table} has query 3: ${sameInput}`],
+  ] as const) {
+    const { status, stderr } = await dry(queries);
+    assert.deepEqual([status, stderr], [2, `myscript: ${message}\n`]);
+  }
+  assert.deepEqual(await recorded(), [1, 3]);
+  const nowhere = await runHere(["--ledger", ledger, "--dry-run", "-"], { input: "DO 1" });
+  assert.match(nowhere.stderr, /^myscript: Name a server for these queries: /);
+
+  await sql("DROP TABLE ledger");
+  await doWork([{ sql: "DO 1", key: "b" }], 1, { ledger });
+  const keyed = ["a", "b"].map((key) => ({ sql: "DO 1", key }));
+  assert.equal((await dry(keyed)).stdout, "1\tDO 1\n");
+
+  await sql("DROP TABLE ledger");
+  async function* updates(seconds = 0): AsyncGenerator<Query> {
+    for await (const { where, values } of ranges(db, "t", { size: 1, seconds }))
+      yield { sql: `UPDATE t SET v = v + 1 WHERE ${where}`, values };
+  }
+  // With `seconds`, a run would wait for the first ranges to end.
+  const lines = (await dry(updates(60))).stdout.split("\n");
+  assert.equal(lines.length, 21);
+  await isEmpty();
+  await doWork(updates(), 1, { ledger });
+  await sql("DELETE FROM ledger WHERE seq = 7; DELETE FROM t WHERE id < 5");
+  assert.deepEqual(await dry(updates()), { status: 0, stdout: `${lines[6]}\n`, stderr: "" });
+  await sql("DROP TABLE ledger, ledger_ranges");
+});
+
 test("--ledger with --joblog finds a query in the ledger whose outcome the log lacks", async () => {
   const file = join(directory, "queries.sql");
   const joblog = join(directory, "joblog");

@@ -252,8 +252,7 @@ test("doWork() rejects an invalid script, and one that starts runs in its own wo
   const { db } = myglobals.config;
   const unguarded =
     'Cannot call doWork() in a worker thread, which imports the script, too: write "if (isMainThread)" before it';
-  const unset =
-    "Cannot connect: myglobals.config.db is not set; main() sets it by myglobals.config = { db: command.db }";
+  const unset = "Cannot connect: myglobals.config.db is not set; before doWork(), write myglobals.config = { db }";
   const cases: [config: typeof myglobals.config, script: URL | undefined, message: string | RegExp][] = [
     [{ db, calls: "doWork" }, scriptAt("unguarded"), unguarded],
     [

@@ -7,7 +7,8 @@ import { PassThrough } from "node:stream";
 import { after, beforeEach, test } from "node:test";
 import mysql from "mysql2/promise";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
-import { createProgress, printable, type Snapshot } from "../lib/parent/progress.ts";
+import { createProgress, type Snapshot } from "../lib/parent/progress.ts";
+import { printable } from "../lib/parent/text.ts";
 import { poll, run, runtime } from "./run.ts";
 import { frameEnd, moments, noTerminal, type OnTerminal, Screen, startOnTerminal } from "./terminal.ts";
 

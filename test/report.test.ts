@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { nextSteps, reportLines } from "../lib/command/report.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
-import type { Failure, Summary } from "../lib/mp.ts";
+import type { Failure, Query, Summary } from "../lib/mp.ts";
 import { describeFailure } from "../lib/parent/failure.ts";
 import { runHere } from "./command.ts";
 import { run, viaTsx } from "./run.ts";
@@ -109,9 +109,9 @@ test("reportLines() shows the first unknown queries of an earlier run", () => {
 });
 
 test("nextSteps() says how to go on, if that is possible", () => {
-  const log = { flags: "--resume", failed: "--retry-failed", file: "a.log" };
+  const log = { record: "job log", flags: "--resume", failed: "--retry-failed", file: "a.log" };
   const joblog = [{ ...log, unknown: "--retry-unknown" }];
-  const ledger = [{ unless: " that the ledger does not have" }];
+  const ledger = [{ record: "ledger", unless: " that the ledger does not have" }];
   const where = "what became of each query is in a.log";
   const look = "what is unknown may have run: look first; the same command";
   const skipped = { ...nothing, total: 1, skipped: 1 };
@@ -131,6 +131,38 @@ test("nextSteps() says how to go on, if that is possible", () => {
     `${look} with --resume runs those again that the ledger does not have`,
     where,
   ]);
+});
+
+test("a run of queries with keys that has failed says that their keys must stay", async () => {
+  const { stderr } = await runHere([...server, "--joblog", join(directory, "keys.log")], {
+    queries: ["a", "b"].map((key) => ({ sql: "DO none()", key })),
+  });
+  assert.match(
+    stderr,
+    /^to go on: .* --retry-failed\nthis works if the script gives what is left again, under the same keys$/m,
+  );
+});
+
+test("a run that finds everything done says so, and what a new batch needs", async () => {
+  const queries: Query[] = ["DO 1", "DO 2"];
+  const keyed = ["a", "b"].map((key) => ({ sql: "DO 1", key }));
+  for (const [flags, units, line] of [
+    [
+      ["--joblog", join(directory, "finished.log"), "--resume"],
+      queries,
+      "job log has all 2; a new batch needs a new job log",
+    ],
+    [["--ledger", "finished"], queries, "ledger has all 2; a new batch needs a new ledger"],
+    [["--ledger", "keys"], keyed, "ledger has all 2; a new batch needs new keys, or a new ledger"],
+    [["--ledger", "one"], ["DO 1"], "ledger has it; a new batch needs a new ledger"],
+  ] as const) {
+    const again = () => runHere([...server, ...flags], { queries: units });
+    assert.doesNotMatch((await again()).stderr, /nothing was left/);
+    const { status, stderr } = await again();
+    assert.match(stderr, new RegExp(`in an earlier run\nnothing was left to run: the ${line}\n$`));
+    assert.equal(status, 0);
+    assert.equal((await runHere([...server, ...flags, "--quiet"], { queries: units })).stderr, "");
+  }
 });
 
 test("reportLines() shows seq, place, code, number, message and the query of a failure", () => {

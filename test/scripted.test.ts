@@ -93,7 +93,14 @@ test("a workerDo()'s units are called units, not queries, in all messages", asyn
   const report = reportLines(summary);
   assert.equal(report[1]!.replace(/, in .*/, ""), "0 of 3 units done, 1 failed, 2 skipped");
   assert.match(report.join("\n"), /^unit 1 failed: Error: workerDo\(\) rejected with no luck$/m);
-  assert.equal(nextSteps(summary, [{ file: "a.log" }]).at(-1), "what became of each unit is in a.log");
+  assert.equal(
+    nextSteps(summary, [{ record: "job log", file: "a.log" }]).at(-1),
+    "what became of each unit is in a.log",
+  );
+  // Also if no thread has loaded the script by the end of the run.
+  assert.equal((await doWork<Way>(["a text"], 1, { script, dryRun() {} })).units, true);
+  const onlyInit = new URL("./scripts/once.ts", import.meta.url);
+  assert.equal((await doWork(["DO 1"], 1, { script: onlyInit })).units, undefined);
   const error = await doWork<object>([{ f: () => {} }], 1, options).catch((error: Error) => error);
   assert.match((error as Error).message, /^Cannot send unit 1 to a worker: unit\.f is a function/);
 });

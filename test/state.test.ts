@@ -380,6 +380,13 @@ test("doWork() rejects an invalid queue or query", async () => {
   ] as const) {
     await assert.rejects(doWork(queue as never, 1), { message });
   }
+  for (const [options, message] of [
+    [import.meta.url, /^Cannot take 'file:.*' for the options: write \{ \.\.\.options, script: import\.meta\.url \}$/],
+    [{ script: "./mine.ts" }, /^Cannot take '\.\/mine\.ts' for script: it must be a URL, such as import\.meta\.url$/],
+    [{ script: () => 1 }, /^Cannot take \[Function: script\] for script: /],
+  ] as const) {
+    await assert.rejects(doWork(["DO 1"], 1, options as never), { name: "TypeError", message });
+  }
   for (const options of [{ timeoutSeconds: 3_000_000 }, { retries: Number.NaN }, { connectTimeoutSeconds: 0 }]) {
     await assert.rejects(doWork(["DO 1"], 1, options), RangeError);
   }

@@ -42,6 +42,8 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
   const hooks: Hook[] = [];
   try {
     checkRuntime();
+    if (typeof main !== "function")
+      throw new UsageError("runCommand() needs a function that returns the promise of doWork()");
     await loadFeatures();
     const flags = parseFlags(io.argv.slice(2));
     const writesData = features.some((feature) => feature.writesData?.(flags));

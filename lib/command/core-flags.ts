@@ -19,7 +19,7 @@ export const core = {
     help: "worker threads that carry them (one a processor; half beside the server)",
   },
   shard: { value: "I/N", read: shard, group: "work", help: "every N-th query only, beginning with the I-th" },
-  "dry-run": { group: "work", help: "only print the queries, one a line" },
+  "dry-run": { group: "work", help: "only print the queries that would run, one a line" },
   url: { value: "mysql://user@host:3306/database", group: "server" },
   "defaults-file": { value: "F", group: "server", help: "(instead of ~/.my.cnf)" },
   host: { letter: "h", value: "H", group: "server" },

@@ -2,7 +2,7 @@
 import { inspect } from "node:util";
 import { myglobals } from "../myglobals.ts";
 import { textWithValues } from "../mysql/literal.ts";
-import { printable } from "../parent/progress.ts";
+import { printable } from "../parent/text.ts";
 import { nameOfQuery } from "../shared/query.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
@@ -14,7 +14,7 @@ import { escapeField, writeOrEnd } from "./output.ts";
  * Returns a hook that prints each query on its own line. With `--resume`, it prints queries as an SQL file, if this copy has
  * that feature, and units as NDJSON.
  */
-export async function showQueries({ given }: CoreFlags, { io, output, drain }: Surroundings): Promise<Hook> {
+export async function showQueries({ given }: CoreFlags, { io, output, progress, drain }: Surroundings): Promise<Hook> {
   const printer = given.resume ? features.find(({ sqlPrinter }) => sqlPrinter) : undefined;
   const toSql = await printer?.sqlPrinter?.();
   const isTerminal = io.stdout.isTTY;
@@ -23,7 +23,18 @@ export async function showQueries({ given }: CoreFlags, { io, output, drain }: S
   const toText = !given.resume
     ? line
     : (seq: number, unit: unknown, isUnit: boolean) => (isUnit ? toJsonLine : (toSql ?? line))(seq, unit);
-  return { options: { dryRun: (seq, unit, isUnit) => print(toText(seq, unit, isUnit)) } };
+  let isLeft = false;
+  return {
+    options: {
+      dryRun(seq, unit, isUnit) {
+        isLeft = true;
+        return print(toText(seq, unit, isUnit));
+      },
+    },
+    check({ earlier }) {
+      if (!isLeft && earlier.done + earlier.failed + earlier.unknown > 0) progress.log("nothing is left to run");
+    },
+  };
 }
 
 /** Returns a query or unit as one line. Appends the error if its values cannot be sent. */

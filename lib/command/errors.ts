@@ -1,6 +1,6 @@
 /** Error messages of one line for the user. */
 import { RunError } from "../parent/errors.ts";
-import { printable } from "../parent/progress.ts";
+import { printable } from "../parent/text.ts";
 import { withCauses } from "../shared/causes.ts";
 import { placeOf } from "../shared/place.ts";
 

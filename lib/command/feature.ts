@@ -23,6 +23,8 @@ export interface Feature<Table extends FlagTable = Record<never, never>> {
   /** Sets the feature up. A dry run sets up only features with `inDryRun`. */
   setUp?(flags: Given<Table>, context: Context): Promise<Hook>;
   readonly inDryRun?: true;
+  /** Returns true if a dry run needs the server for this feature. */
+  asksServer?(flags: Given<Table>): boolean;
   /** Returns true if this feature lets somebody change the run while it goes on. All features with dials are then set up. */
   steers?(flags: Given<Table>, hasKeys: boolean): boolean;
   /** Returns true if it writes data to stdout. */
@@ -69,6 +71,8 @@ export interface Hook {
 
 /** Way to resume a run, by flags. */
 export interface GoingOn {
+  /** Name of the record of what is done, such as "job log". */
+  readonly record: string;
   /** Flags to add to the same command, such as `--resume`. */
   readonly flags?: string;
   /** More flags, which run failed queries again. */

@@ -3,9 +3,10 @@ import { RefusedError, RunError, type Summary } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { explain, UsageError } from "./errors.ts";
-import type { Files, Hook } from "./feature.ts";
+import type { Hook } from "./feature.ts";
 import type { Output } from "./output.ts";
-import { fileOf, nextSteps, reportLines } from "./report.ts";
+import { fileOf, finishedLine, nextSteps, reportLines } from "./report.ts";
+import type { Setup } from "./setup.ts";
 
 /** A run that has ended, and the error that has ended it. */
 export interface EndedRun {
@@ -35,7 +36,8 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
       error,
     };
   }
-  if (typeof summary?.total !== "number") throw new UsageError("main() must return the summary of doWork()");
+  if (typeof summary?.total !== "number")
+    throw new UsageError("The function that runCommand() gets must return what doWork() returns");
   try {
     for (const hook of hooks) hook.check?.(summary);
     return { summary };
@@ -48,10 +50,8 @@ export async function runToEnd(main: () => Promise<Summary>, hooks: readonly Hoo
 type Complain = (message: string) => void;
 
 /** Facts about the set-up that the end of a run depends on. */
-export interface Facts extends CoreFlags {
+export interface Facts extends CoreFlags, Omit<Setup, "command"> {
   readonly complain: Complain;
-  readonly isOnSandbox: boolean;
-  readonly fileQueries: Files | undefined;
 }
 
 /** Prints the summary and the next steps. Returns the exit status. */
@@ -79,7 +79,8 @@ export async function finish(
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
   if (!facts.quiet || error || unwritten || hasFailed || warnsOfMore(summary)) {
     const leftUnknown = hooks.flatMap((hook) => hook.leftUnknown ?? []);
-    for (const line of reportLines(summary, leftUnknown, fileOf(goingOn))) progress.log(line);
+    const finished = finishedLine(summary, goingOn, facts.isKeyed()) ?? [];
+    for (const line of reportLines(summary, leftUnknown, fileOf(goingOn)).concat(finished)) progress.log(line);
   }
   if (facts.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
   await output.flush();
@@ -89,7 +90,8 @@ export async function finish(
   const mayGoOn = !output.failure || fileOf(goingOn) !== undefined;
   if (!isRefused && mayGoOn && !isOrdered && !facts.isOnSandbox) {
     const isFromFiles = facts.fileQueries !== undefined;
-    const steps = nextSteps(summary, goingOn, { isComplete: unwritten === undefined, isFromFiles });
+    const options = { isComplete: unwritten === undefined, isFromFiles, isKeyed: facts.isKeyed() };
+    const steps = nextSteps(summary, goingOn, options);
     for (const line of steps) progress.log(line);
   }
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);

@@ -50,7 +50,7 @@ export function help(): string {
 ${parts.join("\n")}
 
 Exit status: 0 every query done; 1 some failed or were skipped; 2 wrong usage or no server; 3 some
-are unknown, and may have run. Ctrl-C lets what is in flight end; twice interrupts it.
+are unknown, and may have run; 130 Ctrl-C, which lets what is in flight end; twice interrupts it.
 Manual: lib/command/README.md`;
 }
 

@@ -2,6 +2,7 @@
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { limits } from "../parent/options.ts";
 import { UsageError } from "./errors.ts";
+import { featureOptions, howToGet } from "./left-out.ts";
 
 /** Row of the table of flags. */
 export interface Flag {
@@ -145,16 +146,20 @@ function rejectPassword(token: { kind: string; name?: string; rawName?: string; 
 
 const passwordPlace = "put it into MYSQL_PWD or an option file";
 
-function suggest(unknown: string, known: readonly string[]): string {
+function suggest(unknown: string, table: readonly string[]): string {
   const name = unknown.replace(/^-+/, "");
   if (/^-p|^--p(?:as?s|w)/.test(unknown))
     return "a password goes into MYSQL_PWD or an option file, where ps does not show it";
+  const known = [...new Set([...table, ...featureOptions])];
   const begun = name === "" ? undefined : known.find((flag) => flag.startsWith(name));
   const distances = known.map((flag) => ({ flag, distance: distance(name, flag) }));
   const nearest = distances.reduce((best, other) => (other.distance < best.distance ? other : best));
   const typos = name.length < 5 ? 1 : name.length < 8 ? 2 : 3;
-  const meant = begun ?? (nearest.distance <= typos && nearest.distance < name.length ? nearest.flag : undefined);
-  return meant === undefined ? "--help lists the options" : `did you mean --${meant}?`;
+  const isNear = nearest.distance <= typos && nearest.distance < name.length;
+  const meant = known.includes(name) ? name : (begun ?? (isNear ? nearest.flag : undefined));
+  if (meant === undefined) return "--help lists the options";
+  const question = meant === name ? [] : [`did you mean --${meant}?`];
+  return [...question, ...(table.includes(meant) ? [] : [howToGet(meant)])].join(" ");
 }
 
 function attached(option: string): string {

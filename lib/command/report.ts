@@ -2,7 +2,7 @@
 import { inspect } from "node:util";
 import type { FailureKind, Summary } from "../mp.ts";
 
-import { count } from "../parent/progress.ts";
+import { count } from "../parent/text.ts";
 import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
 import type { GoingOn } from "./feature.ts";
 
@@ -96,11 +96,12 @@ function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "un
  *
  * @param isComplete false if the file lacks some outcomes.
  * @param isFromFiles false for queries of a script, which may build other queries the next time.
+ * @param isKeyed true for queries with keys.
  */
 export function nextSteps(
   { failed, unknown, skipped, units }: Summary,
   goingOn: readonly GoingOn[],
-  { isComplete = true, isFromFiles = true } = {},
+  { isComplete = true, isFromFiles = true, isKeyed = false } = {},
 ): string[] {
   const lines: string[] = [];
   if (goingOn.length === 0) return lines;
@@ -114,7 +115,8 @@ export function nextSteps(
   }
   if (failed + skipped > 0) lines.push(`to go on: ${failed > 0 ? same("failed") : same()}`);
   if (lines.length > 0 && !isFromFiles) {
-    lines.push(`this works if the script gives the same ${units ? "units" : "queries"} again`);
+    const which = isKeyed ? "what is left again, under the same keys" : `the same ${units ? "units" : "queries"} again`;
+    lines.push(`this works if the script gives ${which}`);
   }
   const file = fileOf(goingOn);
   if (lines.length > 0 && file !== undefined) {
@@ -124,6 +126,18 @@ export function nextSteps(
     lines.push(what);
   }
   return lines;
+}
+
+/** Returns a line about a run that had nothing to do, because the first of these records has all of its queries as done. */
+export function finishedLine(
+  { total, earlier }: Summary,
+  [first]: readonly GoingOn[],
+  isKeyed: boolean,
+): string | undefined {
+  if (!first || total === 0 || earlier.done < total) return undefined;
+  const all = total === 1 ? "it" : `all ${count(total)}`;
+  const renewed = `${isKeyed ? "new keys, or " : ""}a new ${first.record}`;
+  return `nothing was left to run: the ${first.record} has ${all}; a new batch needs ${renewed}`;
 }
 
 /** Returns the file with the outcome of each query, if there is one. */

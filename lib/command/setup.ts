@@ -7,12 +7,14 @@ import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
 import { RefusedError, type WorkOptions } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
+import { keyOf } from "../shared/query.ts";
 import type { Command } from "./cli.ts";
 import { resolveServer, type Server, type ServerFlags, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
 import { type Context, type Files, type Io, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
 import { features } from "./flag-table.ts";
+import { howToAdd } from "./left-out.ts";
 import { probeServer, reachServer } from "./probe.ts";
 
 /** A run that is set up, and facts that its end depends on. */
@@ -20,18 +22,21 @@ export interface Setup {
   readonly command: Command;
   readonly fileQueries: Files | undefined;
   readonly isOnSandbox: boolean;
+  /** Returns true if the queries that were read have keys. */
+  isKeyed(): boolean;
 }
 
 /** Sets up a run. @throws UsageError for wrong settings. Error if the server cannot be reached, or the sandbox not started. */
 export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Setup> {
   const { io, progress, hooks, drain } = around;
   const server = resolveServer(flags.given as ServerFlags, io.env);
-  if (!server && flags.files.length > 0 && !flags.dryRun) {
+  const needsServer = !flags.dryRun || features.some(({ asksServer }) => asksServer?.(flags));
+  if (!server && flags.files.length > 0 && needsServer) {
     throw new UsageError(`Name a server for these queries: ${waysToName}`);
   }
   let reached: Promise<Reached> | undefined;
   const reach = () => {
-    reached ??= databaseOf(flags, server, around);
+    reached ??= databaseOf(flags, server, needsServer, around);
     return reached;
   };
   // Dollar quotes depend on the server's version, as in the client of MySQL 9. Only a text that has one needs the server before
@@ -47,6 +52,7 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   if (line !== undefined) progress.log(line);
   if (flags.dryRun) hooks.push(await (await import("./dry-run.ts")).showQueries(flags, around));
   const added = optionsOf(hooks);
+  let isKeyed: boolean | undefined;
   const { threads, shard, maxFailures, maxWarnings, retries, idempotent } = flags;
   const options: WorkOptions = {
     ...{ hosts, threads, shard, maxFailures, maxWarnings, retries, idempotent, progress, signal: drain.signal },
@@ -56,11 +62,12 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
       if (files && !files.isStarted) {
         throw new RefusedError(`Cannot run ${flags.files.join(", ")}: ${scriptOf(io)} does not use command.queries`);
       }
+      isKeyed ??= keyOf(unit) !== undefined; // all have a key, or none has
       return added.earlier?.(seq, unit);
     },
   };
   const command = { db, queries: files?.queries, workers: flags.workers, options };
-  return { command, fileQueries: files, isOnSandbox: !server };
+  return { command, fileQueries: files, isOnSandbox: !server, isKeyed: () => isKeyed === true };
 }
 
 async function setUpFeatures(flags: CoreFlags, context: Context): Promise<void> {
@@ -74,7 +81,7 @@ async function setUpFeatures(flags: CoreFlags, context: Context): Promise<void> 
 async function filesOf(flags: CoreFlags, around: Surroundings, dollarQuotes: () => Promise<boolean>): Promise<Files> {
   const reader = features.find(({ openFiles }) => openFiles);
   if (reader?.openFiles) return reader.openFiles(flags, around, dollarQuotes);
-  throw new UsageError(`This copy reads no files: ${flags.files.join(", ")}`);
+  throw new UsageError(`Cannot read ${flags.files.join(", ")}: ${howToAdd("sql-files")}`);
 }
 
 const waysToName = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
@@ -87,11 +94,17 @@ interface Reached {
 }
 
 /** Reaches the server that is named. Starts the sandbox if none is. */
-async function databaseOf(flags: CoreFlags, server: Server | undefined, around: Surroundings): Promise<Reached> {
+async function databaseOf(
+  flags: CoreFlags,
+  server: Server | undefined,
+  needsServer: boolean,
+  around: Surroundings,
+): Promise<Reached> {
   const { dryRun, files, quiet, workers, threads, connectTimeout } = flags;
   const { io, progress, drain } = around;
-  if (server && dryRun) {
-    const unasked = { ...server.db, ...server.hosts[0] };
+  if (server && !needsServer) {
+    const { ssl, ...plain } = { ...server.db, ...server.hosts[0] };
+    const unasked = server.tlsOptional ? plain : { ...plain, ...(ssl && { ssl }) }; // the server may not offer TLS
     if (files.length > 0 || !server.tlsOptional) return { db: unasked };
     // buildQueries() may connect. Finds out whether the server offers TLS, if it can be reached.
     return probeServer(server, Math.min(connectTimeout, 3), drain.signal).then(
@@ -103,14 +116,14 @@ async function databaseOf(flags: CoreFlags, server: Server | undefined, around: 
     const { db, where, version } = await reachServer(server, connectTimeout, progress.log, drain.signal);
     const carriers = threads === undefined ? "" : ` on ${plural(threads, "thread")}`;
     const line = `${where}, ${plural(workers, "worker")}${carriers}, server ${version}`;
-    return { db, version, ...(!quiet && { line }) };
+    return { db, version, ...(!quiet && !dryRun && { line }) };
   }
-  if (files.length > 0) return { db: {} }; // a dry run
+  if (files.length > 0) return { db: {} }; // it needs no server
   const stray = quiet ? "--quiet" : strayVariable(io.env);
   if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
   const starter = features.find(({ startServer }) => startServer);
   if (starter?.startServer) return { db: await starter.startServer(around) };
-  if (dryRun) return { db: {} }; // buildQueries() may need no server
+  if (!needsServer) return { db: {} }; // nor may buildQueries()
   throw new UsageError(`Name a server: ${waysToName}`);
 }
 

@@ -1,5 +1,6 @@
 /** Options and result of `doWork()`. */
 import { availableParallelism } from "node:os";
+import { inspect } from "node:util";
 import type { ConnectionOptions } from "mysql2";
 import { myglobals } from "../myglobals.ts";
 import type { Host } from "../mysql/connection.ts";
@@ -174,9 +175,18 @@ export type CompleteOptions = ReturnType<typeof withDefaults>;
 /**
  * Fills in the defaults of the options.
  *
- * @throws RangeError for a number outside its range.
+ * @throws RangeError for a number outside its range, TypeError for options or a script of the wrong type.
  */
 export function withDefaults(workers: number, options: WorkOptions) {
+  if (typeof options !== "object" || options === null)
+    throw new TypeError(
+      `Cannot take ${inspect(options)} for the options: write { ...options, script: import.meta.url }`,
+    );
+  const { script } = options;
+  if (script !== undefined && !(script instanceof URL) && !isAbsolute(script))
+    throw new TypeError(
+      `Cannot take ${inspect(script, { depth: 0 })} for script: it must be a URL, such as import.meta.url`,
+    );
   checkCount("workers", workers, limits.workers);
   const maxWorkers = Math.max(workers, options.maxWorkers ?? 0);
   checkCount("workers", maxWorkers, limits.workers);
@@ -207,6 +217,11 @@ export function withDefaults(workers: number, options: WorkOptions) {
     throw new RangeError(`Cannot start ${threads} threads for ${maxWorkers} workers: at most one thread a worker`);
   }
   return complete;
+}
+
+/** Returns true for the text of a URL, and for an absolute path. */
+function isAbsolute(script: unknown): boolean {
+  return typeof script === "string" && /^(?:\w+:|\/)/.test(script);
 }
 
 /** @throws RangeError */

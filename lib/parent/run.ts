@@ -32,8 +32,8 @@ export class Run implements PoolListener, RunOfFeature {
   readonly #options: ReturnType<typeof withDefaults>;
   readonly #total: number | undefined; // if the source has a length or size
   readonly #startedAt = performance.now();
-  /** Word for what is counted. It is "unit" once a thread has found a `workerDo()` in the script. */
-  #noun: "query" | "unit" = "query";
+  /** Word for what is counted. With a script, it is "query" once a thread has found no `workerDo()` in the script. */
+  #noun: "query" | "unit";
   #hasToldOfRows = false;
   readonly #warned: WarnedQuery[] = []; // the first ones of each thread
   readonly #watchUnits: (pool: Pool) => void;
@@ -43,6 +43,7 @@ export class Run implements PoolListener, RunOfFeature {
     const { maxWorkers } = options;
     this.#total = total;
     this.#options = options;
+    this.#noun = options.script === undefined ? "query" : "unit";
     this.counters = new Counters(maxWorkers);
     this.sourceContext = new SourceContext({ ...options, workers, log: this.log });
     this.records = new Records(this.counters, (ended, unit) => {
@@ -68,9 +69,8 @@ export class Run implements PoolListener, RunOfFeature {
 
   /** Returns the decision about each query. Call it after `begin()`. */
   selection(): Selection {
-    return new Selection(this.#options, this.#parts.known, this.sessionSetup, (outcome) =>
-      this.records.addEarlier(outcome),
-    );
+    const sessionSetup = this.#options.dryRun ? undefined : this.sessionSetup;
+    return new Selection(this.#options, this.#parts.known, sessionSetup, (outcome) => this.records.addEarlier(outcome));
   }
 
   /** The settings that each thread starts with. */
@@ -133,7 +133,7 @@ export class Run implements PoolListener, RunOfFeature {
     } else if (type === "waiting") this.waits.begin(message.worker, message.error.message);
     else if (type === "waited") this.waits.end(message.worker);
     else if (type === "warned") this.#warned.push(message.query);
-    else if (type === "units") this.#noun = "unit";
+    else if (type === "queries") this.#noun = "query";
     else if (type === "killedTooLate") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));

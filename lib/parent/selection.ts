@@ -1,7 +1,7 @@
 /** Selects the queries of an input that run here. The others belong to another shard, an earlier run, or the session setup. */
-
+import { inspect } from "node:util";
 import { sameQueries } from "../shared/hash.ts";
-import { checkQuery, type Query } from "../shared/query.ts";
+import { isQuery, type Query } from "../shared/query.ts";
 import type { Outcome } from "../shared/segment.ts";
 import { RefusedError } from "./errors.ts";
 import type { KnownQueries } from "./feature.ts";
@@ -14,7 +14,7 @@ type Options = Pick<WorkOptions, "script" | "shard" | "earlier" | "earlierTo" | 
 export class Selection {
   readonly #options: Options;
   readonly #known: readonly KnownQueries[];
-  readonly #sessionSetup: SessionSetup;
+  readonly #sessionSetup: SessionSetup | undefined;
   readonly #keys = new Keys();
   readonly #onEarlier: (outcome: Exclude<Outcome, "skipped">) => void;
   /** Key of the query that was prepared last. */
@@ -22,11 +22,14 @@ export class Selection {
   /** The last query that earlier runs know of, and the name of the source that knows it. */
   readonly #last: { readonly seq: number; readonly by: string };
 
-  /** @param onEarlier counts a query that an earlier run has ended. */
+  /**
+   * @param sessionSetup checks session statements. Undefined if nothing runs.
+   * @param onEarlier counts a query that an earlier run has ended.
+   */
   constructor(
     options: Options,
     known: readonly KnownQueries[],
-    sessionSetup: SessionSetup,
+    sessionSetup: SessionSetup | undefined,
     onEarlier: (outcome: Exclude<Outcome, "skipped">) => void,
   ) {
     this.#options = options;
@@ -44,14 +47,19 @@ export class Selection {
   /** Returns the error for an input that ends before `knownTo`. */
   endedAt(seq: number): RefusedError {
     const { seq: last, by } = this.#last;
+    const noun = this.#options.script === undefined ? "query" : "unit";
     return new RefusedError(
-      `The input has changed: it ends with query ${seq}, and ${by} has query ${last}: ${sameQueries}`,
+      `The input has changed: it ends with ${noun} ${seq}, and ${by} has ${noun} ${last}: ${sameQueries}`,
     );
   }
 
-  /** Loads what `select()` needs. Returns undefined if nothing is missing. @throws TypeError or RefusedError for an invalid query. */
+  /** Loads what `select()` needs. Returns undefined if nothing is missing. @throws RefusedError for an invalid query. */
   prepare(seq: number, unit: unknown): Promise<void> | undefined {
-    if (this.#options.script === undefined) checkQuery(seq, unit);
+    if (this.#options.script === undefined && !isQuery(unit)) {
+      throw new RefusedError(
+        `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}; for a workerDo(), doWork() needs the option script: import.meta.url`,
+      );
+    }
     this.#key = this.#keys.take(seq, unit);
     let all: Promise<void> | undefined;
     for (const known of this.#known) {
@@ -73,7 +81,7 @@ export class Selection {
       onEnded?.({ seq, outcome, tries: 0, start: Date.now(), durationMs: 0, rows: 0, failure: undefined }, unit);
     }
     const isRun = isMine && outcome === undefined;
-    if (script === undefined) this.#sessionSetup.take(seq, unit as Query, isRun);
+    if (script === undefined) this.#sessionSetup?.take(seq, unit as Query, isRun);
     if (outcome !== undefined) this.#onEarlier(outcome);
     return isRun;
   }

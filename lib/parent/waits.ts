@@ -1,5 +1,5 @@
 /** Measures how long a run has waited for a server, by reason. */
-import { count } from "./progress.ts";
+import { count } from "./text.ts";
 
 /** A reason to wait, and its time in all. */
 export interface Wait {

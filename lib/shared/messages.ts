@@ -54,8 +54,8 @@ export type ToThread =
 export type FromThread =
   /** The thread will not read the segment with this id again. */
   | { readonly type: "segmentLeft"; readonly id: number }
-  /** The script has a `workerDo()`. The run counts units, not queries. */
-  | { readonly type: "units" }
+  /** The script has no `workerDo()`. The run counts queries, not units. */
+  | { readonly type: "queries" }
   | { readonly type: "connected"; readonly worker: number; readonly host: string | undefined }
   /** The worker cannot connect to one of several hosts. */
   | { readonly type: "hostDown"; readonly host: string; readonly error: PlainError }

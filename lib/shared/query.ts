@@ -197,11 +197,3 @@ export function describeValues(unit: unknown, length = 400): string | undefined 
 export function isQuery(unit: unknown): unit is Query {
   return typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql);
 }
-
-/** @throws TypeError for a unit that is not a query. */
-export function checkQuery(seq: number, unit: unknown): asserts unit is Query {
-  if (isQuery(unit)) return;
-  throw new TypeError(
-    `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}; for a workerDo(), doWork() needs the option script: import.meta.url`,
-  );
-}

@@ -39,8 +39,8 @@ export async function main(
     const own: Script = settings.script === undefined ? {} : await load(settings.script, importScript);
     const missing = own.workerInit ? undefined : whyNoServer();
     if (missing) throw new Refusal(missing);
+    if (settings.script !== undefined && !own.workerDo) thread.post({ type: "queries" });
     if (own.workerDo) {
-      thread.post({ type: "units" });
       process.on("unhandledRejection", (reason) => {
         if (thread.unitsAwaited === 0) throw reason; // ends the thread, as without this listener
       });

@@ -11,6 +11,17 @@ process.exitCode = status;
 /** Asks a person to choose. Returns undefined after Ctrl-C. */
 async function ask(message: string, choices: readonly Choice[]): Promise<readonly string[] | undefined> {
   const { isCancel, multiselect } = await import("@clack/prompts");
-  const answer = await multiselect({ message, options: choices, required: false });
+  // The prompt repeats the labels of the answer in one paragraph. The names are enough there.
+  let isAnswered = false;
+  process.stdin.on("keypress", (_, { name, ctrl }) => {
+    isAnswered = name === "return" || name === "escape" || (ctrl && name === "c");
+  });
+  const options = choices.map(({ value, label }) => ({
+    value,
+    get label() {
+      return isAnswered ? value : label;
+    },
+  }));
+  const answer = await multiselect({ message, options, required: false });
   return isCancel(answer) ? undefined : answer;
 }

@@ -39,8 +39,10 @@ export function addToCopy(
   const changed = new Map([["package.json", addPackages(textOf(folder, "package.json")!, before, after)]]);
   const left: string[] = [];
   const restored: string[] = [];
+  const readme = textOf(folder, "README.md") ?? "";
   try {
-    changed.set("README.md", addEntries("README.md", textOf(folder, "README.md") ?? "", added));
+    const isOwn = readme !== before.get("README.md");
+    changed.set("README.md", isOwn ? addEntries("README.md", readme, added) : after.get("README.md")!);
   } catch {
     left.push("README.md");
   }

@@ -8,7 +8,7 @@ import { openJournal, readJournal } from "./open-journal.ts";
 type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryUnknown">;
 
 /** @throws UsageError for a job log that cannot be used. */
-export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: Context): Promise<Hook> {
+export async function keepJobLog(path: string, flags: Flags, { hooks }: Context): Promise<Hook> {
   const { resume, retryFailed, retryUnknown, idempotent, shard, dryRun } = flags;
   const isDecided = hooks.some(({ decidesUnknown }) => decidesUnknown);
   const options: JournalOptions = {
@@ -27,7 +27,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
     },
     close: () => journal.close(),
   };
-  if (dryRun) return { ...common, check: () => drain.signal.aborted || journal.checkEnd() };
+  if (dryRun) return common;
   return {
     ...common,
     options: {
@@ -41,6 +41,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
     leftUnknown: journal.leftUnknown,
     note: (change) => journal.comment(change),
     goingOn: {
+      record: "job log",
       flags: "--resume",
       failed: "--retry-failed",
       unknown: isDecided ? undefined : "--retry-unknown",

@@ -50,8 +50,6 @@ export class Journal implements Checkpoints {
   readonly #released = new Set<number>();
   /** Lines about queries that a killed run has left. They are written once the input is known to be the same. */
   #diedLines = "";
-  /** The last seq of the input so far. */
-  #last = 0;
 
   constructor(
     handle: FileHandle,
@@ -78,7 +76,6 @@ export class Journal implements Checkpoints {
    * @throws UsageError naming the first seq whose query is not the one in the log.
    */
   earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined {
-    this.#last = seq;
     const { known, released } = this.#earlierRuns;
     const { retryUnknown, retryFailed } = this.#options;
     const key = this.#keyOf(seq, unit);
@@ -172,19 +169,6 @@ export class Journal implements Checkpoints {
       if (checkpoint !== undefined) this.#file?.writeSoon(checkpointLine(name, checkpoint));
       return checkpoint;
     };
-  }
-
-  /**
-   * Checks the end of an input that was read without being run.
-   *
-   * @throws UsageError if the log has queries beyond it.
-   */
-  checkEnd(): void {
-    const { seq, by } = this.knownTo;
-    if (this.#last >= seq) return;
-    throw new UsageError(
-      `The input has changed: it ends with query ${this.#last}, and ${by} has query ${seq}: ${sameQueries}`,
-    );
   }
 
   /** Records queries that are done as unknown, because their rows may not have been read. Returns these queries. */

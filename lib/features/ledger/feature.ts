@@ -11,10 +11,12 @@ export const feature = defineFeature({
       help: "exactly once: each query commits with its row in TABLE, which is made",
     },
   },
+  inDryRun: true,
+  asksServer: ({ ledger }) => ledger !== undefined,
   isAsked: ({ ledger }) => ledger !== undefined,
   setUp: async ({ ledger }) => ({
     options: { ledger },
     decidesUnknown: true,
-    goingOn: { unless: " that the ledger does not have" },
+    goingOn: { record: "ledger", unless: " that the ledger does not have" },
   }),
 });

@@ -14,9 +14,14 @@ export class LedgerCheckpoints implements Checkpoints {
   readonly isShared = true;
   readonly #table: string;
   readonly #ask: Ask;
+  readonly #readsOnly: boolean;
 
-  /** @param ledger name of the ledger's table, quoted as SQL. */
-  constructor(ledger: string, ask: Ask) {
+  /**
+   * @param ledger name of the ledger's table, quoted as SQL.
+   * @param readsOnly true for a dry run. New checkpoints are not stored.
+   */
+  constructor(ledger: string, ask: Ask, readsOnly: boolean) {
+    this.#readsOnly = readsOnly;
     const { database, table } = splitName(ledger)!;
     this.#table = `${quoted(database!)}.${quoted(rangesOf(table))}`;
     this.#ask = ask;
@@ -36,7 +41,8 @@ export class LedgerCheckpoints implements Checkpoints {
         const known = page.shift();
         if (known !== undefined) return JSON.parse(known);
         const checkpoint = await find();
-        if (checkpoint === undefined || (await this.#insert(name, number, checkpoint))) return checkpoint;
+        if (checkpoint === undefined || this.#readsOnly || (await this.#insert(name, number, checkpoint)))
+          return checkpoint;
         isAtEnd = false; // another machine has inserted a checkpoint with this number
       }
     };
@@ -49,6 +55,7 @@ export class LedgerCheckpoints implements Checkpoints {
       return (await this.#ask(select)).map(([note]) => note!);
     } catch (error) {
       if ((error as DatabaseError).errno !== noTable) throw error;
+      if (this.#readsOnly) return [];
     }
     await this.#ask(
       `CREATE TABLE IF NOT EXISTS ${this.#table} (

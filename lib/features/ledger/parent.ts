@@ -24,7 +24,7 @@ declare module "../../parent/options.ts" {
 
 export const feature: ParentFeature = {
   async begin(all, { log, failure, waits }) {
-    const { ledger, script, hosts, connectTimeoutSeconds, retries, signal } = all;
+    const { ledger, script, hosts, connectTimeoutSeconds, retries, signal, dryRun } = all;
     const { batch = 1 } = all as { readonly batch?: unknown }; // an option of another feature, which this copy may lack
     if (script !== undefined)
       throw new TypeError(
@@ -36,16 +36,18 @@ export const feature: ParentFeature = {
       new Reconnecting(myglobals.config.db, { ...connecting, retries }, "the ledger");
     const connection = connect(retries);
     const ask: Ask = (text) => connection.ask(text, timeoutMs).catch((error) => Promise.reject(named(error)));
-    const options = { deletes: batch !== 1, log };
+    const options = { readsOnly: dryRun !== undefined, deletes: batch !== 1, log };
     try {
       const table = await writing((ask) => openLedger(ledger!, ask, options));
-      const create = (column: IdColumn) => writing((ask) => createLedger(table.name, column, ask, options));
+      const create = async (column: IdColumn) => {
+        if (!dryRun) await writing((ask) => createLedger(table.name, column, ask, options));
+      };
       return {
         settings: table.name,
         standsAlone: "with a ledger each query must stand by itself",
         decides: (unit) => keepsTransaction(sqlOf(unit)),
         known: new KnownRows(table, ask, (column) => create(column).catch((error) => Promise.reject(named(error)))),
-        checkpoints: new LedgerCheckpoints(table.name, ask),
+        checkpoints: new LedgerCheckpoints(table.name, ask, options.readsOnly),
         summary: ({ selfCommitted }) => ({ selfCommitted }),
         end: () => connection.close(),
       };
