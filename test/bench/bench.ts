@@ -4,6 +4,7 @@
  *     npm run bench                          everything, five rounds
  *     npm run bench -- --quick               work (a) beside mysql2's callbacks in one thread, in two minutes
  *     npm run bench -- --start               the time of each step of a start, beside an empty script
+ *     npm run bench -- --threads             the default number of threads beside one and two, on one and two processors
  *     npm run bench -- a e --rounds 7        two of the works
  *     npm run bench -- --scale 0.05          a twentieth of the work, to see that it runs
  *     npm run bench -- a --only myscript     the contestants whose name contains that
@@ -26,13 +27,14 @@ import { here, native, runtimes } from "./runtime.ts";
 import { startServer } from "./server.ts";
 import { timeline } from "./start.ts";
 import { spread } from "./statistics.ts";
+import { threadsTable } from "./threads.ts";
 import { type Place, type Work, works } from "./works.ts";
 
 /** The number of processors that other processes may use on average. Above it, a run counts as disturbed. */
 const foreignLimit = 0.1;
 
 const usage =
-  "npm run bench -- [a b c d e f g h i] [--quick] [--start] [--rounds N] [--scale X] [--only NAME] [--json] [--svg DIR]";
+  "npm run bench -- [a b c d e f g h i] [--quick] [--start] [--threads] [--rounds N] [--scale X] [--only NAME] [--json] [--svg DIR]";
 const { options, rounds, scale, selected } = readArguments();
 if (process.platform !== "linux") throw new Error(`Cannot measure on ${process.platform}: it takes Linux's /proc`);
 const leftOut: Record<string, string> = {};
@@ -53,6 +55,7 @@ const machine = {
 };
 try {
   if (options.start) console.log(await timeline(server, directory, rounds));
+  else if (options.threads) console.log(await threadsTable(server, directory, rounds, scale));
   else for (const work of selected) await runWork(work);
 } finally {
   await server.stop();
@@ -61,7 +64,7 @@ if (options.svg !== undefined) {
   writeFileSync(join(options.svg, "chart.svg"), draw(["a"], ["per second, work phase", "per second, exec to exit"]));
   writeFileSync(join(options.svg, "work.svg"), draw(["h", "i", "d"], ["per second, exec to exit"]));
 }
-if (!options.start) console.log(options.json ? JSON.stringify(document()) : report());
+if (!options.start && !options.threads) console.log(options.json ? JSON.stringify(document()) : report());
 
 async function runWork(work: Work): Promise<void> {
   const place: Place = { socketPath: server.socketPath, directory };
@@ -187,6 +190,7 @@ function readArguments() {
         only: { type: "string", default: "" },
         quick: { type: "boolean", default: false },
         start: { type: "boolean", default: false },
+        threads: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         svg: { type: "string" },
       },

@@ -153,7 +153,7 @@ export function textFile(directory: string, name: string, content: string): stri
 }
 
 /** Writes the queries of a task to a file, one a line. Returns its path. */
-function lines({ sql, count, directory }: Task): string {
+export function lines({ sql, count, directory }: Task): string {
   const key = (i: number) => String(1 + ((i * 7919) % 200_000));
   const all = Array.from({ length: count }, (_, i) => `${sql.replace("{}", key(i))};\n`);
   return textFile(directory, `${sql.slice(0, 6)}-${count}.sql`, all.join(""));

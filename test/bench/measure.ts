@@ -29,6 +29,7 @@ import { type Server, takeReady } from "./server.ts";
 export interface Run {
   /** From exec to exit. */
   readonly wallSeconds: number;
+  readonly cpuSeconds: number;
   readonly perSecond: number;
   readonly cpuMicroseconds: number;
   /** The same in the work phase only. Undefined if the phase was too short. */
@@ -107,6 +108,7 @@ export async function measure(contestant: Contestant, server: Server): Promise<R
   const readyAt = contestant.showsReady ? await takeReady(server, contestant.workers) : undefined;
   return {
     wallSeconds,
+    cpuSeconds: user + system,
     perSecond: queries / wallSeconds,
     cpuMicroseconds: ((user + system) / queries) * 1e6,
     phase: phaseOf(samples, contestant.count, contestant.rowsAQuery ?? 1),

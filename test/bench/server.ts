@@ -1,9 +1,12 @@
 /** The sandbox that every contestant runs on, and the benchmark's queries to it. */
 import mysql from "mysql2/promise";
 import { startSandbox } from "../../lib/features/sandbox/sandbox.ts";
+import { findFreePort } from "../server.ts";
 
 export interface Server {
   readonly socketPath: string;
+  /** Its port on 127.0.0.1. */
+  readonly port: number;
   readonly pid: number;
   readonly version: string;
   /** Runs SQL and returns the rows. */
@@ -15,11 +18,14 @@ export interface Server {
 
 /** Starts the server with the sandbox's table `myscript_orders` of 200,000 rows. */
 export async function startServer(): Promise<Server> {
-  const sandbox = await startSandbox({ args: ["--innodb-buffer-pool-size=512M", "--max-connections=500"] });
+  const port = await findFreePort();
+  const network = ["--skip-networking=0", "--bind-address=127.0.0.1", `--port=${port}`];
+  const limits = ["--innodb-buffer-pool-size=512M", "--max-connections=500"];
+  const sandbox = await startSandbox({ args: [...network, ...limits] });
   const connection = await mysql.createConnection(sandbox.db);
   const [row] = await sql<{ version: string }>("SELECT VERSION() AS version");
   await sql("CREATE TABLE bench_ready (connection BIGINT, at DOUBLE)");
-  return { socketPath: sandbox.db.socketPath, pid: sandbox.pid, version: row!.version, sql, status, stop };
+  return { socketPath: sandbox.db.socketPath, port, pid: sandbox.pid, version: row!.version, sql, status, stop };
 
   async function sql<Row>(text: string): Promise<Row[]> {
     return (await connection.query(text))[0] as Row[];
