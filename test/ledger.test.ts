@@ -622,6 +622,9 @@ test("--ledger with --dry-run prints what the ledger does not have, and changes 
   assert.deepEqual(await recorded(), [1, 3]);
   const nowhere = await runHere(["--ledger", ledger, "--dry-run", "-"], { input: "DO 1" });
   assert.match(nowhere.stderr, /^myscript: Name a server for these queries: /);
+  myglobals.config = { db: {} };
+  await assert.rejects(doWork(["DO 1"], 1, { ledger, dryRun() {} }), { message: /myglobals\.config\.db is not set/ });
+  myglobals.config = { db };
 
   await sql("DROP TABLE ledger");
   await doWork([{ sql: "DO 1", key: "b" }], 1, { ledger });

@@ -161,6 +161,11 @@ test("a run that finds everything done says so, and what a new batch needs", asy
     const { status, stderr } = await again();
     assert.match(stderr, new RegExp(`in an earlier run\nnothing was left to run: the ${line}\n$`));
     assert.equal(status, 0);
+    async function* broken() {
+      yield* units;
+      throw new Error("no more");
+    }
+    assert.doesNotMatch((await runHere([...server, ...flags], { queries: broken() })).stderr, /nothing was left/);
     assert.equal((await runHere([...server, ...flags, "--quiet"], { queries: units })).stderr, "");
   }
 });

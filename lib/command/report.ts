@@ -130,11 +130,11 @@ export function nextSteps(
 
 /** Returns a line about a run that had nothing to do, because the first of these records has all of its queries as done. */
 export function finishedLine(
-  { total, earlier }: Summary,
+  { total, earlier, reason }: Summary,
   [first]: readonly GoingOn[],
   isKeyed: boolean,
 ): string | undefined {
-  if (!first || total === 0 || earlier.done < total) return undefined;
+  if (!first || total === 0 || earlier.done < total || reason !== undefined) return undefined;
   const all = total === 1 ? "it" : `all ${count(total)}`;
   const renewed = `${isKeyed ? "new keys, or " : ""}a new ${first.record}`;
   return `nothing was left to run: the ${first.record} has ${all}; a new batch needs ${renewed}`;

@@ -118,12 +118,12 @@ async function databaseOf(
     const line = `${where}, ${plural(workers, "worker")}${carriers}, server ${version}`;
     return { db, version, ...(!quiet && !dryRun && { line }) };
   }
-  if (files.length > 0) return { db: {} }; // it needs no server
+  if (files.length > 0) return { db: {} }; // a dry run
   const stray = quiet ? "--quiet" : strayVariable(io.env);
   if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
   const starter = features.find(({ startServer }) => startServer);
   if (starter?.startServer) return { db: await starter.startServer(around) };
-  if (!needsServer) return { db: {} }; // nor may buildQueries()
+  if (!needsServer) return { db: {} }; // nor does buildQueries(), perhaps
   throw new UsageError(`Name a server: ${waysToName}`);
 }
 

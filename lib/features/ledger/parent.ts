@@ -1,5 +1,5 @@
 /** The ledger of a run, in the parent. It is opened before the threads start, and read in step with the input. */
-import { myglobals } from "../../myglobals.ts";
+import { myglobals, whyNoServer } from "../../myglobals.ts";
 import { type DatabaseError, isReadOnly, isTransient } from "../../mysql/errors.ts";
 import { reach, untilAborted } from "../../mysql/reach.ts";
 import { keepsTransaction } from "../../mysql/statement.ts";
@@ -30,6 +30,8 @@ export const feature: ParentFeature = {
       throw new TypeError(
         "Cannot use a ledger with a workerDo() or workerInit() of the script's own: its work may be on another connection, or commit by itself, where the ledger's transaction does not reach",
       );
+    const missing = whyNoServer(); // a dry run of files needs none
+    if (missing) throw new TypeError(missing);
     const connecting = { hosts, connectTimeoutSeconds, initCommands: [], ...(signal && { signal }), log };
     const timeoutMs = connectTimeoutSeconds * 1000;
     const connect = (retries: number) =>
