@@ -516,7 +516,7 @@ describe("myscript.ts with", () => {
       assertRefused(ended, message);
       assert.match(ended.stderr, /^.*\n$/, "one line");
     }
-    const nameless = "Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST";
+    const nameless = "Name a server for these queries: --url, --host, --socket, --defaults-file or MYSQL_HOST";
     assertRefused(await cli(["-"], "DO 1", {}), nameless);
     for (const [args, environment, name] of [
       [[], { MYSQL_USER: "app" }, "MYSQL_USER"],
@@ -524,10 +524,10 @@ describe("myscript.ts with", () => {
       [["--dry-run"], { MYSQL_DATABASE: "shop" }, "MYSQL_DATABASE"],
       [["-q"], {}, "--quiet"],
     ] as const) {
-      const wanted = `${name} needs a server: name one with --host, --socket, --url, --defaults-file or MYSQL_HOST`;
+      const wanted = `${name} needs a server: name one with --url, --host, --socket, --defaults-file or MYSQL_HOST`;
       assertRefused(await cli(args, "", environment), wanted);
     }
-    assertRefused(await cli(["-u", "app", "-"], "DO 1", {}), /^--user needs a server: name one with --host/);
+    assertRefused(await cli(["-u", "app", "-"], "DO 1", {}), /^--user needs a server: name one with --url/);
     const wrong = await cli([...at, "-"], "DO 1", { MYSQL_PWD: "wr0ng" });
     assertRefused(
       wrong,

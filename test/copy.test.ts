@@ -168,7 +168,7 @@ test("the copy of the core compiles, runs queries, and refuses to run them witho
   const [ran, refused, tested] = await Promise.all([run(server, script), run([], script), run([], own)]);
   assert.match(ran.stderr, /^3 of 3 queries done, /m);
   assert.equal(ran.status, 0);
-  const ways = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
+  const ways = "--url, --host, --socket or MYSQL_HOST";
   assert.deepEqual(refused, { status: 2, stdout: "", stderr: `myscript: Name a server: ${ways}\n` });
   assert.match(tested.stdout, /^# pass 1$/m);
   assert.equal(tested.status, 0);

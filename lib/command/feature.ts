@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import type { ConnectionOptions } from "mysql2";
 import type { Failure, Query, Summary, WorkOptions } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
-import type { NamedServer } from "./config.ts";
+import type { NamedServer, SettingsFile } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import type { Output } from "./output.ts";
@@ -27,6 +27,8 @@ export interface Feature<Table extends FlagTable = Record<never, never>> {
   steers?(flags: Given<Table>, hasKeys: boolean): boolean;
   /** Returns true if it writes data to stdout. */
   writesData?(flags: Given<Table>): boolean;
+  /** Returns a file with settings of the server, if there is one. */
+  settingsFile?(flags: Given<Table>): Promise<SettingsFile | undefined>;
   /** Starts a server, for a command line that names none. */
   startServer?(context: Surroundings): Promise<ConnectionOptions>;
   /** Opens the files on the command line. */

@@ -8,11 +8,12 @@ import type { ConnectionOptions } from "mysql2";
 import { RefusedError, type WorkOptions } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
 import type { Command } from "./cli.ts";
-import { resolveServer, type Server, type ServerFlags, strayVariable } from "./config.ts";
+import { resolveServer, type Server, type ServerFlags, strayFlag, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
 import { type Context, type Files, type Io, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
-import { features } from "./flag-table.ts";
+import { features, tableOfFlags, waysToName } from "./flag-table.ts";
+import { passwordPlaces } from "./flags.ts";
 import { probeServer, reachServer } from "./probe.ts";
 
 /** A run that is set up, and facts that its end depends on. */
@@ -25,9 +26,13 @@ export interface Setup {
 /** Sets up a run. @throws UsageError for wrong settings. Error if the server cannot be reached, or the sandbox not started. */
 export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Setup> {
   const { io, progress, hooks, drain } = around;
-  const server = resolveServer(flags.given as ServerFlags, io.env);
+  const given = flags.given as ServerFlags;
+  const file = await features.find(({ settingsFile }) => settingsFile)?.settingsFile?.(flags);
+  const server = resolveServer(given, io.env, { file, places: passwordPlaces(tableOfFlags()) });
+  const stray = server ? undefined : strayFlag(given);
+  if (stray !== undefined) throw new UsageError(`${stray} needs a server: name one with ${waysToName()}`);
   if (!server && flags.files.length > 0 && !flags.dryRun) {
-    throw new UsageError(`Name a server for these queries: ${waysToName}`);
+    throw new UsageError(`Name a server for these queries: ${waysToName()}`);
   }
   let reached: Promise<Reached> | undefined;
   const reach = () => {
@@ -77,8 +82,6 @@ async function filesOf(flags: CoreFlags, around: Surroundings, dollarQuotes: () 
   throw new UsageError(`This copy reads no files: ${flags.files.join(", ")}`);
 }
 
-const waysToName = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
-
 interface Reached {
   readonly db: ConnectionOptions;
   readonly version?: string;
@@ -107,11 +110,11 @@ async function databaseOf(flags: CoreFlags, server: Server | undefined, around: 
   }
   if (files.length > 0) return { db: {} }; // a dry run
   const stray = quiet ? "--quiet" : strayVariable(io.env);
-  if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
+  if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName()}`);
   const starter = features.find(({ startServer }) => startServer);
   if (starter?.startServer) return { db: await starter.startServer(around) };
   if (dryRun) return { db: {} }; // buildQueries() may need no server
-  throw new UsageError(`Name a server: ${waysToName}`);
+  throw new UsageError(`Name a server: ${waysToName()}`);
 }
 
 /** Returns true if the run can read keys: stdin is a terminal that no file uses, and the bar is visible on one. */
