@@ -2,7 +2,6 @@
 import type { Connection } from "mysql2";
 import { type Query, valuesOf } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
-import type { DatabaseError } from "./errors.ts";
 import { withValues } from "./literal.ts";
 import { bytesBefore, type Capabilities } from "./mysql2-query.ts";
 import { checkCount, losesValues, prepare, prepareFor, takesInteger, typesParameters } from "./prepared.ts";
@@ -52,7 +51,7 @@ async function textFor(connection: Connection, sql: string, values: readonly Sql
   return Buffer.from(withValues(sql, values, { timezone, takesDigits }));
 }
 
-const notPreparable = 1295; // ER_UNSUPPORTED_PS
+export const notPreparable = 1295; // ER_UNSUPPORTED_PS
 
 /** Runs one text, given in pieces. */
 export function executeText(
@@ -101,22 +100,4 @@ export async function textRows(connection: Connection, text: string | Uint8Array
     },
   });
   return rows;
-}
-
-/**
- * Returns true if a text is one statement. Asks the server to prepare it, which refuses more than one. Error 1295 means one
- * statement of a kind that cannot be prepared.
- *
- * @throws mysql2's QueryError if the connection is lost.
- */
-export async function isOneStatement(connection: Connection, sql: string): Promise<boolean> {
-  try {
-    await prepare(connection, sql);
-    connection.unprepare(sql); // not `close()`: mysql2 would execute the closed one
-    return true;
-  } catch (error) {
-    const { fatal, errno } = error as DatabaseError;
-    if (fatal) throw error;
-    return errno === notPreparable;
-  }
 }

@@ -6,9 +6,9 @@
  * literal does: https://dev.mysql.com/doc/refman/8.4/en/prepare.html.
  */
 import type { Connection } from "mysql2";
+import { isBatchable, longest } from "./batchable.ts";
 import { hexCharacter, withValues } from "./literal.ts";
 import { needsUtf8 } from "./server-state.ts";
-import { isBatchable, longest } from "./statement.ts";
 import type { SqlValue } from "./values.ts";
 
 /** Returns true if the server gives a parameter the type of its value, as it does for a literal, and the session uses UTF-8. */

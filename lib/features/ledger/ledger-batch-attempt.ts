@@ -115,7 +115,7 @@ export class LedgerBatchAttempt {
   async #send(entries: readonly Entry[]): Promise<void> {
     const rows = entries.map(({ row: { id, hash } }) => `(${id}, '${hash}')`);
     const insert = `INSERT INTO ${this.#table} (${this.#column}, hash) VALUES ${rows.join(",")}`;
-    const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.batchText!), commit];
+    const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.batchText as Uint8Array), commit];
     const pieces = statements.flatMap((statement) => [toBytes(statement), separator]).slice(0, -1);
     this.state.inserted = false;
     this.state.mayBeRecorded = true;

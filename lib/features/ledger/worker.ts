@@ -2,6 +2,7 @@
 import { verdictOf } from "../../mysql/errors.ts";
 import { takesLiterals } from "../../mysql/inline-values.ts";
 import { checkValues } from "../../shared/query.ts";
+import { canShare } from "../../worker/batch-text.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Thread } from "../../worker/thread.ts";
@@ -28,7 +29,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
     maxBatch,
     together: (most) => ledgered(thread, table, most),
     // Rows that were delivered cannot be taken back.
-    canBatch: (job, { mysql }) => maxBatch > 1 && !thread.rows.isWanted && job.canBatch(takesLiterals(mysql)),
+    canBatch: (job, { mysql }) => maxBatch > 1 && !thread.rows.isWanted && canShare(job, takesLiterals(mysql)),
     commits: true,
     get commitMs() {
       return state.commitMs;

@@ -2,7 +2,8 @@
 import { inspect } from "node:util";
 import type { Connection, ConnectionOptions } from "mysql2";
 import { connectionIn } from "../../mysql/connection.ts";
-import { quoted, splitName, withValues } from "../../mysql/literal.ts";
+import { withValues } from "../../mysql/literal.ts";
+import { quoted, splitName } from "../../mysql/names.ts";
 import { RefusedError } from "../../parent/errors.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
 import { type Connecting, currentSource, type NextCheckpoint } from "../../shared/source-context.ts";
