@@ -568,7 +568,7 @@ test("myscript.ts, unedited, computes every row on a server that the options nam
 
 test("myscript.ts, unedited, ends with one line if the table is missing", async () => {
   const missing =
-    /^Table 'myscript\.myscript_orders' doesn't exist \(myscript\.ts:\d+:\d+\): buildQueries\(\) is still the example: edit it, or name SQL files$/;
+    /^Table 'myscript\.myscript_orders' doesn't exist: buildQueries\(\) is still the example: edit it, or name SQL files \(myscript\.ts:\d+:\d+\)$/;
   assertRefused(await run(at, { env }), missing);
 });
 

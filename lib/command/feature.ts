@@ -56,6 +56,8 @@ export interface Hook {
   readonly goingOn?: GoingOn;
   /** First queries that earlier runs have left `unknown`. */
   readonly leftUnknown?: readonly { readonly seq: number; readonly unit: unknown }[];
+  /** Set if a dry run prints what an earlier run has left: queries as an SQL file, and units of a `workerDo()` by this function. */
+  printLeft?(seq: number, unit: unknown): string;
   /** Records a change that somebody made during the run. */
   note?(change: string): void;
   /** Checks a run that has ended. @throws Error if something is wrong with it. */

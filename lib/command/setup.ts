@@ -5,9 +5,8 @@
  */
 import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
-import { RefusedError, type WorkOptions } from "../mp.ts";
+import { type Query, RefusedError, type WorkOptions } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
-import type { Command } from "./cli.ts";
 import { resolveServer, type Server, type ServerFlags, strayFlag, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
@@ -15,6 +14,16 @@ import { type Context, type Files, type Io, optionsOf, type Surroundings, script
 import { features, tableOfFlags, waysToName } from "./flag-table.ts";
 import { passwordPlaces } from "./flags.ts";
 import { probeServer, reachServer } from "./probe.ts";
+
+/** Settings of the command line, for `main()`. */
+export interface Command {
+  /** Connection options of the server. If there are several hosts, of one that answered. */
+  readonly db: ConnectionOptions;
+  /** Queries of the files on the command line. Undefined if it names none. */
+  readonly queries: AsyncIterable<Query> | undefined;
+  readonly workers: number;
+  readonly options: WorkOptions;
+}
 
 /** A run that is set up, and facts that its end depends on. */
 export interface Setup {
@@ -50,7 +59,7 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   const isSteered = features.some(({ steers }) => steers?.(flags, hasKeys));
   await setUpFeatures(flags, { ...around, db, servers, server, hasKeys, isSteered });
   if (line !== undefined) progress.log(line);
-  if (flags.dryRun) hooks.push(await (await import("./dry-run.ts")).showQueries(flags, around));
+  if (flags.dryRun) hooks.push(await (await import("./dry-run.ts")).showQueries(around));
   const added = optionsOf(hooks);
   const { threads, shard, maxFailures, maxWarnings, retries, idempotent } = flags;
   const options: WorkOptions = {

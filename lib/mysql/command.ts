@@ -8,7 +8,16 @@
 import type { Connection } from "mysql2";
 import { type DatabaseError, nameError } from "./errors.ts";
 import { contentOf, endFile, explainDisabled } from "./local-infile.ts";
-import { type InnerConnection, inner, type Ok, type Packet, Query, QueryPacket, type State } from "./mysql2-query.ts";
+import {
+  type InnerConnection,
+  inner,
+  type Ok,
+  type Packet,
+  Query,
+  QueryPacket,
+  type RowPacket,
+  type State,
+} from "./mysql2-query.ts";
 import type { Prepared } from "./prepared.ts";
 import { noteCharacterSet, noteStatus } from "./server-state.ts";
 import { noteWarnings } from "./warnings.ts";
@@ -24,12 +33,6 @@ export interface Column {
   readonly extendedTypeName?: string;
   /** Format that only MariaDB has, such as `json`. */
   readonly extendedFormat?: string;
-}
-
-/** Packet of a row in the text protocol. Each call reads the next value. A NULL is `null`. */
-export interface RowPacket {
-  readLengthCodedString(encoding: "utf8"): string | null;
-  readLengthCodedBuffer(): Buffer | null;
 }
 
 /** Takes a row. Returns false to pause the connection after it. */

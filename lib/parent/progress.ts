@@ -1,8 +1,8 @@
 /** The bar: one line that is redrawn on a terminal, elsewhere a plain line every few seconds. */
 import { createRequire } from "node:module";
 import type cliProgress from "cli-progress";
+import type { Result } from "../shared/counters.ts";
 import { describeUnit } from "../shared/query.ts";
-import type { Summary } from "./options.ts";
 import { Pace } from "./pace.ts";
 
 const require = createRequire(import.meta.url);
@@ -24,7 +24,7 @@ export interface Snapshot {
   /** Text about waiting for a server: the number of workers, the time and the reason. */
   waiting?: string | undefined;
   /** Returns the durations of ended queries. */
-  latencyMs: () => Summary["latencyMs"];
+  latencyMs: () => Result["latencyMs"];
   /** Returns the query of each busy worker. */
   inFlight: () => InFlight[];
 }

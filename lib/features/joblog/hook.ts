@@ -27,7 +27,14 @@ export async function keepJobLog(path: string, flags: Flags, { hooks, drain }: C
     },
     close: () => journal.close(),
   };
-  if (dryRun) return { ...common, check: () => drain.signal.aborted || journal.checkEnd() };
+  if (dryRun) {
+    const { toJsonLine } = await import("./left.ts");
+    return {
+      ...common,
+      ...(resume && { printLeft: toJsonLine }),
+      check: () => drain.signal.aborted || journal.checkEnd(),
+    };
+  }
   return {
     ...common,
     options: {
