@@ -13,7 +13,7 @@ import { UsageError } from "./errors.ts";
 import { type Context, type Files, type Io, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
 import { features, tableOfFlags, waysToName } from "./flag-table.ts";
 import { passwordPlaces } from "./flags.ts";
-import { probeServer, reachServer } from "./probe.ts";
+import { probeServer } from "./probe.ts";
 
 /** Settings of the command line, for `main()`. */
 export interface Command {
@@ -112,7 +112,7 @@ async function databaseOf(flags: CoreFlags, server: Server | undefined, around: 
     );
   }
   if (server) {
-    const { db, where, version } = await reachServer(server, connectTimeout, progress.log, drain.signal);
+    const { db, where, version } = await probeServer(server, connectTimeout, drain.signal, progress.log);
     const carriers = threads === undefined ? "" : ` on ${plural(threads, "thread")}`;
     const line = `${where}, ${plural(workers, "worker")}${carriers}, server ${version}`;
     return { db, version, ...(!quiet && { line }) };
