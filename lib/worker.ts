@@ -98,12 +98,12 @@ async function runToOutcome(
   for (const job of jobs) thread.giveBack(session.worker, job);
 }
 
-/** Ends jobs that are not sent again. If the run has a ledger, asks it about each job that may have run. */
+/** Ends jobs that are not sent again. If the executor can, finds out about each job that may have run. */
 async function giveUp(jobs: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
   if (!executor.commits) await session.afterFailure(jobs[0]!);
   for (const job of jobs) {
-    const isAsked = job.mayHaveRun && executor.askLedger && (await session.ready());
-    const outcome = isAsked ? await executor.askLedger!(job, session) : job.mayHaveRun ? "unknown" : "failed";
+    const isAsked = job.mayHaveRun && executor.findOutcome && (await session.ready());
+    const outcome = isAsked ? await executor.findOutcome!(job, session) : job.mayHaveRun ? "unknown" : "failed";
     thread.end(session.worker, job, outcome, outcome === "done" ? job.rows : 0);
   }
 }

@@ -99,8 +99,6 @@ export interface Summary extends Result {
   /** Workers that got a connection. */
   workers: number;
   threads: number;
-  /** With a ledger: queries with an implicit commit, such as DDL. They were recorded after they ran. */
-  selfCommitted?: number;
   /** Time in which a worker, or the opening of the ledger, waited for a server that takes its queries, by reason. */
   waited?: Wait[];
   /** Set if the counts are units of work of a script's own `workerDo()`, not queries. */

@@ -1,6 +1,5 @@
 /** The features of a run, in the parent. */
 import { features } from "../features/index.ts";
-import type { Counts } from "../shared/counters.ts";
 import type { Checkpoints } from "../shared/source-context.ts";
 import type { KnownQueries, ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
 import { type CompleteOptions, ownOptions, type Summary } from "./options.ts";
@@ -56,8 +55,8 @@ export class Parts {
     return this.#all.some((part) => part.decides?.(unit));
   }
 
-  summary(counts: Counts): Partial<Summary> {
-    return Object.assign({}, ...this.#all.map((part) => part.summary?.(counts)));
+  summary(earlier: Summary["earlier"]): Partial<Summary> {
+    return Object.assign({}, ...this.#all.map((part) => part.summary?.(earlier)));
   }
 
   /** Resolves when all features have finished their work. */

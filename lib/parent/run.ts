@@ -212,7 +212,6 @@ export class Run implements PoolListener, RunOfFeature {
   summary(connected: number, feed?: Feed): Summary {
     const { tally } = this.records;
     const { total: known, ...result } = tally.result();
-    const counts = this.counters.read();
     const total = Math.max(known, feed?.total ?? this.#total ?? 0); // some were never taken from the queue
     const seconds = (performance.now() - this.#startedAt) / 1000;
     const allRead = feed?.total !== undefined;
@@ -224,8 +223,7 @@ export class Run implements PoolListener, RunOfFeature {
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
       threads: this.#options.threads,
-      earlier: { ...result.earlier, done: result.earlier.done + counts.alreadyInLedger }, // a ledger knows of some, too
-      ...this.#parts.summary(counts),
+      ...this.#parts.summary(result.earlier),
       ...(this.#warned.length > 0 && {
         firstWarned: this.#warned.toSorted((a, b) => a.seq - b.seq).slice(0, warnedKept),
       }),

@@ -6,7 +6,7 @@ import type { Outcome } from "./segment.ts";
 const laneLength = 32;
 /** Place in the parent's lane of the highest worker number that may claim. */
 const lastWorkerAt = 16;
-const names = ["done", "failed", "unknown", "selfCommitted", "alreadyInLedger", "warnings"] as const;
+const names = ["done", "failed", "unknown", "warnings"] as const;
 
 export type Counter = (typeof names)[number];
 export type Counts = Record<Counter, number>;
@@ -59,7 +59,7 @@ export class Counters {
 
   /** Returns the sums of all lanes. */
   read(): Counts {
-    const counts: Counts = { done: 0, failed: 0, unknown: 0, selfCommitted: 0, alreadyInLedger: 0, warnings: 0 };
+    const counts: Counts = { done: 0, failed: 0, unknown: 0, warnings: 0 };
     for (let at = 0; at < this.#int32.length; at += laneLength) {
       for (const [offset, name] of names.entries()) counts[name] += Atomics.load(this.#int32, at + offset);
     }

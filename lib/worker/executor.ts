@@ -26,8 +26,8 @@ export interface Executor {
   attempt(jobs: readonly Job[], session: Session, done: (rows: number) => void, signal?: AbortSignal): Promise<void>;
   /** Decides whether a job that ended with this error is sent again. */
   classifyError(job: Job, error: DatabaseError, session: Session): RetryDecision | Promise<RetryDecision>;
-  /** Looks up in the ledger whether a job that may have run is done. */
-  askLedger?(job: Job, session: Session): Promise<"done" | "failed" | "unknown">;
+  /** Finds out how a job has ended that may have run. Missing if only the server's answer tells. */
+  findOutcome?(job: Job, session: Session): Promise<"done" | "failed" | "unknown">;
 }
 
 /** Decision about a job that ended with an error. */

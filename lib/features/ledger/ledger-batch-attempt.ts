@@ -16,7 +16,7 @@ import { executeText, toBytes } from "../../mysql/execute.ts";
 import { noteWarnings, takeWarnings, type Warned } from "../../mysql/warnings.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
-import type { Thread } from "../../worker/thread.ts";
+import type { LedgerCounts } from "./counts.ts";
 import {
   commit,
   duplicateKey,
@@ -47,14 +47,14 @@ export class LedgerBatchAttempt {
   readonly state = { ...initialLedgerState };
   readonly #entries: readonly Entry[];
   readonly #session: Session;
-  readonly #thread: Thread;
   readonly #table: string;
+  readonly #counts: LedgerCounts;
 
-  constructor(jobs: readonly Job[], session: Session, thread: Thread, table: string) {
+  constructor(jobs: readonly Job[], session: Session, table: string, counts: LedgerCounts) {
     this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, alreadyInLedger: false }));
     this.#session = session;
-    this.#thread = thread;
     this.#table = table;
+    this.#counts = counts;
   }
 
   /** Calls `done` for each committed query, in order. Rejects with the error of the next query, or of all of them. */
@@ -76,8 +76,7 @@ export class LedgerBatchAttempt {
     for (const entry of this.#entries) {
       if (entry === failed?.entry) throw failed.error;
       this.state.alreadyInLedger = entry.alreadyInLedger;
-      if (entry.alreadyInLedger && !entry.job.mayBeRecorded)
-        this.#thread.counters.add(this.#session.worker, "alreadyInLedger");
+      if (entry.alreadyInLedger && !entry.job.mayBeRecorded) this.#counts.add("alreadyInLedger");
       const { warned } = entry;
       if (warned) noteWarnings(this.#session.mysql, warned.count, warned.info);
       done(entry.rows);

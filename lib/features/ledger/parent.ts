@@ -7,6 +7,7 @@ import type { ParentFeature } from "../../parent/feature.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
 import { withCauses } from "../../shared/causes.ts";
 import { sqlOf } from "../../shared/query.ts";
+import { LedgerCounts, type LedgerSettings } from "./counts.ts";
 import { KnownRows } from "./known-rows.ts";
 import { LedgerCheckpoints } from "./ledger-checkpoints.ts";
 import { type Ask, createLedger, openLedger } from "./ledger-table.ts";
@@ -19,6 +20,10 @@ declare module "../../parent/options.ts" {
      * transaction with the insert of its seq, or its key, into this table. A query that is in it is done. Use one table per batch.
      */
     ledger?: string | undefined;
+  }
+  interface Summary {
+    /** With a ledger: queries with an implicit commit, such as DDL. They were recorded after they ran. */
+    selfCommitted?: number;
   }
 }
 
@@ -39,14 +44,18 @@ export const feature: ParentFeature = {
     const options = { deletes: batch !== 1, log };
     try {
       const table = await writing((ask) => openLedger(ledger!, ask, options));
+      const counts = new LedgerCounts();
       const create = (column: IdColumn) => writing((ask) => createLedger(table.name, column, ask, options));
       return {
-        settings: table.name,
+        settings: { table: table.name, counts: counts.shared } satisfies LedgerSettings,
         standsAlone: "with a ledger each query must stand by itself",
         decides: (unit) => keepsTransaction(sqlOf(unit)),
         known: new KnownRows(table, ask, (column) => create(column).catch((error) => Promise.reject(named(error)))),
         checkpoints: new LedgerCheckpoints(table.name, ask),
-        summary: ({ selfCommitted }) => ({ selfCommitted }),
+        summary(earlier) {
+          const { selfCommitted, alreadyInLedger } = counts.read();
+          return { selfCommitted, earlier: { ...earlier, done: earlier.done + alreadyInLedger } };
+        },
         end: () => connection.close(),
       };
     } catch (error) {

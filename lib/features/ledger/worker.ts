@@ -6,12 +6,13 @@ import { canShare } from "../../worker/batch-text.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Thread } from "../../worker/thread.ts";
+import { LedgerCounts, type LedgerSettings } from "./counts.ts";
 import { initialLedgerState, LedgerAttempt, LedgerError, rollback, selectOf } from "./ledger-attempt.ts";
 import { LedgerBatchAttempt } from "./ledger-batch-attempt.ts";
 import { locking, rowOf } from "./row.ts";
 
-export const feature: WorkerFeature<string> = {
-  executor: (_, thread, table) => ledgered(thread, table),
+export const feature: WorkerFeature<LedgerSettings> = {
+  executor: (_, thread, { table, counts }) => ledgered(thread, table, new LedgerCounts(counts)),
 };
 
 /**
@@ -20,14 +21,14 @@ export const feature: WorkerFeature<string> = {
  * @param table name of the ledger, quoted as SQL.
  * @param maxBatch most queries in one transaction.
  */
-function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
+function ledgered(thread: Thread, table: string, counts: LedgerCounts, maxBatch = 1): Executor {
   const { idempotent } = thread.settings;
   let state = initialLedgerState;
   /** True if the last query was in the ledger already. The next one probably is, too, and a SELECT first is the cheapest then. */
   let checkLedgerFirst = false;
   return {
     maxBatch,
-    together: (most) => ledgered(thread, table, most),
+    together: (most) => ledgered(thread, table, counts, most),
     // Rows that were delivered cannot be taken back.
     canBatch: (job, { mysql }) => maxBatch > 1 && !thread.rows.isWanted && canShare(job, takesLiterals(mysql)),
     commits: true,
@@ -36,7 +37,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
     },
     async attempt(jobs, session, done) {
       if (jobs.length > 1) {
-        const attempt = new LedgerBatchAttempt(jobs, session, thread, table);
+        const attempt = new LedgerBatchAttempt(jobs, session, table, counts);
         state = attempt.state;
         await attempt.run(checkLedgerFirst, done);
         checkLedgerFirst = state.alreadyInLedger;
@@ -51,8 +52,8 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
         throw error;
       });
       checkLedgerFirst = state.alreadyInLedger;
-      if (state.selfCommitted) thread.counters.add(session.worker, "selfCommitted");
-      if (state.alreadyInLedger && !job!.mayBeRecorded) thread.counters.add(session.worker, "alreadyInLedger");
+      if (state.selfCommitted) counts.add("selfCommitted");
+      if (state.alreadyInLedger && !job!.mayBeRecorded) counts.add("alreadyInLedger");
       done(rows);
     },
     classifyError(_, error) {
@@ -67,7 +68,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
       const retry = state.heldByAnother ? "free" : "counted";
       return { mayHaveRun, neverRan, retry, waits: verdict === "retry" };
     },
-    async askLedger(job, session) {
+    async findOutcome(job, session) {
       const row = rowOf(job);
       const select = locking(selectOf(table, row));
       const rows = await session.ask(select).catch(() => void session.ask(rollback).catch(() => {}));
