@@ -4,8 +4,9 @@ import type { Context, Hook } from "../../command/feature.ts";
 import { queryLines } from "../../command/report.ts";
 import type { Failure, Gate, Summary } from "../../mp.ts";
 import { count } from "../../parent/progress.ts";
-import { describeUnit, describeValues, nameOfQuery } from "../../shared/query.ts";
+import { describeUnit, nameOfQuery } from "../../shared/query.ts";
 import type { JournalOptions } from "./journal.ts";
+import { describeValues } from "./journal-lines.ts";
 import { openJournal, readJournal } from "./open-journal.ts";
 
 type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryUnknown">;

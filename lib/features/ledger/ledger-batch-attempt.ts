@@ -16,7 +16,6 @@ import { executeText, toBytes } from "../../mysql/execute.ts";
 import { noteWarnings, takeWarnings, type Warned } from "../../mysql/warnings.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
-import type { LedgerCounts } from "./counts.ts";
 import {
   commit,
   duplicateKey,
@@ -27,7 +26,7 @@ import {
   separator,
   start,
 } from "./ledger-attempt.ts";
-import { type IdColumn, type LedgerRow, locking, rowOf } from "./row.ts";
+import { counted, type IdColumn, type LedgerRow, type LedgerSettings, locking, rowOf } from "./row.ts";
 
 interface Entry {
   readonly job: Job;
@@ -48,9 +47,9 @@ export class LedgerBatchAttempt {
   readonly #entries: readonly Entry[];
   readonly #session: Session;
   readonly #table: string;
-  readonly #counts: LedgerCounts;
+  readonly #counts: Int32Array;
 
-  constructor(jobs: readonly Job[], session: Session, table: string, counts: LedgerCounts) {
+  constructor(jobs: readonly Job[], session: Session, { table, counts }: LedgerSettings) {
     this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, alreadyInLedger: false }));
     this.#session = session;
     this.#table = table;
@@ -76,7 +75,7 @@ export class LedgerBatchAttempt {
     for (const entry of this.#entries) {
       if (entry === failed?.entry) throw failed.error;
       this.state.alreadyInLedger = entry.alreadyInLedger;
-      if (entry.alreadyInLedger && !entry.job.mayBeRecorded) this.#counts.add("alreadyInLedger");
+      if (entry.alreadyInLedger && !entry.job.mayBeRecorded) Atomics.add(this.#counts, counted.alreadyInLedger, 1);
       const { warned } = entry;
       if (warned) noteWarnings(this.#session.mysql, warned.count, warned.info);
       done(entry.rows);

@@ -7,11 +7,10 @@ import type { ParentFeature } from "../../parent/feature.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
 import { withCauses } from "../../shared/causes.ts";
 import { sqlOf } from "../../shared/query.ts";
-import { LedgerCounts, type LedgerSettings } from "./counts.ts";
 import { KnownRows } from "./known-rows.ts";
 import { LedgerCheckpoints } from "./ledger-checkpoints.ts";
 import { type Ask, createLedger, openLedger } from "./ledger-table.ts";
-import type { IdColumn } from "./row.ts";
+import { counted, type IdColumn, type LedgerSettings } from "./row.ts";
 
 declare module "../../parent/options.ts" {
   interface WorkOptions {
@@ -44,18 +43,18 @@ export const feature: ParentFeature = {
     const options = { deletes: batch !== 1, log };
     try {
       const table = await writing((ask) => openLedger(ledger!, ask, options));
-      const counts = new LedgerCounts();
+      const counts = new Int32Array(new SharedArrayBuffer(8));
       const create = (column: IdColumn) => writing((ask) => createLedger(table.name, column, ask, options));
       return {
-        settings: { table: table.name, counts: counts.shared } satisfies LedgerSettings,
+        settings: { table: table.name, counts } satisfies LedgerSettings,
         standsAlone: "with a ledger each query must stand by itself",
         decides: (unit) => keepsTransaction(sqlOf(unit)),
         known: new KnownRows(table, ask, (column) => create(column).catch((error) => Promise.reject(named(error)))),
         checkpoints: new LedgerCheckpoints(table.name, ask),
-        summary(earlier) {
-          const { selfCommitted, alreadyInLedger } = counts.read();
-          return { selfCommitted, earlier: { ...earlier, done: earlier.done + alreadyInLedger } };
-        },
+        summary: (earlier) => ({
+          selfCommitted: counts[counted.selfCommitted]!,
+          earlier: { ...earlier, done: earlier.done + counts[counted.alreadyInLedger]! },
+        }),
         end: () => connection.close(),
       };
     } catch (error) {

@@ -6,29 +6,28 @@ import { canShare } from "../../worker/batch-text.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { LedgerCounts, type LedgerSettings } from "./counts.ts";
 import { initialLedgerState, LedgerAttempt, LedgerError, rollback, selectOf } from "./ledger-attempt.ts";
 import { LedgerBatchAttempt } from "./ledger-batch-attempt.ts";
-import { locking, rowOf } from "./row.ts";
+import { counted, type LedgerSettings, locking, rowOf } from "./row.ts";
 
 export const feature: WorkerFeature<LedgerSettings> = {
-  executor: (_, thread, { table, counts }) => ledgered(thread, table, new LedgerCounts(counts)),
+  executor: (_, thread, settings) => ledgered(thread, settings),
 };
 
 /**
  * Runs each query and inserts its row, both or neither. A query that the ledger has does not run.
  *
- * @param table name of the ledger, quoted as SQL.
  * @param maxBatch most queries in one transaction.
  */
-function ledgered(thread: Thread, table: string, counts: LedgerCounts, maxBatch = 1): Executor {
+function ledgered(thread: Thread, settings: LedgerSettings, maxBatch = 1): Executor {
+  const { table, counts } = settings;
   const { idempotent } = thread.settings;
   let state = initialLedgerState;
   /** True if the last query was in the ledger already. The next one probably is, too, and a SELECT first is the cheapest then. */
   let checkLedgerFirst = false;
   return {
     maxBatch,
-    together: (most) => ledgered(thread, table, counts, most),
+    together: (most) => ledgered(thread, settings, most),
     // Rows that were delivered cannot be taken back.
     canBatch: (job, { mysql }) => maxBatch > 1 && !thread.rows.isWanted && canShare(job, takesLiterals(mysql)),
     commits: true,
@@ -37,7 +36,7 @@ function ledgered(thread: Thread, table: string, counts: LedgerCounts, maxBatch 
     },
     async attempt(jobs, session, done) {
       if (jobs.length > 1) {
-        const attempt = new LedgerBatchAttempt(jobs, session, table, counts);
+        const attempt = new LedgerBatchAttempt(jobs, session, settings);
         state = attempt.state;
         await attempt.run(checkLedgerFirst, done);
         checkLedgerFirst = state.alreadyInLedger;
@@ -52,8 +51,8 @@ function ledgered(thread: Thread, table: string, counts: LedgerCounts, maxBatch 
         throw error;
       });
       checkLedgerFirst = state.alreadyInLedger;
-      if (state.selfCommitted) counts.add("selfCommitted");
-      if (state.alreadyInLedger && !job!.mayBeRecorded) counts.add("alreadyInLedger");
+      if (state.selfCommitted) Atomics.add(counts, counted.selfCommitted, 1);
+      if (state.alreadyInLedger && !job!.mayBeRecorded) Atomics.add(counts, counted.alreadyInLedger, 1);
       done(rows);
     },
     classifyError(_, error) {
