@@ -20,13 +20,9 @@ type Setting = (typeof flagNames)[number] | (typeof switchNames)[number] | "pass
 export type Settings = { readonly [Name in Setting]?: string | undefined };
 
 /** Flags that describe the server. There is none for a password, because `ps` would show it. */
-export interface ServerFlags extends Omit<Settings, "password" | (typeof switchNames)[number]> {
-  readonly compress?: boolean | undefined;
-  readonly "local-infile"?: boolean | undefined;
-  readonly "get-server-public-key"?: boolean | undefined;
-  readonly "enable-cleartext-plugin"?: boolean | undefined;
-  readonly url?: string | undefined;
-}
+export type ServerFlags = {
+  readonly [Name in (typeof flagNames)[number] | "url"]?: string | undefined;
+} & { readonly [Name in (typeof switchNames)[number]]?: boolean | undefined };
 
 /** Address of a server. */
 export interface Address {

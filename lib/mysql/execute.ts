@@ -2,10 +2,10 @@
 import type { Connection } from "mysql2";
 import { type Query, valuesOf } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
+import { stateOf } from "./connection-state.ts";
 import { withValues } from "./literal.ts";
 import { bytesBefore, type Capabilities } from "./mysql2-query.ts";
 import { checkCount, losesValues, prepare, prepareFor, takesInteger, typesParameters } from "./prepared.ts";
-import { needsUtf8, packetLimitOf } from "./server-state.ts";
 import type { SqlValue } from "./values.ts";
 
 /**
@@ -61,7 +61,7 @@ export function executeText(
 ): Promise<number> {
   const refusal = refuseSize(connection, pieces);
   if (refusal) return Promise.reject(refusal);
-  if (listener.onResult && needsUtf8(connection)) return sendForUtf8(connection, pieces, listener);
+  if (listener.onResult && stateOf(connection).needsUtf8) return sendForUtf8(connection, pieces, listener);
   return sendText(connection, pieces, listener); // not async: an outer promise costs three more microtasks
 }
 
@@ -74,7 +74,7 @@ const utf8Results = Buffer.from("SET character_set_results = utf8mb4");
 
 /** Returns an error if the query exceeds `max_allowed_packet`. The server would close the connection instead of answering. */
 function refuseSize(connection: Connection, parts: readonly unknown[]): Error | undefined {
-  const most = packetLimitOf(connection);
+  const most = stateOf(connection).packetLimit;
   let bytes = bytesBefore(connection as unknown as Capabilities);
   for (const part of parts) {
     if (typeof part === "string") bytes += Buffer.byteLength(part);

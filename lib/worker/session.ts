@@ -4,8 +4,8 @@
  */
 import type { Connection } from "mysql2";
 import { ask, close, connectionIn, isClosed } from "../mysql/connection.ts";
+import { stateOf } from "../mysql/connection-state.ts";
 import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/errors.ts";
-import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
 import { sessionStatement } from "../mysql/statement.ts";
 import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
@@ -95,7 +95,7 @@ export class Session {
       this.#thread.post({ type: "sessionChanged", statement: statement.name });
       if (statement.session !== "passing") this.#lasting ??= statement.name;
     }
-    this.transaction.answered(job, rows, isInTransaction(this.mysql));
+    this.transaction.answered(job, rows, stateOf(this.mysql).isInTransaction);
   }
 
   /**
@@ -125,7 +125,7 @@ export class Session {
     }
     if (!isOpen) return;
     await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
-    if (!isInTransaction(this.mysql)) this.#cannotGoOn(this.transaction.endedBy(error, job));
+    if (!stateOf(this.mysql).isInTransaction) this.#cannotGoOn(this.transaction.endedBy(error, job));
   }
 
   /**
@@ -133,9 +133,9 @@ export class Session {
    * a transaction. Rolls that back, because the COMMIT in a later query would commit half of it.
    */
   async afterFailure({ seq, text, error }: Job): Promise<void> {
-    if (!this.#opened || isClosed(this.connection)) return;
+    if (!this.mysql || isClosed(this.connection)) return;
     const { message } = error as Error;
-    const isAutocommit = !isAutocommitOff(this.mysql);
+    const isAutocommit = !stateOf(this.mysql).isAutocommitOff;
     if (!this.transaction.isOpen && isAutocommit) {
       const statement = sessionStatement(text);
       if (statement) this.#cannotGoOn(`${statement.name} in query ${seq} has failed: ${message}`);

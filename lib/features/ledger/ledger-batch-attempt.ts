@@ -11,9 +11,9 @@
  * After any other error, such as a deadlock, a lost connection or a failed COMMIT, the ledger has all of their rows or none. Each
  * query is then retried alone.
  */
+import { noteWarnings, takeWarnings, type Warned } from "../../mysql/connection-state.ts";
 import { type DatabaseError, isLost, isRefusal, verdictOf } from "../../mysql/errors.ts";
 import { executeText, toBytes } from "../../mysql/execute.ts";
-import { noteWarnings, takeWarnings, type Warned } from "../../mysql/warnings.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import {
@@ -77,7 +77,7 @@ export class LedgerBatchAttempt {
       this.state.alreadyInLedger = entry.alreadyInLedger;
       if (entry.alreadyInLedger && !entry.job.mayBeRecorded) Atomics.add(this.#counts, counted.alreadyInLedger, 1);
       const { warned } = entry;
-      if (warned) noteWarnings(this.#session.mysql, warned.count, warned.info);
+      if (warned) noteWarnings(this.#session.mysql, warned);
       done(entry.rows);
     }
   }
