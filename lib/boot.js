@@ -1,12 +1,12 @@
-import { existsSync } from "node:fs";
 import module from "node:module";
-import { pathToFileURL } from "node:url";
 import { workerData } from "node:worker_threads";
-import { evaluate } from "./evaluate.js";
 
 // Starts worker/main.ts on any runtime. A worker thread does not inherit the TypeScript loader of its process. A runtime that
 // does not read TypeScript gets a bundle of JavaScript, or registers tsx.
-const { main, importScript } = await (workerData.bundle === undefined ? fromSource() : fromBundle(workerData.bundle));
+const { bundle } = workerData;
+const { main, importScript } = await (bundle
+  ? (await import(bundle.loader)).load(bundle.path, fromSource)
+  : fromSource());
 await main(workerData.port, workerData, importScript); // not parentPort: the script may use that
 
 async function fromSource() {
@@ -19,19 +19,4 @@ async function fromSource() {
   }
   const { main } = await import("./worker/main.ts");
   return { main, importScript: (url) => import(url) };
-}
-
-async function fromBundle(path) {
-  try {
-    if (path.endsWith(".cjs")) {
-      const { parts, keep } = evaluate(path, "thread");
-      process.once("exit", keep);
-      return await parts.worker();
-    }
-    process.setSourceMapsEnabled(true); // errors of the script in the bundle then name its lines
-    return await import(pathToFileURL(path));
-  } catch (error) {
-    if (existsSync(path)) throw error;
-    return fromSource(); // another run has removed the bundle, because a source has changed
-  }
 }

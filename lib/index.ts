@@ -3,12 +3,12 @@
  *
  * Loads the command and the parent's side only when they are called. Worker threads import the script, too, and need neither.
  */
-import type { Command } from "./command/cli.ts";
+import type { Command } from "./command/setup.ts";
 import { load } from "./load.ts";
 import type { Summary } from "./mp.ts";
 import { isThreadOfRun } from "./shared/own-thread.ts";
 
-export type { Command } from "./command/cli.ts";
+export type { Command } from "./command/setup.ts";
 export type { Ended, Failure, Gate, Host, Query, Source, Summary, WorkOptions } from "./mp.ts";
 export { type MyGlobals, myglobals, typedGlobals } from "./myglobals.ts";
 export { RunError } from "./parent/errors.ts";

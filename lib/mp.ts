@@ -56,7 +56,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const refusal = refuseInWorkerThread("doWork");
   if (refusal) throw new RefusedError(refusal);
   const options = withDefaults(workers, userOptions);
-  const { progress, signal, killSignal, maxFailures, maxWarnings } = options;
+  const { progress, maxFailures, maxWarnings } = options;
   checkSource(queue);
   const run = new Run(workers, options, totalOf(queue, options.shard));
   const { records, gatekeeper, wakeup } = run;
@@ -75,7 +75,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const feed = new Feed(queue, run.sourceContext, records, run.selection(), release);
   feed.ended.then(sourceEnded, (error) => run.stop(messageOf(error), error));
   for (const gate of options.gates) gate.attach?.(reevaluateGates);
-  const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];
+  const unlisten = listen(options, run, pool);
 
   // Workers claim queries from shared memory by themselves. This loop only watches.
   for (;;) {
@@ -96,7 +96,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
     if (warnings >= maxWarnings) run.stop(`too many warnings: ${warnings}`);
   }
   if (feed.failure) run.stop(messageOf(feed.failure.error), feed.failure.error);
-  for (const stop of unlisten) stop();
+  unlisten();
   await pool.end(endMs);
   records.collect(); // again: closing a connection with an open transaction changes outcomes
   await run.endFeatures();
@@ -131,6 +131,14 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
       if (isMore) pool.broadcast({ type: "admitted" });
     });
   }
+}
+
+/** Ends the run when one of its signals is aborted. Returns a function that stops listening. */
+function listen({ signal, killSignal, script }: WorkOptions, run: Run, pool: Pool): () => void {
+  const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];
+  return () => {
+    for (const stop of unlisten) stop();
+  };
 
   function drain(): void {
     run.stop(typeof signal?.reason === "string" ? signal.reason : "interrupted");
@@ -139,8 +147,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   function kill(): void {
     drain();
     pool.broadcast({ type: "kill" });
-    const who =
-      options.script === undefined ? "the server did not answer" : "neither workerDo() nor the server ended it";
+    const who = script === undefined ? "the server did not answer" : "neither workerDo() nor the server ended it";
     setTimeout(() => pool.terminate(`${who} when it was interrupted`), killMs).unref();
   }
 }

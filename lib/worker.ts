@@ -8,10 +8,10 @@ import type { Connection, ConnectionOptions } from "mysql2";
 import { myglobals } from "./myglobals.ts";
 import type { ResultListener } from "./mysql/command.ts";
 import { connect, type Host } from "./mysql/connection.ts";
+import { takeWarnings } from "./mysql/connection-state.ts";
 import { backoffMs, type DatabaseError } from "./mysql/errors.ts";
 import { execute } from "./mysql/execute.ts";
 import { isInterrupted } from "./mysql/interrupt.ts";
-import { takeWarnings } from "./mysql/warnings.ts";
 import type { Query } from "./shared/query.ts";
 import type { Executor } from "./worker/executor.ts";
 import type { Job } from "./worker/job.ts";
@@ -99,12 +99,12 @@ async function runToOutcome(
   for (const job of jobs) thread.giveBack(session.worker, job);
 }
 
-/** Ends jobs that are not sent again. If the run has a ledger, asks it about each job that may have run. */
+/** Ends jobs that are not sent again. If the executor can, finds out about each job that may have run. */
 async function giveUp(jobs: readonly Job[], session: Session, executor: Executor, thread: Thread): Promise<void> {
   if (!executor.commits) await session.afterFailure(jobs[0]!);
   for (const job of jobs) {
-    const isAsked = job.mayHaveRun && executor.askLedger && (await session.ready());
-    const outcome = isAsked ? await executor.askLedger!(job, session) : job.mayHaveRun ? "unknown" : "failed";
+    const isAsked = job.mayHaveRun && executor.findOutcome && (await session.ready());
+    const outcome = isAsked ? await executor.findOutcome!(job, session) : job.mayHaveRun ? "unknown" : "failed";
     thread.end(session.worker, job, outcome, outcome === "done" ? job.rows : 0);
   }
 }

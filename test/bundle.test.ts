@@ -255,7 +255,7 @@ await doWork(process.argv[2] ? ranges({}, "") : ["DO 1"]).catch(({ message }) =>
     (name) => JSON.parse(readFileSync(join(coverage, name), "utf8")).result,
   );
   const loaded = new Set(scripts.flatMap(({ url }) => /(?<=lib\/features\/)[\w./-]+/.exec(url) ?? []));
-  assert.deepEqual([...loaded].toSorted(), ["bundle/bundle.ts", "index.ts", "ranges/ranges.ts"]);
+  assert.deepEqual([...loaded].toSorted(), ["bundle/bundle.ts", "bundle/evaluate.js", "index.ts", "ranges/ranges.ts"]);
 });
 
 test("several processes that start at the same time without a bundle all run, also without esbuild", {

@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import mysql from "mysql2/promise";
-import type { Command } from "../lib/command/cli.ts";
 import { help, loadFeatures, tableOfFlags } from "../lib/command/flag-table.ts";
+import type { Command } from "../lib/command/setup.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import { doWork } from "../lib/mp.ts";
 import { close, connect } from "../lib/mysql/connection.ts";
@@ -525,7 +525,7 @@ describe("myscript.ts with", () => {
       assertRefused(ended, message);
       assert.match(ended.stderr, /^.*\n$/, "one line");
     }
-    const nameless = "Name a server for these queries: --host, --socket, --url, --defaults-file or MYSQL_HOST";
+    const nameless = "Name a server for these queries: --url, --host, --socket, --defaults-file or MYSQL_HOST";
     assertRefused(await cli(["-"], "DO 1", {}), nameless);
     for (const [args, environment, name] of [
       [[], { MYSQL_USER: "app" }, "MYSQL_USER"],
@@ -533,10 +533,10 @@ describe("myscript.ts with", () => {
       [["--dry-run"], { MYSQL_DATABASE: "shop" }, "MYSQL_DATABASE"],
       [["-q"], {}, "--quiet"],
     ] as const) {
-      const wanted = `${name} needs a server: name one with --host, --socket, --url, --defaults-file or MYSQL_HOST`;
+      const wanted = `${name} needs a server: name one with --url, --host, --socket, --defaults-file or MYSQL_HOST`;
       assertRefused(await cli(args, "", environment), wanted);
     }
-    assertRefused(await cli(["-u", "app", "-"], "DO 1", {}), /^--user needs a server: name one with --host/);
+    assertRefused(await cli(["-u", "app", "-"], "DO 1", {}), /^--user needs a server: name one with --url/);
     const wrong = await cli([...at, "-"], "DO 1", { MYSQL_PWD: "wr0ng" });
     assertRefused(
       wrong,
@@ -577,7 +577,7 @@ test("myscript.ts, unedited, computes every row on a server that the options nam
 
 test("myscript.ts, unedited, ends with one line if the table is missing", async () => {
   const missing =
-    /^Table 'myscript\.myscript_orders' doesn't exist \(myscript\.ts:\d+:\d+\): buildQueries\(\) is still the example: edit it, or name SQL files$/;
+    /^Table 'myscript\.myscript_orders' doesn't exist: buildQueries\(\) is still the example: edit it, or name SQL files \(myscript\.ts:\d+:\d+\)$/;
   assertRefused(await run(at, { env }), missing);
 });
 

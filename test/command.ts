@@ -1,8 +1,9 @@
 /** Runs the command in the process of the tests, which costs a tenth of a process of its own. See `run.ts` for that. */
 import { EventEmitter } from "node:events";
 import { PassThrough, Readable } from "node:stream";
-import { type Command, runCommand } from "../lib/command/cli.ts";
+import { runCommand } from "../lib/command/cli.ts";
 import type { Io } from "../lib/command/feature.ts";
+import type { Command } from "../lib/command/setup.ts";
 import { doWork, type Query, type Summary } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import type { Ended } from "./run.ts";

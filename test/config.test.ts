@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { inspect } from "node:util";
 import fc from "fast-check";
-import { resolveServer, type ServerFlags } from "../lib/command/config.ts";
+import { strayFlag } from "../lib/command/config.ts";
 import { UsageError } from "../lib/command/errors.ts";
+import { type Flags, resolve } from "./resolve.ts";
 import { run, runtime } from "./run.ts";
 import { createAuthority } from "./server.ts";
 import { scaled } from "./soak.ts";
@@ -23,21 +24,22 @@ const password = "s3cr3t";
 const preferred = { rejectUnauthorized: false, verifyIdentity: false };
 
 test("resolveServer() returns undefined if nothing names a server", () => {
-  assert.equal(resolveServer({}, {}, home), undefined);
+  assert.equal(resolve({}, {}, home), undefined);
   const env = { MYSQL_HOST: "", MYSQL_UNIX_PORT: "", MYSQL_PWD: password, MYSQL_USER: "app", MYSQL_TCP_PORT: "1" };
-  assert.equal(resolveServer({}, env, home), undefined);
+  assert.equal(resolve({}, env, home), undefined);
   const own = writeHome("unnamed", `[client]\nhost=db1\npassword=${password}\n`);
-  assert.equal(resolveServer({}, {}, own), undefined, "~/.my.cnf is not a way to name one");
+  assert.equal(resolve({}, {}, own), undefined, "~/.my.cnf is not a way to name one");
 });
 
-test("resolveServer() rejects a flag for a server if nothing names a server", () => {
-  assertUsage({ user: "app" }, "--user needs a server: name one with --host, --socket, --url or --defaults-file");
-  assertUsage({ "ssl-ca": ca }, "--ssl-ca needs a server: name one with --host, --socket, --url or --defaults-file");
+test("strayFlag() names a flag that describes a server", () => {
+  assert.equal(strayFlag({}), undefined);
+  assert.equal(strayFlag({ user: "app", url: "mysql://db1" }), "--user");
+  assert.equal(strayFlag({ compress: true }), "--compress");
 });
 
 test("resolveServer() accepts each way to name a server", () => {
   const file = write("way.cnf", "[client]\nhost=db5\n");
-  const ways: [flags: ServerFlags, env: NodeJS.ProcessEnv, place: string][] = [
+  const ways: [flags: Flags, env: NodeJS.ProcessEnv, place: string][] = [
     [{ url: "mysql://db1" }, {}, "db1:3306"],
     [{ host: "db2" }, {}, "db2:3306"],
     [{ socket: "/run/db.sock" }, {}, "/run/db.sock"],
@@ -46,7 +48,7 @@ test("resolveServer() accepts each way to name a server", () => {
     [{ "defaults-file": file }, {}, "db5:3306"],
     [{ "defaults-file": write("empty.cnf", "") }, {}, "localhost:3306"],
   ];
-  for (const [flags, env, place] of ways) assert.equal(placeOf(resolveServer(flags, env, home)), place);
+  for (const [flags, env, place] of ways) assert.equal(placeOf(resolve(flags, env, home)), place);
 });
 
 test("resolveServer() prefers the URL to flags, flags to the environment, and the environment to the option file", () => {
@@ -72,19 +74,19 @@ test("resolveServer() prefers the URL to flags, flags to the environment, and th
 test("resolveServer() never combines the socket of one source with the host of another", () => {
   const own = writeHome("socket", "[client]\nsocket=/run/file.sock\n");
   const env = { MYSQL_UNIX_PORT: "/run/env.sock" };
-  assert.equal(placeOf(resolveServer({ host: "localhost" }, env, own)), "localhost:3306");
-  assert.equal(placeOf(resolveServer({ url: "mysql://db1" }, env, own)), "db1:3306");
-  assert.equal(placeOf(resolveServer({}, env, own)), "/run/env.sock");
+  assert.equal(placeOf(resolve({ host: "localhost" }, env, own)), "localhost:3306");
+  assert.equal(placeOf(resolve({ url: "mysql://db1" }, env, own)), "db1:3306");
+  assert.equal(placeOf(resolve({}, env, own)), "/run/env.sock");
   // As in the mysql client, a socket is used only for the host "localhost".
-  assert.equal(placeOf(resolveServer({}, { ...env, MYSQL_HOST: "localhost" }, home)), "/run/env.sock");
-  assert.equal(placeOf(resolveServer({}, { ...env, MYSQL_HOST: "db1" }, home)), "db1:3306");
+  assert.equal(placeOf(resolve({}, { ...env, MYSQL_HOST: "localhost" }, home)), "/run/env.sock");
+  assert.equal(placeOf(resolve({}, { ...env, MYSQL_HOST: "db1" }, home)), "db1:3306");
   const file = write("both.cnf", "[client]\nhost=localhost\nsocket=/run/file.sock\n");
-  assert.equal(placeOf(resolveServer({ "defaults-file": file }, {}, home)), "/run/file.sock");
+  assert.equal(placeOf(resolve({ "defaults-file": file }, {}, home)), "/run/file.sock");
 });
 
 test("resolveServer() reads lists of hosts and IPv6 addresses", () => {
   const list = (host: string, port?: string) =>
-    resolveServer({ host, port }, {}, home)?.hosts.map((at) => [at.host, at.port]);
+    resolve({ host, port }, {}, home)?.hosts.map((at) => [at.host, at.port]);
   assert.deepEqual(list("db1, db2:3307,[::1]:3308,::1", "5"), [
     ["db1", 5],
     ["db2", 3307],
@@ -92,7 +94,7 @@ test("resolveServer() reads lists of hosts and IPv6 addresses", () => {
     ["::1", 5],
   ]);
   assert.deepEqual(list("[fe80::1]"), [["fe80::1", 3306]]);
-  assert.equal(placeOf(resolveServer({ url: "mysql://u@[::1]:3307,db2/d" }, {}, home)), "::1:3307 db2:3306");
+  assert.equal(placeOf(resolve({ url: "mysql://u@[::1]:3307,db2/d" }, {}, home)), "::1:3307 db2:3306");
 });
 
 test("resolveServer() decodes the URL", () => {
@@ -114,11 +116,11 @@ test("resolveServer() works without a home directory and without an entry in /et
   const file = write("home.cnf", "!include ~/nothing.cnf\n[client]\nhost=db2\n");
   chmodSync(directory, 0o755);
   const script = `
-    import { resolveServer } from ${JSON.stringify(new URL("../lib/command/config.ts", import.meta.url).href)};
+    import { resolve } from ${JSON.stringify(new URL("resolve.ts", import.meta.url).href)};
     delete process.env.HOME;
     process.setgid(54321);
     process.setuid(54321);
-    const who = (flags, env) => { try { return resolveServer(flags, env).db.user; } catch ({ message }) { return message; } };
+    const who = (flags, env) => { try { return resolve(flags, env).db.user; } catch ({ message }) { return message; } };
     console.log(JSON.stringify([
       who({ host: "db1", user: "app" }, {}), who({ "defaults-file": ${JSON.stringify(file)} }, { USER: "me" }), who({ host: "db1" }, {}),
     ]));`;
@@ -128,7 +130,7 @@ test("resolveServer() works without a home directory and without an entry in /et
 });
 
 test("resolveServer() returns plain data that can be cloned to a worker", () => {
-  const { others, ...server } = resolveServer(
+  const { others, ...server } = resolve(
     { url: "mysql://app@db1/shop", "ssl-mode": "VERIFY_IDENTITY", "ssl-ca": ca },
     { MYSQL_PWD: password },
     home,
@@ -140,8 +142,8 @@ test("resolveServer() returns plain data that can be cloned to a worker", () => 
 });
 
 test("resolveServer() converts each --ssl-mode to options of mysql2", () => {
-  const tls = (flags: ServerFlags) => {
-    const server = resolveServer({ ...(flags.socket ? {} : { host: "db1" }), ...flags }, {}, home)!;
+  const tls = (flags: Flags) => {
+    const server = resolve({ ...(flags.socket ? {} : { host: "db1" }), ...flags }, {}, home)!;
     const { ca: text, ...ssl } = (server.db.ssl ?? {}) as { ca?: string };
     if (text !== undefined) assert.match(text, /^-----BEGIN CERTIFICATE-----/);
     return [server.db.ssl && ssl, server.tlsOptional];
@@ -159,7 +161,7 @@ test("resolveServer() converts each --ssl-mode to options of mysql2", () => {
 
 test("resolveServer() understands the option names of MySQL's and MariaDB's option files", () => {
   const mode = (lines: string) => {
-    const server = resolveServer({ "defaults-file": write("mode.cnf", `[client-mariadb]\n${lines}\n`) }, {}, home)!;
+    const server = resolve({ "defaults-file": write("mode.cnf", `[client-mariadb]\n${lines}\n`) }, {}, home)!;
     const { rejectUnauthorized, verifyIdentity } = (server.db.ssl ?? {}) as { [name: string]: boolean };
     if (server.db.ssl === undefined) return "DISABLED";
     if (rejectUnauthorized) return verifyIdentity ? "VERIFY_IDENTITY" : "VERIFY_CA";
@@ -189,8 +191,8 @@ test("resolveServer() understands the option names of MySQL's and MariaDB's opti
 });
 
 test("resolveServer() reads from flags and option files how a password may be sent", () => {
-  const allowed = (flags: ServerFlags) => {
-    const { db } = resolveServer(flags, {}, home)!;
+  const allowed = (flags: Flags) => {
+    const { db } = resolve(flags, {}, home)!;
     return [db.getServerPublicKey, db.enableCleartextPlugin];
   };
   const lines = "get_server_public_key\nenable-cleartext-plugin\nskip-enable-cleartext-plugin";
@@ -237,7 +239,7 @@ test("resolveServer() rejects invalid values in one line", () => {
   const modes = "must be DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY";
   assertUsage({ host: "db1", "ssl-mode": "on" }, `--ssl-mode ${modes}, not "on"`);
   assertUsage({ "defaults-file": file, port: "1" }, `ssl-mode in "${file}" ${modes}, not "on"`);
-  for (const name of ["url", "host", "socket", "user", "ssl-ca", "defaults-file"])
+  for (const name of ["url", "host", "socket", "user", "ssl-ca"])
     assertUsage({ [name]: "" }, `--${name} must not be empty`);
   const missing = join(directory, "missing");
   assertUsage({ host: "db1", "ssl-ca": missing }, `Cannot use --ssl-ca "${missing}": no such file or directory`);
@@ -290,7 +292,7 @@ test("resolveServer() returns a server or one clear line for any URL, and never 
     fc.property(text, text, text, (before, after, rest) => {
       const url = `mysql://app:${before}${password}${after}@${rest}`;
       try {
-        resolveServer({ url }, {}, home);
+        resolve({ url }, {}, home);
       } catch (error) {
         assertHarmless(error);
       }
@@ -312,18 +314,18 @@ function writeHome(name: string, content: string): string {
   return path;
 }
 
-function placeOf(server: ReturnType<typeof resolveServer>): string | undefined {
+function placeOf(server: ReturnType<typeof resolve>): string | undefined {
   return server?.db.socketPath ?? server?.hosts.map(({ host, port }) => `${host}:${port}`).join(" ");
 }
 
-function brief(...given: Parameters<typeof resolveServer>): (string | undefined)[] {
-  const server = resolveServer(...given)!;
+function brief(...given: Parameters<typeof resolve>): (string | undefined)[] {
+  const server = resolve(...given)!;
   return [server.db.user, server.db.password, placeOf(server), server.db.database];
 }
 
-function assertUsage(flags: ServerFlags, message: string | RegExp, env: NodeJS.ProcessEnv = {}): void {
+function assertUsage(flags: Flags, message: string | RegExp, env: NodeJS.ProcessEnv = {}): void {
   assert.throws(
-    () => resolveServer(flags, { MYSQL_PWD: password, ...env }, home),
+    () => resolve(flags, { MYSQL_PWD: password, ...env }, home),
     (error) => {
       assertHarmless(error);
       if (typeof message === "string") assert.equal(error.message, message);

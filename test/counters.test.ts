@@ -9,15 +9,13 @@ test("Counters adds the counts of all threads", () => {
   counters.add(1, "done");
   other.add(2, "done");
   other.add(3, "failed");
-  other.add(3, "selfCommitted");
+  other.add(3, "warnings", 2);
   counters.add(0, "unknown");
   assert.deepEqual(counters.read(), {
     done: 2,
     failed: 1,
     unknown: 1,
-    selfCommitted: 1,
-    alreadyInLedger: 0,
-    warnings: 0,
+    warnings: 2,
   });
 });
 

@@ -3,8 +3,9 @@ import { test } from "node:test";
 import { MessageChannel } from "node:worker_threads";
 import type { DatabaseError } from "../lib/mysql/errors.ts";
 import type { Settings, ToThread } from "../lib/shared/messages.ts";
-import { plain, type RetryDecision } from "../lib/worker/executor.ts";
+import type { RetryDecision } from "../lib/worker/executor.ts";
 import type { Job } from "../lib/worker/job.ts";
+import { plain } from "../lib/worker/plain.ts";
 import type { Session } from "../lib/worker/session.ts";
 import { Thread } from "../lib/worker/thread.ts";
 

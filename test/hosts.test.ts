@@ -4,7 +4,6 @@ import { appendFileSync, readFileSync } from "node:fs";
 import net from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { resolveServer } from "../lib/command/config.ts";
 import { probeServer } from "../lib/command/probe.ts";
 import { ranges } from "../lib/features/ranges/ranges.ts";
 import { doWork, type Ended, type Host, type RunError, type WorkOptions } from "../lib/mp.ts";
@@ -12,6 +11,7 @@ import { myglobals } from "../lib/myglobals.ts";
 import type { Snapshot } from "../lib/parent/progress.ts";
 import { runHere } from "./command.ts";
 import { type Database, useDatabase } from "./database.ts";
+import { resolve } from "./resolve.ts";
 import { findFreePort, startServer } from "./server.ts";
 import { lacks } from "./target.ts";
 import { silent } from "./watch.ts";
@@ -179,7 +179,7 @@ test("doWork() verifies the host name in each host's certificate", {
   // Each server has a CA of its own. The run trusts both.
   appendFileSync(own.ca, readFileSync(other.ca));
   const host = servers.map(({ port }) => `localhost:${port}`).join();
-  const server = resolveServer(
+  const server = resolve(
     { host, user: "app", database: "myscript", "ssl-mode": "VERIFY_IDENTITY", "ssl-ca": own.ca },
     {},
     "/",

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { readOptionFile } from "../lib/command/option-file.ts";
+import { readOptionFile } from "../lib/features/my-cnf/option-file.ts";
 import { scaled } from "./soak.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "myscript-options-"));

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { inspect } from "node:util";
 import mysql from "mysql2/promise";
-import { resolveServer, type ServerFlags } from "../lib/command/config.ts";
 import { type Probe, probeServer } from "../lib/command/probe.ts";
 import type { AccountOptions } from "../lib/mysql/accounts.ts";
+import { type Flags, resolve } from "./resolve.ts";
 import { createAuthority, findFreePort, hasIPv6, startServer, type TestServer } from "./server.ts";
 import { lacks } from "./target.ts";
 
@@ -35,7 +35,7 @@ after(async () => {
 test("probeServer() returns the account and the server's address, over TCP, IPv6 and a socket", async (t) => {
   const { port, socketPath } = plain;
   const [[row]] = await plain.root.query<mysql.RowDataPacket[]>("SELECT VERSION() AS version");
-  const expect = async (flags: ServerFlags, where: string) => {
+  const expect = async (flags: Flags, where: string) => {
     const { db, ...said } = await probe(flags);
     assert.deepEqual(said, { where, version: row!.version });
     assert.deepEqual(structuredClone(db), db);
@@ -166,14 +166,14 @@ test("probeServer() refuses a certificate for another host name only with VERIFY
 
 type Env = NodeJS.ProcessEnv;
 
-async function probe(flags: ServerFlags, env: Env = { MYSQL_PWD: password }, timeoutSeconds = 10): Promise<Probe> {
+async function probe(flags: Flags, env: Env = { MYSQL_PWD: password }, timeoutSeconds = 10): Promise<Probe> {
   const user = flags.url || flags["defaults-file"] || flags.user ? {} : { user: "app" };
   const all = { ...user, ...flags, "get-server-public-key": true };
-  return probeServer(resolveServer(all, env, join(directory, "home"))!, timeoutSeconds);
+  return probeServer(resolve(all, env, join(directory, "home"))!, timeoutSeconds);
 }
 
 /** Connects as a worker does, with a copy of the probe's options. Returns true if the connection is encrypted. */
-async function connect(flags: ServerFlags, env?: Env): Promise<boolean> {
+async function connect(flags: Flags, env?: Env): Promise<boolean> {
   const { getServerPublicKey: _, ...db } = (await probe(flags, env)).db as AccountOptions & mysql.ConnectionOptions;
   const connection = await mysql.createConnection(structuredClone(db));
   const [[row]] = await connection.query<mysql.RowDataPacket[]>("SHOW STATUS LIKE 'Ssl_cipher'");
@@ -182,7 +182,7 @@ async function connect(flags: ServerFlags, env?: Env): Promise<boolean> {
 }
 
 async function assertFails(
-  given: ServerFlags & { env?: Env; timeoutSeconds?: number },
+  given: Flags & { env?: Env; timeoutSeconds?: number },
   message: string | RegExp,
 ): Promise<void> {
   const { env, timeoutSeconds, ...flags } = given;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { describeUnit, describeValues } from "../lib/shared/query.ts";
+import { describeValues } from "../lib/features/joblog/journal-lines.ts";
+import { describeUnit } from "../lib/shared/query.ts";
 
 test("describeUnit() returns the beginning of a query in one line", () => {
   assert.equal(describeUnit("SELECT 1,\n\t  2"), "SELECT 1, 2");

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import type { Command } from "../lib/command/cli.ts";
+import type { Command } from "../lib/command/setup.ts";
 import type { Summary } from "../lib/mp.ts";
 import { runHere } from "./command.ts";
 import { blocksOf, blockWith, commandLines, examplesOf, pages, Shell, type Start } from "./pages.ts";

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { nextSteps, reportLines } from "../lib/command/report.ts";
+import { linesOfLeft } from "../lib/features/joblog/hook.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import type { Failure, Query, Summary } from "../lib/mp.ts";
 import { describeFailure } from "../lib/parent/failure.ts";
@@ -93,13 +94,13 @@ test("reportLines() says 'at least' if the input was not read to its end", () =>
   assert.equal(line, "1,596 of at least 12,792 queries done, 11,196 skipped, in 0.5 s (9 a second)");
 });
 
-test("reportLines() shows the first unknown queries of an earlier run", () => {
+test("linesOfLeft() shows the first unknown queries of an earlier run", () => {
   const counts = { total: 3, unknown: 3, earlier: { done: 0, failed: 0, unknown: 3 } };
   const left = [
     { seq: 1, unit: { sql: "DO\n1", at: "a.sql:1" } },
     { seq: 7, unit: "DO 7" },
   ];
-  assert.deepEqual(reportLines({ ...nothing, ...counts }, left).slice(2), [
+  assert.deepEqual(linesOfLeft({ ...nothing, ...counts }, left), [
     "query 1, a.sql:1 unknown",
     "    DO 1",
     "query 7 unknown",

@@ -1,7 +1,7 @@
 /** A network that swallows packets without an error. Each statement of the command's own must end by its timeout. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { reachServer } from "../lib/command/probe.ts";
+import { probeServer } from "../lib/command/probe.ts";
 import { doWork, type RunError, type Summary, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { useDatabase } from "./database.ts";
@@ -23,7 +23,7 @@ for (const [what, pattern] of [
     const hits = proxy.arm(pattern, "swallow");
     const server = { db: { ...db, socketPath: proxy.path }, hosts: [], tlsOptional: false };
     await assert.rejects(
-      reachServer(server, 1, () => {}),
+      probeServer(server, 1, undefined, () => {}),
       /: no answer in time$|did not answer within/,
     );
     assert.equal(hits(), 1);

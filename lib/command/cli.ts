@@ -1,7 +1,6 @@
 /** The command around `main()`: flags, server, signals, output, summary, exit status. */
 import { readFileSync } from "node:fs";
-import type { ConnectionOptions } from "mysql2";
-import type { Query, Summary, WorkOptions } from "../mp.ts";
+import type { Summary } from "../mp.ts";
 import { createProgress } from "../parent/progress.ts";
 import { isThreadOfRun } from "../shared/own-thread.ts";
 import { takeConsole } from "./console.ts";
@@ -11,18 +10,8 @@ import { type Io, scriptOf } from "./feature.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
 import { features, help, loadFeatures, parseFlags } from "./flag-table.ts";
 import { Output } from "./output.ts";
-import { setUp } from "./setup.ts";
+import { type Command, setUp } from "./setup.ts";
 import { watchSignals } from "./signals.ts";
-
-/** Settings of the command line, for `main()`. */
-export interface Command {
-  /** Connection options of the server. If there are several hosts, of one that answered. */
-  readonly db: ConnectionOptions;
-  /** Queries of the files on the command line. Undefined if it names none. */
-  readonly queries: AsyncIterable<Query> | undefined;
-  readonly workers: number;
-  readonly options: WorkOptions;
-}
 
 /**
  * Runs `main` with the settings of the command line, and prints the summary. Does nothing in a worker thread of a run.

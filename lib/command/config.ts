@@ -1,41 +1,33 @@
 /**
- * Finds the server's address and credentials: in `--url`, then in flags, in the environment, and in an option file.
+ * Finds the server's address and credentials: in `--url`, then in flags, in the environment, and in a file.
  *
- * `localhost` means TCP here, unless the environment or the option file also names a socket. The mysql client would always take
+ * `localhost` means TCP here, unless the environment or the file also names a socket. The mysql client would always take
  * the socket.
  */
-import { existsSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
-import { join } from "node:path";
+import { userInfo } from "node:os";
 import type { ConnectionOptions } from "mysql2/promise";
 import type { AccountOptions } from "../mysql/accounts.ts";
 import type { Host } from "../mysql/connection.ts";
 import { UsageError } from "./errors.ts";
 import type { Reader } from "./flags.ts";
-import { homeOf, readOptionFile, userName } from "./option-file.ts";
-import { type Picked, tlsOf } from "./tls.ts";
+import { type Picked, tlsNames, tlsOf } from "./tls.ts";
 
-const flagNames = ["host", "port", "socket", "user", "database", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"] as const;
+const flagNames = ["host", "port", "socket", "user", "database", ...tlsNames] as const;
 /** Flags without a value. */
-const switchNames = ["compress", "local-infile", "get-server-public-key", "enable-cleartext-plugin"] as const;
-const off = new RegExp(`^(?:skip|disable)-(ssl.*|${switchNames.join("|")})$`);
-export type Setting = (typeof flagNames)[number] | (typeof switchNames)[number] | "password";
-type Settings = { readonly [Name in Setting]?: string | undefined };
+export const switchNames = ["compress", "local-infile", "get-server-public-key", "enable-cleartext-plugin"] as const;
+type Setting = (typeof flagNames)[number] | (typeof switchNames)[number] | "password";
+export type Settings = { readonly [Name in Setting]?: string | undefined };
 
 /** Flags that describe the server. There is none for a password, because `ps` would show it. */
-export interface ServerFlags extends Omit<Settings, "password" | (typeof switchNames)[number]> {
-  readonly compress?: boolean | undefined;
-  readonly "local-infile"?: boolean | undefined;
-  readonly "get-server-public-key"?: boolean | undefined;
-  readonly "enable-cleartext-plugin"?: boolean | undefined;
-  readonly url?: string | undefined;
-  readonly "defaults-file"?: string | undefined;
-}
+export type ServerFlags = {
+  readonly [Name in (typeof flagNames)[number] | "url"]?: string | undefined;
+} & { readonly [Name in (typeof switchNames)[number]]?: boolean | undefined };
 
 /** Address of a server. */
 export interface Address {
   readonly host: string;
-  /** @default the port of `--port`, the environment or the option file */
+  /** @default the port of `--port`, the environment or the file */
   readonly port?: number | undefined;
 }
 
@@ -48,26 +40,37 @@ export interface Server {
   readonly tlsOptional: boolean;
 }
 
-/** Server that flags, environment or option file name. */
+/** Server that flags, environment or a file name. */
 export interface NamedServer extends Server {
   /** Returns other servers with the same account, such as replicas. @throws UsageError for an address that TLS cannot verify. */
   others(addresses: readonly Address[]): Server;
 }
 
+/** A file with settings of the server. */
+export interface SettingsFile {
+  /** True if the command line names the file, and so the server that it describes. */
+  readonly isNamed: boolean;
+  /** @throws UsageError if it cannot be read. */
+  read(): Source;
+}
+
 /**
- * Returns the server that flags, environment or option file name. Returns undefined if none of them names one.
+ * Returns the server that flags, environment or `file` name. Returns undefined if none of them names one.
  *
  * Each host of a list may have its own port. `--port` is the default for the others. The default user is the user of the
  * operating system, as in the mysql client. `VERIFY_CA` and `VERIFY_IDENTITY` without `--ssl-ca` trust Node's authorities.
  *
+ * @param places where a password may stand, for messages.
  * @throws UsageError if settings are invalid or contradict one another. Its message contains no password.
  */
-export function resolveServer(flags: ServerFlags, env = process.env, home = homeOf()): NamedServer | undefined {
+export function resolveServer(
+  flags: ServerFlags,
+  env = process.env,
+  { file, places = "MYSQL_PWD" }: { file?: SettingsFile | undefined; places?: string } = {},
+): NamedServer | undefined {
   const url = flags.url ? parseUrl(flags.url) : {};
   if (url.password) {
-    throw new UsageError(
-      "--url must not hold a password, which ps would show: put it into MYSQL_PWD or an option file",
-    );
+    throw new UsageError(`--url must not hold a password, which ps would show: put it into ${places}`);
   }
   rejectContradictions(flags, url);
   const sources: Source[] = [
@@ -75,14 +78,8 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
     { settings: { ...flags, ...switchesOf(flags) } as Settings, nameOf: (setting) => `--${setting}` },
     { settings: readEnvironment(env), nameOf: (setting) => variables[setting] ?? setting },
   ];
-  const file = flags["defaults-file"];
-  if (file === undefined && !sources.some(namesServer)) {
-    const stray = [...flagNames, ...switchNames].find((name) => flags[name] !== undefined);
-    if (stray === undefined) return undefined;
-    throw new UsageError(`--${stray} needs a server: name one with --host, --socket, --url or --defaults-file`);
-  }
-  const own = home === undefined ? "" : join(home, ".my.cnf");
-  if (file !== undefined || existsSync(own)) sources.push(readDefaults(file ?? own));
+  if (!file?.isNamed && !sources.some(namesServer)) return undefined;
+  if (file) sources.push(file.read());
 
   const pick = (setting: Setting): Picked | undefined => {
     const source = sources.find(({ settings }) => settings[setting]);
@@ -91,7 +88,7 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
   // The address comes from one source only. Otherwise the host of one could be combined with the socket of another.
   const place = sources.find(namesServer)?.settings ?? {};
   const socketPath = !place.host || place.host === "localhost" ? place.socket : undefined;
-  const port = parsePort(pick("port"));
+  const port = parsePort(pick("port"), places);
   const { value: host, name: hostName } = pick("host") ?? { value: "localhost", name: "host" };
   const addresses = socketPath ? [] : readHosts(host, hostName);
   const { mode, ssl } = tlsOf(pick);
@@ -124,7 +121,8 @@ export function resolveServer(flags: ServerFlags, env = process.env, home = home
   return { ...at(socketPath, addresses), others: (addresses) => at(undefined, addresses) };
 }
 
-interface Source {
+/** Settings from one place, such as the environment. */
+export interface Source {
   readonly settings: Settings;
   /** Returns the name of a setting for messages, such as `--host`. */
   nameOf(setting: Setting): string;
@@ -135,7 +133,7 @@ function switchesOf(flags: ServerFlags): Settings {
 }
 
 /** Returns true if the value of a switch means on, as an empty value does. */
-function isOn(value = ""): boolean {
+export function isOn(value = ""): boolean {
   return !/^(?:0|off|false)$/i.test(value);
 }
 
@@ -152,6 +150,12 @@ function readEnvironment(env: NodeJS.ProcessEnv): Settings {
   return Object.fromEntries(Object.entries(variables).map(([setting, variable]) => [setting, env[variable!]]));
 }
 
+/** Returns the name of a flag that describes a server, if there is one. */
+export function strayFlag(flags: ServerFlags): string | undefined {
+  const name = [...flagNames, ...switchNames].find((name) => flags[name] !== undefined);
+  return name && `--${name}`;
+}
+
 /** Returns the name of a variable that describes a server though nothing names one. The sandbox would silently ignore it. */
 export function strayVariable(env: NodeJS.ProcessEnv): string | undefined {
   return Object.values(variables).find((variable) => env[variable!]);
@@ -162,7 +166,7 @@ function namesServer({ settings }: Source): boolean {
 }
 
 function rejectContradictions(flags: ServerFlags, url: Settings): void {
-  for (const name of [...flagNames, "url", "defaults-file"] as const) {
+  for (const name of [...flagNames, "url"] as const) {
     // An empty value is mostly an unset shell variable. It must not silently lead to another server.
     if (flags[name] === "") throw new UsageError(`--${name} must not be empty`);
   }
@@ -198,30 +202,6 @@ function parseUrl(url: string): Settings {
   }
 }
 
-function readDefaults(path: string): Source {
-  const options = new Map<string, string | undefined>();
-  try {
-    for (const [name, value] of readOptionFile(path, ["client", "client-server", "client-mariadb"])) {
-      const plain = name.replaceAll("_", "-").replace(/^loose-/, "");
-      const switchedOff = off.exec(plain)?.[1];
-      const isSwitch = (switchNames as readonly string[]).includes(plain);
-      const given = switchedOff === undefined ? (value ?? (isSwitch ? "1" : undefined)) : "0";
-      options.set(switchedOff ?? plain, given);
-    }
-  } catch (error) {
-    throw new UsageError((error as Error).message, { cause: error });
-  }
-  const settings: Settings = { "ssl-mode": mariadbMode(options), ...Object.fromEntries(options) };
-  return { settings, nameOf: (setting) => `${setting} in ${JSON.stringify(path)}` };
-}
-
-/** Translates MariaDB's TLS switches to MySQL's `ssl-mode`. */
-function mariadbMode(options: ReadonlyMap<string, string | undefined>): string | undefined {
-  if (options.has("ssl") && !isOn(options.get("ssl"))) return "DISABLED";
-  if (options.has("ssl-verify-server-cert") && isOn(options.get("ssl-verify-server-cert"))) return "VERIFY_IDENTITY";
-  return options.has("ssl") && !options.get("ssl-ca") ? "REQUIRED" : undefined;
-}
-
 export const readHosts: Reader<readonly Address[]> = (text, name) =>
   text.split(",").map((item) => {
     const own = item.trim();
@@ -234,14 +214,25 @@ export const readHosts: Reader<readonly Address[]> = (text, name) =>
     return { host, port: port === undefined ? undefined : Number(port) };
   });
 
-function parsePort({ value, name }: Picked = { value: "3306", name: "port" }): number {
+function parsePort({ value, name }: Picked = { value: "3306", name: "port" }, places: string): number {
   if (isPort(value)) return Number(value);
   if (name === "--port" && /^\D/.test(value) && !/^[-+\s]*\d/.test(value)) {
-    throw new UsageError("--port must be 1 to 65535: a password goes into MYSQL_PWD or an option file"); // -p is another flag
+    throw new UsageError(`--port must be 1 to 65535: a password goes into ${places}`); // -p is another flag
   }
   throw new UsageError(`${name} must be 1 to 65535, not ${JSON.stringify(value)}`);
 }
 
 function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
+}
+
+/** Returns the name of the operating system's user. @throws UsageError if it is not known. */
+function userName(env: NodeJS.ProcessEnv): string {
+  try {
+    return userInfo().username;
+  } catch {
+    const name = env.USER || env.LOGNAME; // in a container the user often has only a number
+    if (name) return name;
+    throw new UsageError("Cannot tell who runs this: name the user with --user");
+  }
 }

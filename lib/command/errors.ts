@@ -16,17 +16,11 @@ export function why(error: unknown): string {
   return (error as Error).message.replace(/^E[A-Z0-9]+: /, "").split(", ")[0]!;
 }
 
-/** Table that the unedited script updates. Only the sandbox has it. */
-const exampleTable = "myscript_orders";
-
 /** Formats an error: its message, the script's line that threw it, and its causes if the script threw it. */
 export function explain(error: unknown): string {
   const isRun = error instanceof RunError;
   const thrown = isRun ? error.cause : error;
   const place = thrown instanceof Error && !(thrown instanceof UsageError) ? placeOf(thrown) : undefined;
   const message = error instanceof Error ? (isRun || !place ? error.message : withCauses(error)) : error;
-  const text = `${message}${place === undefined ? "" : ` (${place})`}`;
-  return text.includes(exampleTable)
-    ? `${text}: buildQueries() is still the example: edit it, or name SQL files`
-    : text;
+  return `${message}${place === undefined ? "" : ` (${place})`}`;
 }

@@ -1,9 +1,9 @@
 /** The contract between a feature and the command. A feature is a folder of `lib/features` that a copy may leave out. */
 import { basename } from "node:path";
 import type { ConnectionOptions } from "mysql2";
-import type { Failure, Query, Summary, WorkOptions } from "../mp.ts";
+import type { Query, Summary, WorkOptions } from "../mp.ts";
 import type { Progress } from "../parent/progress.ts";
-import type { NamedServer } from "./config.ts";
+import type { NamedServer, SettingsFile } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import type { Output } from "./output.ts";
@@ -29,6 +29,8 @@ export interface Feature<Table extends FlagTable = Record<never, never>> {
   steers?(flags: Given<Table>, hasKeys: boolean): boolean;
   /** Returns true if it writes data to stdout. */
   writesData?(flags: Given<Table>): boolean;
+  /** Returns a file with settings of the server, if there is one. */
+  settingsFile?(flags: Given<Table>): Promise<SettingsFile | undefined>;
   /** Starts a server, for a command line that names none. */
   startServer?(context: Surroundings): Promise<ConnectionOptions>;
   /** Opens the files on the command line. */
@@ -54,16 +56,18 @@ export interface Hook {
   readonly decidesUnknown?: true;
   /** Way to resume a run that has not done all. */
   readonly goingOn?: GoingOn;
-  /** First queries that earlier runs have left `unknown`. */
-  readonly leftUnknown?: readonly { readonly seq: number; readonly unit: unknown }[];
+  /** Returns lines to add to the printed summary. */
+  lines?(summary: Summary): readonly string[];
+  /** Set if a dry run prints what an earlier run has left: queries as an SQL file, and units of a `workerDo()` by this function. */
+  printLeft?(seq: number, unit: unknown): string;
   /** Records a change that somebody made during the run. */
   note?(change: string): void;
   /** Checks a run that has ended. @throws Error if something is wrong with it. */
   check?(summary: Summary): unknown;
   /** Returns the seq of each query whose rows the reader of stdout may have lost. */
   lostRows?(): Promise<ReadonlySet<number>>;
-  /** Takes back the outcome of those of these queries that are done. Returns the queries that are `unknown` now. */
-  takeBack?(seqs: ReadonlySet<number>): Promise<Failure[]>;
+  /** Makes those of these queries `unknown` that are done. Returns the summary with the changed outcomes. */
+  takeBack?(seqs: ReadonlySet<number>, summary: Summary): Promise<Summary>;
   /** Writes its data to disk before the summary is printed. Returns the error if that fails. */
   flush?(): Promise<Error | undefined>;
   close?(): unknown;
@@ -132,12 +136,6 @@ export interface Files {
 export function optionsOf(hooks: readonly Hook[]): WorkOptions {
   const all = hooks.map(({ options }) => options ?? {});
   return { ...Object.assign({}, ...all), gates: all.flatMap(({ gates }) => gates ?? []) };
-}
-
-/** Prints a change of the run, and passes it to every hook's `note()`. */
-export function tellChange(change: string, { progress, hooks }: Surroundings): void {
-  progress.log(`changed: ${change}`);
-  for (const hook of hooks) hook.note?.(change);
 }
 
 /** The part of `process` that the command uses. Tests replace it. */

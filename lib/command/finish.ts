@@ -65,7 +65,11 @@ export async function finish(
   const isRefused = isRefusal(error);
   const goingOn = hooks.flatMap((hook) => hook.goingOn ?? []);
   let unwritten: Error | undefined;
-  const { summary, lost } = await takeBackLost(ended, hooks);
+  const lostRows = await Promise.all(hooks.map((hook) => hook.lostRows?.() ?? []));
+  const seqs = new Set(lostRows.flatMap((each) => [...each]));
+  const takeBack = seqs.size > 0 ? hooks.find((hook) => hook.takeBack)?.takeBack : undefined;
+  const summary = takeBack ? await takeBack(seqs, ended) : ended;
+  const lost = takeBack ? 0 : seqs.size; // cannot be given again
   for (const hook of hooks) unwritten ??= await hook.flush?.();
   for (const { message } of [error, unwritten].filter((what) => what !== undefined)) {
     if (!summary.reason?.includes(message)) facts.complain(message);
@@ -78,9 +82,9 @@ export async function finish(
   const status = summary.unknown > 0 ? 3 : error || unwritten || lost > 0 || summary.done < summary.total ? 1 : 0;
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
   if (!facts.quiet || error || unwritten || hasFailed || warnsOfMore(summary)) {
-    const leftUnknown = hooks.flatMap((hook) => hook.leftUnknown ?? []);
+    const added = hooks.flatMap((hook) => hook.lines?.(summary) ?? []);
     const finished = finishedLine(summary, goingOn, facts.isKeyed()) ?? [];
-    for (const line of reportLines(summary, leftUnknown, fileOf(goingOn)).concat(finished)) progress.log(line);
+    for (const line of reportLines(summary, added, fileOf(goingOn)).concat(finished)) progress.log(line);
   }
   if (facts.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
   await output.flush();
@@ -101,27 +105,6 @@ export async function finish(
 function warnsOfMore({ warnings, firstWarned = [] }: Summary): boolean {
   const areNotes = firstWarned.every(({ messages }) => messages?.every(({ level }) => level === "Note"));
   return warnings > 0 && !areNotes;
-}
-
-/**
- * Makes queries `unknown` whose rows the reader of stdout may have lost, if a hook such as the job log can take them back.
- *
- * @returns `lost`: the number of queries whose rows are lost and cannot be given again.
- */
-async function takeBackLost(summary: Summary, hooks: readonly Hook[]): Promise<{ summary: Summary; lost: number }> {
-  const lost = new Set<number>();
-  for (const hook of hooks) for (const seq of (await hook.lostRows?.()) ?? []) lost.add(seq);
-  const takeBack = hooks.find((hook) => hook.takeBack)?.takeBack;
-  if (lost.size === 0 || !takeBack) return { summary, lost: lost.size };
-  const unknown = await takeBack(lost);
-  const [first, ...next] = unknown;
-  if (!first) return { summary, lost: 0 };
-  const { length } = unknown;
-  const failures = [...summary.failures, ...unknown].slice(0, 100);
-  const kind = { count: length, first, next: next.slice(0, 4).map(({ seq }) => ({ seq })) };
-  const failureKinds = [kind, ...summary.failureKinds];
-  const changed = { done: summary.done - length, unknown: summary.unknown + length, failures, failureKinds };
-  return { summary: { ...summary, ...changed }, lost: 0 };
 }
 
 /** Returns `status`, or at least 1 if writing to stdout has failed. Readers such as `head` may close it early. */

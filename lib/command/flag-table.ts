@@ -8,7 +8,7 @@ import { type Flag, type FlagTable, helpOf, readFlags } from "./flags.ts";
 /** Headings of the help, by group. */
 const groups: Readonly<Record<Flag["group"], string>> = {
   work: "Work",
-  server: "Server; what is missing comes from MYSQL_HOST, MYSQL_PWD and the like, or from [client] in ~/.my.cnf",
+  server: "Server; what is missing comes from MYSQL_HOST, MYSQL_PWD and the like",
   failures: "Failures",
   resume: "Resume",
   gently: "Gently",
@@ -18,6 +18,12 @@ const groups: Readonly<Record<Flag["group"], string>> = {
 /** Returns all flags of this copy, in the order of the help. */
 export function tableOfFlags(): FlagTable {
   return Object.assign({}, core, ...features.map(({ flags }) => flags), last);
+}
+
+/** Returns the ways to name a server, for messages. */
+export function waysToName(): string {
+  const names = Object.entries(tableOfFlags()).flatMap(([name, { namesServer }]) => (namesServer ? `--${name}` : []));
+  return `${names.join(", ")} or MYSQL_HOST`;
 }
 
 /** Parses the command line and checks that its flags go together. @throws UsageError for the first mistake. */

@@ -15,6 +15,10 @@ export interface Flag {
   /** Set if the flag may be given several times. */
   readonly repeats?: true;
   readonly group: "work" | "server" | "failures" | "resume" | "gently" | "output";
+  /** Set if the flag can name the server. */
+  readonly namesServer?: true;
+  /** Name of what the flag names, if that may hold a password, for messages. */
+  readonly mayHold?: string;
   /** Text in the help. A flag without it shares the line of the next flag. */
   readonly help?: string;
 }
@@ -98,7 +102,7 @@ function parse(table: FlagTable, args: readonly string[]) {
     const { tokens, ...parsed } = parseArgs({ args: [...args], options, allowPositionals: true, tokens: true });
     for (const token of tokens) {
       if (token.kind === "option") rejectEquals(token);
-      rejectPassword(token);
+      rejectPassword(token, table);
     }
     return parsed;
   } catch (error) {
@@ -106,7 +110,7 @@ function parse(table: FlagTable, args: readonly string[]) {
     const { code, message } = error as Error & { code?: string };
     const unknown = /^Unknown option '(-[^']*)'/.exec(message)?.[1];
     if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" && unknown) {
-      throw new UsageError(`Unknown option ${unknown}: ${suggest(unknown, Object.keys(table))}`);
+      throw new UsageError(`Unknown option ${unknown}: ${suggest(unknown, table)}`);
     }
     const [, option, problem] = /^Option '(?:-\w, )?(--?[\w-]+)[^']*' ?(.*)/s.exec(message) ?? [];
     if (problem?.startsWith("argument missing")) throw new UsageError(`${option} needs a value`);
@@ -131,7 +135,10 @@ function rejectEquals({ name, rawName, value }: { name: string; rawName: string;
 }
 
 /** Rejects an argument that may hold a password, such as a URL instead of a file. Does not print it. */
-function rejectPassword(token: { kind: string; name?: string; rawName?: string; value?: string | undefined }): void {
+function rejectPassword(
+  token: { kind: string; name?: string; rawName?: string; value?: string | undefined },
+  table: FlagTable,
+): void {
   const { kind, name, rawName, value = "" } = token;
   if (kind === "positional" && /^(?:\w+:\/\/|[^/]*:.*@)/s.test(value)) {
     throw new UsageError(
@@ -140,17 +147,22 @@ function rejectPassword(token: { kind: string; name?: string; rawName?: string; 
   }
   if (name === "url" || name === "init-command") return;
   if (/^\w+:\/\/[^/]*:.*@/s.test(value) || (name === "user" && value.includes(":"))) {
-    throw new UsageError(`${rawName} must not hold a password, which ps would show: ${passwordPlace}`);
+    throw new UsageError(
+      `${rawName} must not hold a password, which ps would show: put it into ${passwordPlaces(table)}`,
+    );
   }
 }
 
-const passwordPlace = "put it into MYSQL_PWD or an option file";
+/** Returns the places for a password, for messages. */
+export function passwordPlaces(table: FlagTable): string {
+  return ["MYSQL_PWD", ...Object.values(table).flatMap(({ mayHold = [] }) => mayHold)].join(" or ");
+}
 
-function suggest(unknown: string, table: readonly string[]): string {
+function suggest(unknown: string, table: FlagTable): string {
   const name = unknown.replace(/^-+/, "");
   if (/^-p|^--p(?:as?s|w)/.test(unknown))
-    return "a password goes into MYSQL_PWD or an option file, where ps does not show it";
-  const known = [...new Set([...table, ...featureOptions])];
+    return `a password goes into ${passwordPlaces(table)}, where ps does not show it`;
+  const known = [...new Set([...Object.keys(table), ...featureOptions])];
   const begun = name === "" ? undefined : known.find((flag) => flag.startsWith(name));
   const distances = known.map((flag) => ({ flag, distance: distance(name, flag) }));
   const nearest = distances.reduce((best, other) => (other.distance < best.distance ? other : best));
@@ -159,7 +171,7 @@ function suggest(unknown: string, table: readonly string[]): string {
   const meant = known.includes(name) ? name : (begun ?? (isNear ? nearest.flag : undefined));
   if (meant === undefined) return "--help lists the options";
   const question = meant === name ? [] : [`did you mean --${meant}?`];
-  return [...question, ...(table.includes(meant) ? [] : [howToGet(meant)])].join(" ");
+  return [...question, ...(meant in table ? [] : [howToGet(meant)])].join(" ");
 }
 
 function attached(option: string): string {

@@ -1,7 +1,7 @@
 /** Checks that the server can be reached and accepts the account, before the run starts anything. */
 import type { ConnectionOptions, QueryError } from "mysql2";
 import { ask, close, connect, type Host, nameOf } from "../mysql/connection.ts";
-import { type DatabaseError, isTransient } from "../mysql/errors.ts";
+import { isTransient } from "../mysql/errors.ts";
 import { reach, untilAborted } from "../mysql/reach.ts";
 import type { Server } from "./config.ts";
 
@@ -15,56 +15,45 @@ export interface Probe {
   readonly version: string;
 }
 
-/** Calls `probeServer()` until it succeeds, or the timeout is over, or the error is not transient. */
-export function reachServer(
-  server: Server,
-  timeoutSeconds: number,
-  log: (line: string) => void,
-  signal?: AbortSignal,
-): Promise<Probe> {
-  return reach((timeoutMs) => probeServer(server, timeoutMs / 1000, signal), {
-    timeoutMs: timeoutSeconds * 1000,
-    tryMs: Number.POSITIVE_INFINITY,
-    ...untilAborted(signal),
-    mayPass: (error) => isTransient((error as Error).cause as DatabaseError),
-    onWait: ({ message }) => log(`${message}: trying again for up to ${timeoutSeconds} s`),
-  });
-}
-
-/** The most time in ms for one host, if there are several. */
-const tryMs = 10_000;
-
 /**
- * Tries each host once until one answers. Asks it for its version, and finds out whether it offers TLS for `PREFERRED`.
+ * Tries one host after the other until one answers. Asks it for its version, and finds out whether it offers TLS for `PREFERRED`.
  *
- * Tries hosts in their order. Each gets an equal share of the time that is left.
- *
- * @throws Error of one line, with user, address and reason for each host, without a password. Its cause is a transient error
- * if one of the hosts had one.
+ * @param log shows a line to the user before all hosts are tried again, after a transient error. Without it, each is tried once.
+ * @throws Error of one line, with user, address and reason for each host, without a password.
  */
 export async function probeServer(
   { db, hosts, tlsOptional }: Server,
   timeoutSeconds: number,
   signal?: AbortSignal,
+  log?: (line: string) => void,
 ): Promise<Probe> {
   const candidates = hosts.length > 0 ? hosts.map((address) => ({ ...db, ...address })) : [db];
-  const deadline = Date.now() + timeoutSeconds * 1000;
-  const failures: string[] = [];
-  let cause: unknown;
-  const most = candidates.length > 1 ? tryMs : 2 ** 31 - 1; // the range of a timer
-  for (const [index, candidate] of candidates.entries()) {
-    const share = Math.ceil((deadline - Date.now()) / (candidates.length - index));
-    const timeoutMs = Math.min(Math.max(share, 1), most);
+  let failures: string[] = [];
+  const message = () => `Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " ");
+  const attempt = async (timeoutMs: number) => {
+    const index = failures.length % candidates.length;
+    if (index === 0) failures = [];
+    const candidate = candidates[index]!;
     try {
-      return { ...(await connectMaybeTls(candidate, tlsOptional, timeoutMs, signal)), where: whereIs(db, hosts) };
+      return await connectMaybeTls(candidate, tlsOptional, timeoutMs, signal);
     } catch (error) {
-      if (signal?.aborted) throw new Error("Interrupted before the server had answered", { cause: error });
-      if (!isTransient((cause ?? {}) as DatabaseError)) cause = error;
       failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as QueryError, candidate)}`);
+      throw error;
     }
+  };
+  try {
+    const reached = await reach(attempt, {
+      hosts: candidates.length,
+      timeoutMs: timeoutSeconds * 1000,
+      ...(candidates.length === 1 && { tryMs: 2 ** 31 - 1 }), // the range of a timer
+      ...untilAborted(signal),
+      mayPass: (error) => log !== undefined && isTransient(error),
+      onWait: () => log?.(`${message()}: trying again for up to ${timeoutSeconds} s`),
+    });
+    return { ...reached, where: whereIs(db, hosts) };
+  } catch (cause) {
+    throw new Error(signal?.aborted ? "Interrupted before the server had answered" : message(), { cause });
   }
-  const message = `Cannot connect to ${failures.join("; ")}`.replace(/\p{Cc}+/gu, " ");
-  throw Object.assign(new Error(message, { cause }), { code: (cause as DatabaseError).code });
 }
 
 async function connectMaybeTls(

@@ -3,7 +3,7 @@ import { inspect } from "node:util";
 import type { FailureKind, Summary } from "../mp.ts";
 
 import { count } from "../parent/text.ts";
-import { describeUnit, describeValues, nameOfQuery } from "../shared/query.ts";
+import { nameOfQuery } from "../shared/query.ts";
 import type { GoingOn } from "./feature.ts";
 
 const kindsShown = 10;
@@ -11,12 +11,8 @@ const kindsShown = 10;
 const leastWaited = 1;
 const outcomes = ["done", "failed", "unknown"] as const;
 
-/** Returns the lines of the summary. `leftUnknown` are the first queries that an earlier run has left `unknown`. */
-export function reportLines(
-  summary: Summary,
-  leftUnknown: readonly { seq: number; unit: unknown }[] = [],
-  file?: string,
-): string[] {
+/** Returns the lines of the summary, with those that the hooks add. */
+export function reportLines(summary: Summary, added: readonly string[] = [], file?: string): string[] {
   const { total, done, earlier, retries, rows, seconds, perSecond, latencyMs, failureKinds } = summary;
   const earlierCounts = outcomes.filter((outcome) => earlier[outcome] > 0);
   const others = (["failed", "unknown", "skipped"] as const).filter((outcome) => summary[outcome] > 0);
@@ -32,12 +28,8 @@ export function reportLines(
   if (earlierCounts.length > 0) {
     const list = earlierCounts.map((outcome) => `${count(earlier[outcome])} ${outcome}`).join(", ");
     lines.push(`of these, ${list} in an earlier run`);
-    for (const { seq, unit } of leftUnknown) {
-      lines.push(`${nameOfQuery(seq, unit, noun)} unknown`, ...queryLines(describeUnit(unit), describeValues(unit)));
-    }
-    const more = earlier.unknown - leftUnknown.length;
-    if (leftUnknown.length > 0 && more > 0) lines.push(`and ${count(more)} more unknown`);
   }
+  lines.push(...added);
   if (ended > 0) {
     const { p50, p95, p99, max } = latencyMs;
     lines.push(
@@ -49,10 +41,6 @@ export function reportLines(
     if (waited >= leastWaited) lines.push(`workers waited ${significant(waited)} s for a server: ${reason}`);
   }
   lines.push(...warningLines(summary, noun));
-  const { selfCommitted = 0 } = summary;
-  if (selfCommitted > 0) {
-    lines.push(`${count(selfCommitted)} committed by themselves, and were recorded in the ledger after they ran`);
-  }
   const shown = failureKinds.slice(0, kindsShown);
   lines.push(...shown.flatMap((kind) => kindLines(kind, noun)));
   const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
@@ -145,7 +133,7 @@ export function fileOf(goingOn: readonly GoingOn[]): string | undefined {
   return goingOn.find(({ file }) => file !== undefined)?.file;
 }
 
-function queryLines(sql: string, values: string | undefined): string[] {
+export function queryLines(sql: string, values: string | undefined): string[] {
   return values === undefined ? [`    ${sql}`] : [`    ${sql}`, `    values: ${values}`];
 }
 

@@ -5,17 +5,27 @@
  */
 import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
-import { RefusedError, type WorkOptions } from "../mp.ts";
+import { type Query, RefusedError, type WorkOptions } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
 import { keyOf } from "../shared/query.ts";
-import type { Command } from "./cli.ts";
-import { resolveServer, type Server, type ServerFlags, strayVariable } from "./config.ts";
+import { resolveServer, type Server, type ServerFlags, strayFlag, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
 import { type Context, type Files, type Io, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
-import { features } from "./flag-table.ts";
+import { features, tableOfFlags, waysToName } from "./flag-table.ts";
+import { passwordPlaces } from "./flags.ts";
 import { howToAdd } from "./left-out.ts";
-import { probeServer, reachServer } from "./probe.ts";
+import { probeServer } from "./probe.ts";
+
+/** Settings of the command line, for `main()`. */
+export interface Command {
+  /** Connection options of the server. If there are several hosts, of one that answered. */
+  readonly db: ConnectionOptions;
+  /** Queries of the files on the command line. Undefined if it names none. */
+  readonly queries: AsyncIterable<Query> | undefined;
+  readonly workers: number;
+  readonly options: WorkOptions;
+}
 
 /** A run that is set up, and facts that its end depends on. */
 export interface Setup {
@@ -29,10 +39,14 @@ export interface Setup {
 /** Sets up a run. @throws UsageError for wrong settings. Error if the server cannot be reached, or the sandbox not started. */
 export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Setup> {
   const { io, progress, hooks, drain } = around;
-  const server = resolveServer(flags.given as ServerFlags, io.env);
+  const given = flags.given as ServerFlags;
+  const file = await features.find(({ settingsFile }) => settingsFile)?.settingsFile?.(flags);
+  const server = resolveServer(given, io.env, { file, places: passwordPlaces(tableOfFlags()) });
+  const stray = server ? undefined : strayFlag(given);
+  if (stray !== undefined) throw new UsageError(`${stray} needs a server: name one with ${waysToName()}`);
   const needsServer = !flags.dryRun || features.some(({ asksServer }) => asksServer?.(flags));
   if (!server && flags.files.length > 0 && needsServer) {
-    throw new UsageError(`Name a server for these queries: ${waysToName}`);
+    throw new UsageError(`Name a server for these queries: ${waysToName()}`);
   }
   let reached: Promise<Reached> | undefined;
   const reach = () => {
@@ -50,7 +64,7 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   const isSteered = features.some(({ steers }) => steers?.(flags, hasKeys));
   await setUpFeatures(flags, { ...around, db, servers, server, hasKeys, isSteered });
   if (line !== undefined) progress.log(line);
-  if (flags.dryRun) hooks.push(await (await import("./dry-run.ts")).showQueries(flags, around));
+  if (flags.dryRun) hooks.push(await (await import("./dry-run.ts")).showQueries(around));
   const added = optionsOf(hooks);
   let isKeyed: boolean | undefined;
   const { threads, shard, maxFailures, maxWarnings, retries, idempotent } = flags;
@@ -84,8 +98,6 @@ async function filesOf(flags: CoreFlags, around: Surroundings, dollarQuotes: () 
   throw new UsageError(`Cannot read ${flags.files.join(", ")}: ${howToAdd("sql-files")}`);
 }
 
-const waysToName = "--host, --socket, --url, --defaults-file or MYSQL_HOST";
-
 interface Reached {
   readonly db: ConnectionOptions;
   readonly version?: string;
@@ -113,18 +125,18 @@ async function databaseOf(
     );
   }
   if (server) {
-    const { db, where, version } = await reachServer(server, connectTimeout, progress.log, drain.signal);
+    const { db, where, version } = await probeServer(server, connectTimeout, drain.signal, progress.log);
     const carriers = threads === undefined ? "" : ` on ${plural(threads, "thread")}`;
     const line = `${where}, ${plural(workers, "worker")}${carriers}, server ${version}`;
     return { db, version, ...(!quiet && !dryRun && { line }) };
   }
   if (files.length > 0) return { db: {} }; // a dry run
   const stray = quiet ? "--quiet" : strayVariable(io.env);
-  if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName}`);
+  if (stray) throw new UsageError(`${stray} needs a server: name one with ${waysToName()}`);
   const starter = features.find(({ startServer }) => startServer);
   if (starter?.startServer) return { db: await starter.startServer(around) };
   if (!needsServer) return { db: {} }; // nor does buildQueries(), perhaps
-  throw new UsageError(`Name a server: ${waysToName}`);
+  throw new UsageError(`Name a server: ${waysToName()}`);
 }
 
 /** Returns true if the run can read keys: stdin is a terminal that no file uses, and the bar is visible on one. */

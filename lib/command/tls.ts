@@ -2,7 +2,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { SslOptions } from "mysql2";
-import type { Setting } from "./config.ts";
 import { UsageError, why } from "./errors.ts";
 
 /** Value of a setting, and its name for messages. */
@@ -11,11 +10,15 @@ export interface Picked {
   readonly name: string;
 }
 
+export const tlsNames = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"] as const;
 const modes = ["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"] as const;
 type Mode = (typeof modes)[number];
 
 /** Reads the TLS settings. @throws UsageError for an unknown mode, and for files without a valid certificate or its key. */
-export function tlsOf(pick: (setting: Setting) => Picked | undefined): { mode: Mode; ssl: SslOptions } {
+export function tlsOf(pick: (setting: (typeof tlsNames)[number]) => Picked | undefined): {
+  mode: Mode;
+  ssl: SslOptions;
+} {
   const ca = read(pick("ssl-ca"), "certificate", (pem) => new X509Certificate(pem));
   const [certificate, key] = [pick("ssl-cert"), pick("ssl-key")];
   if (!certificate !== !key) {

@@ -13,6 +13,11 @@ export const features: readonly FeatureEntry[] = [
     command: () => import("./sandbox/feature.ts"),
   },
   {
+    name: "my-cnf",
+    about: "--defaults-file, ~/.my.cnf: the clients' options",
+    command: () => import("./my-cnf/feature.ts"),
+  },
+  {
     name: "ledger",
     about: "--ledger: each query exactly once, by a table",
     option: "ledger",

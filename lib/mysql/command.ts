@@ -6,12 +6,20 @@
  * This needs no event listeners and no options object per query, which cost more than the rest of mysql2 together.
  */
 import type { Connection } from "mysql2";
+import { noteStatus, noteWarnings, stateOf } from "./connection-state.ts";
 import { type DatabaseError, nameError } from "./errors.ts";
 import { contentOf, endFile, explainDisabled } from "./local-infile.ts";
-import { type InnerConnection, inner, type Ok, type Packet, Query, QueryPacket, type State } from "./mysql2-query.ts";
+import {
+  type InnerConnection,
+  inner,
+  type Ok,
+  type Packet,
+  Query,
+  QueryPacket,
+  type RowPacket,
+  type State,
+} from "./mysql2-query.ts";
 import type { Prepared } from "./prepared.ts";
-import { noteCharacterSet, noteStatus } from "./server-state.ts";
-import { noteWarnings } from "./warnings.ts";
 
 /** A column as mysql2 describes it. */
 export interface Column {
@@ -24,12 +32,6 @@ export interface Column {
   readonly extendedTypeName?: string;
   /** Format that only MariaDB has, such as `json`. */
   readonly extendedFormat?: string;
-}
-
-/** Packet of a row in the text protocol. Each call reads the next value. A NULL is `null`. */
-export interface RowPacket {
-  readLengthCodedString(encoding: "utf8"): string | null;
-  readLengthCodedBuffer(): Buffer | null;
 }
 
 /** Takes a row. Returns false to pause the connection after it. */
@@ -117,7 +119,7 @@ class Answer {
   end(changedRows: number, status: number, warnings: number, info: string): boolean {
     noteStatus(this.connection, status);
     // mysql2 reads the number as a signed one. TiDB puts the length of the text before it.
-    if (warnings !== 0) noteWarnings(this.connection, warnings & 0xffff, info.replace(/^.(?=R)/, ""));
+    if (warnings !== 0) noteWarnings(this.connection, { count: warnings & 0xffff, info: info.replace(/^.(?=R)/, "") });
     this.#rows += changedRows;
     if (!this.failure) this.listener.onDone?.(this.#index, this.#rows - this.#rowsBefore);
     this.#index++;
@@ -174,7 +176,7 @@ class AnsweredQuery extends Query {
   doneInsert({ affectedRows, serverStatus, warningStatus = 0, info, stateChanges }: Ok): State | null {
     if (this._localStream) this.answer.failure ??= endFile(this);
     const characterSet = stateChanges?.systemVariables.character_set_results;
-    if (characterSet !== undefined) noteCharacterSet(this.answer.connection, characterSet);
+    if (characterSet !== undefined) stateOf(this.answer.connection).needsUtf8 = characterSet !== "utf8mb4";
     return this.answer.end(affectedRows, serverStatus, warningStatus, info) ? this.anotherResult() : null;
   }
 

@@ -2,9 +2,9 @@
 import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
 import { type AccountOptions, authPluginsFor, explainAccount } from "./accounts.ts";
+import { stateOf } from "./connection-state.ts";
 import { type DatabaseError, isLost, nameError } from "./errors.ts";
 import { execute, readWarnings, textRows } from "./execute.ts";
-import { identityOf, noteCharacterSet, noteIdentity, notePacketLimit } from "./server-state.ts";
 
 /** Address of a server. */
 export interface Host {
@@ -68,8 +68,9 @@ async function lookAtServer(connection: Connection): Promise<void> {
     return textRows(connection, limit);
   });
   const [bytes, ...names] = row!;
-  notePacketLimit(connection, Number(bytes));
-  if (names.length > 0 && !isVitess(connection)) noteIdentity(connection, names.join(" "));
+  const state = stateOf(connection);
+  state.packetLimit = Number(bytes);
+  if (names.length > 0 && !isVitess(connection)) state.identity = names.join(" ");
 }
 
 /**
@@ -95,8 +96,9 @@ const asClient: ConnectionOptions = {
 
 /** Prepares any mysql2 connection for `execute()`: adds an error listener, and fixes the character set of what is sent. */
 export function prepareConnection(connection: Connection): void {
-  if (preparedConnections.has(connection)) return;
-  preparedConnections.add(connection);
+  const state = stateOf(connection);
+  if (state.isPrepared) return;
+  state.isPrepared = true;
   // Without a listener, losing an idle connection would end the thread. If mysql2 cannot read an answer, it emits the error on
   // the connection only, so this passes it to the command.
   connection.on("error", (error) => {
@@ -105,7 +107,7 @@ export function prepareConnection(connection: Connection): void {
   // Queries are always sent as UTF-8. mysql2 would follow `SET NAMES latin1`.
   const { charsetNumber } = connection.config as { charsetNumber?: number };
   Object.defineProperty(connection.config, "charsetNumber", { get: () => charsetNumber, set: () => {} });
-  if (charsetNumber !== utf8mb4) noteCharacterSet(connection, "another");
+  if (charsetNumber !== utf8mb4) state.needsUtf8 = true;
   if ((connection.config as ConnectionOptions).compress) acceptAnyOrder(connection as unknown as PacketReader);
 }
 
@@ -115,7 +117,7 @@ export function prepareConnection(connection: Connection): void {
  */
 export async function takeOver(connection: Connection, timeoutMs: number): Promise<void> {
   prepareConnection(connection);
-  if (identityOf(connection) !== undefined) return;
+  if (stateOf(connection).identity !== undefined) return;
   await withDeadline(connection, timeoutMs, () => lookAtServer(connection)).catch((error) => {
     if (isLost(error)) throw error;
   });
@@ -137,8 +139,6 @@ function acceptAnyOrder(reader: PacketReader): void {
     handle.call(reader, packet);
   };
 }
-
-const preparedConnections = new WeakSet<Connection>();
 
 /** Id of `utf8mb4_unicode_ci`, mysql2's default collation. */
 const utf8mb4 = 224;

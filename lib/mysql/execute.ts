@@ -3,11 +3,10 @@ import { isUtf8 } from "node:buffer";
 import type { Connection } from "mysql2";
 import { type Query, valuesOf } from "../shared/query.ts";
 import { type ResultListener, sendPrepared, sendText } from "./command.ts";
-import type { DatabaseError } from "./errors.ts";
+import { stateOf } from "./connection-state.ts";
 import { withValues } from "./literal.ts";
 import { bytesBefore, type Capabilities } from "./mysql2-query.ts";
 import { checkCount, losesValues, prepare, prepareFor, takesInteger, typesParameters } from "./prepared.ts";
-import { needsUtf8, packetLimitOf } from "./server-state.ts";
 import type { SqlValue } from "./values.ts";
 
 /**
@@ -53,7 +52,7 @@ async function textFor(connection: Connection, sql: string, values: readonly Sql
   return Buffer.from(withValues(sql, values, { timezone, takesDigits }));
 }
 
-const notPreparable = 1295; // ER_UNSUPPORTED_PS
+export const notPreparable = 1295; // ER_UNSUPPORTED_PS
 
 /** Runs one text, given in pieces. */
 export function executeText(
@@ -63,7 +62,7 @@ export function executeText(
 ): Promise<number> {
   const refusal = refuseSize(connection, pieces);
   if (refusal) return Promise.reject(refusal);
-  if (listener.onResult && needsUtf8(connection)) return sendForUtf8(connection, pieces, listener);
+  if (listener.onResult && stateOf(connection).needsUtf8) return sendForUtf8(connection, pieces, listener);
   return sendText(connection, pieces, listener); // not async: an outer promise costs three more microtasks
 }
 
@@ -76,7 +75,7 @@ const utf8Results = Buffer.from("SET character_set_results = utf8mb4");
 
 /** Returns an error if the query exceeds `max_allowed_packet`. The server would close the connection instead of answering. */
 function refuseSize(connection: Connection, parts: readonly unknown[]): Error | undefined {
-  const most = packetLimitOf(connection);
+  const most = stateOf(connection).packetLimit;
   let bytes = bytesBefore(connection as unknown as Capabilities);
   for (const part of parts) {
     if (typeof part === "string") bytes += Buffer.byteLength(part);
@@ -122,22 +121,4 @@ export async function readWarnings(connection: Connection): Promise<string[][]> 
 /** Decodes a text of the server's. It is ASCII nearly always, and in the session's character set. */
 function textOf(bytes: Buffer): string {
   return bytes.toString(isUtf8(bytes) ? "utf8" : "latin1");
-}
-
-/**
- * Returns true if a text is one statement. Asks the server to prepare it, which refuses more than one. Error 1295 means one
- * statement of a kind that cannot be prepared.
- *
- * @throws mysql2's QueryError if the connection is lost.
- */
-export async function isOneStatement(connection: Connection, sql: string): Promise<boolean> {
-  try {
-    await prepare(connection, sql);
-    connection.unprepare(sql); // not `close()`: mysql2 would execute the closed one
-    return true;
-  } catch (error) {
-    const { fatal, errno } = error as DatabaseError;
-    if (fatal) throw error;
-    return errno === notPreparable;
-  }
 }

@@ -6,14 +6,14 @@
  * literal does: https://dev.mysql.com/doc/refman/8.4/en/prepare.html.
  */
 import type { Connection } from "mysql2";
+import { isBatchable, longest } from "./batchable.ts";
+import { stateOf } from "./connection-state.ts";
 import { hexCharacter, withValues } from "./literal.ts";
-import { needsUtf8 } from "./server-state.ts";
-import { isBatchable, longest } from "./statement.ts";
 import type { SqlValue } from "./values.ts";
 
 /** Returns true if the server gives a parameter the type of its value, as it does for a literal, and the session uses UTF-8. */
 export function takesLiterals(connection: Connection): boolean {
-  return (connection as { _isMariaDB?: boolean })._isMariaDB === true && !needsUtf8(connection);
+  return (connection as { _isMariaDB?: boolean })._isMariaDB === true && !stateOf(connection).needsUtf8;
 }
 
 /**

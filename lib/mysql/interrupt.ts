@@ -3,10 +3,10 @@ import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
 import { ask, connect, destroyWith, isBusy, isVitess, streamOf } from "./connection.ts";
+import { stateOf } from "./connection-state.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "./errors.ts";
 import { execute } from "./execute.ts";
 import { endUnread } from "./local-infile.ts";
-import { identityOf } from "./server-state.ts";
 
 /**
  * Interrupts the queries that these connections are running. Opens another connection to each server, and sends `KILL QUERY`.
@@ -33,16 +33,14 @@ export async function interrupt(
  * Returns true if the running query of a connection has been interrupted. Its answer does not tell: on any server an
  * interrupted `DO SLEEP(9)` succeeds, and on MySQL also a `SELECT SLEEP(9)`.
  */
-export function isInterrupted(connection: Connection): boolean {
-  return interrupted.has(connection);
+export function isInterrupted(connection: Connection | undefined): boolean {
+  return connection !== undefined && stateOf(connection).isInterrupted;
 }
 
 /** Creates the error for an interrupted query whose answer was not an error. */
 export function interruption(): DatabaseError {
   return Object.assign(new Error("Query execution was interrupted"), { code: "ER_QUERY_INTERRUPTED", errno: 1317 });
 }
-
-const interrupted = new WeakSet<Connection>();
 
 /**
  * Returns a key for the connection's server. A thread id means another connection on another server, and one name or address
@@ -52,7 +50,7 @@ function serverOf(connection: Connection): string {
   const { remoteAddress, remotePort } = streamOf(connection);
   const { socketPath, host, port } = connection.config;
   const address = remoteAddress ? `${remoteAddress} ${remotePort}` : (socketPath ?? `${host} ${port}`);
-  return `${address} ${identityOf(connection)}`;
+  return `${address} ${stateOf(connection).identity}`;
 }
 
 async function interruptAt(
@@ -88,7 +86,7 @@ async function interruptAt(
   }
   // KILL QUERY may arrive just after the query has ended. Then it hits this statement instead of the next query.
   await Promise.all(connections.map((connection) => execute(connection, "DO 0").catch(() => {})));
-  for (const connection of connections) interrupted.delete(connection);
+  for (const connection of connections) stateOf(connection).isInterrupted = false;
   clearTimeout(closing);
 }
 
@@ -104,11 +102,11 @@ async function killQueries(connections: [Connection, ...Connection[]], deadline:
   if (remoteAddress) options.stream = () => net.connect(remotePort!, remoteAddress); // `host` is for the certificate
   const killer = await connect(options);
   try {
-    const wanted = identityOf(first);
-    if (wanted !== undefined && identityOf(killer) !== wanted) {
+    const wanted = stateOf(first).identity;
+    if (wanted !== undefined && stateOf(killer).identity !== wanted) {
       throw Object.assign(new Error("a balancer leads to another server"), { code: otherServer });
     }
-    for (const connection of connections) interrupted.add(connection);
+    for (const connection of connections) stateOf(connection).isInterrupted = true;
     for (const { threadId } of connections) {
       await ask(killer, `KILL QUERY ${threadId}`, leftMs()).catch((error: DatabaseError) => {
         if (error.errno !== noSuchThread) throw error;

@@ -1,8 +1,13 @@
 /** Private parts of mysql2 that `command.ts` extends. mysql2 exports no query class, so it is taken from an instance. */
 import type { Readable } from "node:stream";
 import mysql, { type Connection } from "mysql2";
-import type { RowPacket } from "./command.ts";
 import type { FileQuery } from "./local-infile.ts";
+
+/** Packet of a row in the text protocol. Each call reads the next value. A NULL is `null`. */
+export interface RowPacket {
+  readLengthCodedString(encoding: "utf8"): string | null;
+  readLengthCodedBuffer(): Buffer | null;
+}
 
 export interface Packet extends RowPacket {
   /** Returns the length in bytes, with the header. */

@@ -1,5 +1,4 @@
 /** Interface between a run and the parts of its features in the parent. */
-import type { Counts } from "../shared/counters.ts";
 import type { Checkpoints } from "../shared/source-context.ts";
 import type { RunError } from "./errors.ts";
 import type { CompleteOptions, Summary } from "./options.ts";
@@ -52,7 +51,8 @@ export interface ParentPart {
   readonly known?: KnownQueries;
   /** Storage for the checkpoints of `ranges()`. Used unless `WorkOptions.checkpoints` holds those of an earlier run. */
   readonly checkpoints?: Checkpoints;
-  summary?(counts: Counts): Partial<Summary>;
+  /** Returns its part of the summary. `earlier` counts the queries that the job log knows to have ended. */
+  summary?(earlier: Summary["earlier"]): Partial<Summary>;
   /** Resolves when the feature has finished its work. */
   end?(): Promise<unknown>;
 }

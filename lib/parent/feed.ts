@@ -10,23 +10,12 @@ import { HeldSegments } from "./held.ts";
 import type { Source, WorkOptions } from "./options.ts";
 import { Packer } from "./packer.ts";
 import type { Records } from "./records.ts";
+import type { Selection } from "./selection.ts";
 
 /** Segments with unclaimed queries at which the source is not read further. */
 const segmentsAhead = 2;
 /** Time in ms after which reading yields to the event loop. */
 const busyMs = 10;
-
-/** Decision about each query that is read. */
-export interface Selection {
-  /** Loads what `select()` needs to know about the query. Returns undefined if nothing is missing. */
-  prepare(seq: number, unit: unknown): Promise<void> | undefined;
-  /** Returns true if the query runs. It is called once for each, in order. @throws Error for a query that cannot run. */
-  select(seq: number, unit: unknown): boolean;
-  /** Position of the last query that earlier runs know of. No query is released before the input has reached it. */
-  readonly knownTo: number;
-  /** Returns the error for an input that ends before `knownTo`. */
-  endedAt(seq: number): Error;
-}
 
 export class Feed {
   /** Resolves when the source has ended or has thrown. Rejects if a query cannot run. */

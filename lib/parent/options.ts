@@ -36,8 +36,6 @@ export interface WorkOptions {
   earlierTo?: { readonly seq: number; readonly by: string } | undefined;
   /** Storage for the checkpoints of `ranges()`. A resumed run reads them, and makes the same queries again. */
   checkpoints?: Checkpoints | undefined;
-  /** @deprecated Old name of `checkpoints`. */
-  notes?: Checkpoints | undefined;
   /** True if an earlier run has begun these queries. What was set on its connections is lost. @default false */
   resumed?: boolean | undefined;
   /** SQL that runs on every new connection, before the session statements at the top of the queue. */
@@ -102,8 +100,6 @@ export interface Summary extends Result {
   /** Workers that got a connection. */
   workers: number;
   threads: number;
-  /** With a ledger: queries with an implicit commit, such as DDL. They were recorded after they ran. */
-  selfCommitted?: number;
   /** Time in which a worker, or the opening of the ledger, waited for a server that takes its queries, by reason. */
   waited?: Wait[];
   /** Set if the counts are units of work of a script's own `workerDo()`, not queries. */
@@ -138,36 +134,10 @@ function isOnThisMachine({ socketPath, uri, host = "localhost" }: ConnectionOpti
 }
 
 /** Names of the core's options. Those of features are in `features/index.ts`. */
-export const ownOptions = [
-  ...[
-    "threads",
-    "script",
-    "hosts",
-    "progress",
-    "onEnded",
-    "earlier",
-    "earlierTo",
-    "checkpoints",
-    "notes",
-    "resumed",
-    "initCommands",
-    "shard",
-    "maxWorkers",
-    "gates",
-    "maxPauseSeconds",
-  ],
-  ...[
-    "retries",
-    "connectTimeoutSeconds",
-    "timeoutSeconds",
-    "maxFailures",
-    "maxWarnings",
-    "idempotent",
-    "signal",
-    "killSignal",
-    "dryRun",
-  ],
-];
+export const ownOptions =
+  `threads script hosts progress onEnded earlier earlierTo checkpoints resumed initCommands shard
+  maxWorkers gates maxPauseSeconds retries connectTimeoutSeconds timeoutSeconds maxFailures maxWarnings idempotent signal
+  killSignal dryRun`.split(/\s+/);
 
 /** The options with all defaults filled in. */
 export type CompleteOptions = ReturnType<typeof withDefaults>;
@@ -193,7 +163,6 @@ export function withDefaults(workers: number, options: WorkOptions) {
   const complete = {
     ...options,
     maxWorkers,
-    checkpoints: options.checkpoints ?? options.notes,
     threads: options.threads ?? defaultThreads(maxWorkers, options),
     retries: options.retries ?? 10,
     maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,

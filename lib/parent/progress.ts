@@ -1,8 +1,8 @@
 /** Shows the progress of a run: a bar on a terminal, elsewhere a plain line every few seconds. */
+import type { Result } from "../shared/counters.ts";
 import { describeUnit } from "../shared/query.ts";
 import { barOn } from "./bar.ts";
 import { Figures, percent } from "./figures.ts";
-import type { Summary } from "./options.ts";
 import { printable, wrapped } from "./text.ts";
 
 /** State of the run that the bar shows. */
@@ -22,7 +22,7 @@ export interface Snapshot {
   /** Text about waiting for a server: the number of workers, the time and the reason. */
   waiting?: string | undefined;
   /** Returns the durations of ended queries. */
-  latencyMs: () => Summary["latencyMs"];
+  latencyMs: () => Result["latencyMs"];
   /** Returns the query of each busy worker. */
   inFlight: () => InFlight[];
 }

@@ -8,7 +8,7 @@ import type { RunOfFeature } from "./feature.ts";
 import type { Feed } from "./feed.ts";
 import { Gatekeeper } from "./gate.ts";
 import type { Summary, withDefaults } from "./options.ts";
-import { Parts } from "./parts.ts";
+import { beginParts, type NamedPart } from "./parts.ts";
 import type { Pool, PoolListener, Thread } from "./pool.ts";
 import type { InFlight, Snapshot } from "./progress.ts";
 import { type Claimed, Records } from "./records.ts";
@@ -37,7 +37,7 @@ export class Run implements PoolListener, RunOfFeature {
   #hasToldOfRows = false;
   readonly #warned: WarnedQuery[] = []; // the first ones of each thread
   readonly #watchUnits: (pool: Pool) => void;
-  readonly #parts = new Parts();
+  #parts: readonly NamedPart[] = [];
 
   constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
     const { maxWorkers } = options;
@@ -61,16 +61,20 @@ export class Run implements PoolListener, RunOfFeature {
 
   /** @throws the errors of the features. */
   async begin(): Promise<void> {
-    await this.#parts.begin(this.#options, this);
-    for (const why of this.#parts.standsAlone) this.sessionSetup.standAlone(why);
+    this.#parts = await beginParts(this.#options, this);
     const { checkpoints } = this.#options;
-    this.sourceContext.checkpoints = checkpoints?.isBegun ? checkpoints : (this.#parts.checkpoints ?? checkpoints);
+    this.sourceContext.checkpoints = checkpoints;
+    for (const { part } of this.#parts) {
+      if (part.standsAlone !== undefined) this.sessionSetup.standAlone(part.standsAlone);
+      if (part.checkpoints && !checkpoints?.isBegun) this.sourceContext.checkpoints = part.checkpoints;
+    }
   }
 
   /** Returns the decision about each query. Call it after `begin()`. */
   selection(): Selection {
+    const known = this.#parts.flatMap(({ part }) => part.known ?? []);
     const sessionSetup = this.#options.dryRun ? undefined : this.sessionSetup;
-    return new Selection(this.#options, this.#parts.known, sessionSetup, (outcome) => this.records.addEarlier(outcome));
+    return new Selection(this.#options, known, sessionSetup, (outcome) => this.records.addEarlier(outcome));
   }
 
   /** The settings that each thread starts with. */
@@ -86,7 +90,7 @@ export class Run implements PoolListener, RunOfFeature {
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
       ...{ retries, idempotent, maxFailures, maxWarnings },
-      features: this.#parts.settings,
+      features: Object.fromEntries(this.#parts.map(({ name, part }) => [name, part.settings])),
       sessionSetup: this.sessionSetup.statements,
     };
   }
@@ -111,8 +115,8 @@ export class Run implements PoolListener, RunOfFeature {
   failure = (error: unknown): RunError => new RunError(messageOf(error), this.summary(0), error);
 
   /** Resolves when the features have finished their work. */
-  endFeatures(): Promise<void> {
-    return this.#parts.end();
+  async endFeatures(): Promise<void> {
+    await Promise.all(this.#parts.map(({ part }) => part.end?.()));
   }
 
   // PoolListener:
@@ -129,7 +133,8 @@ export class Run implements PoolListener, RunOfFeature {
       this.wakeup.wakeNextTurn();
     } else if (type === "feature") {
       const { name, data } = message;
-      this.#parts.message(name, data, (answer) => thread.send({ type: "feature", name, data: answer }));
+      const answer = (data: unknown) => thread.send({ type: "feature", name, data });
+      this.#parts.find((each) => each.name === name)?.part.message?.(data, answer);
     } else if (type === "waiting") this.waits.begin(message.worker, message.error.message);
     else if (type === "waited") this.waits.end(message.worker);
     else if (type === "warned") this.#warned.push(message.query);
@@ -153,7 +158,7 @@ export class Run implements PoolListener, RunOfFeature {
 
   died(thread: Thread, cause: string): void {
     for (const worker of thread.workers) this.waits.end(worker);
-    const isSafe = (unit: unknown) => this.#options.idempotent || this.#parts.decide(unit);
+    const isSafe = (unit: unknown) => this.#options.idempotent || this.#parts.some(({ part }) => part.decides?.(unit));
     this.records.resolveDeadThread(thread, cause, (unit) => !this.stopped && isSafe(unit));
     this.wakeup.wake();
   }
@@ -212,7 +217,6 @@ export class Run implements PoolListener, RunOfFeature {
   summary(connected: number, feed?: Feed): Summary {
     const { tally } = this.records;
     const { total: known, ...result } = tally.result();
-    const counts = this.counters.read();
     const total = Math.max(known, feed?.total ?? this.#total ?? 0); // some were never taken from the queue
     const seconds = (performance.now() - this.#startedAt) / 1000;
     const allRead = feed?.total !== undefined;
@@ -224,8 +228,7 @@ export class Run implements PoolListener, RunOfFeature {
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
       threads: this.#options.threads,
-      earlier: { ...result.earlier, done: result.earlier.done + counts.alreadyInLedger }, // a ledger knows of some, too
-      ...this.#parts.summary(counts),
+      ...(Object.assign({}, ...this.#parts.map(({ part }) => part.summary?.(result.earlier))) as Partial<Summary>),
       ...(this.#warned.length > 0 && {
         firstWarned: this.#warned.toSorted((a, b) => a.seq - b.seq).slice(0, warnedKept),
       }),

@@ -40,6 +40,7 @@ export class Selection {
     this.#last = ends.reduce((last, end) => (end.seq > last.seq ? end : last));
   }
 
+  /** Position of the last query that earlier runs know of. No query is released before the input has reached it. */
   get knownTo(): number {
     return this.#last.seq;
   }

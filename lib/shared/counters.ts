@@ -6,7 +6,7 @@ import type { Outcome } from "./segment.ts";
 const laneLength = 32;
 /** Place in the parent's lane of the highest worker number that may claim. */
 const lastWorkerAt = 16;
-const names = ["done", "failed", "unknown", "selfCommitted", "alreadyInLedger", "warnings"] as const;
+const names = ["done", "failed", "unknown", "warnings"] as const;
 
 export type Counter = (typeof names)[number];
 export type Counts = Record<Counter, number>;
@@ -49,9 +49,9 @@ export class Counters {
     return this.#sum("warnings");
   }
 
-  #sum(name: Counter): number {
+  #sum(name: Counter, from = laneLength): number {
     let count = 0;
-    for (let at = laneLength; at < this.#int32.length; at += laneLength) {
+    for (let at = from; at < this.#int32.length; at += laneLength) {
       count += Atomics.load(this.#int32, at + names.indexOf(name));
     }
     return count;
@@ -59,11 +59,7 @@ export class Counters {
 
   /** Returns the sums of all lanes. */
   read(): Counts {
-    const counts: Counts = { done: 0, failed: 0, unknown: 0, selfCommitted: 0, alreadyInLedger: 0, warnings: 0 };
-    for (let at = 0; at < this.#int32.length; at += laneLength) {
-      for (const [offset, name] of names.entries()) counts[name] += Atomics.load(this.#int32, at + offset);
-    }
-    return counts;
+    return Object.fromEntries(names.map((name) => [name, this.#sum(name, 0)])) as Counts;
   }
 }
 

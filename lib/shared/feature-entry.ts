@@ -36,8 +36,11 @@ export interface Startup {
 export type Parts = Readonly<Record<string, (() => Promise<unknown>) | undefined>>;
 
 export interface StartFiles {
-  /** Path of a JavaScript file with all that a thread loads, including the script. If missing, the thread loads the TypeScript files. */
-  readonly bundle?: string | undefined;
+  /**
+   * A JavaScript file with all that a thread loads, including the script, and the URL of the module that loads it by `load()`. If
+   * missing, the thread loads the TypeScript files.
+   */
+  readonly bundle?: { readonly path: string; readonly loader: string } | undefined;
   /** Folder for V8's compile cache. If missing, nothing is cached. */
   readonly compileCache?: string | undefined;
 }

@@ -176,7 +176,7 @@ export function describeUnit(unit: unknown, length = 200): string {
 
 /** Returns the word for a unit in messages. Text counts as a query, though a script's own `workerDo()` may take text too. */
 export function nounOf(unit: unknown): "query" | "unit" {
-  return typeof unit === "string" || isSql((unit as { sql?: unknown } | null)?.sql) ? "query" : "unit";
+  return isQuery(unit) ? "query" : "unit";
 }
 
 /** Returns the name of a query for messages: `query 7`, or `query 7, dump.sql:12` with its place or its key. */
@@ -184,14 +184,6 @@ export function nameOfQuery(seq: number, unit: unknown, noun = nounOf(unit)): st
   const { at, key } = Object(unit) as { at?: unknown; key?: unknown };
   const names = [...new Set([at, key])].filter((name) => typeof name === "string");
   return [`${noun} ${seq}`, ...names.map((name) => name.replace(/\s+/g, " "))].join(", ");
-}
-
-/** Returns the beginning of a query's values on one line, undefined if it has none. */
-export function describeValues(unit: unknown, length = 400): string | undefined {
-  const { sql, values } = Object(unit) as { sql?: unknown; values?: unknown };
-  if (!isSql(sql) || !Array.isArray(values)) return undefined;
-  const shortened = { maxStringLength: 60, maxArrayLength: 50, depth: 1, breakLength: Number.POSITIVE_INFINITY };
-  return inspect(values, shortened).slice(0, length);
 }
 
 export function isQuery(unit: unknown): unit is Query {

@@ -1,7 +1,5 @@
 /** A claimed query, from its claim to its outcome. */
-import { inlineValues } from "../mysql/inline-values.ts";
-import { isBatchable } from "../mysql/statement.ts";
-import { type Query, sqlOf, valuesOf } from "../shared/query.ts";
+import { type Query, sqlOf } from "../shared/query.ts";
 import type { Outcome, Segment } from "../shared/segment.ts";
 
 export class Job {
@@ -16,16 +14,16 @@ export class Job {
   mayHaveRun: boolean;
   /** True if this run may have committed its row in a ledger: a `COMMIT` was sent and not answered. */
   mayBeRecorded: boolean;
-  /** True if it must have a round trip of its own. */
-  retryAlone = false;
+  /** Text that a batch sends for it, false if it must have a round trip of its own. Undefined until somebody wants to know. */
+  batchText: Uint8Array | false | undefined;
+  /** The bytes of a text without values. */
+  readonly bytes: Buffer | undefined;
   /** Error of its last try. */
   error: unknown;
   readonly #segment: Segment;
   readonly #index: number;
   readonly #start = performance.now();
-  readonly #bytes: Buffer | undefined;
   #text: string | undefined;
-  #batchText: Uint8Array | false | undefined;
   #durationMs: number | undefined;
 
   constructor(segment: Segment, index: number) {
@@ -34,7 +32,7 @@ export class Job {
     this.seq = segment.seq(index);
     this.mayHaveRun = segment.mayHaveRun(index);
     this.mayBeRecorded = this.mayHaveRun;
-    this.#bytes = segment.text(index);
+    this.bytes = segment.text(index);
   }
 
   /** The query, or the unit of work of a script. */
@@ -44,35 +42,12 @@ export class Job {
 
   /** The query to send. A text without values is not copied: it stays the bytes in the segment. */
   get query(): Query {
-    return this.#bytes ? { sql: this.#bytes } : (this.unit as Query);
-  }
-
-  /** The bytes of a text without values. */
-  get bytes(): Buffer | undefined {
-    return this.#bytes;
-  }
-
-  /**
-   * Returns true if it can go with others in one round trip. A job that was sent before goes alone.
-   *
-   * @param withValues true if its values may be written into the text.
-   */
-  canBatch(withValues: boolean): boolean {
-    return (
-      this.tries === 0 && !this.retryAlone && (withValues || this.#bytes !== undefined) && this.batchText !== undefined
-    );
-  }
-
-  /** Text that a batch sends for it. Undefined if it cannot be in a batch. */
-  get batchText(): Uint8Array | undefined {
-    if (this.#batchText === undefined)
-      this.#batchText = this.#bytes ? isBatchable(this.text) && this.#bytes : this.#inlined();
-    return this.#batchText || undefined;
+    return this.bytes ? { sql: this.bytes } : (this.unit as Query);
   }
 
   /** The SQL text, to look at and not to send: bytes are read as Latin-1. */
   get text(): string {
-    this.#text ??= this.#bytes?.toString("latin1") ?? sqlOf(this.unit);
+    this.#text ??= this.bytes?.toString("latin1") ?? sqlOf(this.unit);
     return this.#text;
   }
 
@@ -111,17 +86,5 @@ export class Job {
   /** Gives it back to the queue, for any worker to claim. */
   unclaim(): void {
     this.#segment.unclaim(this.#index, this.mayHaveRun);
-  }
-
-  #inlined(): Uint8Array | false {
-    const { unit } = this;
-    const { sql, values } = unit as Exclude<Query, string>;
-    if (typeof sql !== "string" || values === undefined) return false;
-    try {
-      const text = inlineValues(sql, valuesOf(unit as Exclude<Query, string>));
-      return text !== undefined && Buffer.from(text);
-    } catch {
-      return false; // it goes alone and fails with this error
-    }
   }
 }

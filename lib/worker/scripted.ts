@@ -2,8 +2,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Connection } from "mysql2";
 import { bytesSent, isBusy } from "../mysql/connection.ts";
+import { stateOf } from "../mysql/connection-state.ts";
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
-import { isInTransaction } from "../mysql/server-state.ts";
 import { asksForRetry, withCauses } from "../shared/causes.ts";
 import { toError } from "../shared/messages.ts";
 import { placeOf } from "../shared/place.ts";
@@ -109,7 +109,7 @@ async function checkEnded(mysql: Connection, session: Session, bytesBefore: numb
   }
   if (bytesSent(mysql) === bytesBefore) return;
   await session.ask("DO 0");
-  if (isInTransaction(mysql)) throw leftBehind("workerDo() left a transaction open: COMMIT it");
+  if (stateOf(mysql).isInTransaction) throw leftBehind("workerDo() left a transaction open: COMMIT it");
 }
 
 function leftBehind(message: string): DatabaseError {

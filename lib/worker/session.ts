@@ -4,8 +4,8 @@
  */
 import type { Connection } from "mysql2";
 import { ask, askWarnings, close, connectionIn, isClosed } from "../mysql/connection.ts";
+import { stateOf } from "../mysql/connection-state.ts";
 import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/errors.ts";
-import { isAutocommitOff, isInTransaction } from "../mysql/server-state.ts";
 import { keepsTransaction, sessionStatement } from "../mysql/statement.ts";
 import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
@@ -100,7 +100,7 @@ export class Session {
       this.#thread.post({ type: "sessionChanged", statement: statement.name });
       if (statement.session !== "passing") this.#lasting ??= statement.name;
     }
-    const isOpen = isInTransaction(this.mysql);
+    const isOpen = stateOf(this.mysql).isInTransaction;
     this.transaction.answered(job, rows, isOpen);
     if (isOpen && !this.#thread.settings.isOnlyWorker)
       this.#cannotGoOn(`query ${job.seq} has left a transaction open, and there are several workers: use one worker`);
@@ -133,15 +133,15 @@ export class Session {
     }
     if (!isOpen) return;
     await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
-    if (!isInTransaction(this.mysql)) this.#cannotGoOn(this.transaction.endedBy(error, job));
+    if (!stateOf(this.mysql).isInTransaction) this.#cannotGoOn(this.transaction.endedBy(error, job));
   }
 
   /** Rolls back a transaction that a failed query has begun by itself, as a procedure may. Otherwise the next queries would run in it. */
   async rollBackOwn(error: DatabaseError, { text }: Job): Promise<void> {
-    const isLeft = !this.#opened || isClosed(this.connection) || this.transaction.isOpen;
-    if (isLeft || keepsTransaction(text) || isAutocommitOff(this.mysql)) return;
+    const isLeft = !this.mysql || isClosed(this.connection) || this.transaction.isOpen;
+    if (isLeft || keepsTransaction(text) || stateOf(this.mysql).isAutocommitOff) return;
     await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
-    if (!isInTransaction(this.mysql)) return;
+    if (!stateOf(this.mysql).isInTransaction) return;
     await this.ask("ROLLBACK").catch(() => this.mysql.destroy()); // the server then rolls back
     error.message += "; the transaction that it left open is rolled back";
   }
@@ -151,9 +151,9 @@ export class Session {
    * a transaction. Rolls that back, because the COMMIT in a later query would commit half of it.
    */
   async afterFailure({ seq, text, error }: Job): Promise<void> {
-    if (!this.#opened || isClosed(this.connection)) return;
+    if (!this.mysql || isClosed(this.connection)) return;
     const { message } = error as Error;
-    const isAutocommit = !isAutocommitOff(this.mysql);
+    const isAutocommit = !stateOf(this.mysql).isAutocommitOff;
     if (!this.transaction.isOpen && isAutocommit) {
       const statement = sessionStatement(text);
       if (statement) this.#cannotGoOn(`${statement.name} in query ${seq} has failed: ${message}`);

@@ -1,7 +1,7 @@
 /** Reports the first queries with warnings. Asks for their texts before the next statement, because that clears them. */
 import type { Connection } from "mysql2";
 import { askWarnings } from "../mysql/connection.ts";
-import type { Warned } from "../mysql/warnings.ts";
+import type { Warned } from "../mysql/connection-state.ts";
 import { type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import { describeUnit } from "../shared/query.ts";
 import type { Job } from "./job.ts";

@@ -1,6 +1,6 @@
 /** Builds all files of a copy, for the chosen features. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { features } from "../../lib/features/index.ts";
 import { addEntries, indexPath, withoutEntries } from "./lists.ts";
@@ -21,7 +21,7 @@ export function filesOf(chosen: readonly string[], name = "my-batch"): Files {
   const readme = read("test/copy/README.md").replace("NAME", () => name);
   files.set("myscript.ts", script);
   files.set("test/myscript.test.ts", isExample ? test.replace(/\["--socket", "none"\]/, "[]") : test);
-  for (const path of libPaths(chosen)) files.set(path, read(path));
+  for (const [path, text] of libFiles(chosen, [script, test])) files.set(path, text);
   files.set(indexPath, addEntries(indexPath, withoutEntries(read(indexPath)), chosen));
   files.set("lib/LICENSE", read("LICENSE")); // the license requires a copy of itself
   files.set(
@@ -41,14 +41,36 @@ export function linesOf(files: Files): number {
   return [...files].reduce((sum, [path, text]) => sum + (isCode(path) ? text.split("\n").length - 1 : 0), 0);
 }
 
-/** Returns the paths of the core and of the chosen features. A folder in `lib/features` without an entry in the list is core. */
-function libPaths(chosen: readonly string[]): string[] {
+/**
+ * Returns the files of `lib` for the chosen features: all but those of other features, and the code that nothing imports without
+ * these. A folder in `lib/features` without an entry in the list is core.
+ *
+ * @param scripts the code outside `lib`.
+ */
+function libFiles(chosen: readonly string[], scripts: readonly string[]): Files {
   const left = features.map(({ name }) => name).filter((name) => !chosen.includes(name));
-  return readdirSync(join(root, "lib"), { recursive: true, encoding: "utf8" })
+  const paths = readdirSync(join(root, "lib"), { recursive: true, encoding: "utf8" })
     .map((path) => `lib/${path.replaceAll("\\", "/")}`)
     .filter((path) => path !== indexPath && !left.includes(/^lib\/features\/([^/]+)\//.exec(path)?.[1] ?? ""))
-    .filter((path) => statSync(join(root, path)).isFile())
-    .sort();
+    .filter((path) => statSync(join(root, path)).isFile());
+  const texts = new Map(paths.sort().map((path) => [path, read(path)]));
+  const needed = new Set<string>();
+  const addImports = (from: string, text: string) => {
+    for (const path of importsIn(from, text)) if (texts.has(path) && !needed.has(path)) add(path);
+  };
+  const add = (path: string) => {
+    needed.add(path);
+    addImports(path, texts.get(path)!);
+  };
+  for (const script of scripts) addImports("myscript.ts", script);
+  for (const path of paths) if (!isCode(path) || path.startsWith("lib/features/")) add(path);
+  return new Map([...texts].filter(([path]) => needed.has(path)));
+}
+
+/** Returns the paths of the files that the text of a file imports. */
+export function importsIn(path: string, text: string): string[] {
+  const imports = text.matchAll(/(?:\bfrom |\bimport[ (]|\bURL\()"(\.\.?\/[^"]*\.\w+)"/g);
+  return [...imports].map(([, name]) => posix.join(path, "..", name!));
 }
 
 function isCode(path: string): boolean {

@@ -1,6 +1,7 @@
 /** A script that slowly adds 1 to each row of `t`, in ranges whose size adapts to the query time. */
 import { isMainThread } from "node:worker_threads";
-import { type Command, runCommand } from "../../lib/command/cli.ts";
+import { runCommand } from "../../lib/command/cli.ts";
+import type { Command } from "../../lib/command/setup.ts";
 import { ranges } from "../../lib/features/ranges/ranges.ts";
 import { doWork, type Query, type Summary } from "../../lib/mp.ts";
 import { myglobals } from "../../lib/myglobals.ts";

@@ -2,6 +2,7 @@
 import { type DatabaseError, verdictOf } from "../../mysql/errors.ts";
 import { executeText } from "../../mysql/execute.ts";
 import { takesLiterals } from "../../mysql/inline-values.ts";
+import { canShare } from "../../worker/batch-text.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Job } from "../../worker/job.ts";
@@ -25,12 +26,13 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
   return {
     ...single,
     maxBatch,
-    canBatch: (job, { mysql }) => job.canBatch(!thread.rows.isWanted && takesLiterals(mysql)),
+    canBatch: (job, { mysql }) => canShare(job, !thread.rows.isWanted && takesLiterals(mysql)),
     async attempt(jobs, session, done) {
       together = jobs.length > 1 ? jobs : [];
       answered = 0;
       if (jobs.length === 1) return single.attempt(jobs, session, done);
-      const pieces = jobs.flatMap(({ batchText }, index) => (index === 0 ? [batchText!] : [separator, batchText!]));
+      const texts = jobs.map(({ batchText }) => batchText as Uint8Array);
+      const pieces = texts.flatMap((text, index) => (index === 0 ? [text] : [separator, text]));
       const listener = thread.rows.listener(jobs, session.mysql);
       try {
         await executeText(session.mysql, pieces, {
@@ -48,9 +50,9 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
     classifyError(job, error, session) {
       if (together.length > 0 && verdictOf(error) === "failed") {
         // TiDB parses the whole text before it runs any of it. The syntax error may be in another query, and none has run.
-        if (error.errno === 1064 && answered === 0) for (const each of together) each.retryAlone = true;
+        if (error.errno === 1064 && answered === 0) for (const each of together) each.batchText = false;
         // A query with values in its text may fail although the prepared statement does not.
-        if (job.retryAlone || job.bytes === undefined) return { retry: "free" };
+        if (!job.batchText || job.bytes === undefined) return { retry: "free" };
       }
       return single.classifyError(job, error, session);
     },

@@ -5,46 +5,18 @@
  * A bundle is built once and kept in a private folder of this user, in the system's temporary directory. Each start compares
  * the sources with it, and builds it again if one has changed.
  */
-import { createHash, randomUUID } from "node:crypto";
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { createHash } from "node:crypto";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { debuglog } from "node:util";
-import { evaluate, mapLines } from "../../evaluate.js";
 import type { Startup } from "../../shared/feature-entry.ts";
+import { evaluate, mapLines } from "./evaluate.js";
+import type { Entry, Manifest, Sources } from "./make.ts";
 
-/** Sources of a bundle. */
-interface Sources {
-  /** Paths of the sources, and of each `package.json` and `tsconfig.json` that applies to them, or would if it existed. */
-  readonly files: readonly string[];
-  /** Paths of the sources that are in packages. */
-  readonly packaged: readonly string[];
-  /** Folders of the sources. A new file in one of them may change what an import resolves to. */
-  readonly folders: readonly string[];
-}
-
-/** Description of a bundle, in a file beside it. */
-interface Manifest extends Sources {
-  readonly digest: string;
-  /** Name of the bundle's file. */
-  readonly file: string;
-  readonly bytes: number;
-}
-
-/** Age in ms at which a bundle is removed. */
-const keptMs = 30 * 24 * 3600 * 1000;
 const lib = fileURLToPath(new URL("../../", import.meta.url));
+const loader = new URL("evaluate.js", import.meta.url).href;
 const builder = fileURLToPath(new URL("esbuild.ts", import.meta.url));
 const debug = debuglog("myscript");
 
@@ -69,9 +41,9 @@ export const feature: Startup = {
   async startFiles(script) {
     if (evaluated) process.once("exit", evaluated.keep);
     evaluated = undefined;
-    if (script !== undefined) return { bundle: await bundle(script), compileCache: compileCache() };
-    own ??= bundle();
-    return { bundle: await own, compileCache: compileCache() };
+    if (script === undefined) own ??= bundle();
+    const path = await (script === undefined ? own : bundle(script));
+    return { bundle: path === undefined ? path : { path, loader }, compileCache: compileCache() };
   },
 };
 
@@ -95,7 +67,10 @@ export async function bundle(script?: string | URL): Promise<string | undefined>
       .update(contentOf(builder))
       .digest("hex")
       .slice(0, 32);
-    return find(folder, name) ?? (await make(folder, name, entry));
+    const found = find(folder, name);
+    if (found !== undefined) return found;
+    const { make } = await import("./make.ts");
+    return await make(folder, name, entry, digestOf);
   } catch (error) {
     debug("no bundle: %s", error);
     return undefined;
@@ -114,13 +89,6 @@ function compileCache(): string | undefined {
     debug("no compile cache: %s", error);
     return undefined;
   }
-}
-
-/** Entry module of a bundle. */
-interface Entry {
-  readonly source: string;
-  /** True to build an ES module. A script needs one, because it may have a top-level await. */
-  readonly isModule: boolean;
 }
 
 function entryOf(script: string | URL | undefined): Entry {
@@ -170,50 +138,6 @@ function find(folder: string, name: string): string | undefined {
   }
 }
 
-async function make(folder: string, name: string, { source, isModule }: Entry): Promise<string> {
-  const { build } = await import("./esbuild.ts");
-  const { code, map, files, packaged } = await build(source, join(folder, name), isModule);
-  const folders = [...new Set([...files.keys()].map((path) => dirname(path)))];
-  const configurations = new Set(folders.flatMap(configurationsFor));
-  // Sorted, because esbuild reads files in no fixed order.
-  const sources = {
-    files: [...files.keys(), ...configurations].sort(),
-    packaged: packaged.toSorted(),
-    folders: folders.sort(),
-  };
-  const digest = digestOf(sources, files);
-  const file = `${name}-${digest}.${isModule ? "mjs" : "cjs"}`;
-  const manifest: Manifest = { ...sources, digest, file, bytes: code.length };
-  write(join(folder, file), code);
-  if (map) write(join(folder, `${file}.map`), map);
-  write(join(folder, `${name}.json`), JSON.stringify(manifest));
-  const all = readdirSync(folder);
-  const orphans = all.filter((other) => other.endsWith(".json") && isOrphan(join(folder, other)));
-  const gone = orphans.map((other) => other.slice(0, -".json".length));
-  for (const other of all) {
-    const isSuperseded = other.startsWith(`${name}-`) && !other.startsWith(file);
-    removeOld(join(folder, other), isSuperseded || gone.some((each) => other.startsWith(each)));
-  }
-  return join(folder, file);
-}
-
-/** Returns true if a folder that a bundle was built from is gone, for example that of a copy. */
-function isOrphan(path: string): boolean {
-  try {
-    const { folders } = JSON.parse(readFileSync(path, "utf8")) as Manifest;
-    return folders.some((folder) => !existsSync(folder));
-  } catch {
-    return false; // another process has removed it
-  }
-}
-
-/** Returns the paths of configuration files that would apply to modules of a folder, in it and above it. */
-function configurationsFor(folder: string): string[] {
-  const above = dirname(folder);
-  const here = ["package.json", "tsconfig.json", "tsconfig.base.json"].map((name) => join(folder, name));
-  return above === folder ? here : [...here, ...configurationsFor(above)];
-}
-
 /** Returns a hash of all sources. @param read contents of files that were read already. */
 function digestOf({ files, packaged, folders }: Sources, read?: ReadonlyMap<string, Uint8Array>): string {
   const hash = createHash("sha256");
@@ -240,18 +164,4 @@ function contentOf(path: string): Uint8Array | string {
 function modulesIn(folder: string): string {
   const names = readdirSync(folder).filter((name) => /\.(?:[cm]?[jt]sx?|json)$/.test(name));
   return names.sort().join("\0");
-}
-
-/** Writes a file atomically, for other runs that may read it. */
-function write(path: string, content: string | Uint8Array): void {
-  const unfinished = join(dirname(path), `${randomUUID()}.unfinished`);
-  writeFileSync(unfinished, content, { mode: 0o600, flag: "wx" });
-  renameSync(unfinished, path);
-}
-
-/** Removes an old bundle. A run that was about to load it loads the files instead. */
-function removeOld(path: string, isUseless: boolean): void {
-  try {
-    if (isUseless || Date.now() - statSync(path).mtimeMs > keptMs) rmSync(path);
-  } catch {} // another run has removed it
 }

@@ -1,8 +1,12 @@
 /** Connects the job log with a run. */
 import type { CoreFlags } from "../../command/core-flags.ts";
 import type { Context, Hook } from "../../command/feature.ts";
-import type { Gate } from "../../mp.ts";
+import { queryLines } from "../../command/report.ts";
+import type { Failure, Gate, Summary } from "../../mp.ts";
+import { count } from "../../parent/text.ts";
+import { describeUnit, nameOfQuery } from "../../shared/query.ts";
 import type { JournalOptions } from "./journal.ts";
+import { describeValues } from "./journal-lines.ts";
 import { openJournal, readJournal } from "./open-journal.ts";
 
 type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryUnknown">;
@@ -27,7 +31,10 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
     },
     close: () => journal.close(),
   };
-  if (dryRun) return common;
+  if (dryRun) {
+    const { toJsonLine } = await import("./left.ts");
+    return { ...common, ...(resume && { printLeft: toJsonLine }) };
+  }
   return {
     ...common,
     options: {
@@ -36,9 +43,12 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
       gates: [{ ...releaseAhead(), admitted: (seq) => journal.releaseTo(seq) }],
     },
     // With a ledger there is nothing to take back, because a query that is done does not run again.
-    ...(!isDecided && { takeBack: (seqs: ReadonlySet<number>) => journal.takeBack(seqs) }),
+    ...(!isDecided && {
+      takeBack: async (seqs: ReadonlySet<number>, summary: Summary) =>
+        withUnknown(summary, await journal.takeBack(seqs)),
+    }),
     flush: () => journal.flush(),
-    leftUnknown: journal.leftUnknown,
+    lines: (summary) => linesOfLeft(summary, journal.leftUnknown),
     note: (change) => journal.comment(change),
     goingOn: {
       record: "job log",
@@ -48,6 +58,30 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
       file: path,
     },
   };
+}
+
+/** Returns the summary of a run of which these queries are `unknown` that were done. */
+function withUnknown(summary: Summary, unknown: readonly Failure[]): Summary {
+  const [first, ...next] = unknown;
+  if (!first) return summary;
+  const { length } = unknown;
+  const failures = [...summary.failures, ...unknown].slice(0, 100);
+  const kind = { count: length, first, next: next.slice(0, 4).map(({ seq }) => ({ seq })) };
+  const failureKinds = [kind, ...summary.failureKinds];
+  return { ...summary, done: summary.done - length, unknown: summary.unknown + length, failures, failureKinds };
+}
+
+/** Returns lines about the first queries that an earlier run has left `unknown`. */
+export function linesOfLeft(
+  { earlier, units }: Summary,
+  left: readonly { readonly seq: number; readonly unit: unknown }[],
+): string[] {
+  const lines = left.flatMap(({ seq, unit }) => [
+    `${nameOfQuery(seq, unit, units ? "unit" : "query")} unknown`,
+    ...queryLines(describeUnit(unit), describeValues(unit)),
+  ]);
+  const more = earlier.unknown - left.length;
+  return left.length > 0 && more > 0 ? [...lines, `and ${count(more)} more unknown`] : lines;
 }
 
 /** Gate that admits about as many queries as the workers claim in 100 ms, and at least two per worker. */

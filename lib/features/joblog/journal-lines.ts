@@ -21,9 +21,11 @@
  */
 import type { FileHandle } from "node:fs/promises";
 import { createInterface } from "node:readline";
+import { inspect } from "node:util";
 import { UsageError } from "../../command/errors.ts";
 import { escapeField } from "../../command/output.ts";
 import type { Ended } from "../../shared/counters.ts";
+import { isQuery } from "../../shared/query.ts";
 import type { Outcome } from "../../shared/segment.ts";
 import { LoggedQueries } from "./logged-queries.ts";
 
@@ -167,4 +169,12 @@ export async function* readCheckpoints(handle: FileHandle, bytes: number, name: 
       if (owner === name) yield checkpoint;
     }
   }
+}
+
+/** Returns the beginning of a query's values on one line, undefined if it has none. */
+export function describeValues(unit: unknown, length = 400): string | undefined {
+  const { values } = Object(unit) as { values?: unknown };
+  if (!isQuery(unit) || !Array.isArray(values)) return undefined;
+  const shortened = { maxStringLength: 60, maxArrayLength: 50, depth: 1, breakLength: Number.POSITIVE_INFINITY };
+  return inspect(values, shortened).slice(0, length);
 }

@@ -3,13 +3,14 @@ import type { FileHandle } from "node:fs/promises";
 import { UsageError } from "../../command/errors.ts";
 import type { Ended, Failure } from "../../shared/counters.ts";
 import { hashOf, sameKeys, sameQueries } from "../../shared/hash.ts";
-import { describeUnit, describeValues, keyOf, nameOfQuery } from "../../shared/query.ts";
+import { describeUnit, keyOf, nameOfQuery } from "../../shared/query.ts";
 import type { Outcome } from "../../shared/segment.ts";
 import type { Checkpoints, NextCheckpoint } from "../../shared/source-context.ts";
 import { AppendFile } from "./append-file.ts";
 import {
   checkpointLine,
   commentOf,
+  describeValues,
   type EarlierRuns,
   lineOf,
   linesDone,

@@ -7,7 +7,7 @@
  */
 import { UsageError } from "../../command/errors.ts";
 import type { Link } from "../../command/link.ts";
-import { quoted, splitName } from "../../mysql/literal.ts";
+import { quoted, splitName } from "../../mysql/names.ts";
 
 /** Age of a beat, as a multiple of the limit, above which the heartbeat is stale. Within these bounds, and never below the limit. */
 const staleLimits = 5;

@@ -43,27 +43,24 @@ const looksBetween = 6;
  * @throws UsageError for a server that is not a replica, or with the missing GRANT if the account may not see its status.
  */
 export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWatch> {
-  const { beat, mayChange, log } = watched;
-  const replicas = new Map<string, Replica>();
-  const refused = new Set<string>();
-  let looks = 0;
-  let isOver = false;
+  const { beat } = watched;
+  const replicas = new Replicas(watched);
   let stopLooking = () => {};
   try {
-    await begin();
+    await replicas.begin();
     checkLimit();
   } catch (error) {
     stop();
     throw error;
   }
-  stopLooking = keepLooking(look);
+  stopLooking = keepLooking(() => replicas.look());
   const gate: Gate = {
     limit: (ended) => (gate.reason === undefined ? Number.POSITIVE_INFINITY : ended),
     get reason() {
       const stale = limit.seconds < Number.POSITIVE_INFINITY ? beat?.staleness(limit.seconds) : undefined;
       if (stale !== undefined) return `paused: ${stale}`;
       let worst: Replica | undefined;
-      for (const replica of replicas.values()) {
+      for (const replica of replicas.all) {
         if (replica.lag.seconds > (worst?.lag.seconds ?? limit.seconds)) worst = replica;
       }
       return worst && `paused: ${worst.name} ${worst.describe()}`;
@@ -71,81 +68,103 @@ export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWat
   };
   return { gate, stop, checkLimit };
 
-  async function begin(): Promise<void> {
-    await beat?.look();
-    const { hosts, ...server } = await watched.find();
-    if (hosts.length === 0)
-      throw new UsageError("--replicas auto: the server knows of none: name them, or set report_host on them");
-    for (const host of hosts) replicas.set(shortName(host), open(server, host));
-    await Promise.all([...replicas.values()].map((replica) => replica.begin()));
-    if (!mayChange) return;
-    const missing = [...replicas.values()].find(({ isThere }) => !isThere);
-    if (missing)
-      throw new UsageError(`--replicas auto: ${missing.name} ${missing.describe()}: name those that are to be watched`);
-    log(`replicas: ${[...replicas.keys()].join(", ")}`);
-  }
-
-  /** Reads the heartbeat of the source first, because the replicas are compared with it. */
-  async function look(): Promise<void> {
-    await beat?.look().catch(() => {});
-    if (mayChange && ++looks % looksBetween === 0) await findAgain().catch(() => {});
-    if (!isOver) await Promise.all([...replicas.values()].map((replica) => replica.look()));
-    if (isOver) close(); // again, because a link may have connected meanwhile
-  }
-
-  /** Begins to watch new replicas. Stops watching a replica that has disappeared and does not answer as one any more. */
-  async function findAgain(): Promise<void> {
-    const { hosts, ...server } = await watched.find();
-    const names = new Set(hosts.map(shortName));
-    for (const [name, replica] of replicas) {
-      if (names.has(name) || replica.isThere) continue;
-      replica.link.close();
-      replicas.delete(name);
-      log(`replica ${name} has gone: ${replica.describe()}`);
-    }
-    for (const name of refused) if (!names.has(name)) refused.delete(name);
-    for (const host of hosts) if (!isOver && !replicas.has(shortName(host))) await add(open(server, host));
-  }
-
-  /** Watches a new replica if it answers. Otherwise it may be another reader of the binary log. */
-  async function add(replica: Replica): Promise<void> {
-    const { name } = replica;
-    const refusal = await replica.begin().then(
-      () => (replica.isThere ? undefined : replica.describe()),
-      (error: Error) => error.message,
-    );
-    if (refusal === undefined && !isOver) {
-      replicas.set(name, replica);
-      log(`replica ${name} has appeared, and is watched, too`);
-    } else {
-      replica.link.close();
-      if (!refused.has(name)) log(`replica ${name} has appeared, and is not watched: ${refusal}`);
-      refused.add(name);
-    }
-  }
-
-  function open({ db, tlsOptional }: Omit<Server, "hosts">, host: Host): Replica {
-    const { database: _, ...account } = db; // the account may lack rights on the database there
-    const link = new Link([{ ...account, ...host }], tlsOptional);
-    return new Replica(host, link, watched);
-  }
-
   function checkLimit(): void {
     const { seconds } = limit;
     if (seconds >= 1) return;
     if (beat && !beat.hasFractions) throw new UsageError(`--max-lag ${seconds}: the heartbeat's ts has whole seconds`);
-    if (!beat && ![...replicas.values()].every(({ isMember }) => isMember))
+    if (!beat && !replicas.all.every(({ isMember }) => isMember))
       throw new UsageError(`--max-lag ${seconds} needs --heartbeat TABLE: a replica's own status has whole seconds`);
   }
 
   function stop(): void {
-    isOver = true;
     stopLooking();
-    close();
+    replicas.close();
+  }
+}
+
+/** The replicas that are watched. They may come and go. */
+class Replicas {
+  readonly #watched: Watched;
+  readonly #replicas = new Map<string, Replica>();
+  readonly #refused = new Set<string>();
+  #looks = 0;
+  #isOver = false;
+
+  constructor(watched: Watched) {
+    this.#watched = watched;
   }
 
-  function close(): void {
-    for (const { link } of replicas.values()) link.close();
-    watched.close();
+  get all(): Replica[] {
+    return [...this.#replicas.values()];
+  }
+
+  async begin(): Promise<void> {
+    const { beat, mayChange, log } = this.#watched;
+    await beat?.look();
+    const { hosts, ...server } = await this.#watched.find();
+    if (hosts.length === 0)
+      throw new UsageError("--replicas auto: the server knows of none: name them, or set report_host on them");
+    for (const host of hosts) this.#replicas.set(shortName(host), this.#open(server, host));
+    await Promise.all(this.all.map((replica) => replica.begin()));
+    if (!mayChange) return;
+    const missing = this.all.find(({ isThere }) => !isThere);
+    if (missing)
+      throw new UsageError(`--replicas auto: ${missing.name} ${missing.describe()}: name those that are to be watched`);
+    log(`replicas: ${[...this.#replicas.keys()].join(", ")}`);
+  }
+
+  /** Reads the heartbeat of the source first, because the replicas are compared with it. */
+  async look(): Promise<void> {
+    const { beat, mayChange } = this.#watched;
+    await beat?.look().catch(() => {});
+    if (mayChange && ++this.#looks % looksBetween === 0) await this.#findAgain().catch(() => {});
+    if (!this.#isOver) await Promise.all(this.all.map((replica) => replica.look()));
+    if (this.#isOver) this.close(); // again, because a link may have connected meanwhile
+  }
+
+  close(): void {
+    this.#isOver = true;
+    for (const { link } of this.all) link.close();
+    this.#watched.close();
+  }
+
+  /** Begins to watch new replicas. Stops watching a replica that has disappeared and does not answer as one any more. */
+  async #findAgain(): Promise<void> {
+    const { hosts, ...server } = await this.#watched.find();
+    const names = new Set(hosts.map(shortName));
+    for (const [name, replica] of this.#replicas) {
+      if (names.has(name) || replica.isThere) continue;
+      replica.link.close();
+      this.#replicas.delete(name);
+      this.#watched.log(`replica ${name} has gone: ${replica.describe()}`);
+    }
+    for (const name of this.#refused) if (!names.has(name)) this.#refused.delete(name);
+    for (const host of hosts) {
+      if (!this.#isOver && !this.#replicas.has(shortName(host))) await this.#add(this.#open(server, host));
+    }
+  }
+
+  /** Watches a new replica if it answers. Otherwise it may be another reader of the binary log. */
+  async #add(replica: Replica): Promise<void> {
+    const { name } = replica;
+    const { log } = this.#watched;
+    const refusal = await replica.begin().then(
+      () => (replica.isThere ? undefined : replica.describe()),
+      (error: Error) => error.message,
+    );
+    if (refusal === undefined && !this.#isOver) {
+      this.#replicas.set(name, replica);
+      log(`replica ${name} has appeared, and is watched, too`);
+    } else {
+      replica.link.close();
+      if (!this.#refused.has(name)) log(`replica ${name} has appeared, and is not watched: ${refusal}`);
+      this.#refused.add(name);
+    }
+  }
+
+  #open({ db, tlsOptional }: Omit<Server, "hosts">, host: Host): Replica {
+    const { database: _, ...account } = db; // the account may lack rights on the database there
+    const link = new Link([{ ...account, ...host }], tlsOptional);
+    return new Replica(host, link, this.#watched);
   }
 }

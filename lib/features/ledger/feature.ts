@@ -1,6 +1,7 @@
 /** `--ledger`: runs each query exactly once. */
 import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flags.ts";
+import { count } from "../../parent/text.ts";
 
 export const feature = defineFeature({
   flags: {
@@ -17,6 +18,10 @@ export const feature = defineFeature({
   setUp: async ({ ledger }) => ({
     options: { ledger },
     decidesUnknown: true,
+    lines: ({ selfCommitted = 0 }) =>
+      selfCommitted > 0
+        ? [`${count(selfCommitted)} committed by themselves, and were recorded in the ledger after they ran`]
+        : [],
     goingOn: { record: "ledger", unless: " that the ledger does not have" },
   }),
 });

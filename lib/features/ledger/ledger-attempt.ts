@@ -19,13 +19,15 @@
  *                       RELEASE SAVEPOINT; INSERT; COMMIT      an error of RELEASE: the query has caused an implicit commit
  */
 import type { Connection } from "mysql2";
+import { isBatchable } from "../../mysql/batchable.ts";
 import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
-import { execute, executeText, isOneStatement, toBytes } from "../../mysql/execute.ts";
+import { execute, executeText, toBytes } from "../../mysql/execute.ts";
 import { interruption, isInterrupted } from "../../mysql/interrupt.ts";
-import { isBatchable, keepsTransaction, statementIn } from "../../mysql/statement.ts";
+import { statementIn } from "../../mysql/statement.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
+import { keepsForSure } from "./keeps.ts";
 import { anotherQuery, type LedgerRow, locking, rowOf } from "./row.ts";
 
 /** State of a try. It decides about the query if the connection is lost. */
@@ -103,8 +105,7 @@ export class LedgerAttempt {
     const { text, bytes } = this.#job;
     // If rows are delivered, the COMMIT is sent only when all of them have arrived.
     const isPlain = bytes !== undefined && isBatchable(text) && !this.#thread.rows.isWanted;
-    const keeps =
-      isPlain || (keepsTransaction(text) && (!text.includes(";") || (await isOneStatement(this.#connection, text))));
+    const keeps = isPlain || (await keepsForSure(this.#connection, text));
     try {
       if (checkLedgerFirst) {
         const known = await this.#look(this.#select); // without a lock: the INSERT waits for a row that is being inserted
@@ -190,9 +191,7 @@ export class LedgerAttempt {
   async #send(statements: readonly (string | Buffer)[]): Promise<void> {
     const answeringOf = (at: number) => (typeof statements[at] === "string" ? statements[at] : undefined);
     this.#answering = answeringOf(0);
-    const pieces = statements.flatMap((statement, at) =>
-      at === 0 ? [toBytes(statement)] : [separator, toBytes(statement)],
-    );
+    const pieces = statements.flatMap((statement) => [toBytes(statement), separator]).slice(0, -1);
     let since = performance.now();
     this.state.mayBeRecorded = statements.includes(commit);
     await executeText(this.#connection, pieces, {

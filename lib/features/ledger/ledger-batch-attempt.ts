@@ -11,12 +11,11 @@
  * After any other error, such as a deadlock, a lost connection or a failed COMMIT, the ledger has all of their rows or none. Each
  * query is then retried alone.
  */
+import { noteWarnings, takeWarnings, type Warned } from "../../mysql/connection-state.ts";
 import { type DatabaseError, isLost, isRefusal, verdictOf } from "../../mysql/errors.ts";
 import { executeText, toBytes } from "../../mysql/execute.ts";
-import { noteWarnings, takeWarnings, type Warned } from "../../mysql/warnings.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
-import type { Thread } from "../../worker/thread.ts";
 import {
   commit,
   duplicateKey,
@@ -27,7 +26,7 @@ import {
   separator,
   start,
 } from "./ledger-attempt.ts";
-import { type IdColumn, type LedgerRow, locking, rowOf } from "./row.ts";
+import { counted, type IdColumn, type LedgerRow, type LedgerSettings, locking, rowOf } from "./row.ts";
 
 interface Entry {
   readonly job: Job;
@@ -47,14 +46,14 @@ export class LedgerBatchAttempt {
   readonly state = { ...initialLedgerState };
   readonly #entries: readonly Entry[];
   readonly #session: Session;
-  readonly #thread: Thread;
   readonly #table: string;
+  readonly #counts: Int32Array;
 
-  constructor(jobs: readonly Job[], session: Session, thread: Thread, table: string) {
+  constructor(jobs: readonly Job[], session: Session, { table, counts }: LedgerSettings) {
     this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, alreadyInLedger: false }));
     this.#session = session;
-    this.#thread = thread;
     this.#table = table;
+    this.#counts = counts;
   }
 
   /** Calls `done` for each committed query, in order. Rejects with the error of the next query, or of all of them. */
@@ -76,10 +75,9 @@ export class LedgerBatchAttempt {
     for (const entry of this.#entries) {
       if (entry === failed?.entry) throw failed.error;
       this.state.alreadyInLedger = entry.alreadyInLedger;
-      if (entry.alreadyInLedger && !entry.job.mayBeRecorded)
-        this.#thread.counters.add(this.#session.worker, "alreadyInLedger");
+      if (entry.alreadyInLedger && !entry.job.mayBeRecorded) Atomics.add(this.#counts, counted.alreadyInLedger, 1);
       const { warned } = entry;
-      if (warned) noteWarnings(this.#session.mysql, warned.count, warned.info);
+      if (warned) noteWarnings(this.#session.mysql, warned);
       done(entry.rows);
     }
   }
@@ -115,7 +113,7 @@ export class LedgerBatchAttempt {
   async #send(entries: readonly Entry[]): Promise<void> {
     const rows = entries.map(({ row: { id, hash } }) => `(${id}, '${hash}')`);
     const insert = `INSERT INTO ${this.#table} (${this.#column}, hash) VALUES ${rows.join(",")}`;
-    const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.batchText!), commit];
+    const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.batchText as Uint8Array), commit];
     const pieces = statements.flatMap((statement) => [toBytes(statement), separator]).slice(0, -1);
     this.state.inserted = false;
     this.state.mayBeRecorded = true;

@@ -1,6 +1,6 @@
 /** Stores the checkpoints of `ranges()` in a table beside the ledger. A resumed run and other machines read the same ones. */
 import type { DatabaseError } from "../../mysql/errors.ts";
-import { quoted, splitName } from "../../mysql/literal.ts";
+import { quoted, splitName } from "../../mysql/names.ts";
 import type { Checkpoints, NextCheckpoint } from "../../shared/source-context.ts";
 import { type Ask, rangesOf } from "./ledger-table.ts";
 import { textAsSql } from "./row.ts";

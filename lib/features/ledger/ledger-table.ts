@@ -1,5 +1,5 @@
 /** Checks and creates the ledger's table. */
-import { quoted, splitName } from "../../mysql/literal.ts";
+import { quoted, splitName } from "../../mysql/names.ts";
 import { type IdColumn, locking, textAsSql } from "./row.ts";
 
 /** Runs one of lib's own statements and returns its rows. */

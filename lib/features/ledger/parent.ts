@@ -10,7 +10,7 @@ import { sqlOf } from "../../shared/query.ts";
 import { KnownRows } from "./known-rows.ts";
 import { LedgerCheckpoints } from "./ledger-checkpoints.ts";
 import { type Ask, createLedger, openLedger } from "./ledger-table.ts";
-import type { IdColumn } from "./row.ts";
+import { counted, type IdColumn, type LedgerSettings } from "./row.ts";
 
 declare module "../../parent/options.ts" {
   interface WorkOptions {
@@ -19,6 +19,10 @@ declare module "../../parent/options.ts" {
      * transaction with the insert of its seq, or its key, into this table. A query that is in it is done. Use one table per batch.
      */
     ledger?: string | undefined;
+  }
+  interface Summary {
+    /** With a ledger: queries with an implicit commit, such as DDL. They were recorded after they ran. */
+    selfCommitted?: number;
   }
 }
 
@@ -41,16 +45,20 @@ export const feature: ParentFeature = {
     const options = { readsOnly: dryRun !== undefined, deletes: batch !== 1, log };
     try {
       const table = await writing((ask) => openLedger(ledger!, ask, options));
+      const counts = new Int32Array(new SharedArrayBuffer(8));
       const create = async (column: IdColumn) => {
         if (!dryRun) await writing((ask) => createLedger(table.name, column, ask, options));
       };
       return {
-        settings: table.name,
+        settings: { table: table.name, counts } satisfies LedgerSettings,
         standsAlone: "with a ledger each query must stand by itself",
         decides: (unit) => keepsTransaction(sqlOf(unit)),
         known: new KnownRows(table, ask, (column) => create(column).catch((error) => Promise.reject(named(error)))),
         checkpoints: new LedgerCheckpoints(table.name, ask, options.readsOnly),
-        summary: ({ selfCommitted }) => ({ selfCommitted }),
+        summary: (earlier) => ({
+          selfCommitted: counts[counted.selfCommitted]!,
+          earlier: { ...earlier, done: earlier.done + counts[counted.alreadyInLedger]! },
+        }),
         end: () => connection.close(),
       };
     } catch (error) {

@@ -39,3 +39,14 @@ export function anotherQuery(seq: number, unit: unknown, table: string): string 
   const advice = keyOf(unit) === undefined ? sameQueries : sameKeys;
   return `Cannot go on: ${nameOfQuery(seq, unit)} is not the one in the ledger ${table}: ${advice}`;
 }
+
+/** Settings of a ledger in each thread. */
+export interface LedgerSettings {
+  /** Name of its table, quoted as SQL. */
+  readonly table: string;
+  /** Counts of queries, by `counted`, in memory that all threads share. */
+  readonly counts: Int32Array;
+}
+
+/** Positions in the counts. */
+export const counted = { selfCommitted: 0, alreadyInLedger: 1 } as const;

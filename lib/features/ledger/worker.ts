@@ -4,16 +4,17 @@ import { isVitess } from "../../mysql/connection.ts";
 import { verdictOf } from "../../mysql/errors.ts";
 import { takesLiterals } from "../../mysql/inline-values.ts";
 import { checkValues } from "../../shared/query.ts";
+import { canShare } from "../../worker/batch-text.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
 import { initialLedgerState, LedgerAttempt, LedgerError, rollback, selectOf } from "./ledger-attempt.ts";
 import { LedgerBatchAttempt } from "./ledger-batch-attempt.ts";
-import { locking, rowOf } from "./row.ts";
+import { counted, type LedgerSettings, locking, rowOf } from "./row.ts";
 
-export const feature: WorkerFeature<string> = {
-  executor: (_, thread, table) => ledgered(thread, table),
+export const feature: WorkerFeature<LedgerSettings> = {
+  executor: (_, thread, settings) => ledgered(thread, settings),
 };
 
 const keptToOneShard = new WeakSet<Connection>();
@@ -33,19 +34,19 @@ async function keepToOneShard(session: Session): Promise<void> {
 /**
  * Runs each query and inserts its row, both or neither. A query that the ledger has does not run.
  *
- * @param table name of the ledger, quoted as SQL.
  * @param maxBatch most queries in one transaction.
  */
-function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
+function ledgered(thread: Thread, settings: LedgerSettings, maxBatch = 1): Executor {
+  const { table, counts } = settings;
   const { idempotent } = thread.settings;
   let state = initialLedgerState;
   /** True if the last query was in the ledger already. The next one probably is, too, and a SELECT first is the cheapest then. */
   let checkLedgerFirst = false;
   return {
     maxBatch,
-    together: (most) => ledgered(thread, table, most),
+    together: (most) => ledgered(thread, settings, most),
     // Rows that were delivered cannot be taken back.
-    canBatch: (job, { mysql }) => maxBatch > 1 && !thread.rows.isWanted && job.canBatch(takesLiterals(mysql)),
+    canBatch: (job, { mysql }) => maxBatch > 1 && !thread.rows.isWanted && canShare(job, takesLiterals(mysql)),
     commits: true,
     get commitMs() {
       return state.commitMs;
@@ -53,7 +54,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
     async attempt(jobs, session, done) {
       if (isVitess(session.mysql)) await keepToOneShard(session);
       if (jobs.length > 1) {
-        const attempt = new LedgerBatchAttempt(jobs, session, thread, table);
+        const attempt = new LedgerBatchAttempt(jobs, session, settings);
         state = attempt.state;
         await attempt.run(checkLedgerFirst, done);
         checkLedgerFirst = state.alreadyInLedger;
@@ -68,8 +69,8 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
         throw error;
       });
       checkLedgerFirst = state.alreadyInLedger;
-      if (state.selfCommitted) thread.counters.add(session.worker, "selfCommitted");
-      if (state.alreadyInLedger && !job!.mayBeRecorded) thread.counters.add(session.worker, "alreadyInLedger");
+      if (state.selfCommitted) Atomics.add(counts, counted.selfCommitted, 1);
+      if (state.alreadyInLedger && !job!.mayBeRecorded) Atomics.add(counts, counted.alreadyInLedger, 1);
       done(rows);
     },
     classifyError(_, error) {
@@ -84,7 +85,7 @@ function ledgered(thread: Thread, table: string, maxBatch = 1): Executor {
       const retry = state.heldByAnother ? "free" : "counted";
       return { mayHaveRun, neverRan, retry, waits: verdict === "retry" };
     },
-    async askLedger(job, session) {
+    async findOutcome(job, session) {
       const row = rowOf(job);
       const select = locking(selectOf(table, row));
       const rows = await session.ask(select).catch(() => void session.ask(rollback).catch(() => {}));

@@ -1,5 +1,5 @@
 /** Finds an index by which a table can be walked: each row has one place in it, and the key that is read finds the row again. */
-import { quoted } from "../../mysql/literal.ts";
+import { quoted } from "../../mysql/names.ts";
 
 /** Values of a key's columns, as the server prints them. Those of a binary column are hexadecimal. */
 export type Key = readonly string[];

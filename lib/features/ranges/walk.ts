@@ -2,7 +2,8 @@
 import { inspect } from "node:util";
 import type { Connection, ConnectionOptions } from "mysql2";
 import { connectionIn } from "../../mysql/connection.ts";
-import { quoted, splitName, withValues } from "../../mysql/literal.ts";
+import { withValues } from "../../mysql/literal.ts";
+import { quoted, splitName } from "../../mysql/names.ts";
 import { RefusedError } from "../../parent/errors.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
 import { type Connecting, currentSource, type NextCheckpoint } from "../../shared/source-context.ts";
@@ -98,6 +99,7 @@ async function startWalk(connection: Reconnecting, name: string, { where, index 
     try {
       return await connection.ask(text);
     } catch (error) {
+      if (names.table === exampleTable) (error as Error).message += `: ${advice}`;
       Error.captureStackTrace(error as Error); // adds the place in the script, which the stack of an answer lacks
       throw error;
     }
@@ -105,6 +107,10 @@ async function startWalk(connection: Reconnecting, name: string, { where, index 
   const table = `${names.database === undefined ? "" : `${quoted(names.database)}.`}${quoted(names.table)}`;
   return new Walk(run, table, await uniqueKeyOf(run, table, index), where);
 }
+
+/** Table that the unedited script updates. Only the sandbox has it. */
+const exampleTable = "myscript_orders";
+const advice = "buildQueries() is still the example: edit it, or name SQL files";
 
 /** A table, and the index by which it is walked. */
 class Walk {

@@ -1,6 +1,7 @@
 /** Encodes rows as NDJSON in the workers: `{"seq":12,"row":{"id":1,"name":"a"}}`. No value loses precision. */
 import mysql from "mysql2";
-import type { Column, RowPacket } from "../../mysql/command.ts";
+import type { Column } from "../../mysql/command.ts";
+import type { RowPacket } from "../../mysql/mysql2-query.ts";
 
 const { Types } = mysql;
 

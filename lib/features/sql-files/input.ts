@@ -3,7 +3,8 @@ import { constants as limits } from "node:buffer";
 import { createReadStream, fstatSync } from "node:fs";
 import { access, constants, stat } from "node:fs/promises";
 import { UsageError, why } from "../../command/errors.ts";
-import { type FileQuery, Splitter, tooLong } from "./splitter.ts";
+import { type FileQuery, Splitter } from "./splitter.ts";
+import { tooLong } from "./tokens.ts";
 
 export type { FileQuery };
 

@@ -5,26 +5,26 @@
  * of the file. Commands of that client, and text that it would guess at, are refused with file and line. Otherwise a wrong guess
  * would run on somebody's data.
  */
-import { isAscii, isUtf8, constants as limits } from "node:buffer";
+import { isAscii, constants as limits } from "node:buffer";
 import { UsageError } from "../../command/errors.ts";
 import {
   beginsLikeCommand,
   byteKinds,
   closingOf,
+  decode,
   find,
   gapBytes,
   gaps,
   isBlank,
+  isDropped,
   kindsOfBytes,
   lineCommands,
   notSql,
   opens,
   otherCommands,
   tokensWith,
+  tooLong,
 } from "./tokens.ts";
-
-/** Reason to refuse a query that is longer than `MAX_STRING_LENGTH`. */
-export const tooLong = `more than ${Math.round(limits.MAX_STRING_LENGTH / 2 ** 20)} MB without an end of the query`;
 
 /** A query and the `file:line` of its first line. */
 export interface FileQuery {
@@ -246,13 +246,4 @@ function join(parts: Buffer[]): string | Uint8Array {
   let end = bytes.length;
   while (end > 0 && isDropped(bytes[end - 1]!)) end--;
   return decode(bytes.subarray(0, end));
-}
-
-/** Returns true for a byte that the client drops at the end of a query: white space, and the C library's control characters in UTF-8. */
-function isDropped(byte: number): boolean {
-  return byte <= 0x20 || byte === 0x7f || byte === 0xff;
-}
-
-function decode(bytes: Buffer): string | Uint8Array {
-  return isUtf8(bytes) ? bytes.toString() : Buffer.from(bytes);
 }

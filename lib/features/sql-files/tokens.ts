@@ -1,4 +1,5 @@
 /** Patterns for `find()` of the tokens in an SQL file, which is read as Latin-1. */
+import { isUtf8, constants as limits } from "node:buffer";
 
 /**
  * Matches the gap before a query: blanks as in the client, BOMs (from `cat a.sql b.sql`), the opening of a comment. A dump of
@@ -90,4 +91,17 @@ export function notSql(found: string, isInQuery = false): string {
   if (/^delimiter$/i.test(found))
     return "DELIMITER needs a line of its own, and one argument such as // or $$, without quotes";
   return `"${found}" is a command of the mariadb client, not SQL`;
+}
+
+/** Reason to refuse a query that is longer than `MAX_STRING_LENGTH`. */
+export const tooLong = `more than ${Math.round(limits.MAX_STRING_LENGTH / 2 ** 20)} MB without an end of the query`;
+
+/** Returns true for a byte that the client drops at the end of a query: white space, and the C library's control characters in UTF-8. */
+export function isDropped(byte: number): boolean {
+  return byte <= 0x20 || byte === 0x7f || byte === 0xff;
+}
+
+/** Returns the text of a query, or its bytes if they are not UTF-8. */
+export function decode(bytes: Buffer): string | Uint8Array {
+  return isUtf8(bytes) ? bytes.toString() : Buffer.from(bytes);
 }

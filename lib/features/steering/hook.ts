@@ -1,5 +1,5 @@
 /** Connects the terminal's keys and the control socket with a run. */
-import { type Context, type Hook, tellChange } from "../../command/feature.ts";
+import type { Context, Hook } from "../../command/feature.ts";
 import { obey, Steering } from "./steering.ts";
 
 interface SteeringFlags {
@@ -18,7 +18,10 @@ export async function steer(
   const steering = new Steering({
     ...{ workers, maxWorkers, progress, drain },
     dials: () => hooks.flatMap(({ dials }) => dials ?? []),
-    onChange: (change) => tellChange(change, context),
+    onChange(change) {
+      progress.log(`changed: ${change}`);
+      for (const hook of hooks) hook.note?.(change);
+    },
   });
   if (control !== undefined) {
     const { openControl } = await import("./control.ts");

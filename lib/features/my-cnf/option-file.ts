@@ -5,9 +5,9 @@
  * `my_print_defaults`, which few machines have. The tests compare this reader with that program.
  */
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
-import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
-import { UsageError, why } from "./errors.ts";
+import { why } from "../../command/errors.ts";
+import { homeOf } from "./home.ts";
 
 /** Name of an option as it is written, and its value if it has one. */
 export type Option = readonly [name: string, value: string | undefined];
@@ -138,24 +138,4 @@ function trim(text: string): string {
 
 function isSpace(code: number): boolean {
   return code === 32 || (code >= 9 && code <= 13);
-}
-
-/** Returns the user's home directory, if there is one. */
-export function homeOf(): string | undefined {
-  try {
-    return homedir();
-  } catch {
-    return undefined;
-  }
-}
-
-/** Returns the name of the operating system's user. @throws UsageError if it is not known. */
-export function userName(env: NodeJS.ProcessEnv): string {
-  try {
-    return userInfo().username;
-  } catch {
-    const name = env.USER || env.LOGNAME; // in a container the user often has only a number
-    if (name) return name;
-    throw new UsageError("Cannot tell who runs this: name the user with --user");
-  }
 }

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import module, { createRequire } from "node:module";
 import { basename } from "node:path";
+import { pathToFileURL } from "node:url";
 import { Script } from "node:vm";
 import { threadId } from "node:worker_threads";
 
@@ -39,4 +40,20 @@ export function mapLines(path) {
   const carrier = new module(path);
   carrier._compile(`//# sourceMappingURL=${basename(path)}.map`, path);
   mapped.push(carrier);
+}
+
+/** Loads the bundle of a worker thread. Calls `fromSource()` if it is gone. */
+export async function load(path, fromSource) {
+  try {
+    if (path.endsWith(".cjs")) {
+      const { parts, keep } = evaluate(path, "thread");
+      process.once("exit", keep);
+      return await parts.worker();
+    }
+    process.setSourceMapsEnabled(true); // errors of the script in the bundle then name its lines
+    return await import(pathToFileURL(path));
+  } catch (error) {
+    if (existsSync(path)) throw error;
+    return fromSource(); // another run has removed the bundle, because a source has changed
+  }
 }
