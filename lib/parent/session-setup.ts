@@ -30,8 +30,8 @@ export function canBeSetup(unit: unknown): boolean {
 
 export class SessionSetup {
   readonly statements: SetupStatement[] = [];
-  /** Set if a query cannot rely on its connection: the reason, the advice for a session statement and for a query that reads. */
-  #cannotStand: readonly [why: string, forStatement: string, forReader?: string] | undefined;
+  /** Set if a query cannot rely on its connection: the reason, the advice for a statement such as SET, and for all others. */
+  #cannotStand: readonly [why: string, forSetting: string, forOther?: string] | undefined;
   /** True if the queries that run here run in order on one connection. */
   #isInOrder: boolean;
   /** True if one worker runs all queries. */
@@ -84,7 +84,7 @@ export class SessionSetup {
     if (this.#cannotStand === undefined) return;
     const text = sqlOf(query);
     const name = sessionStatement(text)?.name;
-    if (name) this.#refuse(seq, query, `${name} applies to one connection only`);
+    if (name) this.#refuse(seq, query, `${name} applies to one connection only`, canBeSetup(query));
     const variables = variablesIn(text, true);
     if (variables && isRun) this.#checkReads(seq, query, variables);
     this.#last = { seq, isRun };
@@ -98,7 +98,7 @@ export class SessionSetup {
       const left = isLeft(name);
       const setter = left === "by each" ? this.#last : left ? this.#lastOfId : this.#setters.get(name);
       if (setter || left || this.#isSetForAll(name)) this.#checkRead(seq, query, name, setter);
-      else this.#refuse(seq, query, `it reads ${name}, which no query sets on all connections`, true);
+      else this.#refuse(seq, query, `it reads ${name}, which no query sets on all connections`);
     }
     // A procedure may set its arguments. Passing an argument that another query has set counts as reading it.
     for (const name of procedure === undefined ? [] : sets) {
@@ -118,13 +118,12 @@ export class SessionSetup {
       seq,
       query,
       `it reads ${name}, which query ${setter.seq} has ${isLeft(name) ? "left" : "set"} for one connection`,
-      true,
     );
   }
 
-  #refuse(seq: number, query: Query, what: string, isReader = false): never {
-    const [why, forStatement, forReader] = this.#cannotStand!;
-    const remedy = isReader ? forReader : forStatement;
+  #refuse(seq: number, query: Query, what: string, isSetting = false): never {
+    const [why, forSetting, forOther] = this.#cannotStand!;
+    const remedy = isSetting ? forSetting : forOther;
     throw new RefusedError(`Cannot go on at ${placeOf(seq, query)}: ${what}, and ${why}${remedy ? `: ${remedy}` : ""}`);
   }
 }
