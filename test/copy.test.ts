@@ -176,6 +176,20 @@ test("a copy without one of the features compiles", { skip: inSoak }, async () =
   await hasItsTypes(folder);
 });
 
+test("lib has no circle of imports, not even for types", () => {
+  const files = filesOf(names);
+  const isClear = new Set<string>();
+  const check = (path: string, way: readonly string[]): void => {
+    assert.ok(!way.includes(path), `a circle: ${[...way, path].join(" ")}`);
+    if (isClear.has(path)) return;
+    const loadedAtOnce = (files.get(path) ?? "").replace(/\b(?:import|URL)\(/g, "");
+    for (const imported of importsIn(path, loadedAtOnce)) check(imported, [...way, path]);
+    isClear.add(path);
+  };
+  for (const path of files.keys()) if (/^lib\/.*\.[jt]s$/.test(path)) check(path, []);
+  assert.ok(isClear.size > 100);
+});
+
 test("the copy of the core compiles, runs queries, and refuses to run them without a server", async () => {
   const target = join(directory, "core");
   const { text } = await copy([target], root);
