@@ -10,7 +10,8 @@ import mysql from "mysql2/promise";
 import { help, loadFeatures, tableOfFlags } from "../lib/command/flag-table.ts";
 import type { Command } from "../lib/command/setup.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
-import { doWork } from "../lib/mp.ts";
+import { doWork, type Summary } from "../lib/mp.ts";
+import { myglobals } from "../lib/myglobals.ts";
 import { close, connect } from "../lib/mysql/connection.ts";
 import { runHere, startHere } from "./command.ts";
 import { noLimits, withFilesUpTo } from "./full-disk.ts";
@@ -621,6 +622,14 @@ test("a script without a function for runCommand(), its result, or `script` for 
     await runHere(at, { env, main: async () => undefined as never }),
     "The function that runCommand() gets must return what doWork() returns",
   );
+  let left: Promise<Summary> | undefined;
+  const forgetful = async ({ db, workers, options }: Command) => {
+    myglobals.config = { db };
+    left = doWork(Array<string>(20_000).fill("DO SLEEP(0.01)"), workers, options);
+    return undefined as never;
+  };
+  assert.equal((await runHere(at, { env, main: forgetful })).status, 2);
+  assert.ok((await left)!.skipped > 0, "its run ends, too");
   const ended = await runHere(at, { env, main: { script: import.meta.url } as never });
   assertRefused(ended, "runCommand() needs a function that returns the promise of doWork()");
   assert.equal(ended.stderr.split("\n").length, 2);

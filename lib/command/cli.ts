@@ -50,6 +50,7 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
     return (run.error === undefined && interruption.status()) || status;
   } catch (error) {
     complain(explain(error));
+    interruption?.drain.abort(); // main() may have left a run under way
     return interruption?.status() || 2;
   } finally {
     for (const hook of hooks.reverse()) {
