@@ -8,7 +8,7 @@ import { probeServer } from "../lib/command/probe.ts";
 import { ranges } from "../lib/features/ranges/ranges.ts";
 import { doWork, type Ended, type Host, type RunError, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
-import type { Snapshot } from "../lib/parent/progress.ts";
+import type { Snapshot } from "../lib/parent/figures.ts";
 import { runHere } from "./command.ts";
 import { type Database, useDatabase } from "./database.ts";
 import { resolve } from "./resolve.ts";

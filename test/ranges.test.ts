@@ -7,7 +7,7 @@ import { type Range, type RangesOptions, ranges } from "../lib/features/ranges/r
 import { doWork, type Query } from "../lib/mp.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
-import type { Snapshot } from "../lib/parent/progress.ts";
+import type { Snapshot } from "../lib/parent/figures.ts";
 import type { Checkpoints } from "../lib/shared/source-context.ts";
 import { useDatabase } from "./database.ts";
 import { startProxy } from "./proxy.ts";

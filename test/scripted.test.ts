@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { nextSteps, reportLines } from "../lib/command/report.ts";
 import { doWork, type Summary } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
-import type { Snapshot } from "../lib/parent/progress.ts";
+import type { Snapshot } from "../lib/parent/figures.ts";
 import { useDatabase } from "./database.ts";
 import type { Way } from "./scripts/careless.ts";
 import { silent } from "./watch.ts";

@@ -13,7 +13,7 @@ import { type FileQuery, Splitter } from "../lib/features/sql-files/splitter.ts"
 import { toSqlFile } from "../lib/features/sql-files/sql-file.ts";
 import { doWork } from "../lib/mp.ts";
 import { execute } from "../lib/mysql/execute.ts";
-import type { Snapshot } from "../lib/parent/progress.ts";
+import type { Snapshot } from "../lib/parent/figures.ts";
 import { hashOf } from "../lib/shared/hash.ts";
 import { runHere } from "./command.ts";
 import { useDatabase } from "./database.ts";

@@ -9,7 +9,7 @@ import { doWork, type Ended, RunError } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { connect } from "../lib/mysql/connection.ts";
 import { execute } from "../lib/mysql/execute.ts";
-import type { Snapshot } from "../lib/parent/progress.ts";
+import type { Snapshot } from "../lib/parent/figures.ts";
 import type { Settings } from "../lib/shared/messages.ts";
 import type { Job } from "../lib/worker/job.ts";
 import { Thread } from "../lib/worker/thread.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { doWork, type Query, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
-import type { Snapshot } from "../lib/parent/progress.ts";
+import type { Snapshot } from "../lib/parent/figures.ts";
 import { runHere } from "./command.ts";
 import { poll } from "./run.ts";
 import { startServer } from "./server.ts";

@@ -10,6 +10,7 @@ const optionsOf: Readonly<Record<string, readonly string[]>> = {
   steering: ["control", "max-workers"],
   joblog: ["joblog", "resume", "retry-failed", "retry-unknown"],
   rows: ["rows"],
+  "my-cnf": ["defaults-file"],
 };
 
 /** The options of all features. */

@@ -1,11 +1,17 @@
 /** The bar: one line that is redrawn on a terminal. */
 import { createRequire } from "node:module";
 import type cliProgress from "cli-progress";
-import { type Figures, percent } from "./figures.ts";
-import type { Display } from "./progress.ts";
+import { type Figures, percent, type Snapshot } from "./figures.ts";
 import { count } from "./text.ts";
 
 const require = createRequire(import.meta.url);
+
+/** A way to show the figures and the lines of a run. */
+export interface Display {
+  draw(snapshot: Snapshot): void;
+  print(line: string): void;
+  stop(): void;
+}
 
 export function barOn(stream: NodeJS.WriteStream, figures: Figures): Display {
   let bar: cliProgress.SingleBar | undefined;

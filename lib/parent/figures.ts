@@ -1,7 +1,40 @@
 /** Computes the figures beside the bar: counts, the rate, the time left. */
+import type { Result } from "../shared/counters.ts";
 import { Pace } from "./pace.ts";
-import type { Snapshot } from "./progress.ts";
 import { count, printable } from "./text.ts";
+
+/** State of the run that the bar shows. */
+export interface Snapshot {
+  ended: number;
+  /** Number of these that an earlier run has ended. */
+  earlier: number;
+  failed: number;
+  unknown: number;
+  /** Undefined until a stream of queries has ended. An estimate if `isAbout`. */
+  total: number | undefined;
+  isAbout?: boolean;
+  /** Word for what is counted. @default "query" */
+  noun?: "query" | "unit";
+  /** Reason why no time left is shown: queries are held back, or no further ones start. */
+  held?: string | undefined;
+  /** Text about waiting for a server: the number of workers, the time and the reason. */
+  waiting?: string | undefined;
+  /** Returns the durations of ended queries. */
+  latencyMs: () => Result["latencyMs"];
+  /** Returns the query of each busy worker. */
+  inFlight: () => InFlight[];
+}
+
+/** A query that a worker is running, or waiting to run again. */
+export interface InFlight {
+  worker: number;
+  thread: number;
+  seq: number;
+  /** Time since the claim. */
+  seconds: number;
+  tries: number;
+  unit: unknown;
+}
 
 /** Time in ms after which a stream without a query is shown. */
 const awaitedMs = 1000;

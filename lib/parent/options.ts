@@ -36,6 +36,8 @@ export interface WorkOptions {
   earlierTo?: { readonly seq: number; readonly by: string } | undefined;
   /** Storage for the checkpoints of `ranges()`. A resumed run reads them, and makes the same queries again. */
   checkpoints?: Checkpoints | undefined;
+  /** @deprecated Old name of `checkpoints`. */
+  notes?: Checkpoints | undefined;
   /** True if an earlier run has begun these queries. What was set on its connections is lost. @default false */
   resumed?: boolean | undefined;
   /** SQL that runs on every new connection, before the session statements at the top of the queue. */
@@ -135,7 +137,7 @@ function isOnThisMachine({ socketPath, uri, host = "localhost" }: ConnectionOpti
 
 /** Names of the core's options. Those of features are in `features/index.ts`. */
 export const ownOptions =
-  `threads script hosts progress onEnded earlier earlierTo checkpoints resumed initCommands shard
+  `threads script hosts progress onEnded earlier earlierTo checkpoints notes resumed initCommands shard
   maxWorkers gates maxPauseSeconds retries connectTimeoutSeconds timeoutSeconds maxFailures maxWarnings idempotent signal
   killSignal dryRun`.split(/\s+/);
 
@@ -163,6 +165,7 @@ export function withDefaults(workers: number, options: WorkOptions) {
   const complete = {
     ...options,
     maxWorkers,
+    checkpoints: options.checkpoints ?? options.notes,
     threads: options.threads ?? defaultThreads(maxWorkers, options),
     retries: options.retries ?? 10,
     maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,

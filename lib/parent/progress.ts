@@ -1,42 +1,8 @@
 /** Shows the progress of a run: a bar on a terminal, elsewhere a plain line every few seconds. */
-import type { Result } from "../shared/counters.ts";
 import { describeUnit } from "../shared/query.ts";
-import { barOn } from "./bar.ts";
-import { Figures, percent } from "./figures.ts";
+import { barOn, type Display } from "./bar.ts";
+import { Figures, percent, type Snapshot } from "./figures.ts";
 import { printable, wrapped } from "./text.ts";
-
-/** State of the run that the bar shows. */
-export interface Snapshot {
-  ended: number;
-  /** Number of these that an earlier run has ended. */
-  earlier: number;
-  failed: number;
-  unknown: number;
-  /** Undefined until a stream of queries has ended. An estimate if `isAbout`. */
-  total: number | undefined;
-  isAbout?: boolean;
-  /** Word for what is counted. @default "query" */
-  noun?: "query" | "unit";
-  /** Reason why no time left is shown: queries are held back, or no further ones start. */
-  held?: string | undefined;
-  /** Text about waiting for a server: the number of workers, the time and the reason. */
-  waiting?: string | undefined;
-  /** Returns the durations of ended queries. */
-  latencyMs: () => Result["latencyMs"];
-  /** Returns the query of each busy worker. */
-  inFlight: () => InFlight[];
-}
-
-/** A query that a worker is running, or waiting to run again. */
-export interface InFlight {
-  worker: number;
-  thread: number;
-  seq: number;
-  /** Time since the claim. */
-  seconds: number;
-  tries: number;
-  unit: unknown;
-}
 
 export interface Progress {
   update(snapshot: Snapshot): void;
@@ -45,13 +11,6 @@ export interface Progress {
   /** Prints the query of each busy worker. */
   report(): void;
   /** Draws the last state and ends the line. */
-  stop(): void;
-}
-
-/** A way to show the figures and the lines of a run. */
-export interface Display {
-  draw(snapshot: Snapshot): void;
-  print(line: string): void;
   stop(): void;
 }
 

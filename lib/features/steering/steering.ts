@@ -7,8 +7,9 @@ import { UsageError } from "../../command/errors.ts";
 import type { Dial } from "../../command/feature.ts";
 import { camel, count } from "../../command/flags.ts";
 import type { Gate } from "../../mp.ts";
+import type { Snapshot } from "../../parent/figures.ts";
 import { Pace } from "../../parent/pace.ts";
-import type { Progress, Snapshot } from "../../parent/progress.ts";
+import type { Progress } from "../../parent/progress.ts";
 import { describeUnit } from "../../shared/query.ts";
 
 export interface SteeringOptions {
