@@ -319,7 +319,7 @@ async function startAsking(t: TestContext, ...asked: readonly Uint8Array[]) {
   const runWith = async (flag: string) => {
     const { status, stderr } = await runHere([...args, flag, "-"], { input: "DO 1", env: { MYSQL_PWD: "secret" } });
     assert.equal(status, 2);
-    assert.match(stderr, /the server closed the connection$/m);
+    assert.match(stderr, /the server closed the connection/); // perhaps before it is tried again
   };
   return { got, db: { host: "127.0.0.1", port, user: "app", password: "secret" }, runWith };
 }
