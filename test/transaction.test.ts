@@ -306,6 +306,33 @@ test("a query that leaves a transaction open ends the run of several workers bef
   assert.deepEqual([(await idsHeld()).length, skipped > 0], [done, true]);
 });
 
+test("queries of a transaction that is rolled back are unknown if the server says that a part stays", async (t) => {
+  await root.query("CREATE TABLE myscript.stays (id INT) ENGINE = MyISAM");
+  t.after(() => root.query("DROP TABLE myscript.stays"));
+  const [insert, stays] = ["INSERT INTO held VALUES (1)", "INSERT INTO stays VALUES (1)"];
+  for (const [queries, expected] of [
+    [["BEGIN", insert, stays, "ROLLBACK"], "unknown unknown unknown done"],
+    [["BEGIN", insert, "SAVEPOINT a", stays, "ROLLBACK TO a", "COMMIT"], "done done done unknown done done"],
+    [["BEGIN", insert, stays, "INSERT INTO missing VALUES (1)"], "unknown unknown unknown failed"],
+    [["BEGIN", insert, stays], "unknown unknown unknown"],
+    [["BEGIN", insert, "ROLLBACK"], "failed failed done"],
+  ] as const) {
+    await root.query("TRUNCATE myscript.held; TRUNCATE myscript.stays");
+    const { outcomes, summary } = await outcomesOf(queries);
+    assert.equal(outcomes.slice(1).join(" "), expected, queries.join("; "));
+    const { message } = summary.failures[0]!;
+    assert.equal(
+      /; what it did to tables without transactions stays$/.test(message),
+      !expected.startsWith("failed"),
+      message,
+    );
+    const [{ n }] = (await root.query<RowDataPacket[]>("SELECT COUNT(*) AS n FROM myscript.stays"))[0] as [
+      { n: number },
+    ];
+    assert.equal(n, expected.startsWith("failed") ? 0 : 1);
+  }
+});
+
 test("COMMIT AND CHAIN is done although the next transaction is rolled back", async () => {
   await root.query("TRUNCATE myscript.held");
   const insert = (id: number) => `INSERT INTO held VALUES (${id})`;

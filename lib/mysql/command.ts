@@ -41,6 +41,8 @@ export type RowSink = (row: RowPacket) => boolean;
 export interface ResultListener {
   /** Called when a result with columns begins. If it or its sink throws, the query rejects with that error once it has ended. */
   readonly onResult?: (index: number, columns: readonly Column[]) => RowSink;
+  /** If true, `onResult` gets no columns. mysql2 cannot read their names in every character set of results. */
+  readonly withoutColumns?: true;
   /** Called when a result is complete, with its number of rows returned or changed. */
   readonly onDone?: (index: number, rows: number) => void;
 }
@@ -146,11 +148,13 @@ class AnsweredQuery extends Query {
 
   override readField(packet: Packet, connection: InnerConnection): State | null {
     const { answer } = this;
-    if (answer.listener.onResult) return super.readField(packet, connection); // after the last one it emits "fields"
+    const { onResult, withoutColumns } = answer.listener;
+    if (onResult && !withoutColumns) return super.readField(packet, connection); // after the last one it emits "fields"
     return ++answer.columns === this._fieldCount ? this.fieldsEOF : this.readField;
   }
 
   override fieldsEOF(): State {
+    if (this.answer.listener.withoutColumns) this.answer.begin([]);
     return this.row;
   }
 

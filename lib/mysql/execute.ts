@@ -110,8 +110,10 @@ export async function textRows(connection: Connection, text: string | Uint8Array
 export async function readWarnings(connection: Connection): Promise<string[][]> {
   const rows: string[][] = [];
   await sendText(connection, [Buffer.from("SHOW WARNINGS")], {
-    onResult: (_, columns) => (row) => {
-      rows.push(columns.map(() => textOf(row.readLengthCodedBuffer() ?? Buffer.of())));
+    withoutColumns: true,
+    onResult: () => (row) => {
+      const next = () => textOf(row.readLengthCodedBuffer() ?? Buffer.of());
+      rows.push([next(), next(), next()]);
       return true;
     },
   });

@@ -16,6 +16,8 @@ export class Job {
   mayBeRecorded: boolean;
   /** Text that a batch sends for it, false if it must have a round trip of its own. Undefined until somebody wants to know. */
   batchText: Uint8Array | false | undefined;
+  /** True if it was a rollback, and the server has warned that what was done to tables without transactions stays. */
+  leavesPart = false;
   /** The bytes of a text without values. */
   readonly bytes: Buffer | undefined;
   /** Error of its last try. */

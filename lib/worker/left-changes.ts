@@ -1,6 +1,7 @@
 /** Detects changes that a failed statement left in tables without transactions, such as MyISAM's. */
 import type { Connection } from "mysql2";
 import { type DatabaseError, isLost, isUnreached } from "../mysql/errors.ts";
+import { notRolledBack, partStays } from "./rollback.ts";
 import type { Session } from "./session.ts";
 
 /** Returns true if the failed statement has changed tables without transactions, or may have. Adds that to the error's message. */
@@ -9,7 +10,7 @@ export async function mayHaveLeftChanges(error: DatabaseError, session: Session)
   const warnings = await session.askWarnings().catch(() => []);
   const codes = warnings.map(([, code]) => Number(code));
   if (codes.includes(notRolledBack)) {
-    error.message += "; what it did to tables without transactions stays";
+    error.message += partStays;
     return true;
   }
   // A server lists the error itself. A proxy answers with an empty list, or with that of another session.
@@ -17,8 +18,6 @@ export async function mayHaveLeftChanges(error: DatabaseError, session: Session)
   error.message += "; if it has changed tables without transactions, that stays: the server does not tell";
   return true;
 }
-
-const notRolledBack = 1196; // ER_WARNING_NOT_COMPLETE_ROLLBACK
 
 /** Connections to servers that have only transactional tables. */
 const transactional = new WeakSet<Connection>();

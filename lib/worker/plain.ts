@@ -3,11 +3,12 @@
 import { stateOf } from "../mysql/connection-state.ts";
 import { verdictOf } from "../mysql/errors.ts";
 import { interruption, isInterrupted } from "../mysql/interrupt.ts";
-import { onlyReads, statementIn } from "../mysql/statement.ts";
+import { keepsTransaction, onlyReads, statementIn } from "../mysql/statement.ts";
 import { workerDo } from "../worker.ts";
 import type { Executor } from "./executor.ts";
 import type { LoadedFeature } from "./feature.ts";
 import { mayHaveLeftChanges } from "./left-changes.ts";
+import { leavesPart } from "./rollback.ts";
 import { scripted, type WorkerDo } from "./scripted.ts";
 import type { Thread } from "./thread.ts";
 
@@ -34,6 +35,8 @@ export function plain(thread: Pick<Thread, "rows" | "settings">): Executor {
       const { text } = job!; // throws for half a gigabyte and more: read it before the query has run
       const rows = await workerDo(job!.query, session.mysql, thread.rows.listener([job!], session.mysql));
       if (isInterrupted(session.mysql) && onlyReads(text)) throw interruption();
+      if (session.transaction.isOpen && !keepsTransaction(text) && /^rollsBack/.test(statementIn(text).transaction))
+        job!.leavesPart = await leavesPart(session.mysql, thread.settings.connectTimeoutMs);
       done(rows);
     },
     async classifyError({ text }, error, session) {

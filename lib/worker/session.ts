@@ -9,6 +9,7 @@ import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/erro
 import { keepsTransaction, sessionStatement } from "../mysql/statement.ts";
 import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
+import { notRolledBack, partStays, rollBack } from "./rollback.ts";
 import { SessionState } from "./session-state.ts";
 import type { Thread } from "./thread.ts";
 import { Transaction } from "./transaction.ts";
@@ -132,8 +133,9 @@ export class Session {
       return;
     }
     if (!isOpen) return;
-    await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
-    if (!stateOf(this.mysql).isInTransaction) this.#cannotGoOn(this.transaction.endedBy(error, job));
+    const warnings = await this.askWarnings().catch(() => []); // the answer carries the transaction status, too
+    const isPart = warnings.some(([, code]) => Number(code) === notRolledBack);
+    if (!stateOf(this.mysql).isInTransaction) this.#cannotGoOn(this.transaction.endedBy(error, job, isPart));
   }
 
   /** Rolls back a transaction that a failed query has begun by itself, as a procedure may. Otherwise the next queries would run in it. */
@@ -142,8 +144,8 @@ export class Session {
     if (isLeft || keepsTransaction(text) || stateOf(this.mysql).isAutocommitOff) return;
     await this.ask("DO 0").catch(() => {}); // its answer carries the transaction status
     if (!stateOf(this.mysql).isInTransaction) return;
-    await this.ask("ROLLBACK").catch(() => this.mysql.destroy()); // the server then rolls back
-    error.message += "; the transaction that it left open is rolled back";
+    const isPart = await rollBack(this.mysql, this.#thread.settings.connectTimeoutMs);
+    error.message += `; the transaction that it left open is rolled back${isPart ? partStays : ""}`;
   }
 
   /**
@@ -159,8 +161,8 @@ export class Session {
       if (statement) this.#cannotGoOn(`${statement.name} in query ${seq} has failed: ${message}`);
       return;
     }
-    await this.ask("ROLLBACK").catch(() => this.mysql.destroy()); // the server then rolls back
-    this.transaction.rolledBackAfter(error as DatabaseError, { seq, text }, isAutocommit);
+    const isPart = await rollBack(this.mysql, this.#thread.settings.connectTimeoutMs);
+    this.transaction.rolledBackAfter(error as DatabaseError, { seq, text }, isAutocommit, isPart);
     this.#cannotGoOn(`query ${seq} has failed in a transaction, which is rolled back: ${message}`);
   }
 
@@ -175,7 +177,8 @@ export class Session {
     await this.warned.tell([], this.mysql, closeMs);
     if (this.#opened && this.transaction.isOpen) {
       const reason = `A transaction was left open: what worker ${this.worker} has run in it is rolled back`;
-      this.transaction.end("failed", "Rolled back: its transaction was left open");
+      const isPart = await rollBack(this.mysql, closeMs);
+      this.transaction.rolledBack("Rolled back: its transaction was left open", isPart);
       this.#thread.post({ type: "broken", reason });
     }
     this.transaction.leavePrepared();

@@ -5,6 +5,7 @@
 import { type DatabaseError, verdictOf } from "../mysql/errors.ts";
 import { keepsTransaction, type Statement, statementIn } from "../mysql/statement.ts";
 import type { Job } from "./job.ts";
+import { partStays } from "./rollback.ts";
 import type { Thread } from "./thread.ts";
 
 /** A job that was answered inside an open transaction. */
@@ -50,26 +51,38 @@ export class Transaction {
   }
 
   /** Ends the transaction after a query error that has closed it. Returns a message that says how it ended. */
-  endedBy(error: DatabaseError, { text, seq }: Job): string {
+  endedBy(error: DatabaseError, { text, seq }: Job, isPart: boolean): string {
     const ending = endingBy(error, text);
     const what = {
       done: `query ${seq} has committed a transaction that was open, and has failed`,
       failed: "a transaction that was open is rolled back",
       unknown: `a transaction that was open has ended within query ${seq}, which has failed: nobody can tell how`,
     }[ending];
-    this.end(ending, `${ending === "failed" ? "Rolled back" : what}: ${error.message}`);
+    if (ending === "failed") this.rolledBack(`Rolled back: ${error.message}`, isPart);
+    else this.end(ending, `${what}: ${error.message}`);
     return `${what}: ${error.message}`;
   }
 
   /** Ends the transaction after a query in it has failed and a ROLLBACK was sent. */
-  rolledBackAfter(error: DatabaseError, { seq, text }: Pick<Job, "seq" | "text">, isAutocommit: boolean): void {
+  rolledBackAfter(
+    error: DatabaseError,
+    { seq, text }: Pick<Job, "seq" | "text">,
+    isAutocommit: boolean,
+    isPart: boolean,
+  ): void {
     const { transaction } = statementIn(text);
     const isParsed = error.errno !== 1064; // ER_PARSE_ERROR
     // A procedure, or any commit without autocommit, may have committed the transaction and begun another one.
     const isUnsure = transaction === "unsure" || (!isAutocommit && /ommit/.test(transaction));
     const reason = `Rolled back, as query ${seq} has failed in its transaction: ${error.message}`;
     if (isUnsure && isParsed) this.end("unknown", `${reason}; that may have committed before`);
-    else this.end("failed", reason);
+    else this.rolledBack(reason, isPart);
+  }
+
+  /** Ends the transaction after a rollback. Nobody can tell which of its queries have done the part that stays, if there is one. */
+  rolledBack(reason: string, isPart: boolean): void {
+    this.#isOpen = false;
+    this.#endRolledBack(this.#held.splice(0), reason, isPart);
   }
 
   /** Ends the transaction after a lost connection, perhaps with `running` in flight. The server keeps prepared XA transactions. */
@@ -98,9 +111,10 @@ export class Transaction {
     if (transaction === "prepares") this.#prepared.set(target, this.#held.splice(0));
     else if (transaction === "rollsBackTo") {
       const at = this.#held.findLastIndex(({ job }) => isSavepoint(job.text, target));
-      this.#end(this.#held.splice(at + 1), "failed", `Rolled back to savepoint ${target} by query ${job.seq}`);
+      const reason = `Rolled back to savepoint ${target} by query ${job.seq}`;
+      this.#endRolledBack(this.#held.splice(at + 1), reason, job.leavesPart);
     } else if (transaction === "rollsBack") {
-      this.#end(this.#take(target), "failed", `Rolled back by query ${job.seq}`);
+      this.#endRolledBack(this.#take(target), `Rolled back by query ${job.seq}`, job.leavesPart);
     } else if (transaction === "commits" || (transaction === "mayCommit" && !isOpen)) {
       this.#end(this.#take(target), "done", "");
     } else if (isOpen && transaction === "unsure") for (const held of this.#held) held.isDoubtful = true;
@@ -115,6 +129,10 @@ export class Transaction {
     const prepared = this.#prepared.get(target) ?? [];
     this.#prepared.delete(target);
     return [...prepared, ...this.#held.splice(0)];
+  }
+
+  #endRolledBack(ended: readonly Held[], reason: string, isPart: boolean): void {
+    this.#end(ended, isPart ? "unknown" : "failed", isPart ? `${reason}${partStays}` : reason);
   }
 
   #end(ended: readonly Held[], outcome: Ending, reason: string): void {
