@@ -696,9 +696,9 @@ function isRecorded(): Promise<void> {
   return poll(async () => (await recorded()).length > 0);
 }
 
-/** True if a query waits for the test's lock. */
+/** True if a query waits for the test's lock. The server does not refresh innodb_trx while it is read more than ten times a second. */
 async function waiting(): Promise<boolean> {
-  return (await sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")).length > 0;
+  return (await statusOf("Innodb_row_lock_current_waits")) > 0;
 }
 
 /** Terminates the newest thread when its query waits for the test's lock, and releases the lock. */
