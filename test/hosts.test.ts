@@ -22,6 +22,8 @@ const db = { user: "root", database: "myscript" };
 const nodes = [await useNode(), await useNode(), await useNode()] as const;
 const [a, b] = nodes;
 await a.restart(); // a new server cannot recover after a kill before its first clean shutdown
+/** More queries than workers. If they came one by one, one worker could run all of them. */
+const burst = 24;
 const nowhere = { host: "127.0.0.1", port: await findFreePort() };
 
 test("doWork() spreads the workers over the hosts", async () => {
@@ -231,17 +233,17 @@ async function useNode(): Promise<Node> {
   return { ...database, host: "127.0.0.1", port };
 }
 
-/** Inserts one seq after the other until `isEnough()`. Asserts that each outcome agrees with the tables of all nodes. */
+/** Inserts one seq after the other until `isEnough()`, in bursts, so that each worker gets some. Asserts that each outcome agrees with the tables of all nodes. */
 async function insertUntil(isEnough: () => Promise<boolean>, workers: number, options: WorkOptions) {
   for (const { sql } of nodes)
     await sql("DROP TABLE IF EXISTS ran; CREATE TABLE ran (seq INT PRIMARY KEY, connection INT)");
   const outcomes = new Map<number, Ended["outcome"]>();
   const lines: string[] = [];
   async function* queries() {
-    for (let seq = 1; !(await isEnough()); seq++) {
-      if (seq > 20_000) throw new Error("It was never enough");
+    for (let seq = 1; seq % burst !== 1 || !(await isEnough()); seq++) {
+      if (seq > 60_000) throw new Error("It was never enough");
       yield { sql: "REPLACE INTO ran VALUES (?, CONNECTION_ID())", values: [seq] };
-      await sleep(1);
+      if (seq % burst === 0) await sleep(1);
     }
   }
   myglobals.config = { db };
