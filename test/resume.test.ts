@@ -207,7 +207,10 @@ test("shards with a ledger share the ranges that one shard finds, also after the
   const running = shards();
   await poll(async () => (await sql<{ n: number }>("SELECT COUNT(*) AS n FROM t WHERE v > 0"))[0]!.n > 100);
   running[1]!.child.kill("SIGKILL");
-  for (const { ended } of [running[0]!, running[2]!]) assert.equal((await ended).status, 0);
+  for (const { ended } of [running[0]!, running[2]!]) {
+    const { status, stderr } = await ended;
+    assert.equal(status, 0, stderr);
+  }
   await running[1]!.ended;
   await sql("INSERT INTO t (id) VALUES (1000)"); // after the last key that the other shards have found
   const [again] = shards([2]);

@@ -1,4 +1,5 @@
 /** Checks and creates the ledger's table. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { quoted, splitName } from "../../mysql/names.ts";
 import { type IdColumn, locking, textAsSql } from "./row.ts";
 
@@ -46,17 +47,38 @@ export async function openLedger(name: string, ask: Ask, options: LedgerOptions)
     );
   const warning = await warningOf(ask);
   const table = `${quoted(database)}.${quoted(given.table)}`;
-  // The ranges first: whoever creates them has created the ledger before.
-  const ranges = rangesOf(given.table);
-  const [hasRanges] = await ask(`SELECT 1 ${tableIn("tables", database, ranges)}`);
-  const column = await columnOf(database, given.table, ask);
-  if (!column && hasRanges)
-    throw new Error(`it is new, but ${quoted(ranges)} has the ranges of an earlier one: drop that table, too`);
+  const column = await columnBesideRanges(database, given.table, ask);
   if (column && !options.readsOnly) await checkRights(table, column, ask, options);
   if (warning) options.log(warning);
   const last = column === "seq" ? await ask(`SELECT MAX(seq) FROM ${table}`) : [];
   return { name: table, column, lastSeq: Number(last[0]?.[0] ?? 0) };
 }
+
+/**
+ * Returns the column that identifies queries, undefined if the ledger does not exist yet. If there are ranges, waits for it: another
+ * machine that has found the first range creates the ledger next.
+ *
+ * @throws Error if it does not appear: the ranges are those of an earlier ledger.
+ */
+async function columnBesideRanges(database: string, table: string, ask: Ask): Promise<IdColumn | undefined> {
+  const ranges = rangesOf(table);
+  const hasRanges = async () => {
+    const [isThere] = await ask(`SELECT 1 ${tableIn("tables", database, ranges)}`);
+    return (
+      isThere !== undefined && (await ask(`SELECT 1 FROM ${quoted(database)}.${quoted(ranges)} LIMIT 1`)).length > 0
+    );
+  };
+  for (const deadline = performance.now() + rangesMs; ; await sleep(50)) {
+    const isBegun = await hasRanges(); // before the ledger is looked for
+    const column = await columnOf(database, table, ask);
+    if (column || !isBegun) return column;
+    if (performance.now() > deadline)
+      throw new Error(`it is new, but ${quoted(ranges)} has the ranges of an earlier one: drop that table, too`);
+  }
+}
+
+/** Longest time in ms from the first range to the ledger. */
+const rangesMs = 5000;
 
 /** Creates the table of a ledger. @throws Error if it cannot be used, or if another machine has just created the other kind. */
 export async function createLedger(table: string, column: IdColumn, ask: Ask, options: LedgerOptions): Promise<void> {
