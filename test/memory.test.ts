@@ -16,5 +16,6 @@ test("doWork() runs ten times as many queries in the same memory, each once", as
   const { stdout } = await promisify(execFile)(program!, [...args, many, ...[bytes, count, count * 10].map(String)]);
   const [few, more] = JSON.parse(stdout) as { executed: number; peakMiB: number }[];
   assert.deepEqual([few!.executed, more!.executed], [count, count * 10]);
-  assert.ok(more!.peakMiB <= few!.peakMiB * 1.2, `${few!.peakMiB} MiB, then ${more!.peakMiB} MiB`);
+  const most = few!.peakMiB * scaled(1.2, 1.5); // the short form has no time to warm up; its texts have 120 MB
+  assert.ok(more!.peakMiB <= most, `${few!.peakMiB} MiB, then ${more!.peakMiB} MiB`);
 });
