@@ -21,77 +21,40 @@
 import type { Connection } from "mysql2";
 import { isBatchable } from "../../mysql/batchable.ts";
 import { type DatabaseError, isLost, verdictOf } from "../../mysql/errors.ts";
-import { execute, executeText, toBytes } from "../../mysql/execute.ts";
+import { execute, notPreparable } from "../../mysql/execute.ts";
 import { interruption, isInterrupted } from "../../mysql/interrupt.ts";
-import { statementIn } from "../../mysql/statement.ts";
+import { prepare } from "../../mysql/prepared.ts";
+import { keepsTransaction, statementIn } from "../../mysql/statement.ts";
+import { checkValues } from "../../shared/query.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { keepsForSure } from "./keeps.ts";
-import { anotherQuery, type LedgerRow, locking, rowOf } from "./row.ts";
-
-/** State of a try. It decides about the query if the connection is lost. */
-export interface LedgerState {
-  /** The row is inserted, and locked until the transaction ends. */
-  inserted: boolean;
-  /** Another session is running the query. It has inserted the row in a transaction that is still open. */
-  heldByAnother: boolean;
-  /** The query was sent, and may have caused an implicit commit without its row. */
-  mayHaveCommitted: boolean;
-  /** The query caused an implicit commit, for example DDL or a procedure with `COMMIT`. */
-  selfCommitted: boolean;
-  /** A `COMMIT` was sent, and may have succeeded. */
-  mayBeRecorded: boolean;
-  /** The ledger had the query already. */
-  alreadyInLedger: boolean;
-  /** The query was sent together with others, which may have caused its error. It must be retried alone. */
-  retryAlone: boolean;
-  /** Time of the COMMIT. */
-  commitMs: number;
-}
-
-export const initialLedgerState: LedgerState = {
-  inserted: false,
-  heldByAnother: false,
-  mayHaveCommitted: false,
-  selfCommitted: false,
-  mayBeRecorded: false,
-  alreadyInLedger: false,
-  retryAlone: false,
-  commitMs: 0,
-};
+import { commit, initialState, release, rollback, savepoint, send, start } from "./ledger-transaction.ts";
+import { anotherQuery, duplicateKey, type LedgerRow, locking, rowOf } from "./row.ts";
 
 /** Error that ends the run: the ledger has another query under this seq or key, or cannot be used any more. */
 export class LedgerError extends Error {
   readonly code = "LEDGER";
 }
 
-export const start = "START TRANSACTION";
-export const commit = "COMMIT";
-export const rollback = "ROLLBACK";
-export const savepoint = "SAVEPOINT myscript_ledger";
-export const release = `RELEASE ${savepoint}`;
-
 /** One try of one query. */
 export class LedgerAttempt {
-  readonly state = { ...initialLedgerState };
+  readonly state = { ...initialState };
   readonly #job: Job;
   readonly #session: Session;
-  readonly #connection: Connection;
   readonly #thread: Thread;
   readonly #table: string;
   readonly #row: LedgerRow;
   readonly #insert: string;
   readonly #select: string;
-  /** The statement that the server answers next. Undefined while it is the query itself. */
-  #answering: string | undefined;
+  /** The statement that the server answers next. Undefined while the query is sent alone. */
+  #answering: string | Buffer | undefined;
   #rows = 0;
   #hasRun = false;
 
   constructor(job: Job, session: Session, thread: Thread, table: string) {
     this.#job = job;
     this.#session = session;
-    this.#connection = session.mysql;
     this.#thread = thread;
     this.#table = table;
     this.#row = rowOf(job);
@@ -100,42 +63,43 @@ export class LedgerAttempt {
     this.#select = selectOf(table, this.#row);
   }
 
-  /** Returns the number of rows that the query returned or changed, 0 if the ledger had it. */
-  async run(checkLedgerFirst: boolean): Promise<number> {
+  /** Calls `done` with the number of rows that the query returned or changed, 0 if the ledger had it. */
+  async run(checkLedgerFirst: boolean, done: (rows: number) => void): Promise<void> {
+    if (this.#job.bytes === undefined) checkValues(this.#job.query); // before anything is sent
+    done(await this.#runOnce(checkLedgerFirst).catch((error) => this.#recover(error)));
+  }
+
+  async #runOnce(checkLedgerFirst: boolean): Promise<number> {
     const { text, bytes } = this.#job;
     // If rows are delivered, the COMMIT is sent only when all of them have arrived.
     const isPlain = bytes !== undefined && isBatchable(text) && !this.#thread.rows.isWanted;
-    const keeps = isPlain || (await keepsForSure(this.#connection, text));
-    try {
-      if (checkLedgerFirst) {
-        const known = await this.#look(this.#select); // without a lock: the INSERT waits for a row that is being inserted
-        if (known !== undefined) return this.#alreadyInLedger(known);
-      }
-      if (isPlain) await this.#send([start, this.#insert, bytes, commit]);
-      else if (keeps) {
-        await this.#send([start, this.#insert]);
-        await this.#runAlone();
-        if (isInterrupted(this.#connection)) throw interruption();
-        await this.#send([commit]);
-      } else {
-        const known = await this.#look(`${locking(this.#select)};${start};${savepoint}`);
-        if (known !== undefined) {
-          await this.#send([rollback]);
-          return this.#alreadyInLedger(known);
-        }
-        this.state.mayHaveCommitted = true;
-        await this.#runAlone();
-        await this.#record();
-      }
-      return this.#rows;
-    } catch (error) {
-      if (error instanceof LedgerError) throw error;
-      return await this.#recover(error as DatabaseError);
+    const keeps = isPlain || (await keepsForSure(this.#session.mysql, text));
+    if (checkLedgerFirst) {
+      const known = await this.#look(this.#select); // without a lock: the INSERT waits for a row that is being inserted
+      if (known !== undefined) return this.#alreadyInLedger(known);
     }
+    if (isPlain) await this.#send([start, this.#insert, bytes, commit]);
+    else if (keeps) {
+      await this.#send([start, this.#insert]);
+      await this.#runAlone();
+      if (isInterrupted(this.#session.mysql)) throw interruption();
+      await this.#send([commit]);
+    } else {
+      const known = await this.#look(`${locking(this.#select)};${start};${savepoint}`);
+      if (known !== undefined) {
+        await this.#send([rollback]);
+        return this.#alreadyInLedger(known);
+      }
+      this.state.mayHaveCommitted = true;
+      await this.#runAlone();
+      await this.#record();
+    }
+    return this.#rows;
   }
 
   /** Rolls back after an error. Returns the number of rows if the ledger has the query nevertheless. @throws the error otherwise. */
   async #recover(error: DatabaseError): Promise<number> {
+    if (error instanceof LedgerError) throw error;
     const { state } = this;
     const { errno } = error;
     if (isLost(error)) throw state.mayHaveCommitted ? this.#undecided(error) : error;
@@ -155,7 +119,7 @@ export class LedgerAttempt {
         ? await this.#look(`${rollback};${locking(this.#select)}`)
         : void (await this.#session.ask(rollback));
     } catch (failure) {
-      this.#connection.destroy(); // the server rolls back what was open
+      this.#session.mysql.destroy(); // the server rolls back what was open
       if (asksLedger) throw this.#undecided(failure as DatabaseError);
     }
     if (known === this.#row.hash && answering === commit) return this.#rows;
@@ -189,30 +153,22 @@ export class LedgerAttempt {
 
   /** Sends statements in one round trip. After an error, `#answering` is the statement that failed. */
   async #send(statements: readonly (string | Buffer)[]): Promise<void> {
-    const answeringOf = (at: number) => (typeof statements[at] === "string" ? statements[at] : undefined);
-    this.#answering = answeringOf(0);
-    const pieces = statements.flatMap((statement) => [toBytes(statement), separator]).slice(0, -1);
-    let since = performance.now();
-    this.state.mayBeRecorded = statements.includes(commit);
-    await executeText(this.#connection, pieces, {
-      onDone: (at, rows) => {
-        if (statements[at] === this.#insert) this.state.inserted = true;
-        else if (statements[at] === release) this.state.mayHaveCommitted = false;
-        else if (typeof statements[at] !== "string") this.#rows = rows;
-        this.#answering = answeringOf(at + 1);
-        const now = performance.now();
-        if (statements[at] === commit) this.state.commitMs = now - since;
-        since = now;
-      },
+    this.#answering = statements[0];
+    await send(this.#session.mysql, this.state, statements, (at, rows) => {
+      const statement = statements[at];
+      if (statement === this.#insert) this.state.inserted = true;
+      else if (statement === release) this.state.mayHaveCommitted = false;
+      else if (statement === this.#job.bytes) this.#rows = rows;
+      this.#answering = statements[at + 1];
     });
   }
 
   async #runAlone(): Promise<void> {
     this.#answering = undefined;
     this.#rows = await execute(
-      this.#connection,
+      this.#session.mysql,
       this.#job.query,
-      this.#thread.rows.listener([this.#job], this.#connection),
+      this.#thread.rows.listener([this.#job], this.#session.mysql),
     );
     this.#hasRun = true;
   }
@@ -240,10 +196,31 @@ export class LedgerAttempt {
   }
 }
 
-export const separator = Buffer.from(";");
-export const duplicateKey = 1062; // ER_DUP_ENTRY
 const noSavepoint = 1305; // ER_SP_DOES_NOT_EXIST
 
 export function selectOf(table: string, { column, id }: LedgerRow): string {
   return `SELECT hash FROM ${table} WHERE ${column} = ${id}`;
+}
+
+/** Returns true if a text is one statement that leaves its transaction open. */
+async function keepsForSure(connection: Connection, text: string): Promise<boolean> {
+  return keepsTransaction(text) && (!text.includes(";") || (await isOneStatement(connection, text)));
+}
+
+/**
+ * Returns true if a text is one statement. Asks the server to prepare it, which refuses more than one. Error 1295 means one
+ * statement of a kind that cannot be prepared.
+ *
+ * @throws mysql2's QueryError if the connection is lost.
+ */
+async function isOneStatement(connection: Connection, sql: string): Promise<boolean> {
+  try {
+    await prepare(connection, sql);
+    connection.unprepare(sql); // not `close()`: mysql2 would execute the closed one
+    return true;
+  } catch (error) {
+    const { fatal, errno } = error as DatabaseError;
+    if (fatal) throw error;
+    return errno === notPreparable;
+  }
 }

@@ -13,20 +13,10 @@
  */
 import { noteWarnings, takeWarnings, type Warned } from "../../mysql/connection-state.ts";
 import { type DatabaseError, isLost, isRefusal, verdictOf } from "../../mysql/errors.ts";
-import { executeText, toBytes } from "../../mysql/execute.ts";
 import type { Job } from "../../worker/job.ts";
 import type { Session } from "../../worker/session.ts";
-import {
-  commit,
-  duplicateKey,
-  initialLedgerState,
-  release,
-  rollback,
-  savepoint,
-  separator,
-  start,
-} from "./ledger-attempt.ts";
-import { counted, type IdColumn, type LedgerRow, type LedgerSettings, locking, rowOf } from "./row.ts";
+import { commit, initialState, release, rollback, savepoint, send, start } from "./ledger-transaction.ts";
+import { duplicateKey, type IdColumn, type LedgerRow, locking, rowOf } from "./row.ts";
 
 interface Entry {
   readonly job: Job;
@@ -43,17 +33,15 @@ const firstQueryAt = 3;
 
 /** One try of several queries in one round trip. */
 export class LedgerBatchAttempt {
-  readonly state = { ...initialLedgerState };
+  readonly state = { ...initialState };
   readonly #entries: readonly Entry[];
   readonly #session: Session;
   readonly #table: string;
-  readonly #counts: Int32Array;
 
-  constructor(jobs: readonly Job[], session: Session, { table, counts }: LedgerSettings) {
+  constructor(jobs: readonly Job[], session: Session, table: string) {
     this.#entries = jobs.map((job) => ({ job, row: rowOf(job), rows: 0, warned: undefined, alreadyInLedger: false }));
     this.#session = session;
     this.#table = table;
-    this.#counts = counts;
   }
 
   /** Calls `done` for each committed query, in order. Rejects with the error of the next query, or of all of them. */
@@ -66,7 +54,6 @@ export class LedgerBatchAttempt {
       if (!isLost(error as DatabaseError)) {
         await this.#session.ask(rollback).catch(() => this.#session.mysql.destroy()); // the server rolls back what was open
       }
-      for (const { job } of this.#entries) job.mayBeRecorded ||= this.state.mayBeRecorded;
       if (isRefusal(error as DatabaseError)) throw error; // not the fault of one of them
       this.state.retryAlone = true;
       for (const { job } of this.#entries.slice(1)) job.addTry();
@@ -75,7 +62,6 @@ export class LedgerBatchAttempt {
     for (const entry of this.#entries) {
       if (entry === failed?.entry) throw failed.error;
       this.state.alreadyInLedger = entry.alreadyInLedger;
-      if (entry.alreadyInLedger && !entry.job.mayBeRecorded) Atomics.add(this.#counts, counted.alreadyInLedger, 1);
       const { warned } = entry;
       if (warned) noteWarnings(this.#session.mysql, warned);
       done(entry.rows);
@@ -114,20 +100,12 @@ export class LedgerBatchAttempt {
     const rows = entries.map(({ row: { id, hash } }) => `(${id}, '${hash}')`);
     const insert = `INSERT INTO ${this.#table} (${this.#column}, hash) VALUES ${rows.join(",")}`;
     const statements = [start, insert, savepoint, ...entries.map(({ job }) => job.batchText as Uint8Array), commit];
-    const pieces = statements.flatMap((statement) => [toBytes(statement), separator]).slice(0, -1);
     this.state.inserted = false;
-    this.state.mayBeRecorded = true;
-    let since = performance.now();
-    await executeText(this.#session.mysql, pieces, {
-      onDone: (at, rows) => {
-        if (at === insertAt) this.state.inserted = true;
-        const entry = entries[at - firstQueryAt];
-        const warned = takeWarnings(this.#session.mysql);
-        if (entry) Object.assign(entry, { rows, warned });
-        const now = performance.now();
-        if (statements[at] === commit) this.state.commitMs = now - since;
-        since = now;
-      },
+    await send(this.#session.mysql, this.state, statements, (at, rows) => {
+      if (at === insertAt) this.state.inserted = true;
+      const warned = takeWarnings(this.#session.mysql);
+      const entry = entries[at - firstQueryAt];
+      if (entry) Object.assign(entry, { rows, warned });
     });
   }
 
@@ -138,6 +116,7 @@ export class LedgerBatchAttempt {
     try {
       this.state.mayBeRecorded = true;
       await this.#session.ask([release, ...deletes, commit].join(";"));
+      this.state.mayBeRecorded = false;
     } catch (failure) {
       throw verdictOf(failure as DatabaseError) === "unknown" ? failure : error;
     }

@@ -40,6 +40,8 @@ export function anotherQuery(seq: number, unit: unknown, table: string): string 
   return `Cannot go on: ${nameOfQuery(seq, unit)} is not the one in the ledger ${table}: ${advice}`;
 }
 
+export const duplicateKey = 1062; // ER_DUP_ENTRY
+
 /** Settings of a ledger in each thread. */
 export interface LedgerSettings {
   /** Name of its table, quoted as SQL. */

@@ -3,14 +3,14 @@ import type { Connection } from "mysql2";
 import { isVitess } from "../../mysql/connection.ts";
 import { verdictOf } from "../../mysql/errors.ts";
 import { takesLiterals } from "../../mysql/inline-values.ts";
-import { checkValues } from "../../shared/query.ts";
 import { canShare } from "../../worker/batch-text.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
 import type { Session } from "../../worker/session.ts";
 import type { Thread } from "../../worker/thread.ts";
-import { initialLedgerState, LedgerAttempt, LedgerError, rollback, selectOf } from "./ledger-attempt.ts";
+import { LedgerAttempt, LedgerError, selectOf } from "./ledger-attempt.ts";
 import { LedgerBatchAttempt } from "./ledger-batch-attempt.ts";
+import { initialState, rollback } from "./ledger-transaction.ts";
 import { counted, type LedgerSettings, locking, rowOf } from "./row.ts";
 
 export const feature: WorkerFeature<LedgerSettings> = {
@@ -39,7 +39,7 @@ async function keepToOneShard(session: Session): Promise<void> {
 function ledgered(thread: Thread, settings: LedgerSettings, maxBatch = 1): Executor {
   const { table, counts } = settings;
   const { idempotent } = thread.settings;
-  let state = initialLedgerState;
+  let state = initialState;
   /** True if the last query was in the ledger already. The next one probably is, too, and a SELECT first is the cheapest then. */
   let checkLedgerFirst = false;
   return {
@@ -53,25 +53,24 @@ function ledgered(thread: Thread, settings: LedgerSettings, maxBatch = 1): Execu
     },
     async attempt(jobs, session, done) {
       if (isVitess(session.mysql)) await keepToOneShard(session);
-      if (jobs.length > 1) {
-        const attempt = new LedgerBatchAttempt(jobs, session, settings);
-        state = attempt.state;
-        await attempt.run(checkLedgerFirst, done);
-        checkLedgerFirst = state.alreadyInLedger;
-        return;
-      }
-      const [job] = jobs;
-      if (job!.bytes === undefined) checkValues(job!.query); // before anything is sent
-      const attempt = new LedgerAttempt(job!, session, thread, table);
+      const attempt =
+        jobs.length > 1
+          ? new LedgerBatchAttempt(jobs, session, table)
+          : new LedgerAttempt(jobs[0]!, session, thread, table);
       state = attempt.state;
-      const rows = await attempt.run(checkLedgerFirst).catch((error) => {
-        job!.mayBeRecorded ||= attempt.state.mayBeRecorded;
+      let answered = 0;
+      try {
+        await attempt.run(checkLedgerFirst, (rows) => {
+          const job = jobs[answered++]!;
+          checkLedgerFirst = state.alreadyInLedger;
+          if (state.selfCommitted) Atomics.add(counts, counted.selfCommitted, 1);
+          if (state.alreadyInLedger && !job.mayBeRecorded) Atomics.add(counts, counted.alreadyInLedger, 1);
+          done(rows);
+        });
+      } catch (error) {
+        for (const job of jobs.slice(answered)) job.mayBeRecorded ||= state.mayBeRecorded;
         throw error;
-      });
-      checkLedgerFirst = state.alreadyInLedger;
-      if (state.selfCommitted) Atomics.add(counts, counted.selfCommitted, 1);
-      if (state.alreadyInLedger && !job!.mayBeRecorded) Atomics.add(counts, counted.alreadyInLedger, 1);
-      done(rows);
+      }
     },
     classifyError(_, error) {
       if (error instanceof LedgerError) thread.endRun("refused", error.message);
