@@ -7,8 +7,8 @@ import type { ParentFeature } from "../../parent/feature.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
 import { withCauses } from "../../shared/causes.ts";
 import { sqlOf } from "../../shared/query.ts";
-import { KnownRows } from "./known-rows.ts";
-import { LedgerCheckpoints } from "./ledger-checkpoints.ts";
+import { knownRows } from "./known-rows.ts";
+import { ledgerCheckpoints } from "./ledger-checkpoints.ts";
 import { type Ask, createLedger, openLedger } from "./ledger-table.ts";
 import { counted, type IdColumn, type LedgerSettings } from "./row.ts";
 
@@ -43,27 +43,25 @@ export const feature: ParentFeature = {
     const connection = connect(retries);
     const ask: Ask = (text) => connection.ask(text, timeoutMs).catch((error) => Promise.reject(named(error)));
     const options = { readsOnly: dryRun !== undefined, deletes: batch !== 1, log };
-    try {
-      const table = await writing((ask) => openLedger(ledger!, ask, options));
-      const counts = new Int32Array(new SharedArrayBuffer(8));
-      const create = async (column: IdColumn) => {
-        if (!dryRun) await writing((ask) => createLedger(table.name, column, ask, options));
-      };
-      return {
-        settings: { table: table.name, counts } satisfies LedgerSettings,
-        standsAlone: "with a ledger each query must stand by itself",
-        decides: (unit) => keepsTransaction(sqlOf(unit)),
-        known: new KnownRows(table, ask, (column) => create(column).catch((error) => Promise.reject(named(error)))),
-        checkpoints: new LedgerCheckpoints(table.name, ask, options.readsOnly),
-        summary: (earlier) => ({
-          selfCommitted: counts[counted.selfCommitted]!,
-          earlier: { ...earlier, done: earlier.done + counts[counted.alreadyInLedger]! },
-        }),
-        end: () => connection.close(),
-      };
-    } catch (error) {
-      throw failure(named(error as DatabaseError));
-    }
+    const table = await writing((ask) => openLedger(ledger!, ask, options)).catch((error) => {
+      throw failure(error);
+    });
+    const counts = new Int32Array(new SharedArrayBuffer(8));
+    const create = async (column: IdColumn) => {
+      if (!dryRun) await writing((ask) => createLedger(table.name, column, ask, options));
+    };
+    return {
+      settings: { table: table.name, counts } satisfies LedgerSettings,
+      standsAlone: "with a ledger each query must stand by itself",
+      decides: (unit) => keepsTransaction(sqlOf(unit)),
+      known: knownRows(table, ask, create),
+      checkpoints: ledgerCheckpoints(table.name, ask, options.readsOnly),
+      summary: (earlier) => ({
+        selfCommitted: counts[counted.selfCommitted]!,
+        earlier: { ...earlier, done: earlier.done + counts[counted.alreadyInLedger]! },
+      }),
+      end: () => connection.close(),
+    };
 
     /** Runs statements on a new connection. Waits for a server that takes writes, as the workers do. */
     async function writing<Result>(run: (ask: Ask) => Promise<Result>): Promise<Result> {
@@ -84,6 +82,8 @@ export const feature: ParentFeature = {
             waits.begin("ledger", message);
           },
         });
+      } catch (error) {
+        throw named(error as DatabaseError);
       } finally {
         waits.end("ledger");
         await connection.close();
