@@ -15,7 +15,7 @@ export interface KeyColumn {
   valueOf(text: string): string | number | bigint;
 }
 
-export interface UniqueKey {
+interface UniqueKey {
   /** Name of the index, quoted as SQL. */
   readonly index: string;
   readonly columns: readonly KeyColumn[];
@@ -49,14 +49,10 @@ export async function uniqueKeyOf(run: Run, table: string, wanted?: string): Pro
   throw new Error(`Cannot walk ${table} without a unique index that has no NULLs: ${objections.join("; ") || none}`);
 }
 
-interface IndexPart {
-  readonly column: string | null | undefined;
+/** A column of an index, from a row of SHOW INDEX, with its type. */
+type IndexPart = Record<"column" | "nonUnique" | "prefix" | "isNullable" | "kind", string | null | undefined> & {
   readonly type: string;
-  readonly nonUnique: string | null | undefined;
-  readonly prefix: string | null | undefined;
-  readonly isNullable: string | null | undefined;
-  readonly kind: string | null | undefined;
-}
+};
 
 function objectionTo({ column, type, nonUnique, prefix, isNullable, kind }: IndexPart): string | undefined {
   if (nonUnique !== "0") return "is not unique";

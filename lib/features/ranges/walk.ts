@@ -7,9 +7,9 @@ import { quoted, splitName } from "../../mysql/names.ts";
 import { RefusedError } from "../../parent/errors.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
 import { type Connecting, currentSource, type NextCheckpoint } from "../../shared/source-context.ts";
-import { RangeSize } from "./range-size.ts";
+import { rangeSize } from "./range-size.ts";
 import type { Range, RangesOptions, ranges } from "./ranges.ts";
-import { type Key, type KeyColumn, type Run, type UniqueKey, uniqueKeyOf } from "./unique-key.ts";
+import { type Key, type KeyColumn, type Run, uniqueKeyOf } from "./unique-key.ts";
 
 export async function* walk(
   db: Parameters<typeof ranges>[0],
@@ -28,7 +28,7 @@ export async function* walk(
   const connection = new Reconnecting(checkDatabase(db, table), context?.connecting ?? withoutRun, "ranges()");
   try {
     const walk = await startWalk(connection, table, options);
-    const rangeSize = context && seconds > 0 ? new RangeSize(size, seconds, context) : undefined;
+    const adapting = context && seconds > 0 ? rangeSize(size, seconds, context) : undefined;
     const nextCheckpoint: NextCheckpoint = context?.checkpoints?.open(context.nameFor(table)) ?? ((find) => find());
     // The first checkpoint has the last key of the table, and by what it is walked. The others have the first and the last key of a
     // range. null means the end.
@@ -48,7 +48,7 @@ export async function* walk(
     context?.measure(() => walk.partOf(start, past, last));
     let found: { readonly end: Key; readonly rows: number; readonly next: Key | undefined } | undefined;
     const find = async () => {
-      const rows = (await rangeSize?.next()) ?? size;
+      const rows = (await adapting?.next()) ?? size;
       if (context?.isOver) return undefined;
       const isBehindFound = found !== undefined && found.end === past;
       const first = isBehindFound ? found!.next : await walk.findFirst(past, last);
@@ -60,7 +60,7 @@ export async function* walk(
     for (let checkpoint = await nextCheckpoint(find); checkpoint; checkpoint = await nextCheckpoint(find)) {
       const [first, end] = checkpoint as [Key, Key];
       start ??= first;
-      if (found?.end === end) rangeSize?.given(found.rows); // otherwise the range is of an earlier run or another machine
+      if (found?.end === end) adapting?.given(found.rows); // otherwise the range is of an earlier run or another machine
       yield walk.range(first, end);
       past = end;
     }
@@ -91,8 +91,12 @@ function checkDatabase(db: unknown, table: string): Connection | ConnectionOptio
   );
 }
 
-/** @throws TypeError for an invalid name, and the errors of `uniqueKeyOf()`. */
-async function startWalk(connection: Reconnecting, name: string, { where, index }: RangesOptions) {
+/**
+ * Opens a table, and the index by which it is walked.
+ *
+ * @throws TypeError for an invalid name, and the errors of `uniqueKeyOf()`.
+ */
+async function startWalk(connection: Reconnecting, name: string, { where, index: wanted }: RangesOptions) {
   const names = splitName(name);
   if (!names) throw new TypeError(`Cannot walk ${JSON.stringify(name)}: it must be TABLE or DATABASE.TABLE`);
   const run: Run = async (text) => {
@@ -105,76 +109,59 @@ async function startWalk(connection: Reconnecting, name: string, { where, index 
     }
   };
   const table = `${names.database === undefined ? "" : `${quoted(names.database)}.`}${quoted(names.table)}`;
-  return new Walk(run, table, await uniqueKeyOf(run, table, index), where);
+  const { index, columns } = await uniqueKeyOf(run, table, wanted);
+  const and = where === undefined ? "" : ` AND (${where}${/--|#/.test(where) ? "\n" : ""})`; // it may end in a comment
+  return {
+    /** Index and condition, for a person. Ranges that were found by others are not the ranges of this walk. */
+    description: `by ${index}${where === undefined ? "" : ` where ${where}`}`,
+    range,
+
+    /** Returns which part of the walk is done, from 0 to 1, if the key's first column is an integer. */
+    partOf(start: Key | undefined, past: Key | undefined, last: Key): number | undefined {
+      if (!start || !past) return undefined;
+      const values = [start, past, last].map(([text]) => columns[0]!.valueOf(text!));
+      if (values.some((value) => typeof value === "string")) return undefined;
+      const [from, at, to] = values.map(Number) as [number, number, number];
+      const part = (at - from) / (to - from);
+      return part > 0 && part <= 1 ? part : undefined;
+    },
+
+    /** Returns the last key of the table, without `where`. The last one with `where` may be far before it and slow to find. */
+    async findLast(): Promise<Key | undefined> {
+      return (await keys("TRUE", "DESC", "1"))[0];
+    },
+
+    /** Returns the first key, or the first one after `past`. */
+    async findFirst(past: Key | undefined, last: Key): Promise<Key | undefined> {
+      const ends = [...(past ? [compare(columns, past, ">", ">")] : []), compare(columns, last, "<", "<=")];
+      return (await keys(ends.map(inText).join(" AND ") + and, "ASC", "1"))[0];
+    },
+
+    /** Returns the last key of the range that begins with `first`, and the first key of the next range if there is one. */
+    async findEnd(first: Key, last: Key, rows: number): Promise<Key[]> {
+      const rest = inText(range(first, last));
+      const found = await keys(rest, "ASC", `2 OFFSET ${rows - 1}`);
+      return found.length > 0 ? found : keys(rest, "DESC", "1");
+    },
+  };
+
+  /** Returns the range from one key to another, including both. */
+  function range(first: Key, end: Key): Range {
+    const [from, to] = [compare(columns, first, ">", ">="), compare(columns, end, "<", "<=")];
+    return { where: `${from.where} AND ${to.where}${and}`, values: [...from.values, ...to.values] };
+  }
+
+  async function keys(condition: string, direction: "ASC" | "DESC", limit: string): Promise<Key[]> {
+    const order = columns.map(({ name }) => `${name} ${direction}`);
+    const from = `FROM ${table} FORCE INDEX (${index})`; // otherwise the optimizer may prefer to sort all remaining rows
+    const text = `SELECT ${columns.map(({ read }) => read)} ${from} WHERE ${condition} ORDER BY ${order} LIMIT ${limit}`;
+    return (await run(text)) as string[][];
+  }
 }
 
 /** Table that the unedited script updates. Only the sandbox has it. */
 const exampleTable = "myscript_orders";
 const advice = "buildQueries() is still the example: edit it, or name SQL files";
-
-/** A table, and the index by which it is walked. */
-class Walk {
-  readonly #run: Run;
-  readonly #table: string;
-  readonly #key: UniqueKey;
-  /** Condition on the rows, to append to other conditions. */
-  readonly #and: string;
-
-  /** Index and condition, for a person. Ranges that were found by others are not the ranges of this walk. */
-  readonly description: string;
-
-  constructor(run: Run, table: string, key: UniqueKey, where: string | undefined) {
-    this.description = `by ${key.index}${where === undefined ? "" : ` where ${where}`}`;
-    this.#run = run;
-    this.#table = table;
-    this.#key = key;
-    this.#and = where === undefined ? "" : ` AND (${where}${/--|#/.test(where) ? "\n" : ""})`; // it may end in a comment
-  }
-
-  /** Returns the range from one key to another, including both. */
-  range(first: Key, end: Key): Range {
-    const { columns } = this.#key;
-    const [from, to] = [compare(columns, first, ">", ">="), compare(columns, end, "<", "<=")];
-    return { where: `${from.where} AND ${to.where}${this.#and}`, values: [...from.values, ...to.values] };
-  }
-
-  /** Returns which part of the walk is done, from 0 to 1, if the key's first column is an integer. */
-  partOf(start: Key | undefined, past: Key | undefined, last: Key): number | undefined {
-    if (!start || !past) return undefined;
-    const values = [start, past, last].map(([text]) => this.#key.columns[0]!.valueOf(text!));
-    if (values.some((value) => typeof value === "string")) return undefined;
-    const [from, at, to] = values.map(Number) as [number, number, number];
-    const part = (at - from) / (to - from);
-    return part > 0 && part <= 1 ? part : undefined;
-  }
-
-  /** Returns the last key of the table, without `where`. The last one with `where` may be far before it and slow to find. */
-  async findLast(): Promise<Key | undefined> {
-    return (await this.#keys("TRUE", "DESC", "1"))[0];
-  }
-
-  /** Returns the first key, or the first one after `past`. */
-  async findFirst(past: Key | undefined, last: Key): Promise<Key | undefined> {
-    const { columns } = this.#key;
-    const ends = [...(past ? [compare(columns, past, ">", ">")] : []), compare(columns, last, "<", "<=")];
-    return (await this.#keys(ends.map(inText).join(" AND ") + this.#and, "ASC", "1"))[0];
-  }
-
-  /** Returns the last key of the range that begins with `first`, and the first key of the next range if there is one. */
-  async findEnd(first: Key, last: Key, rows: number): Promise<(Key | undefined)[]> {
-    const rest = inText(this.range(first, last));
-    const found = await this.#keys(rest, "ASC", `2 OFFSET ${rows - 1}`);
-    return found.length > 0 ? found : this.#keys(rest, "DESC", "1");
-  }
-
-  async #keys(where: string, direction: "ASC" | "DESC", limit: string): Promise<Key[]> {
-    const { index, columns } = this.#key;
-    const order = columns.map(({ name }) => `${name} ${direction}`);
-    const from = `FROM ${this.#table} FORCE INDEX (${index})`; // otherwise the optimizer may prefer to sort all remaining rows
-    const text = `SELECT ${columns.map(({ read }) => read)} ${from} WHERE ${where} ORDER BY ${order} LIMIT ${limit}`;
-    return (await this.#run(text)) as string[][];
-  }
-}
 
 /**
  * Returns the condition that compares a row with a key, its last column with `atEnd`: `(a > 1 OR (a = 1 AND b >= 2))`.
