@@ -142,15 +142,15 @@ function find(folder: string, name: string): string | undefined {
 function digestOf({ files, packaged, folders }: Sources, read?: ReadonlyMap<string, Uint8Array>): string {
   const hash = createHash("sha256");
   for (const path of files) hash.update(`\0${path}\0`).update(read?.get(path) ?? contentOf(path));
-  for (const path of packaged) hash.update(`\0${path}\0${stampOf(path)}`);
-  for (const folder of folders) hash.update(`\0${folder}\0${modulesIn(folder)}`);
+  for (const path of packaged) {
+    const { size, mtimeMs, ctimeMs } = statSync(path); // its content need not be read, because nobody edits a package
+    hash.update(`\0${path}\0${size} ${mtimeMs} ${ctimeMs}`);
+  }
+  for (const folder of folders) {
+    const modules = readdirSync(folder).filter((name) => /\.(?:[cm]?[jt]sx?|json)$/.test(name));
+    hash.update(`\0${folder}\0${modules.sort().join("\0")}`);
+  }
   return hash.digest("hex");
-}
-
-/** Returns size and times of a package's file. Its content need not be read, because nobody edits a package. */
-function stampOf(path: string): string {
-  const { size, mtimeMs, ctimeMs } = statSync(path);
-  return `${size} ${mtimeMs} ${ctimeMs}`;
 }
 
 function contentOf(path: string): Uint8Array | string {
@@ -159,9 +159,4 @@ function contentOf(path: string): Uint8Array | string {
   } catch {
     return "\0";
   }
-}
-
-function modulesIn(folder: string): string {
-  const names = readdirSync(folder).filter((name) => /\.(?:[cm]?[jt]sx?|json)$/.test(name));
-  return names.sort().join("\0");
 }

@@ -20,8 +20,11 @@ const lib = fileURLToPath(new URL("../..", import.meta.url));
 const listOfFeatures = fileURLToPath(new URL("../index.ts", import.meta.url));
 const require = createRequire(import.meta.url);
 
+/** Builds that have not ended. The last one stops esbuild, because that would keep the others from ending. */
+let underWay = 0;
+
 /**
- * Builds a bundle. Builds run one after the other.
+ * Builds a bundle.
  *
  * @param entry source of a module that imports the rest by absolute paths.
  * @param path path that the bundle will have. Does not write it.
@@ -29,19 +32,11 @@ const require = createRequire(import.meta.url);
  * `(module, exports, require, given) => …`.
  * @throws Error if esbuild is missing, or if some code would behave differently in a bundle.
  */
-export function build(entry: string, path: string, isModule: boolean): Promise<Built> {
-  const built = last.then(() => buildNow(entry, path, isModule));
-  last = built.catch(() => {});
-  return built;
-}
-
-/** The last build. The next one waits for it: each stops esbuild at its end, and another build would never end then. */
-let last: Promise<unknown> = Promise.resolve();
-
-async function buildNow(entry: string, path: string, isModule: boolean): Promise<Built> {
+export async function build(entry: string, path: string, isModule: boolean): Promise<Built> {
   const esbuild = await import("esbuild");
   const files = new Map<string, Uint8Array>();
   const packaged = [require.resolve("esbuild/package.json")]; // another version may build something else
+  underWay++;
   try {
     const { outputFiles } = await esbuild.build({
       stdin: { contents: entry, resolveDir: lib },
@@ -70,7 +65,7 @@ async function buildNow(entry: string, path: string, isModule: boolean): Promise
     const [code, map] = outputFiles.toSorted((a, b) => a.path.length - b.path.length).map(({ contents }) => contents);
     return { code: code!, map, files, packaged };
   } finally {
-    await esbuild.stop();
+    if (--underWay === 0) await esbuild.stop();
   }
 }
 
