@@ -57,7 +57,8 @@ export async function bundle(script?: string | URL): Promise<string | undefined>
   const readsTypeScript = (process.features as { typescript?: unknown }).typescript;
   if ((script !== undefined && readsTypeScript) || process.versions.bun || process.versions.deno) return undefined;
   try {
-    if (isDebugged()) throw new Error("a debugger is to find the files");
+    const nodeOptions = [...process.execArgv, process.env.NODE_OPTIONS].join(" ");
+    if (/--inspect(?:-brk|-wait)?(?:[= ]|$)/.test(nodeOptions)) throw new Error("a debugger is to find the files");
     if (process.env.TSX_TSCONFIG_PATH) throw new Error("there is a tsconfig.json that only tsx knows");
     const folder = privateFolder();
     const entry = entryOf(script);
@@ -75,10 +76,6 @@ export async function bundle(script?: string | URL): Promise<string | undefined>
     debug("no bundle: %s", error);
     return undefined;
   }
-}
-
-function isDebugged(): boolean {
-  return /--inspect(?:-brk|-wait)?(?:[= ]|$)/.test([...process.execArgv, process.env.NODE_OPTIONS].join(" "));
 }
 
 /** Returns the folder of Node's compile cache, for threads that load files. Returns `undefined` if others could write to it. */

@@ -6,16 +6,6 @@ import { dirname, extname, isAbsolute, relative, resolve, sep } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Loader, Plugin, PluginBuild } from "esbuild";
 
-/** Result of a build. */
-export interface Built {
-  readonly code: Uint8Array;
-  readonly map: Uint8Array | undefined;
-  /** Contents of the source files, by path. */
-  readonly files: ReadonlyMap<string, Uint8Array>;
-  /** Paths of the files of packages. */
-  readonly packaged: readonly string[];
-}
-
 const lib = fileURLToPath(new URL("../..", import.meta.url));
 const listOfFeatures = fileURLToPath(new URL("../index.ts", import.meta.url));
 const require = createRequire(import.meta.url);
@@ -30,9 +20,10 @@ let underWay = 0;
  * @param path path that the bundle will have. Does not write it.
  * @param isModule true for an ES module with its source map inside. False for a CommonJS function,
  * `(module, exports, require, given) => …`.
+ * @returns also the contents of the source files, by path, and the paths of the files of packages.
  * @throws Error if esbuild is missing, or if some code would behave differently in a bundle.
  */
-export async function build(entry: string, path: string, isModule: boolean): Promise<Built> {
+export async function build(entry: string, path: string, isModule: boolean) {
   const esbuild = await import("esbuild");
   const files = new Map<string, Uint8Array>();
   const packaged = [require.resolve("esbuild/package.json")]; // another version may build something else
