@@ -1,7 +1,6 @@
 /** Adapts the batch size to the query time, for `batch: "auto"`. */
 import type { Connection } from "mysql2";
 import type { Executor } from "../../worker/executor.ts";
-import type { Session } from "../../worker/session.ts";
 
 /** Largest batch. Measured with the smallest queries: beyond 64, a larger batch gains almost nothing. */
 export const largestBatch = 64;
@@ -24,7 +23,9 @@ export function withAutoBatch(executor: Executor): Executor {
     async attempt(jobs, session, done) {
       if (session.mysql !== measured) {
         measured = session.mysql;
-        roundTripMs = await roundTrip(session);
+        const begun = performance.now();
+        await session.ask("DO 0").catch(() => {}); // the next statement gets the error, too
+        roundTripMs = performance.now() - begun;
       }
       let answered = 0;
       const start = performance.now();
@@ -42,11 +43,4 @@ export function withAutoBatch(executor: Executor): Executor {
       }
     },
   };
-}
-
-/** Measures the time of an empty statement. */
-async function roundTrip(session: Session): Promise<number> {
-  const start = performance.now();
-  await session.ask("DO 0").catch(() => {}); // the next statement gets the error, too
-  return performance.now() - start;
 }

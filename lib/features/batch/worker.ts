@@ -31,8 +31,7 @@ function batched(single: Executor, maxBatch: number, thread: Thread): Executor {
       together = jobs.length > 1 ? jobs : [];
       answered = 0;
       if (jobs.length === 1) return single.attempt(jobs, session, done);
-      const texts = jobs.map(({ batchText }) => batchText as Uint8Array);
-      const pieces = texts.flatMap((text, index) => (index === 0 ? [text] : [separator, text]));
+      const pieces = jobs.flatMap(({ batchText }) => [batchText as Uint8Array, separator]).slice(0, -1);
       const listener = thread.rows.listener(jobs, session.mysql);
       try {
         await executeText(session.mysql, pieces, {

@@ -50,8 +50,7 @@ export async function* walk(
     const find = async () => {
       const rows = (await adapting?.next()) ?? size;
       if (context?.isOver) return undefined;
-      const isBehindFound = found !== undefined && found.end === past;
-      const first = isBehindFound ? found!.next : await walk.findFirst(past, last);
+      const first = found && found.end === past ? found.next : await walk.findFirst(past, last);
       const [end, next] = first ? await walk.findEnd(first, last, rows) : [];
       if (!first || !end) return null; // the remaining rows may have been deleted meanwhile
       found = { end, rows, next };
