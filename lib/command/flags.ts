@@ -1,8 +1,8 @@
 /** Parses a command line and formats its help, both from a table of flags. */
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { limits } from "../parent/options.ts";
+import { featureFlags, howToGetFlag } from "../shared/left-out.ts";
 import { UsageError } from "./errors.ts";
-import { featureOptions, howToGet } from "./left-out.ts";
 
 /** Row of the table of flags. */
 export interface Flag {
@@ -162,7 +162,7 @@ function suggest(unknown: string, table: FlagTable): string {
   const name = unknown.replace(/^-+/, "");
   if (/^-p|^--p(?:as?s|w)/.test(unknown))
     return `a password goes into ${passwordPlaces(table)}, where ps does not show it`;
-  const known = [...new Set([...Object.keys(table), ...featureOptions])];
+  const known = [...new Set([...Object.keys(table), ...featureFlags])];
   const begun = name === "" ? undefined : known.find((flag) => flag.startsWith(name));
   const distances = known.map((flag) => ({ flag, distance: distance(name, flag) }));
   const nearest = distances.reduce((best, other) => (other.distance < best.distance ? other : best));
@@ -171,7 +171,7 @@ function suggest(unknown: string, table: FlagTable): string {
   const meant = known.includes(name) ? name : (begun ?? (isNear ? nearest.flag : undefined));
   if (meant === undefined) return "--help lists the options";
   const question = meant === name ? [] : [`did you mean --${meant}?`];
-  return [...question, ...(meant in table ? [] : [howToGet(meant)])].join(" ");
+  return [...question, ...(meant in table ? [] : [howToGetFlag(meant)])].join(" ");
 }
 
 function attached(option: string): string {

@@ -7,6 +7,7 @@ import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
 import { type Query, RefusedError, type WorkOptions } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
+import { howToAdd } from "../shared/left-out.ts";
 import { keyOf } from "../shared/query.ts";
 import { resolveServer, type Server, type ServerFlags, strayFlag, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
@@ -14,7 +15,6 @@ import { UsageError } from "./errors.ts";
 import { type Context, type Files, type Io, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
 import { features, tableOfFlags, waysToName } from "./flag-table.ts";
 import { passwordPlaces } from "./flags.ts";
-import { howToAdd } from "./left-out.ts";
 import { probeServer } from "./probe.ts";
 
 /** Settings of the command line, for `main()`. */
