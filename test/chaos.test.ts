@@ -326,7 +326,7 @@ test("a unit that is text goes on after a thread has died, though it looks like 
 test("doWork() ends with the cause when every thread dies", async () => {
   const script = new URL("./scripts/stillborn.ts", import.meta.url);
   const error = await doWork(["a", "b"], 2, { script }).catch((error: RunError) => error);
-  assert.equal((error as RunError).message, "Threads die before they finish a query: it ended with exit code 9");
+  assert.equal((error as RunError).message, "Threads die before they finish anything: it ended with exit code 9");
   assert.equal((error as RunError).summary.skipped, 2);
 });
 

@@ -103,6 +103,14 @@ test("a workerDo()'s units are called units, not queries, in all messages", asyn
   assert.equal((await doWork(["DO 1"], 1, { script: onlyInit })).units, undefined);
   const error = await doWork<object>([{ f: () => {} }], 1, options).catch((error: Error) => error);
   assert.match((error as Error).message, /^Cannot send unit 1 to a worker: unit\.f is a function/);
+  for (const [units, message] of [
+    [[{ key: "a" }, "b"], "Cannot run unit 2: it has no key, and those before it have one"],
+    [[{ key: "a" }, { key: "a" }], "Cannot run unit 2, a: unit 1 has the same key"],
+    [[{ key: "" }], /^Cannot run unit 1: its key must be /],
+    ["a", /^Cannot read the queue: it must be an iterable or async iterable, not 'a'$/],
+  ] as const) {
+    await assert.rejects(doWork(units as Iterable<unknown>, 1, { script, dryRun() {} }), { message });
+  }
 });
 
 test("a workerDo() gets its time limit by its signal, and one that ignores the signal ends with its thread", async () => {

@@ -72,12 +72,12 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
     ...{ hosts, threads, shard, maxFailures, maxWarnings, retries, idempotent, progress, signal: drain.signal },
     ...{ timeoutSeconds: flags.timeout, connectTimeoutSeconds: flags.connectTimeout, initCommands: flags.initCommand },
     ...added,
-    earlier(seq, unit) {
+    earlier(seq, unit, isUnit) {
       if (files && !files.isStarted) {
         throw new RefusedError(`Cannot run ${flags.files.join(", ")}: ${scriptOf(io)} does not use command.queries`);
       }
       isKeyed ??= keyOf(unit) !== undefined; // all have a key, or none has
-      return added.earlier?.(seq, unit);
+      return added.earlier?.(seq, unit, isUnit);
     },
   };
   const command = { db, queries: files?.queries, workers: flags.workers, options };

@@ -24,7 +24,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
   const journal = await (dryRun ? readJournal : openJournal)(path, options);
   const common: Hook = {
     options: {
-      earlier: (seq, unit) => journal.earlier(seq, unit),
+      earlier: (seq, unit, isUnit) => journal.earlier(seq, unit, isUnit ? "unit" : "query"),
       earlierTo: journal.knownTo,
       resumed: journal.isResumed,
       checkpoints: journal,
