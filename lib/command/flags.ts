@@ -49,18 +49,14 @@ export type ReadFlags<Table extends FlagTable> = FlagValues<Table> & {
   readonly given: GivenFlags;
 };
 
-/**
- * Parses the command line.
- *
- * @throws UsageError for the first mistake.
- */
-export function readFlags<Table extends FlagTable>(table: Table, args: readonly string[]): ReadFlags<Table> {
+/** Parses the command line into `ReadFlags<Table>`. @throws UsageError for the first mistake. */
+export function readFlags(table: FlagTable, args: readonly string[]): object {
   const { values, positionals: files } = parse(table, args);
   const read = Object.entries(table).map(([name, flag]) => [
     camel(name),
     readValue(flag, `--${name}`, values[name] as GivenFlags[string]),
   ]);
-  return { ...(Object.fromEntries(read) as FlagValues<Table>), files, given: values as GivenFlags };
+  return { ...Object.fromEntries(read), files, given: values };
 }
 
 function readValue(flag: Flag, name: string, given: string | boolean | readonly string[] | undefined): unknown {
@@ -225,8 +221,3 @@ export const notEmpty: Reader<string> = (text, name) => {
   if (text !== "") return text;
   throw new UsageError(`${name} must not be empty`);
 };
-
-/** Returns true if the argument of a dial takes its limit away. */
-export function isOff(argument: string): boolean {
-  return argument === "off";
-}

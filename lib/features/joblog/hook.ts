@@ -1,4 +1,5 @@
 /** Connects the job log with a run. */
+
 import type { CoreFlags } from "../../command/core-flags.ts";
 import type { Context, Hook } from "../../command/feature.ts";
 import { queryLines } from "../../command/report.ts";
