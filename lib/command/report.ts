@@ -1,10 +1,11 @@
 /** Formats the summary for people. */
 import { inspect } from "node:util";
 import type { FailureKind, Summary } from "../mp.ts";
-
-import { count } from "../parent/text.ts";
+import { count, counted } from "../parent/text.ts";
 import { nameOfQuery } from "../shared/query.ts";
 import type { GoingOn } from "./feature.ts";
+
+type Noun = "query" | "unit";
 
 const kindsShown = 10;
 /** Shortest wait in seconds that gets a line. */
@@ -20,10 +21,10 @@ export function reportLines(summary: Summary, added: readonly string[] = [], fil
   const ended = outcomes.reduce((sum, outcome) => sum + summary[outcome] - earlier[outcome], 0); // by this run
   const rate = ended > 0 ? ` (${perSecond < 10 ? significant(perSecond) : count(Math.round(perSecond))} a second)` : "";
   const atLeast = /not all \w+ were read$/.test(summary.reason ?? "") ? "at least " : "";
-  const noun = summary.units ? "unit" : "query";
+  const [noun, nouns] = summary.units ? (["unit", "units"] as const) : (["query", "queries"] as const);
   const lines = [
     ...(summary.reason === undefined ? [] : [`ended early: ${summary.reason}`]),
-    `${count(done)} of ${atLeast}${count(total)} ${summary.units ? "units" : "queries"} done${counts}, in ${significant(seconds)} s${rate}`,
+    `${count(done)} of ${atLeast}${count(total)} ${nouns} done${counts}, in ${significant(seconds)} s${rate}`,
   ];
   if (earlierCounts.length > 0) {
     const list = earlierCounts.map((outcome) => `${count(earlier[outcome])} ${outcome}`).join(", ");
@@ -33,14 +34,14 @@ export function reportLines(summary: Summary, added: readonly string[] = [], fil
   if (ended > 0) {
     const { p50, p95, p99, max } = latencyMs;
     lines.push(
-      `${count(rows)} ${rows === 1 ? "row" : "rows"}, ${count(retries)} ${retries === 1 ? "retry" : "retries"}`,
+      `${counted(rows, "row")}, ${counted(retries, "retry", "retries")}`,
       `latency ${significant(p50)} ms median, ${significant(p95)} p95, ${significant(p99)} p99, ${significant(max)} longest`,
     );
   }
   for (const { seconds: waited, reason } of summary.waited ?? []) {
     if (waited >= leastWaited) lines.push(`workers waited ${significant(waited)} s for a server: ${reason}`);
   }
-  lines.push(...warningLines(summary, noun));
+  lines.push(...warningLines(summary, noun, nouns));
   const shown = failureKinds.slice(0, kindsShown);
   lines.push(...shown.flatMap((kind) => kindLines(kind, noun)));
   const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
@@ -51,25 +52,20 @@ export function reportLines(summary: Summary, added: readonly string[] = [], fil
 }
 
 /** Returns the number of warnings, and a line for each of the first queries with warnings. */
-function warningLines({ warnings, warnedQueries, firstWarned = [] }: Summary, noun: "query" | "unit"): string[] {
+function warningLines({ warnings, warnedQueries, firstWarned = [] }: Summary, noun: Noun, nouns: string): string[] {
   if (warnings === 0) return [];
-  const plural = noun === "unit" ? "units" : "queries";
   const lines = firstWarned.map((query) => {
     const [first] = query.messages ?? [];
     const lost = query.messages ? "the server does not tell its text" : "its text is lost, as others followed";
     const text = first ? `${first.level} ${first.code}: ${first.message}` : lost;
     const info = query.info === undefined ? "" : ` (${query.info.replace(/ +/g, " ")})`;
-    return `${nameOfQuery(query.seq, query, noun)}: ${warningsOf(query.warnings)}: ${text}${info}`;
+    return `${nameOfQuery(query.seq, query, noun)}: ${counted(query.warnings, "warning")}: ${text}${info}`;
   });
-  return [`${warningsOf(warnings)} in ${count(warnedQueries)} ${warnedQueries === 1 ? noun : plural}`, ...lines];
-}
-
-function warningsOf(number: number): string {
-  return `${count(number)} ${number === 1 ? "warning" : "warnings"}`;
+  return [`${counted(warnings, "warning")} in ${counted(warnedQueries, noun, nouns)}`, ...lines];
 }
 
 /** Returns the first failure of a kind in full, and the places of the others. */
-function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "unit" | undefined): string[] {
+function kindLines({ first, count: all, next }: FailureKind, noun: Noun): string[] {
   const { seq, outcome, code, errno, message, sql, values } = first;
   const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
   const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;

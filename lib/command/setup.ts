@@ -7,6 +7,7 @@ import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
 import { type Query, RefusedError, type WorkOptions } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
+import { counted } from "../parent/text.ts";
 import { howToAdd } from "../shared/left-out.ts";
 import { keyOf } from "../shared/query.ts";
 import { resolveServer, type Server, type ServerFlags, strayFlag, strayVariable } from "./config.ts";
@@ -38,7 +39,7 @@ export interface Setup {
 
 /** Sets up a run. @throws UsageError for wrong settings. Error if the server cannot be reached, or the sandbox not started. */
 export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Setup> {
-  const { io, progress, hooks, drain } = around;
+  const { io, progress, hooks } = around;
   const given = flags.given as ServerFlags;
   const file = await features.find(({ settingsFile }) => settingsFile)?.settingsFile?.(flags);
   const server = resolveServer(given, io.env, { file, places: passwordPlaces(tableOfFlags()) });
@@ -69,7 +70,7 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   let isKeyed: boolean | undefined;
   const { threads, shard, maxFailures, maxWarnings, retries, idempotent } = flags;
   const options: WorkOptions = {
-    ...{ hosts, threads, shard, maxFailures, maxWarnings, retries, idempotent, progress, signal: drain.signal },
+    ...{ hosts, threads, shard, maxFailures, maxWarnings, retries, idempotent, progress },
     ...{ timeoutSeconds: flags.timeout, connectTimeoutSeconds: flags.connectTimeout, initCommands: flags.initCommand },
     ...added,
     earlier(seq, unit, isUnit) {
@@ -126,8 +127,8 @@ async function databaseOf(
   }
   if (server) {
     const { db, where, version } = await probeServer(server, connectTimeout, drain.signal, progress.log);
-    const carriers = threads === undefined ? "" : ` on ${plural(threads, "thread")}`;
-    const line = `${where}, ${plural(workers, "worker")}${carriers}, server ${version}`;
+    const carriers = threads === undefined ? "" : ` on ${counted(threads, "thread")}`;
+    const line = `${where}, ${counted(workers, "worker")}${carriers}, server ${version}`;
     return { db, version, ...(!quiet && !dryRun && { line }) };
   }
   if (files.length > 0) return { db: {} }; // a dry run
@@ -144,8 +145,4 @@ function takesKeys(flags: CoreFlags, io: Io): boolean {
   const { quiet, files } = flags;
   const isSilent = quiet || (io.stdout.isTTY && features.some(({ writesData }) => writesData?.(flags)));
   return io === process && isatty(0) && io.stderr.isTTY && !isSilent && !files.includes("-");
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
