@@ -1,7 +1,8 @@
 /** A script's own `workerDo()` that makes mistakes. Work that it leaves open is not done, and any thrown value is reported. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nextSteps, reportLines } from "../lib/command/report.ts";
+import { goingOn } from "../lib/command/going-on.ts";
+import { reportLines } from "../lib/command/report.ts";
 import { doWork, type Summary } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import type { Snapshot } from "../lib/parent/figures.ts";
@@ -94,7 +95,7 @@ test("a workerDo()'s units are called units, not queries, in all messages", asyn
   assert.equal(report[1]!.replace(/, in .*/, ""), "0 of 3 units done, 1 failed, 2 skipped");
   assert.match(report.join("\n"), /^unit 1 failed: Error: workerDo\(\) rejected with no luck$/m);
   assert.equal(
-    nextSteps(summary, [{ record: "job log", file: "a.log" }]).at(-1),
+    goingOn({ record: "job log", file: "a.log" }).nextSteps(summary).at(-1),
     "what became of each unit is in a.log",
   );
   // Also if no thread has loaded the script by the end of the run.

@@ -3,7 +3,6 @@ import { inspect } from "node:util";
 import type { FailureKind, Summary } from "../mp.ts";
 import { count, counted } from "../parent/text.ts";
 import { nameOfQuery } from "../shared/query.ts";
-import type { GoingOn } from "./feature.ts";
 
 type Noun = "query" | "unit";
 
@@ -73,60 +72,6 @@ function kindLines({ first, count: all, next }: FailureKind, noun: Noun): string
   if (all === 1) return lines;
   const places = next.map((other) => nameOfQuery(other.seq, other, noun)).join("; ");
   return [...lines, `    ${count(all - 1)} more like it: ${places}${all - 1 > next.length ? "; ..." : ""}`];
-}
-
-/**
- * Returns lines that say how to resume the run, if a feature makes that possible.
- *
- * @param isComplete false if the file lacks some outcomes.
- * @param isFromFiles false for queries of a script, which may build other queries the next time.
- * @param isKeyed true for queries with keys.
- */
-export function nextSteps(
-  { failed, unknown, skipped, units }: Summary,
-  goingOn: readonly GoingOn[],
-  { isComplete = true, isFromFiles = true, isKeyed = false } = {},
-): string[] {
-  const lines: string[] = [];
-  if (goingOn.length === 0) return lines;
-  const same = (...more: ("failed" | "unknown")[]) => {
-    const flags = goingOn.flatMap((each) => [each.flags, ...more.map((kind) => each[kind])]).filter(Boolean);
-    return `the same command${flags.length > 0 ? ` with ${flags.join(" ")}` : ""}`;
-  };
-  if (unknown > 0) {
-    const unless = goingOn.map((each) => each.unless ?? "").join("");
-    lines.push(`what is unknown may have run: look first; ${same("unknown")} runs those again${unless}`);
-  }
-  if (failed + skipped > 0) lines.push(`to go on: ${failed > 0 ? same("failed") : same()}`);
-  if (lines.length > 0 && !isFromFiles) {
-    const which = isKeyed ? "what is left again, under the same keys" : `the same ${units ? "units" : "queries"} again`;
-    lines.push(`this works if the script gives ${which}`);
-  }
-  const file = fileOf(goingOn);
-  if (lines.length > 0 && file !== undefined) {
-    const what = isComplete
-      ? `what became of each ${units ? "unit" : "query"} is in ${file}`
-      : `the last that ended are not in ${file}: they will be unknown`;
-    lines.push(what);
-  }
-  return lines;
-}
-
-/** Returns a line about a run that had nothing to do, because the first of these records has all of its queries as done. */
-export function finishedLine(
-  { total, earlier, reason }: Summary,
-  [first]: readonly GoingOn[],
-  isKeyed: boolean,
-): string | undefined {
-  if (!first || total === 0 || earlier.done < total || reason !== undefined) return undefined;
-  const all = total === 1 ? "it" : `all ${count(total)}`;
-  const renewed = `${isKeyed ? "new keys, or " : ""}a new ${first.record}`;
-  return `nothing was left to run: the ${first.record} has ${all}; a new batch needs ${renewed}`;
-}
-
-/** Returns the file with the outcome of each query, if there is one. */
-export function fileOf(goingOn: readonly GoingOn[]): string | undefined {
-  return goingOn.find(({ file }) => file !== undefined)?.file;
 }
 
 export function queryLines(sql: string, values: string | undefined): string[] {
