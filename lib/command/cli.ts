@@ -39,11 +39,12 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
       void output.write(`${flags.help ? help().replace("myscript.ts", script) : version()}\n`);
       return 0;
     }
-    // No bar if rows go to the terminal: they would overwrite it.
-    progress = createProgress(io.stderr, flags.quiet || (writesData && io.stdout.isTTY));
+    const hasBar = !flags.quiet && !(writesData && io.stdout.isTTY); // rows on the terminal would overwrite it
+    progress = createProgress(io.stderr, !hasBar);
     interruption = watchSignals(io, progress, output, flags.dryRun);
     hooks.push(interruption, takeConsole(io, writesData || flags.json || flags.dryRun, progress, output));
-    const { command, ...facts } = await setUp(flags, { io, output, progress, hooks, drain: interruption.drain });
+    const around = { io, output, progress, hasBar, hooks, drain: interruption.drain };
+    const { command, ...facts } = await setUp(flags, around);
     const run = await runToEnd(() => main(command), hooks);
     if (flags.dryRun && run.error) throw run.error;
     if (flags.dryRun) return await statusWhenWritten(0, output, complain);

@@ -101,6 +101,7 @@ export interface Surroundings {
   readonly io: Io;
   readonly output: Output;
   readonly progress: Progress;
+  readonly hasBar: boolean;
   /** Hooks to close at the end. Each is added as soon as it is set up, so that it is closed even if the next set-up fails. */
   readonly hooks: Hook[];
   /** Abort it to end the run after the queries in flight. */

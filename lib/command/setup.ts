@@ -13,7 +13,7 @@ import { keyOf } from "../shared/query.ts";
 import { resolveServer, type Server, type ServerFlags, strayFlag, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
-import { type Context, type Files, type Io, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
+import { type Context, type Files, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
 import { features, tableOfFlags, waysToName } from "./flag-table.ts";
 import { passwordPlaces } from "./flags.ts";
 import { probeServer } from "./probe.ts";
@@ -61,7 +61,8 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   const { db, line } = await reach();
   const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
   const servers = hosts?.map((host) => ({ db: { ...db, ...host }, where: nameOf(host) })) ?? [{ db }];
-  const hasKeys = takesKeys(flags, io);
+  // Keys come from a terminal that no file uses, and act on a bar that is visible on one.
+  const hasKeys = around.hasBar && io === process && isatty(0) && io.stderr.isTTY && !flags.files.includes("-");
   const isSteered = features.some(({ steers }) => steers?.(flags, hasKeys));
   await setUpFeatures(flags, { ...around, db, servers, server, hasKeys, isSteered });
   if (line !== undefined) progress.log(line);
@@ -120,10 +121,7 @@ async function databaseOf(
     const unasked = server.tlsOptional ? plain : { ...plain, ...(ssl && { ssl }) }; // the server may not offer TLS
     if (files.length > 0 || !server.tlsOptional) return { db: unasked };
     // buildQueries() may connect. Finds out whether the server offers TLS, if it can be reached.
-    return probeServer(server, Math.min(connectTimeout, 3), drain.signal).then(
-      ({ db }) => ({ db }),
-      () => ({ db: unasked }),
-    );
+    return probeServer(server, Math.min(connectTimeout, 3), drain.signal).catch(() => ({ db: unasked }));
   }
   if (server) {
     const { db, where, version } = await probeServer(server, connectTimeout, drain.signal, progress.log);
@@ -138,11 +136,4 @@ async function databaseOf(
   if (starter?.startServer) return { db: await starter.startServer(around) };
   if (!needsServer) return { db: {} }; // nor does buildQueries(), perhaps
   throw new UsageError(`Name a server: ${waysToName()}`);
-}
-
-/** Returns true if the run can read keys: stdin is a terminal that no file uses, and the bar is visible on one. */
-function takesKeys(flags: CoreFlags, io: Io): boolean {
-  const { quiet, files } = flags;
-  const isSilent = quiet || (io.stdout.isTTY && features.some(({ writesData }) => writesData?.(flags)));
-  return io === process && isatty(0) && io.stderr.isTTY && !isSilent && !files.includes("-");
 }
