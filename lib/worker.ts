@@ -66,7 +66,7 @@ async function runToOutcome(
     if (jobs.length === 0) return;
     const firstAlone = jobs.findIndex((job) => !executor.canBatch(job, session));
     const sent = jobs.slice(0, firstAlone < 0 ? jobs.length : Math.max(1, firstAlone));
-    if (!session.canSend(sent)) break;
+    if (!executor.isScripted && !session.canSend(sent)) break;
     if (session.warned.isPending) await session.warned.tell(sent, session.mysql, thread.settings.connectTimeoutMs);
     const { answered, error } = await sendOnce(sent, session, executor, thread);
     jobs = jobs.slice(answered);

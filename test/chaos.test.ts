@@ -317,10 +317,16 @@ for (const [how, message] of [
   });
 }
 
+test("a unit that is text goes on after a thread has died, though it looks like SQL that reads a variable", async () => {
+  const script = new URL("./scripts/die.ts", import.meta.url);
+  const { done, unknown, reason } = await doWork(["exit", "SELECT @x", "live"], 1, { script });
+  assert.deepEqual([done, unknown, reason], [2, 1, undefined]);
+});
+
 test("doWork() ends with the cause when every thread dies", async () => {
   const script = new URL("./scripts/stillborn.ts", import.meta.url);
   const error = await doWork(["a", "b"], 2, { script }).catch((error: RunError) => error);
-  assert.equal((error as RunError).message, "Threads die before they finish a query: it ended with exit code 9");
+  assert.equal((error as RunError).message, "Threads die before they finish anything: it ended with exit code 9");
   assert.equal((error as RunError).summary.skipped, 2);
 });
 

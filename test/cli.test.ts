@@ -322,7 +322,7 @@ describe("myscript.ts with", () => {
     const changed = await cli([...at, "--joblog", log, "-j1", "--resume", "-"], "DO 2; DO 3");
     assert.match(
       changed.stderr,
-      /^myscript: Cannot resume \S+: query 1, stdin:1 is not the one in the log: give it the same queries/m,
+      /^myscript: Cannot resume \S+: query 1, stdin:1 is not the one in the log: give it the same input/m,
     );
     assert.doesNotMatch(changed.stderr, /the same command/);
     assert.equal(changed.status, 2);
@@ -362,7 +362,7 @@ describe("myscript.ts with", () => {
     const changed = await cli([...at, "--ledger", "ledger", "-"], "UPDATE ledgered SET v = 9");
     assert.match(
       changed.stderr,
-      /^myscript: Cannot go on: query 1, stdin:1 is not the one in the ledger `\w+`\.`ledger`: give it the same queries/m,
+      /^myscript: Cannot go on: query 1, stdin:1 is not the one in the ledger `\w+`\.`ledger`: give it the same input/m,
     );
     assert.doesNotMatch(changed.stderr, /to go on/);
     assert.equal(changed.status, 2);

@@ -112,11 +112,11 @@ test("a copy passes Biome's own rules", { skip: inSoak }, async () => {
   assert.equal(linted.status, 0, linted.stderr);
 });
 
-test("a copy without one of the features lacks no file, and its help and pages name none of its flags", async () => {
+test("a copy without one of the features lacks no file, its help and pages name none of its flags, and messages how to add it", async () => {
   const folder = join(directory, "without");
   for (const name of names) writeCopy(join(folder, name), allBut(name));
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-  for (const { name, command } of features) {
+  for (const { name, command, option } of features) {
     const files = filesOf(allBut(name));
     assert.deepEqual(missingIn(files), [], name);
     assert.ok(![...files.keys()].some((path) => path.startsWith(`lib/features/${name}/`)));
@@ -143,6 +143,11 @@ test("a copy without one of the features lacks no file, and its help and pages n
         [],
         `--${flag} without ${name}`,
       );
+    }
+    if (option !== undefined) {
+      const { doWork } = await import(pathToFileURL(join(folder, name, "lib/mp.ts")).href);
+      const message = `Cannot take the option ${option}: ${add}`;
+      await assert.rejects(doWork(["DO 1"], 1, { [option]: "x", dryRun() {} }), { name: "TypeError", message });
     }
     if (name === "sql-files")
       assert.deepEqual(

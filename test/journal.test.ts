@@ -12,7 +12,7 @@ import { UsageError } from "../lib/command/errors.ts";
 import type { Journal } from "../lib/features/joblog/journal.ts";
 import { openJournal } from "../lib/features/joblog/open-journal.ts";
 import type { Ended } from "../lib/shared/counters.ts";
-import { hashOf, sameQueries } from "../lib/shared/hash.ts";
+import { hashOf, sameInput } from "../lib/shared/hash.ts";
 import type { Outcome } from "../lib/shared/segment.ts";
 import { noLimits, withFilesUpTo } from "./full-disk.ts";
 import { scaled } from "./soak.ts";
@@ -49,8 +49,6 @@ test("openJournal() starts a log of released and ended queries", async () => {
   assert.equal(first, `1\t${hashOf("DO\t1")}\tfailed\t1970-01-01T00:00:00.000Z\t0.001000\t1\t0\tER_X\tNo\tDO 1\t`);
   assert.equal(end, "");
 });
-
-const sameInput = sameQueries;
 
 /** Writes the log of a killed run: queries 1 to 4 were done, failed, unknown, and released, and query 5 was skipped. */
 async function killedRun(path: string, unitOf = (seq: number): unknown => `DO ${seq}`): Promise<void> {
@@ -104,13 +102,13 @@ test("Journal.earlier() finds queries with keys by their keys, in any place", as
   );
   assert.throws(
     () => journal.earlier(6, "DO 6"),
-    /query 6 has no key, and the queries in the log have keys: begin a new log/,
+    /query 6 has no key, and those in the log have keys: begin a new log/,
   );
   await journal.close();
   const old = newPath();
   await killedRun(old);
   const without: Journal = await openJournal(old, resume);
-  assert.throws(() => without.earlier(1, named(1)), /query 1, k1 ä€ has a key, and the queries in the log have none/);
+  assert.throws(() => without.earlier(1, named(1)), /query 1, k1 ä€ has a key, and those in the log have none/);
   await without.close();
 });
 

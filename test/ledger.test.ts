@@ -8,7 +8,7 @@ import mysql from "mysql2/promise";
 import { ranges } from "../lib/features/ranges/ranges.ts";
 import { doWork, type Query, RunError, type WorkOptions } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
-import { sameQueries } from "../lib/shared/hash.ts";
+import { sameInput } from "../lib/shared/hash.ts";
 import { runHere } from "./command.ts";
 import { deadlocks } from "./database.ts";
 import { errorPacket, startProxy } from "./proxy.ts";
@@ -29,7 +29,6 @@ after(async () => {
   rmSync(directory, { recursive: true });
 });
 const ledger = "ledger";
-const sameInput = sameQueries;
 
 beforeEach(async () => {
   // A failed test may have left a lock and a long lock wait timeout.

@@ -194,10 +194,10 @@ test("doWork() runs with fewer queries than workers, and with none", async () =>
   assert.deepEqual([none.total, none.done, none.latencyMs.max], [0, 0, 0]);
 });
 
-test("doWork() rejects an unknown option, such as that of a feature that a copy lacks", async () => {
+test("doWork() rejects an unknown option", async () => {
   await assert.rejects(doWork(["DO 0"], 1, { leger: "a" } as object), {
     name: "TypeError",
-    message: "Cannot take the option leger: this copy has no feature that knows it",
+    message: "Cannot take the option leger: there is none of this name",
   });
 });
 

@@ -4,7 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { nextSteps, reportLines } from "../lib/command/report.ts";
+import { goingOn } from "../lib/command/going-on.ts";
+import { reportLines } from "../lib/command/report.ts";
 import { linesOfLeft } from "../lib/features/joblog/hook.ts";
 import { startSandbox } from "../lib/features/sandbox/sandbox.ts";
 import type { Failure, Query, Summary } from "../lib/mp.ts";
@@ -109,26 +110,26 @@ test("linesOfLeft() shows the first unknown queries of an earlier run", () => {
   ]);
 });
 
-test("nextSteps() says how to go on, if that is possible", () => {
-  const log = { record: "job log", flags: "--resume", failed: "--retry-failed", file: "a.log" };
-  const joblog = [{ ...log, unknown: "--retry-unknown" }];
-  const ledger = [{ record: "ledger", unless: " that the ledger does not have" }];
+test("goingOn() says how to go on, if that is possible", () => {
+  const log = { record: "job log", flag: "--resume", failed: "--retry-failed", file: "a.log" };
+  const unless = " that the ledger does not have";
+  const joblog = goingOn({ ...log, unknown: "--retry-unknown" });
+  const ledger = goingOn({ record: "ledger", unless });
   const where = "what became of each query is in a.log";
   const look = "what is unknown may have run: look first; the same command";
   const skipped = { ...nothing, total: 1, skipped: 1 };
   const failed = { ...nothing, total: 2, failed: 1, skipped: 1 };
   const unknown = { ...nothing, total: 1, unknown: 1 };
-  assert.deepEqual(nextSteps({ ...nothing, total: 1, done: 1 }, joblog), []);
-  assert.deepEqual(nextSteps(failed, []), []);
-  assert.deepEqual(nextSteps(skipped, joblog), ["to go on: the same command with --resume", where]);
-  assert.deepEqual(nextSteps(failed, joblog), ["to go on: the same command with --resume --retry-failed", where]);
-  assert.deepEqual(nextSteps(unknown, joblog), [`${look} with --resume --retry-unknown runs those again`, where]);
-  assert.deepEqual(nextSteps(skipped, ledger), ["to go on: the same command"]);
-  assert.deepEqual(nextSteps(unknown, ledger), [`${look} runs those again that the ledger does not have`]);
+  assert.deepEqual(joblog.nextSteps({ ...nothing, total: 1, done: 1 }), []);
+  assert.deepEqual(joblog.nextSteps(skipped), ["to go on: the same command with --resume", where]);
+  assert.deepEqual(joblog.nextSteps(failed), ["to go on: the same command with --resume --retry-failed", where]);
+  assert.deepEqual(joblog.nextSteps(unknown), [`${look} with --resume --retry-unknown runs those again`, where]);
+  assert.deepEqual(ledger.nextSteps(skipped), ["to go on: the same command"]);
+  assert.deepEqual(ledger.nextSteps(unknown), [`${look} runs those again that the ledger does not have`]);
   const again = "this works if the script gives the same queries again";
-  assert.deepEqual(nextSteps(skipped, ledger, { isFromFiles: false }), ["to go on: the same command", again]);
-  assert.deepEqual(nextSteps({ ...nothing, total: 1, done: 1 }, ledger, { isFromFiles: false }), []);
-  assert.deepEqual(nextSteps(unknown, [...ledger, log]), [
+  assert.deepEqual(ledger.nextSteps(skipped, { isFromFiles: false }), ["to go on: the same command", again]);
+  assert.deepEqual(ledger.nextSteps({ ...nothing, total: 1, done: 1 }, { isFromFiles: false }), []);
+  assert.deepEqual(goingOn({ ...log, unless }).nextSteps(unknown), [
     `${look} with --resume runs those again that the ledger does not have`,
     where,
   ]);

@@ -138,7 +138,7 @@ test("a killed run of slow queries leaves at most two a worker unknown", async (
   const shorter = await runHere([...at, "--joblog", joblog, "--resume", file]);
   assert.match(
     shorter.stderr,
-    /^myscript: The input has changed: it ends with query 99, and job log .* has query 100: give it the same queries/m,
+    /^myscript: The input has changed: it ends with query 99, and job log .* has query 100: give it the same input/m,
   );
   assert.equal(shorter.status, 2);
   const shard = await runHere([...at, "--shard", "1/2", "--joblog", joblog, "--resume", file]);

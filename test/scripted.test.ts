@@ -1,7 +1,8 @@
 /** A script's own `workerDo()` that makes mistakes. Work that it leaves open is not done, and any thrown value is reported. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nextSteps, reportLines } from "../lib/command/report.ts";
+import { goingOn } from "../lib/command/going-on.ts";
+import { reportLines } from "../lib/command/report.ts";
 import { doWork, type Summary } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import type { Snapshot } from "../lib/parent/figures.ts";
@@ -94,7 +95,7 @@ test("a workerDo()'s units are called units, not queries, in all messages", asyn
   assert.equal(report[1]!.replace(/, in .*/, ""), "0 of 3 units done, 1 failed, 2 skipped");
   assert.match(report.join("\n"), /^unit 1 failed: Error: workerDo\(\) rejected with no luck$/m);
   assert.equal(
-    nextSteps(summary, [{ record: "job log", file: "a.log" }]).at(-1),
+    goingOn({ record: "job log", file: "a.log" }).nextSteps(summary).at(-1),
     "what became of each unit is in a.log",
   );
   // Also if no thread has loaded the script by the end of the run.
@@ -103,6 +104,14 @@ test("a workerDo()'s units are called units, not queries, in all messages", asyn
   assert.equal((await doWork(["DO 1"], 1, { script: onlyInit })).units, undefined);
   const error = await doWork<object>([{ f: () => {} }], 1, options).catch((error: Error) => error);
   assert.match((error as Error).message, /^Cannot send unit 1 to a worker: unit\.f is a function/);
+  for (const [units, message] of [
+    [[{ key: "a" }, "b"], "Cannot run unit 2: it has no key, and those before it have one"],
+    [[{ key: "a" }, { key: "a" }], "Cannot run unit 2, a: unit 1 has the same key"],
+    [[{ key: "" }], /^Cannot run unit 1: its key must be /],
+    ["a", /^Cannot read the queue: it must be an iterable or async iterable, not 'a'$/],
+  ] as const) {
+    await assert.rejects(doWork(units as Iterable<unknown>, 1, { script, dryRun() {} }), { message });
+  }
 });
 
 test("a workerDo() gets its time limit by its signal, and one that ignores the signal ends with its thread", async () => {

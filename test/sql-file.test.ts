@@ -180,7 +180,7 @@ test("--dry-run with --resume prints the remaining queries as an SQL file, and d
     [
       ["--joblog", log],
       input.replace("DO 1", "DO 7"),
-      /^myscript: Cannot resume .*: query 2, stdin:\d is not the one in the log: give it the same queries in the same order/,
+      /^myscript: Cannot resume .*: query 2, stdin:\d is not the one in the log: give it the same input in the same order/,
     ],
     [["--joblog", log], texts.slice(0, 3).join(";"), /^myscript: The input has changed: it ends with query 3/],
     [["--joblog", join(directory, "none")], input, /^myscript: Cannot use .*none: no such file or directory\n$/],
@@ -211,6 +211,8 @@ test("--dry-run with --resume prints the remaining units of a workerDo() as NDJS
     stdout: `{"seq":2,"unit":${unit}}\n{"seq":3,"unit":"lib/a.ts"}\n`,
     stderr: "",
   });
+  const changed = await runHere([...args, "--resume", "--dry-run"], { ...options, queries: ["a text", ...queries] });
+  assert.match(changed.stderr, /: unit 1 is not the one in the log: give it the same input in the same order/);
   const own: { self?: unknown } = {};
   own.self = own;
   assert.throws(() => toJsonLine(7, own), {

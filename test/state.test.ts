@@ -370,9 +370,9 @@ test("doWork() rejects with the error that a callback throws", async () => {
 
 test("doWork() rejects an invalid queue or query", async () => {
   for (const [queue, message] of [
-    ["DO 1", /^Cannot read the queries: .* not from 'DO 1'$/],
-    [undefined, /^Cannot read the queries: .* not from undefined$/],
-    [Promise.resolve([]), /^Cannot read the queries: .* a promise: await it$/],
+    ["DO 1", /^Cannot read the queue: .* not 'DO 1'$/],
+    [undefined, /^Cannot read the queue: .* not undefined$/],
+    [Promise.resolve([]), /^Cannot read the queue: .* a promise: await it$/],
     [
       ["DO 1", 42],
       /^Cannot run query 2: it must be SQL text or \{ sql, values \}, not 42; for a workerDo\(\), .* script: import.meta.url$/,

@@ -5,8 +5,7 @@ import { createProgress } from "../parent/progress.ts";
 import { isThreadOfRun } from "../shared/own-thread.ts";
 import { takeConsole } from "./console.ts";
 import { explain, UsageError } from "./errors.ts";
-import type { Hook } from "./feature.ts";
-import { type Io, scriptOf } from "./feature.ts";
+import { type Hook, type Io, scriptOf } from "./feature.ts";
 import { finish, runToEnd, statusWhenWritten } from "./finish.ts";
 import { features, help, loadFeatures, parseFlags } from "./flag-table.ts";
 import { Output } from "./output.ts";
@@ -36,13 +35,16 @@ export async function runCommand(main: (command: Command) => Promise<Summary>, i
     await loadFeatures();
     const flags = parseFlags(io.argv.slice(2));
     const writesData = features.some((feature) => feature.writesData?.(flags));
-    if (flags.help) return print(help().replace("myscript.ts", script), output);
-    if (flags.version) return print(versionOf(new URL("../../package.json", import.meta.url)), output);
-    // No bar if rows go to the terminal: they would overwrite it.
-    progress = createProgress(io.stderr, flags.quiet || (writesData && io.stdout.isTTY));
+    if (flags.help || flags.version) {
+      void output.write(`${flags.help ? help().replace("myscript.ts", script) : version()}\n`);
+      return 0;
+    }
+    const hasBar = !flags.quiet && !(writesData && io.stdout.isTTY); // rows on the terminal would overwrite it
+    progress = createProgress(io.stderr, !hasBar);
     interruption = watchSignals(io, progress, output, flags.dryRun);
     hooks.push(interruption, takeConsole(io, writesData || flags.json || flags.dryRun, progress, output));
-    const { command, ...facts } = await setUp(flags, { io, output, progress, hooks, drain: interruption.drain });
+    const around = { io, output, progress, hasBar, hooks, drain: interruption.drain };
+    const { command, ...facts } = await setUp(flags, around);
     const run = await runToEnd(() => main(command), hooks);
     if (flags.dryRun && run.error) throw run.error;
     if (flags.dryRun) return await statusWhenWritten(0, output, complain);
@@ -73,11 +75,6 @@ function checkRuntime(): void {
   throw new UsageError(`Cannot run on Node ${process.versions.node}: Node must be 20.6 or later`);
 }
 
-function print(text: string, output: Output): number {
-  void output.write(`${text}\n`);
-  return 0;
-}
-
-function versionOf(packageUrl: URL): string {
-  return `myscript ${JSON.parse(readFileSync(packageUrl, "utf8")).version}`;
+function version(): string {
+  return `myscript ${JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version}`;
 }

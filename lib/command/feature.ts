@@ -52,12 +52,16 @@ export interface Hook {
   readonly options?: WorkOptions;
   /** Settings that can be changed during the run. */
   readonly dials?: readonly Dial[];
-  /** Set if the feature itself finds out whether a query that may have run is done. */
-  readonly decidesUnknown?: true;
-  /** Way to resume a run that has not done all. */
-  readonly goingOn?: GoingOn;
+  /** Text for messages, such as " that the ledger does not have". Set if the feature finds out which `unknown` queries are done. */
+  readonly decidesUnknown?: string;
+  /** File with the outcome of each query. */
+  readonly file?: string;
   /** Returns lines to add to the printed summary. */
   lines?(summary: Summary): readonly string[];
+  /** Returns a line about a run that had nothing to do. The first hook that has this function is asked. */
+  finishedLine?(summary: Summary, isKeyed: boolean): string | undefined;
+  /** Returns lines that say how to go on. The last hook that has this function is asked. */
+  nextSteps?(summary: Summary, facts?: StepFacts): readonly string[];
   /** Set if a dry run prints what an earlier run has left: queries as an SQL file, and units of a `workerDo()` by this function. */
   printLeft?(seq: number, unit: unknown): string;
   /** Records a change that somebody made during the run. */
@@ -73,20 +77,13 @@ export interface Hook {
   close?(): unknown;
 }
 
-/** Way to resume a run, by flags. */
-export interface GoingOn {
-  /** Name of the record of what is done, such as "job log". */
-  readonly record: string;
-  /** Flags to add to the same command, such as `--resume`. */
-  readonly flags?: string;
-  /** More flags, which run failed queries again. */
-  readonly failed?: string | undefined;
-  /** More flags, which run `unknown` queries again. */
-  readonly unknown?: string | undefined;
-  /** Text that says which of the `unknown` queries are run again. */
-  readonly unless?: string;
-  /** File with the outcome of each query. */
-  readonly file?: string;
+/** Facts about a run that decide how to go on with it. */
+interface StepFacts {
+  /** False if `file` lacks some outcomes. */
+  readonly isComplete?: boolean;
+  /** False for queries of a script, which may build other queries the next time. */
+  readonly isFromFiles?: boolean;
+  readonly isKeyed?: boolean;
 }
 
 /** Setting that can be changed during the run, such as the rate. */
@@ -104,6 +101,7 @@ export interface Surroundings {
   readonly io: Io;
   readonly output: Output;
   readonly progress: Progress;
+  readonly hasBar: boolean;
   /** Hooks to close at the end. Each is added as soon as it is set up, so that it is closed even if the next set-up fails. */
   readonly hooks: Hook[];
   /** Abort it to end the run after the queries in flight. */

@@ -5,7 +5,7 @@ import type { CoreFlags } from "./core-flags.ts";
 import { explain, UsageError } from "./errors.ts";
 import type { Hook } from "./feature.ts";
 import type { Output } from "./output.ts";
-import { fileOf, finishedLine, nextSteps, reportLines } from "./report.ts";
+import { reportLines } from "./report.ts";
 import type { Setup } from "./setup.ts";
 
 /** A run that has ended, and the error that has ended it. */
@@ -63,7 +63,7 @@ export async function finish(
   output: Output,
 ): Promise<number> {
   const isRefused = isRefusal(error);
-  const goingOn = hooks.flatMap((hook) => hook.goingOn ?? []);
+  const file = hooks.find((hook) => hook.file)?.file;
   let unwritten: Error | undefined;
   const lostRows = await Promise.all(hooks.map((hook) => hook.lostRows?.() ?? []));
   const seqs = new Set(lostRows.flatMap((each) => [...each]));
@@ -83,19 +83,19 @@ export async function finish(
   const hasFailed = summary.failed + summary.unknown > 0 || (summary.skipped > 0 && !output.closed);
   if (!facts.quiet || error || unwritten || hasFailed || warnsOfMore(summary)) {
     const added = hooks.flatMap((hook) => hook.lines?.(summary) ?? []);
-    const finished = finishedLine(summary, goingOn, facts.isKeyed()) ?? [];
-    for (const line of reportLines(summary, added, fileOf(goingOn)).concat(finished)) progress.log(line);
+    const finished = hooks.find((hook) => hook.finishedLine)?.finishedLine?.(summary, facts.isKeyed()) ?? [];
+    for (const line of reportLines(summary, added, file).concat(finished)) progress.log(line);
   }
   if (facts.json) void output.write(`${toJson({ ...summary, seconds: Math.round(summary.seconds * 1000) / 1000 })}\n`);
   await output.flush();
   // Print next steps only if they work. A changed input is refused again. Session state of an ordered input is lost. Without a
   // job log, lost rows are not printed again. The sandbox is gone.
   const isOrdered = facts.workers === 1 && facts.fileQueries?.orderedFrom !== undefined;
-  const mayGoOn = !output.failure || fileOf(goingOn) !== undefined;
+  const mayGoOn = !output.failure || file !== undefined;
   if (!isRefused && mayGoOn && !isOrdered && !facts.isOnSandbox) {
     const isFromFiles = facts.fileQueries !== undefined;
-    const options = { isComplete: unwritten === undefined, isFromFiles, isKeyed: facts.isKeyed() };
-    const steps = nextSteps(summary, goingOn, options);
+    const stepFacts = { isComplete: unwritten === undefined, isFromFiles, isKeyed: facts.isKeyed() };
+    const steps = hooks.findLast((hook) => hook.nextSteps)?.nextSteps?.(summary, stepFacts) ?? [];
     for (const line of steps) progress.log(line);
   }
   return statusWhenWritten(isRefused ? 2 : status, output, facts.complain);

@@ -28,7 +28,7 @@ export function waysToName(): string {
 
 /** Parses the command line and checks that its flags go together. @throws UsageError for the first mistake. */
 export function parseFlags(args: readonly string[]): CoreFlags {
-  const flags = readFlags(tableOfFlags(), args) as unknown as CoreFlags;
+  const flags = readFlags(tableOfFlags(), args) as CoreFlags;
   const { threads, workers, dryRun, json, files } = flags;
   if (threads !== undefined && threads > workers) {
     throw new UsageError(`--threads ${threads} contradicts --workers ${workers}: at most one thread a worker`);

@@ -1,8 +1,8 @@
 /** Parses a command line and formats its help, both from a table of flags. */
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { limits } from "../parent/options.ts";
+import { featureFlags, howToGetFlag } from "../shared/left-out.ts";
 import { UsageError } from "./errors.ts";
-import { featureOptions, howToGet } from "./left-out.ts";
 
 /** Row of the table of flags. */
 export interface Flag {
@@ -49,18 +49,14 @@ export type ReadFlags<Table extends FlagTable> = FlagValues<Table> & {
   readonly given: GivenFlags;
 };
 
-/**
- * Parses the command line.
- *
- * @throws UsageError for the first mistake.
- */
-export function readFlags<Table extends FlagTable>(table: Table, args: readonly string[]): ReadFlags<Table> {
+/** Parses the command line into `ReadFlags<Table>`. @throws UsageError for the first mistake. */
+export function readFlags(table: FlagTable, args: readonly string[]): object {
   const { values, positionals: files } = parse(table, args);
   const read = Object.entries(table).map(([name, flag]) => [
     camel(name),
     readValue(flag, `--${name}`, values[name] as GivenFlags[string]),
   ]);
-  return { ...(Object.fromEntries(read) as FlagValues<Table>), files, given: values as GivenFlags };
+  return { ...Object.fromEntries(read), files, given: values };
 }
 
 function readValue(flag: Flag, name: string, given: string | boolean | readonly string[] | undefined): unknown {
@@ -162,7 +158,7 @@ function suggest(unknown: string, table: FlagTable): string {
   const name = unknown.replace(/^-+/, "");
   if (/^-p|^--p(?:as?s|w)/.test(unknown))
     return `a password goes into ${passwordPlaces(table)}, where ps does not show it`;
-  const known = [...new Set([...Object.keys(table), ...featureOptions])];
+  const known = [...new Set([...Object.keys(table), ...featureFlags])];
   const begun = name === "" ? undefined : known.find((flag) => flag.startsWith(name));
   const distances = known.map((flag) => ({ flag, distance: distance(name, flag) }));
   const nearest = distances.reduce((best, other) => (other.distance < best.distance ? other : best));
@@ -171,7 +167,7 @@ function suggest(unknown: string, table: FlagTable): string {
   const meant = known.includes(name) ? name : (begun ?? (isNear ? nearest.flag : undefined));
   if (meant === undefined) return "--help lists the options";
   const question = meant === name ? [] : [`did you mean --${meant}?`];
-  return [...question, ...(meant in table ? [] : [howToGet(meant)])].join(" ");
+  return [...question, ...(meant in table ? [] : [howToGetFlag(meant)])].join(" ");
 }
 
 function attached(option: string): string {
@@ -225,8 +221,3 @@ export const notEmpty: Reader<string> = (text, name) => {
   if (text !== "") return text;
   throw new UsageError(`${name} must not be empty`);
 };
-
-/** Returns true if the argument of a dial takes its limit away. */
-export function isOff(argument: string): boolean {
-  return argument === "off";
-}

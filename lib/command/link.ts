@@ -7,6 +7,7 @@ import type { Gate } from "../mp.ts";
 import { connect, withDeadline } from "../mysql/connection.ts";
 import { type DatabaseError, isLost } from "../mysql/errors.ts";
 import { executeText, toBytes } from "../mysql/execute.ts";
+import { orWithoutTls } from "./probe.ts";
 
 /** Timeout in ms for connecting and for each answer. A slower server counts as unreachable. */
 const answerMs = 2000;
@@ -55,17 +56,12 @@ export class Link {
     this.#connection = undefined;
   }
 
-  async #connect(): Promise<Connection> {
+  #connect(): Promise<Connection> {
     const index = this.#next++ % this.#servers.length;
-    const server = this.#servers[index]!;
-    try {
-      return await connect(server);
-    } catch (error) {
-      if (!this.#tlsOptional || (error as DatabaseError).code !== "HANDSHAKE_NO_SSL_SUPPORT") throw error;
-      const { ssl: _, ...plain } = server;
-      this.#servers[index] = plain;
-      return connect(plain);
-    }
+    return orWithoutTls(this.#servers[index]!, this.#tlsOptional, (server) => {
+      this.#servers[index] = server;
+      return connect(server);
+    });
   }
 }
 

@@ -8,7 +8,7 @@ export class Output {
   readonly #waiting = new Set<() => void>();
   #abandoned = false;
 
-  constructor(stream: Writable = process.stdout) {
+  constructor(stream: Writable) {
     this.#stream = stream;
     stream.on("error", (error) => this.#fail(error));
   }

@@ -35,7 +35,7 @@ export async function probeServer(
     if (index === 0) failures = [];
     const candidate = candidates[index]!;
     try {
-      return await connectMaybeTls(candidate, tlsOptional, timeoutMs, signal);
+      return await orWithoutTls(candidate, tlsOptional, (db) => askVersion(db, timeoutMs, signal));
     } catch (error) {
       failures.push(`${whereIs(db, hosts.slice(index, index + 1))}: ${reasonOf(error as QueryError, candidate)}`);
       throw error;
@@ -56,27 +56,27 @@ export async function probeServer(
   }
 }
 
-async function connectMaybeTls(
+/** Calls `attempt`, and again without TLS if that is optional and the server does not offer it. */
+export async function orWithoutTls<Result>(
   db: ConnectionOptions,
   tlsOptional: boolean,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
-): Promise<{ db: ConnectionOptions; version: string }> {
+  attempt: (db: ConnectionOptions) => Promise<Result>,
+): Promise<Result> {
   try {
-    return { db, version: await askVersion(db, timeoutMs, signal) };
+    return await attempt(db);
   } catch (error) {
     if (!tlsOptional || (error as QueryError).code !== "HANDSHAKE_NO_SSL_SUPPORT") throw error;
     const { ssl: _, ...plain } = db;
-    return connectMaybeTls(plain, false, timeoutMs, signal);
+    return attempt(plain);
   }
 }
 
-async function askVersion(db: ConnectionOptions, timeoutMs: number, signal: AbortSignal | undefined): Promise<string> {
+async function askVersion(db: ConnectionOptions, timeoutMs: number, signal: AbortSignal | undefined) {
   const deadline = performance.now() + timeoutMs;
   const connection = await connect({ ...db, connectTimeout: timeoutMs }, signal);
   try {
     const rows = await ask(connection, "SELECT VERSION()", Math.max(1, deadline - performance.now()));
-    return String(rows[0]?.[0]);
+    return { db, version: String(rows[0]?.[0]) };
   } finally {
     await close(connection);
   }

@@ -1,10 +1,10 @@
 /** Formats the summary for people. */
 import { inspect } from "node:util";
 import type { FailureKind, Summary } from "../mp.ts";
-
-import { count } from "../parent/text.ts";
+import { count, counted } from "../parent/text.ts";
 import { nameOfQuery } from "../shared/query.ts";
-import type { GoingOn } from "./feature.ts";
+
+type Noun = "query" | "unit";
 
 const kindsShown = 10;
 /** Shortest wait in seconds that gets a line. */
@@ -20,10 +20,10 @@ export function reportLines(summary: Summary, added: readonly string[] = [], fil
   const ended = outcomes.reduce((sum, outcome) => sum + summary[outcome] - earlier[outcome], 0); // by this run
   const rate = ended > 0 ? ` (${perSecond < 10 ? significant(perSecond) : count(Math.round(perSecond))} a second)` : "";
   const atLeast = /not all \w+ were read$/.test(summary.reason ?? "") ? "at least " : "";
-  const noun = summary.units ? "unit" : "query";
+  const [noun, nouns] = summary.units ? (["unit", "units"] as const) : (["query", "queries"] as const);
   const lines = [
     ...(summary.reason === undefined ? [] : [`ended early: ${summary.reason}`]),
-    `${count(done)} of ${atLeast}${count(total)} ${summary.units ? "units" : "queries"} done${counts}, in ${significant(seconds)} s${rate}`,
+    `${count(done)} of ${atLeast}${count(total)} ${nouns} done${counts}, in ${significant(seconds)} s${rate}`,
   ];
   if (earlierCounts.length > 0) {
     const list = earlierCounts.map((outcome) => `${count(earlier[outcome])} ${outcome}`).join(", ");
@@ -33,14 +33,14 @@ export function reportLines(summary: Summary, added: readonly string[] = [], fil
   if (ended > 0) {
     const { p50, p95, p99, max } = latencyMs;
     lines.push(
-      `${count(rows)} ${rows === 1 ? "row" : "rows"}, ${count(retries)} ${retries === 1 ? "retry" : "retries"}`,
+      `${counted(rows, "row")}, ${counted(retries, "retry", "retries")}`,
       `latency ${significant(p50)} ms median, ${significant(p95)} p95, ${significant(p99)} p99, ${significant(max)} longest`,
     );
   }
   for (const { seconds: waited, reason } of summary.waited ?? []) {
     if (waited >= leastWaited) lines.push(`workers waited ${significant(waited)} s for a server: ${reason}`);
   }
-  lines.push(...warningLines(summary, noun));
+  lines.push(...warningLines(summary, noun, nouns));
   const shown = failureKinds.slice(0, kindsShown);
   lines.push(...shown.flatMap((kind) => kindLines(kind, noun)));
   const failed = summary.failed + summary.unknown - earlier.failed - earlier.unknown;
@@ -51,25 +51,20 @@ export function reportLines(summary: Summary, added: readonly string[] = [], fil
 }
 
 /** Returns the number of warnings, and a line for each of the first queries with warnings. */
-function warningLines({ warnings, warnedQueries, firstWarned = [] }: Summary, noun: "query" | "unit"): string[] {
+function warningLines({ warnings, warnedQueries, firstWarned = [] }: Summary, noun: Noun, nouns: string): string[] {
   if (warnings === 0) return [];
-  const plural = noun === "unit" ? "units" : "queries";
   const lines = firstWarned.map((query) => {
     const [first] = query.messages ?? [];
     const lost = query.messages ? "the server does not tell its text" : "its text is lost, as others followed";
     const text = first ? `${first.level} ${first.code}: ${first.message}` : lost;
     const info = query.info === undefined ? "" : ` (${query.info.replace(/ +/g, " ")})`;
-    return `${nameOfQuery(query.seq, query, noun)}: ${warningsOf(query.warnings)}: ${text}${info}`;
+    return `${nameOfQuery(query.seq, query, noun)}: ${counted(query.warnings, "warning")}: ${text}${info}`;
   });
-  return [`${warningsOf(warnings)} in ${count(warnedQueries)} ${warnedQueries === 1 ? noun : plural}`, ...lines];
-}
-
-function warningsOf(number: number): string {
-  return `${count(number)} ${number === 1 ? "warning" : "warnings"}`;
+  return [`${counted(warnings, "warning")} in ${counted(warnedQueries, noun, nouns)}`, ...lines];
 }
 
 /** Returns the first failure of a kind in full, and the places of the others. */
-function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "unit" | undefined): string[] {
+function kindLines({ first, count: all, next }: FailureKind, noun: Noun): string[] {
   const { seq, outcome, code, errno, message, sql, values } = first;
   const number = errno === undefined || errno < 0 ? "" : ` ${errno}`;
   const what = message.startsWith(code) ? message : `${code}${number}: ${message}`;
@@ -77,60 +72,6 @@ function kindLines({ first, count: all, next }: FailureKind, noun: "query" | "un
   if (all === 1) return lines;
   const places = next.map((other) => nameOfQuery(other.seq, other, noun)).join("; ");
   return [...lines, `    ${count(all - 1)} more like it: ${places}${all - 1 > next.length ? "; ..." : ""}`];
-}
-
-/**
- * Returns lines that say how to resume the run, if a feature makes that possible.
- *
- * @param isComplete false if the file lacks some outcomes.
- * @param isFromFiles false for queries of a script, which may build other queries the next time.
- * @param isKeyed true for queries with keys.
- */
-export function nextSteps(
-  { failed, unknown, skipped, units }: Summary,
-  goingOn: readonly GoingOn[],
-  { isComplete = true, isFromFiles = true, isKeyed = false } = {},
-): string[] {
-  const lines: string[] = [];
-  if (goingOn.length === 0) return lines;
-  const same = (...more: ("failed" | "unknown")[]) => {
-    const flags = goingOn.flatMap((each) => [each.flags, ...more.map((kind) => each[kind])]).filter(Boolean);
-    return `the same command${flags.length > 0 ? ` with ${flags.join(" ")}` : ""}`;
-  };
-  if (unknown > 0) {
-    const unless = goingOn.map((each) => each.unless ?? "").join("");
-    lines.push(`what is unknown may have run: look first; ${same("unknown")} runs those again${unless}`);
-  }
-  if (failed + skipped > 0) lines.push(`to go on: ${failed > 0 ? same("failed") : same()}`);
-  if (lines.length > 0 && !isFromFiles) {
-    const which = isKeyed ? "what is left again, under the same keys" : `the same ${units ? "units" : "queries"} again`;
-    lines.push(`this works if the script gives ${which}`);
-  }
-  const file = fileOf(goingOn);
-  if (lines.length > 0 && file !== undefined) {
-    const what = isComplete
-      ? `what became of each ${units ? "unit" : "query"} is in ${file}`
-      : `the last that ended are not in ${file}: they will be unknown`;
-    lines.push(what);
-  }
-  return lines;
-}
-
-/** Returns a line about a run that had nothing to do, because the first of these records has all of its queries as done. */
-export function finishedLine(
-  { total, earlier, reason }: Summary,
-  [first]: readonly GoingOn[],
-  isKeyed: boolean,
-): string | undefined {
-  if (!first || total === 0 || earlier.done < total || reason !== undefined) return undefined;
-  const all = total === 1 ? "it" : `all ${count(total)}`;
-  const renewed = `${isKeyed ? "new keys, or " : ""}a new ${first.record}`;
-  return `nothing was left to run: the ${first.record} has ${all}; a new batch needs ${renewed}`;
-}
-
-/** Returns the file with the outcome of each query, if there is one. */
-export function fileOf(goingOn: readonly GoingOn[]): string | undefined {
-  return goingOn.find(({ file }) => file !== undefined)?.file;
 }
 
 export function queryLines(sql: string, values: string | undefined): string[] {

@@ -7,14 +7,15 @@ import { isatty } from "node:tty";
 import type { ConnectionOptions } from "mysql2";
 import { type Query, RefusedError, type WorkOptions } from "../mp.ts";
 import { nameOf } from "../mysql/connection.ts";
+import { counted } from "../parent/text.ts";
+import { howToAdd } from "../shared/left-out.ts";
 import { keyOf } from "../shared/query.ts";
 import { resolveServer, type Server, type ServerFlags, strayFlag, strayVariable } from "./config.ts";
 import type { CoreFlags } from "./core-flags.ts";
 import { UsageError } from "./errors.ts";
-import { type Context, type Files, type Io, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
+import { type Context, type Files, optionsOf, type Surroundings, scriptOf } from "./feature.ts";
 import { features, tableOfFlags, waysToName } from "./flag-table.ts";
 import { passwordPlaces } from "./flags.ts";
-import { howToAdd } from "./left-out.ts";
 import { probeServer } from "./probe.ts";
 
 /** Settings of the command line, for `main()`. */
@@ -38,7 +39,7 @@ export interface Setup {
 
 /** Sets up a run. @throws UsageError for wrong settings. Error if the server cannot be reached, or the sandbox not started. */
 export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Setup> {
-  const { io, progress, hooks, drain } = around;
+  const { io, progress, hooks } = around;
   const given = flags.given as ServerFlags;
   const file = await features.find(({ settingsFile }) => settingsFile)?.settingsFile?.(flags);
   const server = resolveServer(given, io.env, { file, places: passwordPlaces(tableOfFlags()) });
@@ -60,7 +61,8 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   const { db, line } = await reach();
   const hosts = server && server.hosts.length > 1 ? server.hosts : undefined;
   const servers = hosts?.map((host) => ({ db: { ...db, ...host }, where: nameOf(host) })) ?? [{ db }];
-  const hasKeys = takesKeys(flags, io);
+  // Keys come from a terminal that no file uses, and act on a bar that is visible on one.
+  const hasKeys = around.hasBar && io === process && isatty(0) && io.stderr.isTTY && !flags.files.includes("-");
   const isSteered = features.some(({ steers }) => steers?.(flags, hasKeys));
   await setUpFeatures(flags, { ...around, db, servers, server, hasKeys, isSteered });
   if (line !== undefined) progress.log(line);
@@ -69,15 +71,15 @@ export async function setUp(flags: CoreFlags, around: Surroundings): Promise<Set
   let isKeyed: boolean | undefined;
   const { threads, shard, maxFailures, maxWarnings, retries, idempotent } = flags;
   const options: WorkOptions = {
-    ...{ hosts, threads, shard, maxFailures, maxWarnings, retries, idempotent, progress, signal: drain.signal },
+    ...{ hosts, threads, shard, maxFailures, maxWarnings, retries, idempotent, progress },
     ...{ timeoutSeconds: flags.timeout, connectTimeoutSeconds: flags.connectTimeout, initCommands: flags.initCommand },
     ...added,
-    earlier(seq, unit) {
+    earlier(seq, unit, isUnit) {
       if (files && !files.isStarted) {
         throw new RefusedError(`Cannot run ${flags.files.join(", ")}: ${scriptOf(io)} does not use command.queries`);
       }
       isKeyed ??= keyOf(unit) !== undefined; // all have a key, or none has
-      return added.earlier?.(seq, unit);
+      return added.earlier?.(seq, unit, isUnit);
     },
   };
   const command = { db, queries: files?.queries, workers: flags.workers, options };
@@ -119,15 +121,12 @@ async function databaseOf(
     const unasked = server.tlsOptional ? plain : { ...plain, ...(ssl && { ssl }) }; // the server may not offer TLS
     if (files.length > 0 || !server.tlsOptional) return { db: unasked };
     // buildQueries() may connect. Finds out whether the server offers TLS, if it can be reached.
-    return probeServer(server, Math.min(connectTimeout, 3), drain.signal).then(
-      ({ db }) => ({ db }),
-      () => ({ db: unasked }),
-    );
+    return probeServer(server, Math.min(connectTimeout, 3), drain.signal).catch(() => ({ db: unasked }));
   }
   if (server) {
     const { db, where, version } = await probeServer(server, connectTimeout, drain.signal, progress.log);
-    const carriers = threads === undefined ? "" : ` on ${plural(threads, "thread")}`;
-    const line = `${where}, ${plural(workers, "worker")}${carriers}, server ${version}`;
+    const carriers = threads === undefined ? "" : ` on ${counted(threads, "thread")}`;
+    const line = `${where}, ${counted(workers, "worker")}${carriers}, server ${version}`;
     return { db, version, ...(!quiet && !dryRun && { line }) };
   }
   if (files.length > 0) return { db: {} }; // a dry run
@@ -137,15 +136,4 @@ async function databaseOf(
   if (starter?.startServer) return { db: await starter.startServer(around) };
   if (!needsServer) return { db: {} }; // nor does buildQueries(), perhaps
   throw new UsageError(`Name a server: ${waysToName()}`);
-}
-
-/** Returns true if the run can read keys: stdin is a terminal that no file uses, and the bar is visible on one. */
-function takesKeys(flags: CoreFlags, io: Io): boolean {
-  const { quiet, files } = flags;
-  const isSilent = quiet || (io.stdout.isTTY && features.some(({ writesData }) => writesData?.(flags)));
-  return io === process && isatty(0) && io.stderr.isTTY && !isSilent && !files.includes("-");
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -2,7 +2,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { inspect } from "node:util";
 import { findUncloneable } from "../myglobals.ts";
-import { nounOf } from "../shared/query.ts";
 import type { Segment } from "../shared/segment.ts";
 import type { SourceContext } from "../shared/source-context.ts";
 import { RefusedError } from "./errors.ts";
@@ -188,7 +187,7 @@ export class Feed {
     try {
       this.#packer.add(unit, seq);
     } catch (error) {
-      const noun = nounOf(unit);
+      const { noun } = this.#selection;
       const why = findUncloneable(unit, noun) ?? (error as Error).message;
       throw new RefusedError(`Cannot send ${noun} ${seq} to a worker: ${why}`, { cause: error });
     }
@@ -207,7 +206,7 @@ export function checkSource(source: unknown): void {
   const { [Symbol.iterator]: iterator, [Symbol.asyncIterator]: asyncIterator } = Object(source);
   if (typeof source !== "string" && (iterator || asyncIterator)) return;
   const what = source instanceof Promise ? "a promise: await it" : inspect(source, { depth: 0 });
-  throw new TypeError(`Cannot read the queries: they must come from an iterable or async iterable, not from ${what}`);
+  throw new TypeError(`Cannot read the queue: it must be an iterable or async iterable, not ${what}`);
 }
 
 /** Returns the number of queries that a source has for a shard, if it has a `length` or `size`. */

@@ -5,9 +5,14 @@ import { RefusedError } from "./errors.ts";
 import type { WorkOptions } from "./options.ts";
 
 export class Keys {
+  readonly #noun: "query" | "unit";
   /** Position of each key in the input. */
   readonly #seqs = new Map<string, number>();
   #count = 0;
+
+  constructor(noun: "query" | "unit") {
+    this.#noun = noun;
+  }
 
   /**
    * Returns the key of the next query of the input.
@@ -15,25 +20,25 @@ export class Keys {
    * @throws RefusedError for an invalid or repeated key, and if only some of the queries have one.
    */
   take(seq: number, unit: unknown): string | undefined {
-    const key = readKey(seq, unit);
+    const key = this.#read(seq, unit);
     this.#count++;
     if (key === undefined && this.#seqs.size === 0) return undefined;
-    const name = nameOfQuery(seq, unit);
+    const name = nameOfQuery(seq, unit, this.#noun);
     if (key === undefined) throw new RefusedError(`Cannot run ${name}: it has no key, and those before it have one`);
     if (this.#count > this.#seqs.size + 1)
       throw new RefusedError(`Cannot run ${name}: it has a key, and those before it have none`);
     const other = this.#seqs.get(key);
-    if (other !== undefined) throw new RefusedError(`Cannot run ${name}: query ${other} has the same key`);
+    if (other !== undefined) throw new RefusedError(`Cannot run ${name}: ${this.#noun} ${other} has the same key`);
     this.#seqs.set(key, seq);
     return key;
   }
-}
 
-function readKey(seq: number, unit: unknown): string | undefined {
-  try {
-    return keyOf(unit);
-  } catch (error) {
-    throw new RefusedError(`Cannot run query ${seq}: ${(error as Error).message}`);
+  #read(seq: number, unit: unknown): string | undefined {
+    try {
+      return keyOf(unit);
+    } catch (error) {
+      throw new RefusedError(`Cannot run ${this.#noun} ${seq}: ${(error as Error).message}`);
+    }
   }
 }
 

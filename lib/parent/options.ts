@@ -30,8 +30,11 @@ export interface WorkOptions {
   progress?: Progress | undefined;
   /** Callback in the parent, soon after a query has ended or was skipped. The order of the queries is not defined. */
   onEnded?: ((ended: Ended, unit: unknown) => void) | undefined;
-  /** Returns the outcome of a query in an earlier run, if it has one. Such a query does not run, and counts with that outcome. */
-  earlier?: ((seq: number, unit: unknown) => Exclude<Outcome, "skipped"> | undefined) | undefined;
+  /**
+   * Returns the outcome of a query in an earlier run, if it has one. Such a query does not run, and counts with that outcome.
+   * `isUnit` is true with a `script`.
+   */
+  earlier?: ((seq: number, unit: unknown, isUnit: boolean) => Exclude<Outcome, "skipped"> | undefined) | undefined;
   /** The last query that `earlier` knows of, and the name of its source. No query runs before the input has reached that one. */
   earlierTo?: { readonly seq: number; readonly by: string } | undefined;
   /** Storage for the checkpoints of `ranges()`. A resumed run reads them, and makes the same queries again. */

@@ -1,5 +1,6 @@
 /** The features of a run, in the parent. */
 import { features } from "../features/index.ts";
+import { howToGetOption } from "../shared/left-out.ts";
 import type { ParentFeature, ParentPart, RunOfFeature } from "./feature.ts";
 import { type CompleteOptions, ownOptions } from "./options.ts";
 
@@ -18,7 +19,7 @@ export async function beginParts(options: CompleteOptions, run: RunOfFeature): P
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   for (const [name] of given.filter(([name]) => !ownOptions.includes(name))) {
     if (features.some(({ option }) => option === name)) continue;
-    throw new TypeError(`Cannot take the option ${name}: this copy has no feature that knows it`);
+    throw new TypeError(`Cannot take the option ${name}: ${howToGetOption(name) ?? "there is none of this name"}`);
   }
   const parts: NamedPart[] = [];
   for (const { name, option, parent } of features) {

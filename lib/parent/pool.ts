@@ -227,7 +227,7 @@ export class Pool {
     const statement = this.#sessionChanges.get(thread);
     let reason: string | undefined;
     if (statement !== undefined) reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
-    else if (this.#deaths >= deathsInARow) reason = `Threads die before they finish a query: ${cause}`;
+    else if (this.#deaths >= deathsInARow) reason = `Threads die before they finish anything: ${cause}`;
     if (reason === undefined) this.#start(thread.workers, true);
     else this.#listener.runFailed(reason, new Error(reason));
   }

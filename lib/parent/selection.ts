@@ -1,6 +1,6 @@
 /** Selects the queries of an input that run here. The others belong to another shard, an earlier run, or the session setup. */
 import { inspect } from "node:util";
-import { sameQueries } from "../shared/hash.ts";
+import { sameInput } from "../shared/hash.ts";
 import { isQuery, type Query } from "../shared/query.ts";
 import type { Outcome } from "../shared/segment.ts";
 import { RefusedError } from "./errors.ts";
@@ -12,10 +12,12 @@ import type { SessionSetup } from "./session-setup.ts";
 type Options = Pick<WorkOptions, "script" | "shard" | "earlier" | "earlierTo" | "onEnded">;
 
 export class Selection {
+  /** Word for a part of the input in messages. */
+  readonly noun: "query" | "unit";
   readonly #options: Options;
   readonly #known: readonly KnownQueries[];
   readonly #sessionSetup: SessionSetup | undefined;
-  readonly #keys = new Keys();
+  readonly #keys: Keys;
   readonly #onEarlier: (outcome: Exclude<Outcome, "skipped">) => void;
   /** Key of the query that was prepared last. */
   #key: string | undefined;
@@ -33,6 +35,8 @@ export class Selection {
     onEarlier: (outcome: Exclude<Outcome, "skipped">) => void,
   ) {
     this.#options = options;
+    this.noun = options.script === undefined ? "query" : "unit";
+    this.#keys = new Keys(this.noun);
     this.#known = known;
     this.#sessionSetup = sessionSetup;
     this.#onEarlier = onEarlier;
@@ -48,9 +52,8 @@ export class Selection {
   /** Returns the error for an input that ends before `knownTo`. */
   endedAt(seq: number): RefusedError {
     const { seq: last, by } = this.#last;
-    const noun = this.#options.script === undefined ? "query" : "unit";
     return new RefusedError(
-      `The input has changed: it ends with ${noun} ${seq}, and ${by} has ${noun} ${last}: ${sameQueries}`,
+      `The input has changed: it ends with ${this.noun} ${seq}, and ${by} has ${this.noun} ${last}: ${sameInput}`,
     );
   }
 
@@ -74,7 +77,7 @@ export class Selection {
   select(seq: number, unit: unknown): boolean {
     const { script, shard, earlier, onEnded } = this.#options;
     const isMine = isInShard(seq, shard, this.#key);
-    let outcome = isMine ? earlier?.(seq, unit) : undefined;
+    let outcome = isMine ? earlier?.(seq, unit, script !== undefined) : undefined;
     // Asks about queries of other shards, too: `isDone()` throws if the input is not that of the ledger.
     for (const known of this.#known) {
       if (!known.isDone(seq, unit, this.#key) || !isMine || outcome !== undefined) continue;

@@ -13,6 +13,11 @@ export function count(value: number): string {
   return String(value).replace(/(?<!\.\d*)\B(?=(?:\d{3})+(?!\d))/g, ",");
 }
 
+/** Returns a number with its noun, such as `1 row` or `2,000 rows`. */
+export function counted(value: number, noun: string, plural = `${noun}s`): string {
+  return `${count(value)} ${value === 1 ? noun : plural}`;
+}
+
 /** Breaks a text between words. */
 export function wrapped(text: string, columns = 80): string {
   return text.replace(new RegExp(`(?=.{${columns}})(.{0,${columns - 1}}) `, "g"), "$1\n");

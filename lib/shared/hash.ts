@@ -13,8 +13,8 @@ export function hashOf(unit: unknown): string {
 }
 
 /** Advice in messages about an input that is not that of an earlier run. */
-export const sameQueries =
-  "give it the same queries in the same order; only what has failed may be corrected, and more may follow; with a key each, they may come and go";
+export const sameInput =
+  "give it the same input in the same order; only what has failed may be corrected, and more may follow; what has keys may come and go";
 /** The same advice for queries with keys. */
 export const sameKeys = "what is done, or may have run, keeps its text: give another text another key";
 

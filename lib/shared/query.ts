@@ -174,13 +174,8 @@ export function describeUnit(unit: unknown, length = 200): string {
     .slice(0, length);
 }
 
-/** Returns the word for a unit in messages. Text counts as a query, though a script's own `workerDo()` may take text too. */
-export function nounOf(unit: unknown): "query" | "unit" {
-  return isQuery(unit) ? "query" : "unit";
-}
-
 /** Returns the name of a query for messages: `query 7`, or `query 7, dump.sql:12` with its place or its key. */
-export function nameOfQuery(seq: number, unit: unknown, noun = nounOf(unit)): string {
+export function nameOfQuery(seq: number, unit: unknown, noun: "query" | "unit" = "query"): string {
   const { at, key } = Object(unit) as { at?: unknown; key?: unknown };
   const names = [...new Set([at, key])].filter((name) => typeof name === "string");
   return [`${noun} ${seq}`, ...names.map((name) => name.replace(/\s+/g, " "))].join(", ");

@@ -7,8 +7,8 @@ import type { Session } from "./session.ts";
 export interface Executor {
   /** The most jobs in one round trip. */
   readonly maxBatch: number;
-  /** Set if this executor never sends several jobs in one round trip. */
-  readonly isAlone?: true;
+  /** Set for a script's own `workerDo()`: its units are no queries, even if they are text. They are never sent together. */
+  readonly isScripted?: true;
   /** Returns this executor with up to `maxBatch` jobs in a round trip. Missing if it has no way of its own to batch. */
   together?(maxBatch: number): Executor;
   /** Returns true if a job can go with others in one round trip. */

@@ -45,7 +45,7 @@ export function scripted(thread: Thread, workerDo: WorkerDo<unknown, unknown>): 
   };
   return {
     maxBatch: 1,
-    isAlone: true,
+    isScripted: true,
     canBatch: () => false,
     commits: true,
     async attempt([job], session, done, limit) {

@@ -1,10 +1,8 @@
 /** The two lists of features in a copy: one in `lib/features/index.ts`, one in the README. */
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { features } from "../../lib/features/index.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
+const root = new URL("../../", import.meta.url);
 export const indexPath = "lib/features/index.ts";
 
 interface List {
@@ -62,8 +60,8 @@ function entryOf(list: List, name: string): string {
   if (list === inReadme) {
     const { about } = features.find((feature) => feature.name === name)!;
     const page = `lib/features/${name}/README.md`;
-    return `- \`${name}\`: ${about}${existsSync(join(root, page)) ? ` ([more](${page}))` : ""}\n`;
+    return `- \`${name}\`: ${about}${existsSync(new URL(page, root)) ? ` ([more](${page}))` : ""}\n`;
   }
-  const index = readFileSync(new URL("../../lib/features/index.ts", import.meta.url), "utf8");
+  const index = readFileSync(new URL(indexPath, root), "utf8");
   return [...index.matchAll(list.entry)].map(([all]) => all).find((all) => list.nameIn.exec(all)?.[1] === name)!;
 }

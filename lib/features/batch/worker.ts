@@ -12,7 +12,7 @@ import { largestBatch, withAutoBatch } from "./auto-batch.ts";
 export const feature: WorkerFeature<number | "auto"> = {
   executor(inner, thread, batch) {
     // With --timeout there is no batch, because `KILL QUERY` could hit the next query of it.
-    if (batch === 1 || inner.isAlone || thread.settings.timeoutMs !== undefined) return inner;
+    if (batch === 1 || inner.isScripted || thread.settings.timeoutMs !== undefined) return inner;
     const maxBatch = batch === "auto" ? largestBatch : batch;
     const executor = inner.together?.(maxBatch) ?? batched(inner, maxBatch, thread);
     return batch === "auto" ? withAutoBatch(executor) : executor;

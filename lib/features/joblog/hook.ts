@@ -1,6 +1,8 @@
 /** Connects the job log with a run. */
+
 import type { CoreFlags } from "../../command/core-flags.ts";
 import type { Context, Hook } from "../../command/feature.ts";
+import { goingOn } from "../../command/going-on.ts";
 import { queryLines } from "../../command/report.ts";
 import type { Failure, Gate, Summary } from "../../mp.ts";
 import { count } from "../../parent/text.ts";
@@ -14,7 +16,8 @@ type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryU
 /** @throws UsageError for a job log that cannot be used. */
 export async function keepJobLog(path: string, flags: Flags, { hooks }: Context): Promise<Hook> {
   const { resume, retryFailed, retryUnknown, idempotent, shard, dryRun } = flags;
-  const isDecided = hooks.some(({ decidesUnknown }) => decidesUnknown);
+  const unless = hooks.find(({ decidesUnknown }) => decidesUnknown)?.decidesUnknown;
+  const isDecided = unless !== undefined;
   const options: JournalOptions = {
     resume,
     retryFailed,
@@ -24,7 +27,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
   const journal = await (dryRun ? readJournal : openJournal)(path, options);
   const common: Hook = {
     options: {
-      earlier: (seq, unit) => journal.earlier(seq, unit),
+      earlier: (seq, unit, isUnit) => journal.earlier(seq, unit, isUnit ? "unit" : "query"),
       earlierTo: journal.knownTo,
       resumed: journal.isResumed,
       checkpoints: journal,
@@ -50,13 +53,14 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
     flush: () => journal.flush(),
     lines: (summary) => linesOfLeft(summary, journal.leftUnknown),
     note: (change) => journal.comment(change),
-    goingOn: {
+    file: path,
+    ...goingOn({
       record: "job log",
-      flags: "--resume",
+      flag: "--resume",
       failed: "--retry-failed",
-      unknown: isDecided ? undefined : "--retry-unknown",
+      ...(isDecided ? { unless } : { unknown: "--retry-unknown" }),
       file: path,
-    },
+    }),
   };
 }
 

@@ -2,7 +2,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { UsageError } from "../../command/errors.ts";
 import type { Ended, Failure } from "../../shared/counters.ts";
-import { hashOf, sameKeys, sameQueries } from "../../shared/hash.ts";
+import { hashOf, sameInput, sameKeys } from "../../shared/hash.ts";
 import { describeUnit, keyOf, nameOfQuery } from "../../shared/query.ts";
 import type { Outcome } from "../../shared/segment.ts";
 import type { Checkpoints, NextCheckpoint } from "../../shared/source-context.ts";
@@ -76,16 +76,17 @@ export class Journal implements Checkpoints {
    *
    * @throws UsageError naming the first seq whose query is not the one in the log.
    */
-  earlier(seq: number, unit: unknown): Exclude<Outcome, "skipped"> | undefined {
+  earlier(seq: number, unit: unknown, noun: "query" | "unit" = "query"): Exclude<Outcome, "skipped"> | undefined {
     const { known, released } = this.#earlierRuns;
     const { retryUnknown, retryFailed } = this.#options;
-    const key = this.#keyOf(seq, unit);
+    const key = this.#keyOf(seq, unit, noun);
     const id = key === undefined ? seq : known.idOf(key);
     const hash = hashOf(unit);
     const hasLine = id !== undefined && known.has(id);
     const hasDied = hasLine ? known.isReleased(id) : key === undefined && seq <= released;
     const outcome = hasDied ? "unknown" : hasLine ? known.outcome(id) : undefined;
-    if (hasLine && (outcome === "done" || outcome === "unknown") && !known.matches(id, hash)) this.#refuse(seq, unit);
+    if (hasLine && (outcome === "done" || outcome === "unknown") && !known.matches(id, hash))
+      this.#refuse(seq, unit, noun);
     if (outcome === "unknown" && !retryUnknown) {
       if (hasDied) this.#diedLines += this.#lineOf({ ...runDied, seq, start: Date.now() }, unit, hash);
       if (this.leftUnknown.length < unknownKept) this.leftUnknown.push({ seq, unit });
@@ -109,20 +110,20 @@ export class Journal implements Checkpoints {
   }
 
   /** @throws UsageError if the log has keys and the query has none, or the other way round. */
-  #keyOf(seq: number, unit: unknown): string | undefined {
+  #keyOf(seq: number, unit: unknown, noun: "query" | "unit"): string | undefined {
     const key = keyOf(unit);
     const { isKeyed } = this.#earlierRuns;
     if (isKeyed === undefined || isKeyed === (key !== undefined)) return key;
     const [has, have] = isKeyed ? ["no key", "keys"] : ["a key", "none"];
-    const name = nameOfQuery(seq, unit);
+    const name = nameOfQuery(seq, unit, noun);
     throw new UsageError(
-      `Cannot resume ${this.#path}: ${name} has ${has}, and the queries in the log have ${have}: begin a new log`,
+      `Cannot resume ${this.#path}: ${name} has ${has}, and those in the log have ${have}: begin a new log`,
     );
   }
 
-  #refuse(seq: number, unit: unknown): never {
-    const name = nameOfQuery(seq, unit);
-    const advice = this.#earlierRuns.isKeyed ? sameKeys : sameQueries;
+  #refuse(seq: number, unit: unknown, noun: "query" | "unit"): never {
+    const name = nameOfQuery(seq, unit, noun);
+    const advice = this.#earlierRuns.isKeyed ? sameKeys : sameInput;
     throw new UsageError(`Cannot resume ${this.#path}: ${name} is not the one in the log: ${advice}`);
   }
 

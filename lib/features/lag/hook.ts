@@ -2,7 +2,7 @@
 import type { Address } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
 import type { Context, Hook } from "../../command/feature.ts";
-import { isOff, seconds as readSeconds } from "../../command/flags.ts";
+import { seconds as readSeconds } from "../../command/flags.ts";
 import { Link, WatchSlot } from "../../command/link.ts";
 import { foundReplicas } from "./found.ts";
 import { Heartbeat } from "./heartbeat.ts";
@@ -35,7 +35,7 @@ export async function watchReplicas(
         get value() {
           return limit.seconds < Number.POSITIVE_INFINITY ? limit.seconds : null;
         },
-        set: (argument) => limitLag(isOff(argument) ? Number.POSITIVE_INFINITY : readSeconds(argument, "max-lag")),
+        set: (argument) => limitLag(argument === "off" ? Number.POSITIVE_INFINITY : readSeconds(argument, "max-lag")),
       },
     ],
     close: () => slot.replace(undefined),

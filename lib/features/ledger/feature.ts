@@ -3,6 +3,8 @@ import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flags.ts";
 import { count } from "../../parent/text.ts";
 
+const unless = " that the ledger does not have";
+
 export const feature = defineFeature({
   flags: {
     ledger: {
@@ -17,11 +19,11 @@ export const feature = defineFeature({
   isAsked: ({ ledger }) => ledger !== undefined,
   setUp: async ({ ledger }) => ({
     options: { ledger },
-    decidesUnknown: true,
+    decidesUnknown: unless,
     lines: ({ selfCommitted = 0 }) =>
       selfCommitted > 0
         ? [`${count(selfCommitted)} committed by themselves, and were recorded in the ledger after they ran`]
         : [],
-    goingOn: { record: "ledger", unless: " that the ledger does not have" },
+    ...(await import("../../command/going-on.ts")).goingOn({ record: "ledger", unless }),
   }),
 });

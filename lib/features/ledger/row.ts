@@ -1,5 +1,5 @@
 /** The row of a query in the ledger, as SQL. */
-import { hashOf, sameKeys, sameQueries } from "../../shared/hash.ts";
+import { hashOf, sameInput, sameKeys } from "../../shared/hash.ts";
 import { keyOf, nameOfQuery } from "../../shared/query.ts";
 
 /** Column that identifies queries in a ledger: `seq`, their position in the input, or `name`, their key. */
@@ -36,7 +36,7 @@ export function locking(select: string): string {
 
 /** Returns the message that the ledger has another query under this seq or key, with advice. */
 export function anotherQuery(seq: number, unit: unknown, table: string): string {
-  const advice = keyOf(unit) === undefined ? sameQueries : sameKeys;
+  const advice = keyOf(unit) === undefined ? sameInput : sameKeys;
   return `Cannot go on: ${nameOfQuery(seq, unit)} is not the one in the ledger ${table}: ${advice}`;
 }
 

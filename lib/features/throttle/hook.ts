@@ -1,6 +1,5 @@
 /** Limits the rate and the load of a run. Both can be changed while it goes on. */
 import type { Context, Dial, Hook } from "../../command/feature.ts";
-import { isOff } from "../../command/flags.ts";
 import { WatchSlot } from "../../command/link.ts";
 import { readLoadLimits, readRate } from "./flags.ts";
 import { type LoadLimit, type LoadLimits, loadGates, type Rate, rateGate } from "./gates.ts";
@@ -29,7 +28,7 @@ export async function throttle(
           return rate.perSecond ?? null;
         },
         set(argument) {
-          rate.perSecond = isOff(argument) ? undefined : readRate(argument, "rate");
+          rate.perSecond = argument === "off" ? undefined : readRate(argument, "rate");
         },
       },
       loadDial("max-load"),
@@ -44,7 +43,7 @@ export async function throttle(
       get value() {
         return limits[name].map(({ variable, most }) => `${variable}=${most}`).join(",") || null;
       },
-      set: (argument) => limitLoad({ ...limits, [name]: isOff(argument) ? [] : readLoadLimits(argument, name) }),
+      set: (argument) => limitLoad({ ...limits, [name]: argument === "off" ? [] : readLoadLimits(argument, name) }),
     };
   }
 
