@@ -1,5 +1,6 @@
 /** Connects the job log with a run. */
 import type { CoreFlags } from "../../command/core-flags.ts";
+import { UsageError } from "../../command/errors.ts";
 import type { Context, Hook } from "../../command/feature.ts";
 import { queryLines } from "../../command/report.ts";
 import type { Failure, Gate, Summary } from "../../mp.ts";
@@ -7,7 +8,7 @@ import { count } from "../../parent/text.ts";
 import { describeUnit, nameOfQuery } from "../../shared/query.ts";
 import type { JournalOptions } from "./journal.ts";
 import { describeValues } from "./journal-lines.ts";
-import { openJournal, readJournal } from "./open-journal.ts";
+import { openJournal } from "./open-journal.ts";
 
 type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryUnknown">;
 
@@ -21,7 +22,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
     retryUnknown: retryUnknown || idempotent || isDecided,
     ...(shard && { shard: `${shard.index}/${shard.count}` }),
   };
-  const journal = await (dryRun ? readJournal : openJournal)(path, options);
+  const journal = await openJournal(path, options, dryRun ? "read" : "append");
   const common: Hook = {
     options: {
       earlier: (seq, unit) => journal.earlier(seq, unit),
@@ -31,10 +32,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
     },
     close: () => journal.close(),
   };
-  if (dryRun) {
-    const { toJsonLine } = await import("./left.ts");
-    return { ...common, ...(resume && { printLeft: toJsonLine }) };
-  }
+  if (dryRun) return { ...common, printLeft: toJsonLine };
   return {
     ...common,
     options: {
@@ -95,4 +93,29 @@ export function releaseAhead(): Gate {
       return ended + Math.max(2 * workers, ended - samples[0]!.ended);
     },
   };
+}
+
+/**
+ * Returns a line such as `{"seq":7,"unit":{"path":"a"}}`. As in `--rows`, a bigint becomes its digits, and bytes become base64.
+ * A Map becomes a list of pairs, a Set a list.
+ *
+ * @throws UsageError for a unit that refers to itself.
+ */
+export function toJsonLine(seq: number, unit: unknown): string {
+  try {
+    return `${JSON.stringify({ seq, unit }, plain)}\n`;
+  } catch (error) {
+    const [why] = (error as Error).message.split("\n");
+    throw new UsageError(`Cannot print ${nameOfQuery(seq, unit, "unit")}, as JSON: ${why}`);
+  }
+}
+
+/** Replaces values for `JSON.stringify()`. Reads them from `this`, because `made` is already the result of their `toJSON()`. */
+function plain(this: Record<string, unknown>, name: string, made: unknown): unknown {
+  const value = this[name];
+  if (typeof value === "bigint") return String(value);
+  if (ArrayBuffer.isView(value))
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64");
+  if (value instanceof ArrayBuffer) return Buffer.from(value).toString("base64");
+  return value instanceof Map || value instanceof Set ? [...value] : made;
 }
