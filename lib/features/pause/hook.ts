@@ -37,12 +37,11 @@ async function watchFile(path: string): Promise<Watch> {
   let reason: string | undefined;
   return watch({
     async look() {
-      const error = await stat(path).then(
-        () => undefined,
-        (thrown: NodeJS.ErrnoException) => thrown,
+      reason = await stat(path).then(
+        () => `paused: ${path} is there`,
+        (error: NodeJS.ErrnoException) =>
+          error.code === "ENOENT" ? undefined : `paused: cannot look for ${path}: ${why(error)}`,
       );
-      if (!error) reason = `paused: ${path} is there`;
-      else reason = error.code === "ENOENT" ? undefined : `paused: cannot look for ${path}: ${why(error)}`;
     },
     reason: () => reason,
     close() {},
