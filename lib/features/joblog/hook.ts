@@ -23,23 +23,16 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
     ...(shard && { shard: `${shard.index}/${shard.count}` }),
   };
   const journal = await openJournal(path, options, dryRun ? "read" : "append");
-  const common: Hook = {
+  return {
     options: {
       earlier: (seq, unit) => journal.earlier(seq, unit),
       earlierTo: journal.knownTo,
       resumed: journal.isResumed,
       checkpoints: journal,
-    },
-    close: () => journal.close(),
-  };
-  if (dryRun) return { ...common, printLeft: toJsonLine };
-  return {
-    ...common,
-    options: {
-      ...common.options,
       onEnded: (ended, unit) => journal.ended(ended, unit),
       gates: [{ ...releaseAhead(), admitted: (seq) => journal.releaseTo(seq) }],
     },
+    ...(dryRun && { printLeft: toJsonLine }),
     // With a ledger there is nothing to take back, because a query that is done does not run again.
     ...(!isDecided && {
       takeBack: async (seqs: ReadonlySet<number>, summary: Summary) =>
@@ -55,6 +48,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
       unknown: isDecided ? undefined : "--retry-unknown",
       file: path,
     },
+    close: () => journal.close(),
   };
 }
 
