@@ -138,6 +138,16 @@ test("watchLoad() leaves no connection if it is stopped while it connects again"
   await poll(() => clients[1]!.destroyed);
 });
 
+test("a limit of the load that is set while the run ends leaves no connection", async () => {
+  const connections = () => sql("SELECT COUNT(*) AS n FROM information_schema.processlist");
+  const before = await connections();
+  const { dials, close } = await throttle({}, { servers: [{ db }], drain: new AbortController() });
+  const begun = dials!.find(({ name }) => name === "max-load")!.set("Threads_connected=1000");
+  close!();
+  await begun;
+  await poll(async () => isDeepStrictEqual(await connections(), before));
+});
+
 test("watchLoad() rejects a variable that the server does not have", async () => {
   const connections = () => sql("SELECT COUNT(*) AS n FROM information_schema.processlist");
   const before = await connections();
