@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { loadGates } from "../lib/features/throttle/gates.ts";
+import { watchLoad } from "../lib/features/throttle/gates.ts";
 import { doWork, type Ended } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import { type Cluster, startCluster, whyNoCluster } from "./cluster.ts";
 import { inSoak } from "./soak.ts";
+import { gateOf } from "./watch.ts";
 
 const skip = inSoak || ((await whyNoCluster()) ?? false);
 let cluster: Cluster;
@@ -81,7 +82,7 @@ test("doWork() with a ledger updates each row once while a node is killed half-w
   }
 });
 
-test("loadGates() holds queries back while one node has a long receive queue", { skip }, async () => {
+test("watchLoad() holds queries back while one node has a long receive queue", { skip }, async () => {
   const [first, , behind] = cluster.nodes;
   await first.sql("CREATE TABLE shop.q (id INT PRIMARY KEY)");
   const servers = cluster.nodes.map((node) => ({
@@ -96,7 +97,8 @@ test("loadGates() holds queries back while one node has a long receive queue", {
     ],
     "critical-load": [],
   };
-  const { gate, stop } = await loadGates(servers, limits, (reason) => assert.fail(reason));
+  const never = (reason: string) => assert.fail(reason);
+  const gate = await gateOf(...servers.map(({ db, where }) => watchLoad(db, limits, never, where)));
   let isLocked = true;
   const locked = behind.sql("FLUSH TABLES WITH READ LOCK; DO SLEEP(3)").then(() => {
     isLocked = false;
@@ -114,7 +116,7 @@ test("loadGates() holds queries back while one node has a long receive queue", {
     progress: { update: ({ held }) => void (held && reasons.add(held)), log() {}, report() {}, stop() {} },
   });
   await locked;
-  stop();
+  gate.stop();
   assert.equal(done, total);
   const reason = new RegExp(`^paused: wsrep_local_recv_queue is \\d+ on 127\\.0\\.0\\.1:${behind.port}, above 20$`);
   assert.ok(

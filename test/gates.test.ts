@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
@@ -6,7 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { releaseAhead } from "../lib/features/joblog/hook.ts";
-import { loadGate, rateGate } from "../lib/features/throttle/gates.ts";
+import { rateGate, watchLoad } from "../lib/features/throttle/gates.ts";
 import { throttle } from "../lib/features/throttle/hook.ts";
 import { doWork } from "../lib/mp.ts";
 import { runHere } from "./command.ts";
@@ -14,6 +15,7 @@ import { useDatabase } from "./database.ts";
 import { generator, seed } from "./random.ts";
 import { poll } from "./run.ts";
 import { numbers } from "./target.ts";
+import { gateOf } from "./watch.ts";
 
 const { sql, db } = await useDatabase();
 const directory = mkdtempSync(join(tmpdir(), "myscript-gates-"));
@@ -69,9 +71,9 @@ test("rateGate() limits all workers together", async () => {
   assert.ok(seconds > 0.95, `${seconds} s`);
 });
 
-test("loadGate() holds queries back while the server is above the limit, and runs them later", async () => {
+test("watchLoad() holds queries back while the server is above the limit, and runs them later", async () => {
   await sql(`CREATE TABLE t (id INT PRIMARY KEY, v INT) SELECT seq AS id, 0 AS v FROM ${numbers(2000)}`);
-  const { gate, stop } = await loadGate(db, above("threads_connected", 20), never);
+  const gate = await gateOf(watchLoad(db, above("threads_connected", 20), never));
   let crowd: net.Socket[] = [];
   let held: string | undefined;
   const progress = {
@@ -90,37 +92,66 @@ test("loadGate() holds queries back while the server is above the limit, and run
   };
   const queries = Array.from({ length: 2000 }, (_, n) => `UPDATE t SET v = v + SLEEP(0.002) + 1 WHERE id = ${n + 1}`);
   const summary = await doWork(queries, 4, { gates: [gate, releaseAhead()], progress });
-  stop();
+  gate.stop();
   assert.match(held ?? "", /^paused: threads_connected is \d+, above 20$/);
   assert.equal(summary.done, 2000);
   assert.deepEqual(await sql("SELECT MIN(v) AS low, MAX(v) AS high FROM t"), [{ low: 1, high: 1 }]);
 });
 
-test("loadGate() names the server that is above the limit, and does not wait for an unreachable one", async () => {
+test("watchLoad() names the server that is above the limit, and does not wait for an unreachable one", async () => {
   const load = above("Threads_connected", 0);
-  const { gate, stop } = await loadGate(db, load, never, "db2:3306");
-  stop();
+  const gate = await gateOf(watchLoad(db, load, never, "db2:3306"));
+  gate.stop();
   assert.match(gate.reason ?? "", /^paused: Threads_connected is \d+ on db2:3306, above 0$/);
-  assert.equal(gate.limit(7, 1), 7);
-  const gone = await loadGate({ ...db, socketPath: `${db.socketPath}.no` }, load, never, "db3:3306");
+  assert.equal(gate.limit(7), 7);
+  const gone = await gateOf(watchLoad({ ...db, socketPath: `${db.socketPath}.no` }, load, never, "db3:3306"));
   gone.stop();
-  assert.equal(gone.gate.limit(7, 1), Number.POSITIVE_INFINITY);
+  assert.equal(gone.limit(7), Number.POSITIVE_INFINITY);
 });
 
-test("loadGate() reads ON and OFF as 1 and 0", async (t) => {
+test("watchLoad() reads ON and OFF as 1 and 0", async (t) => {
   const rows = await sql<{ Variable_name: string; Value: string }>("SHOW GLOBAL STATUS");
   const variable = rows.find(({ Value }) => Value === "OFF")?.Variable_name;
   if (variable === undefined) return t.skip("all variables of this server are numbers or texts");
   const off = [{ variable, most: 0 }];
-  const { gate, stop } = await loadGate(db, { "max-load": off, "critical-load": off }, never);
-  stop();
+  const gate = await gateOf(watchLoad(db, { "max-load": off, "critical-load": off }, never));
+  gate.stop();
   assert.equal(gate.reason, undefined);
 });
 
-test("loadGate() rejects a variable that the server does not have", async () => {
+test("watchLoad() leaves no connection if it is stopped while it connects again", async (t) => {
+  const clients: net.Socket[] = [];
+  const serve = (client: net.Socket) => client.pipe(net.connect(db.socketPath)).pipe(client);
+  const proxy = net.createServer((client) => {
+    clients.push(client.on("error", () => {}));
+    if (clients.length === 1) serve(client);
+  });
+  await once(proxy.listen(0, "127.0.0.1"), "listening");
+  t.after(() => proxy.close());
+  const { port } = proxy.address() as net.AddressInfo;
+  const tcp = { host: "127.0.0.1", port, user: "root" };
+  const gate = await gateOf(watchLoad(tcp, above("Threads_connected", 1000), never));
+  clients[0]!.destroy();
+  await poll(() => clients.length === 2);
+  gate.stop();
+  serve(clients[1]!);
+  await poll(() => clients[1]!.destroyed);
+});
+
+test("a limit of the load that is set while the run ends leaves no connection", async () => {
   const connections = () => sql("SELECT COUNT(*) AS n FROM information_schema.processlist");
   const before = await connections();
-  await assert.rejects(loadGate(db, above("Nope", 1), never), {
+  const { dials, close } = await throttle({}, { servers: [{ db }], drain: new AbortController() });
+  const begun = dials!.find(({ name }) => name === "max-load")!.set("Threads_connected=1000");
+  close!();
+  await begun;
+  await poll(async () => isDeepStrictEqual(await connections(), before));
+});
+
+test("watchLoad() rejects a variable that the server does not have", async () => {
+  const connections = () => sql("SELECT COUNT(*) AS n FROM information_schema.processlist");
+  const before = await connections();
+  await assert.rejects(watchLoad(db, above("Nope", 1), never), {
     message: "--max-load: the server has no numeric status variable Nope",
   });
   await poll(async () => isDeepStrictEqual(await connections(), before));

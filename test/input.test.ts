@@ -1,4 +1,4 @@
-/** Compares readQueries() with the server's client. The general log of a sandbox shows the queries that the client sends. */
+/** Compares readBatches() with the server's client. The general log of a sandbox shows the queries that the client sends. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,7 +10,8 @@ import { after, before, test } from "node:test";
 import fc from "fast-check";
 import mysql from "mysql2/promise";
 import { type Sandbox, startSandbox } from "../lib/features/sandbox/sandbox.ts";
-import { type FileQuery, readQueries } from "../lib/features/sql-files/input.ts";
+import { type ReadOptions, readBatches } from "../lib/features/sql-files/input.ts";
+import type { FileQuery } from "../lib/features/sql-files/splitter.ts";
 import { sessionStatement } from "../lib/mysql/statement.ts";
 import { scaled } from "./soak.ts";
 import { target } from "./target.ts";
@@ -120,7 +121,7 @@ const split: [behaviour: string, text: string, queries: string[]][] = [
 ];
 for (const [behaviour, text, queries] of split) {
   const skip = !target.isMariaDB && text.includes("\\N") && "MySQL 8 does not know \\N, and logs no such text";
-  test(`readQueries() ${behaviour}, like the client`, { skip }, async () => {
+  test(`readBatches() ${behaviour}, like the client`, { skip }, async () => {
     assert.deepEqual(await read(text), { queries, error: "" });
     const [ours, theirs] = [withoutComments(queries), await clientQueries(Buffer.from(text))];
     // MySQL logs each statement of a text of several statements separately.
@@ -198,12 +199,12 @@ const refused: [behaviour: string, text: string | Buffer, error: string][] = [
   ],
 ];
 for (const [behaviour, text, error] of refused) {
-  test(`readQueries() refuses ${behaviour}, after the queries before it`, async () => {
+  test(`readBatches() refuses ${behaviour}, after the queries before it`, async () => {
     assert.deepEqual(await read(text), { queries: ["SELECT 1"], error });
   });
 }
 
-test("readQueries() reads files and standard input in order, and returns the place of each query", async () => {
+test("readBatches() reads files and standard input in order, and returns the place of each query", async () => {
   const [first, second] = [join(directory, "first.sql"), join(directory, "second.sql")];
   await writeFile(first, "-- a\n\nSELECT 1; SELECT\n2;\n/* b\n */ SELECT 3");
   await writeFile(second, "\nSELECT 'é\n';SELECT 6");
@@ -217,7 +218,7 @@ test("readQueries() reads files and standard input in order, and returns the pla
   ]);
 });
 
-test("readQueries() names a missing file or a directory before the first query", async () => {
+test("readBatches() names a missing file or a directory before the first query", async () => {
   const missing = join(directory, "missing.sql");
   const reading = (file: string) => readQueries(["-", file], { stdin: chunksOf("SELECT 1;") }).next();
   await assert.rejects(reading(missing), { message: `Cannot read ${missing}: no such file or directory` });
@@ -228,7 +229,7 @@ for (const [behaviour, text] of [
   ["input", "SELECT 'a b';\n"],
   ["line", "SELECT 'a b';"],
 ] as const) {
-  test(`readQueries() streams an endless ${behaviour}, and closes it`, async () => {
+  test(`readBatches() streams an endless ${behaviour}, and closes it`, async () => {
     let closed = false;
     const forEver = async function* () {
       try {
@@ -246,7 +247,7 @@ for (const [behaviour, text] of [
   });
 }
 
-test("readQueries() reads a query of 20 MB", async () => {
+test("readBatches() reads a query of 20 MB", async () => {
   const sql = `INSERT INTO a VALUES ('${"é\\';".repeat(4_000_000)}')`;
   const { queries, error } = await read(`${sql};SELECT 2`, 65_536);
   assert.equal(error, "");
@@ -254,7 +255,7 @@ test("readQueries() reads a query of 20 MB", async () => {
   assert.deepEqual(queries.slice(1), ["SELECT 2"]);
 });
 
-test("readQueries() can read two inputs at the same time", async () => {
+test("readBatches() can read two inputs at the same time", async () => {
   const [one, two] = ["SELECT 'a;'; SELECT 2; SELECT 3", "DELIMITER //\nSELECT `b`;// SELECT ';' //"];
   const readings = [one, two].map((text) => readQueries(["-"], { stdin: chunksOf(text) }));
   const queries: unknown[] = [];
@@ -269,7 +270,7 @@ const endless = [
   ["query of one line", "'a b', "],
 ] as const;
 for (const [behaviour, text] of endless.slice(0, scaled(3, 1))) {
-  test(`readQueries() refuses a ${behaviour} that no string can hold`, async () => {
+  test(`readBatches() refuses a ${behaviour} that no string can hold`, async () => {
     const chunk = Buffer.from(text.repeat(500_000)); // the same chunk again and again, which takes no memory
     const stdin = async function* () {
       yield Buffer.from("SELECT 1;\nSELECT ");
@@ -279,7 +280,7 @@ for (const [behaviour, text] of endless.slice(0, scaled(3, 1))) {
   });
 }
 
-test("readQueries() names file and line when reading fails", async () => {
+test("readBatches() names file and line when reading fails", async () => {
   const file = join(directory, "gone.sql");
   await writeFile(file, "SELECT 1");
   const reading = readQueries(["-", file], { stdin: chunksOf("SELECT 1;") });
@@ -294,13 +295,13 @@ test("readQueries() names file and line when reading fails", async () => {
   assert.deepEqual(broken, { queries: ["SELECT 1"], error: "Cannot read stdin:3: illegal operation on a directory" });
 });
 
-test("readQueries() drops the same characters as the client at the end of a query", async () => {
+test("readBatches() drops the same characters as the client at the end of a query", async () => {
   const text = Buffer.from("SELECT 1 \x7f\x01;SELECT 2\xFF", "latin1");
   assert.deepEqual(await read(text), { queries: ["SELECT 1", "SELECT 2"], error: "" });
   assert.equal(await runClient(text), "1\n2\n");
 });
 
-test("readQueries() returns a query as bytes if it is not UTF-8, and as a string otherwise", async () => {
+test("readBatches() returns a query as bytes if it is not UTF-8, and as a string otherwise", async () => {
   const text = Buffer.from(
     "SELECT 'é';SELECT '\xE4', '\xC3\xA9';\nSELECT '\xC3'\r\n;SELECT 2; SELECT\n\n'\xFF",
     "latin1",
@@ -315,7 +316,7 @@ test("readQueries() returns a query as bytes if it is not UTF-8, and as a string
   ]);
 });
 
-test("readQueries() treats line ends in quotes as the client does", async () => {
+test("readBatches() treats line ends in quotes as the client does", async () => {
   const parts = fc.array(
     fc.constantFrom("\r", "\n", "\r\n", "\\\r\n", "\\\n", "\\\r", "''", "\\'", "a", " ", "é", "--"),
   );
@@ -359,13 +360,13 @@ const dollarQuoted: [behaviour: string, text: string, queries: string[]][] = [
   ["prefers the delimiter $$", "DELIMITER $$\nSELECT $a$ $$ $a$;$$ SELECT 2$$", ["SELECT $a$ $$ $a$;", "SELECT 2"]],
 ];
 for (const [behaviour, text, queries] of dollarQuoted) {
-  test(`readQueries() ${behaviour} when the server has dollar quotes, like its client`, async () => {
+  test(`readBatches() ${behaviour} when the server has dollar quotes, like its client`, async () => {
     const reading = readQueries(["-"], { stdin: chunksOf(text), dollarQuotes: async () => true });
     assert.deepEqual(await readAll(reading), { queries, error: "" });
   });
 }
 
-test("readQueries() asks the server once for dollar quotes, at the first dollar", async () => {
+test("readBatches() asks the server once for dollar quotes, at the first dollar", async () => {
   const file = join(directory, "dollar.sql");
   await writeFile(file, "SELECT $$;\nSELECT 2$$");
   for (const has of [true, false]) {
@@ -384,7 +385,7 @@ test("readQueries() asks the server once for dollar quotes, at the first dollar"
   }
 });
 
-test("readQueries() refuses a dollar quote without an end", async () => {
+test("readBatches() refuses a dollar quote without an end", async () => {
   const reading = readQueries(["-"], { stdin: chunksOf("SELECT 1;\nSELECT $a$ $$;"), dollarQuotes: () => true });
   const error = "Cannot read stdin:2: the $a$ that opens here is not closed";
   assert.deepEqual(await readAll(reading), { queries: ["SELECT 1"], error });
@@ -414,7 +415,7 @@ const texts = blocks.map((all) =>
 );
 
 const noLog = !target.isMariaDB && "MySQL logs no text of several statements as it was sent, nor what it cannot parse";
-test("readQueries() ends queries where the client does, up to the first refused text", { skip: noLog }, async () => {
+test("readBatches() ends queries where the client does, up to the first refused text", { skip: noLog }, async () => {
   const property = fc.asyncProperty(texts, async (text) => {
     const { queries, error } = await read(text);
     const [ours, theirs] = [withoutComments(queries), await clientQueries(text)];
@@ -424,7 +425,7 @@ test("readQueries() ends queries where the client does, up to the first refused 
   await fc.assert(property, { numRuns: scaled(500, 120), interruptAfterTimeLimit: scaled(20_000, 8_000) });
 });
 
-test("readQueries() returns the same queries with chunks of any size", async () => {
+test("readBatches() returns the same queries with chunks of any size", async () => {
   const bytes = fc
     .array(fc.oneof(texts, fc.constantFrom(Buffer.from([0xff]), Buffer.from([0xc3]))), {
       maxLength: 3,
@@ -442,7 +443,7 @@ test("readQueries() returns the same queries with chunks of any size", async () 
   await fc.assert(property, { numRuns: 500, interruptAfterTimeLimit: 5_000 });
 });
 
-test("readQueries() names the line on which a query begins", async () => {
+test("readBatches() names the line on which a query begins", async () => {
   const property = fc.asyncProperty(texts, async (text) => {
     const lines = text.toString("latin1").split("\n");
     try {
@@ -600,4 +601,8 @@ async function collect(queries: AsyncIterable<FileQuery>): Promise<FileQuery[]> 
   const all: FileQuery[] = [];
   for await (const query of queries) all.push(query);
   return all;
+}
+
+async function* readQueries(files: readonly string[], options?: ReadOptions): AsyncGenerator<FileQuery> {
+  for await (const batch of readBatches(files, options)) yield* batch;
 }

@@ -3,17 +3,17 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NamedServer, Server } from "../lib/command/config.ts";
-import { Link } from "../lib/command/link.ts";
+import { Link, type WatchGate } from "../lib/command/link.ts";
 import { Heartbeat } from "../lib/features/lag/heartbeat.ts";
 import { watchReplicas } from "../lib/features/lag/hook.ts";
-import { type LagLimit, lagGate } from "../lib/features/lag/lag.ts";
+import { type LagLimit, watchLag } from "../lib/features/lag/lag.ts";
 import { doWork } from "../lib/mp.ts";
 import { myglobals } from "../lib/myglobals.ts";
 import type { Host } from "../lib/mysql/connection.ts";
 import { runHere } from "./command.ts";
 import { startPair } from "./replica.ts";
 import { poll } from "./run.ts";
-import { silent } from "./watch.ts";
+import { gateOf, silent } from "./watch.ts";
 
 const pair = await startPair();
 after(() => pair.stop());
@@ -32,12 +32,8 @@ const own: NamedServer = {
 function watch(server: Server, limit: LagLimit, heartbeat?: string, database = "myscript") {
   const source = new Link([socket]);
   const beat = heartbeat === undefined ? undefined : new Heartbeat(heartbeat, database, source);
-  return lagGate(limit, {
-    find: async () => server,
-    mayChange: false,
-    ...{ beat, log() {} },
-    close: () => source.close(),
-  });
+  const find = async () => server;
+  return gateOf(watchLag(limit, { ...{ find, mayChange: false, beat, log() {} }, close: () => source.close() }));
 }
 
 function replicas(user = "root", port = replica.port): Server {
@@ -49,7 +45,7 @@ function replicas(user = "root", port = replica.port): Server {
 }
 
 /** Inserts rows until `enough()`. `held()` resolves when the gate holds the run back with a matching reason. */
-function insertRows(table: string, gate: Awaited<ReturnType<typeof lagGate>>["gate"], workers: number) {
+function insertRows(table: string, gate: WatchGate, workers: number) {
   let isEnough = false;
   let latest: { ended: number; held?: string | undefined } = { ended: 0 };
   let ticks = 0;
@@ -88,9 +84,9 @@ function insertRows(table: string, gate: Awaited<ReturnType<typeof lagGate>>["ga
   };
 }
 
-test("lagGate() pauses while the replica is behind, stopped or dead, and reports which", async () => {
+test("watchLag() pauses while the replica is behind, stopped or dead, and reports which", async () => {
   await sql("CREATE TABLE t (id INT PRIMARY KEY)");
-  const { gate, stop } = await watch(replicas(), { seconds: 1 });
+  const gate = await watch(replicas(), { seconds: 1 });
   const rows = insertRows("t", gate, 4);
   await rows.goesOn();
   await onReplica("STOP REPLICA SQL_THREAD");
@@ -112,13 +108,13 @@ test("lagGate() pauses while the replica is behind, stopped or dead, and reports
   await rows.goesOn();
   rows.enough();
   const { total, done } = await rows.summary;
-  stop();
+  gate.stop();
   assert.equal(done, total);
   assert.deepEqual(await sql("SELECT COUNT(*) AS n, MAX(id) AS most FROM t"), [{ n: total, most: total }]);
   await poll(async () => (await onReplica("SELECT COUNT(*) AS n FROM myscript.t"))[0]!.n === total);
 });
 
-test("lagGate() with a heartbeat computes the lag from its rows", async (t) => {
+test("watchLag() with a heartbeat computes the lag from its rows", async (t) => {
   await sql("CREATE DATABASE IF NOT EXISTS `for``beats`");
   await sql(`CREATE TABLE \`for\`\`beats\`.heartbeat (
     ts VARCHAR(26) NOT NULL, server_id INT UNSIGNED NOT NULL PRIMARY KEY, file VARCHAR(255), position BIGINT UNSIGNED)`);
@@ -139,12 +135,12 @@ test("lagGate() with a heartbeat computes the lag from its rows", async (t) => {
   await beat();
   await poll(async () => (await onReplica("SELECT COUNT(*) AS n FROM `for``beats`.heartbeat"))[0]!.n === 3);
   const server = replicas();
-  const { gate, stop } = await watch(server, { seconds: 1 }, "heartbeat", "for`beats");
+  const gate = await watch(server, { seconds: 1 }, "heartbeat", "for`beats");
   assert.equal(gate.reason, "paused: nobody has written into heartbeat yet");
   const beats = setInterval(beat, 200);
   t.after(() => {
     clearInterval(beats);
-    stop();
+    gate.stop();
   });
   const rows = insertRows("h", gate, 2);
   await rows.goesOn();
@@ -157,7 +153,7 @@ test("lagGate() with a heartbeat computes the lag from its rows", async (t) => {
   assert.equal(done, total);
 });
 
-test("lagGate() refuses a server that is no replica, and names the missing GRANT", async () => {
+test("watchLag() refuses a server that is no replica, and names the missing GRANT", async () => {
   await assert.rejects(watch(replicas("root", source.port), { seconds: 1 }), {
     name: "Error",
     message: `--replicas: 127.0.0.1:${source.port} is no replica: its status is empty`,
@@ -173,11 +169,9 @@ test("lagGate() refuses a server that is no replica, and names the missing GRANT
     assert.ok(grant, refused);
     await sql(grant);
     await poll(async () => {
-      const { stop } = await watch(replicas("watcher"), { seconds: 1 }, heartbeat).catch(() => ({
-        stop: undefined,
-      }));
-      stop?.();
-      return stop !== undefined;
+      const gate = await watch(replicas("watcher"), { seconds: 1 }, heartbeat).catch(() => undefined);
+      gate?.stop();
+      return gate !== undefined;
     });
   }
   for (const [table, reason] of [
@@ -187,10 +181,10 @@ test("lagGate() refuses a server that is no replica, and names the missing GRANT
   ] as const) {
     assert.match(await refusal(() => watch(replicas(), { seconds: 1 }, table)), reason);
   }
-  const { gate, stop } = await watch(replicas("root", 1), { seconds: 1 });
-  stop();
+  const gate = await watch(replicas("root", 1), { seconds: 1 });
+  gate.stop();
   assert.equal(gate.reason, "paused: 127.0.0.1:1 cannot be reached: connection refused");
-  assert.equal(gate.limit(7, 1), 7);
+  assert.equal(gate.limit(7), 7);
 });
 
 test("the command max-lag starts to watch the named replicas, or changes nothing", async () => {
@@ -278,12 +272,12 @@ test("--channel names the source that counts, of several", async () => {
   await onReplica(stop.replace("STOP", "START"));
 });
 
-test("lagGate() with --replicas auto ignores a new host that is no replica, and refuses one at the start", async () => {
+test("watchLag() with --replicas auto ignores a new host that is no replica, and refuses one at the start", async () => {
   // Other readers of the binary log register as a replica does.
   let hosts = [1, replica.port].map((port) => ({ host: "127.0.0.1", port }));
   const lines: string[] = [];
   const changing = () =>
-    lagGate(
+    watchLag(
       { seconds: 5 },
       {
         find: async () => ({ ...replicas(), hosts }),
@@ -298,7 +292,7 @@ test("lagGate() with --replicas auto ignores a new host that is no replica, and 
   );
   const [nothing, good] = hosts as [Host, Host];
   hosts = [good];
-  const { gate, stop } = await changing();
+  const gate = await changing();
   hosts = [nothing, { host: "127.0.0.1", port: source.port }, good];
   await poll(() => lines.length === 3);
   assert.deepEqual(lines, [
@@ -307,7 +301,7 @@ test("lagGate() with --replicas auto ignores a new host that is no replica, and 
     `replica 127.0.0.1:${source.port} has appeared, and is not watched: --replicas: 127.0.0.1:${source.port} is no replica: its status is empty`,
   ]);
   assert.equal(gate.reason, undefined);
-  stop();
+  gate.stop();
 });
 
 test("--replicas auto finds the replicas, and notices when one goes or appears", async (t) => {

@@ -233,7 +233,7 @@ test("obey() carries out a line, or answers with the right form and changes noth
   for (const [line, message] of [
     [
       "",
-      /^Unknown command "": it may be status, pause, resume, workers, drain, rate, max-load, critical-load, max-lag$/,
+      /^Unknown command "": it may be status, pause, resume, drain, rate, max-load, critical-load, max-lag, workers$/,
     ],
     ["toString", /^Unknown command "toString"/],
     ["pause now", /^pause takes no argument, not "now"$/],

@@ -1,8 +1,15 @@
-/** A progress that prints nothing, and the threads of a run. */
+/** A progress that prints nothing, a gate of watches, and the threads of a run. */
 import { Worker } from "node:worker_threads";
+import { type Watch, WatchGate } from "../lib/command/link.ts";
 import type { Progress } from "../lib/parent/progress.ts";
 
 export const silent: Progress = { update() {}, log() {}, report() {}, stop() {} };
+
+export async function gateOf(...watches: readonly Promise<Watch>[]): Promise<WatchGate> {
+  const gate = new WatchGate();
+  await gate.replace(watches);
+  return gate;
+}
 
 /** Records worker threads from now on. Returns the set of those that are alive, the newest last. */
 export function captureThreads(t: { mock: typeof import("node:test").mock }): Set<Worker> {

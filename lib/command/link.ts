@@ -65,41 +65,76 @@ export class Link {
   }
 }
 
-/** Gate that polls something. `stop()` ends the polling. */
+/** Something that is looked at again and again, and may be a reason to hold all queries back. */
 export interface Watch {
-  readonly gate: Gate;
+  readonly reason: string | undefined;
   stop(): void;
 }
 
-/** Gate that delegates to a watch, which can be replaced during the run. */
-export class WatchSlot implements Gate {
-  #watch: Watch | undefined;
-
-  limit(ended: number, workers: number): number {
-    return this.#watch?.gate.limit(ended, workers) ?? Number.POSITIVE_INFINITY;
-  }
-
-  get reason(): string | undefined {
-    return this.#watch?.gate.reason;
-  }
-
-  replace(watch: Watch | undefined): void {
-    this.#watch?.stop();
-    this.#watch = watch;
-  }
+interface Watched {
+  /** First look. Its error is thrown. @default `look` */
+  begin?(): Promise<void>;
+  /** Its errors are ignored. */
+  look(): Promise<void>;
+  /** Returns the reason as of the last look. */
+  reason(): string | undefined;
+  /** Is called at the end, and once more after a look that was under way, which may have connected again. */
+  close(): void;
 }
 
-/** Calls `look` again and again, each time `lookMs` after the last call has ended. Ignores its errors. Returns a stop function. */
-export function keepLooking(look: () => Promise<unknown>): () => void {
-  let timer = setTimeout(again, lookMs);
+/** Looks for the first time, and then each time `lookMs` after the last look has ended. */
+export async function watch({ look, begin = look, reason, close }: Watched): Promise<Watch> {
   let isOver = false;
-  return () => {
-    isOver = true;
-    clearTimeout(timer);
+  await begin().catch((error) => {
+    close();
+    throw error;
+  });
+  let timer = setTimeout(again, lookMs);
+  return {
+    get reason() {
+      return reason();
+    },
+    stop() {
+      isOver = true;
+      clearTimeout(timer);
+      close();
+    },
   };
 
   async function again(): Promise<void> {
     await look().catch(() => {});
-    if (!isOver) timer = setTimeout(again, lookMs);
+    if (isOver) close();
+    else timer = setTimeout(again, lookMs);
+  }
+}
+
+/** Gate that admits nothing while one of its watches has a reason. */
+export class WatchGate implements Gate {
+  #watches: readonly Watch[] = [];
+  #isOver = false;
+
+  limit(ended: number): number {
+    return this.reason === undefined ? Number.POSITIVE_INFINITY : ended;
+  }
+
+  get reason(): string | undefined {
+    for (const { reason } of this.#watches) if (reason !== undefined) return reason;
+    return undefined;
+  }
+
+  /** Replaces the watches once the new ones have begun. @throws the error of one that cannot begin, and then changes nothing. */
+  async replace(begun: readonly Promise<Watch>[]): Promise<void> {
+    const settled = await Promise.allSettled(begun);
+    const watches = settled.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    const refused = settled.find((each) => each.status === "rejected");
+    const isKept = !refused && !this.#isOver;
+    for (const { stop } of isKept ? this.#watches : watches) stop();
+    if (isKept) this.#watches = watches;
+    if (refused) throw refused.reason;
+  }
+
+  stop(): void {
+    this.#isOver = true;
+    for (const { stop } of this.#watches) stop();
   }
 }

@@ -1,6 +1,6 @@
 /** Connects the job log with a run. */
-
 import type { CoreFlags } from "../../command/core-flags.ts";
+import { UsageError } from "../../command/errors.ts";
 import type { Context, Hook } from "../../command/feature.ts";
 import { goingOn } from "../../command/going-on.ts";
 import { queryLines } from "../../command/report.ts";
@@ -9,7 +9,7 @@ import { count } from "../../parent/text.ts";
 import { describeUnit, nameOfQuery } from "../../shared/query.ts";
 import type { JournalOptions } from "./journal.ts";
 import { describeValues } from "./journal-lines.ts";
-import { openJournal, readJournal } from "./open-journal.ts";
+import { openJournal } from "./open-journal.ts";
 
 type Flags = CoreFlags & Pick<JournalOptions, "resume" | "retryFailed" | "retryUnknown">;
 
@@ -24,27 +24,17 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
     retryUnknown: retryUnknown || idempotent || isDecided,
     ...(shard && { shard: `${shard.index}/${shard.count}` }),
   };
-  const journal = await (dryRun ? readJournal : openJournal)(path, options);
-  const common: Hook = {
+  const journal = await openJournal(path, options, dryRun ? "read" : "append");
+  return {
     options: {
       earlier: (seq, unit, isUnit) => journal.earlier(seq, unit, isUnit ? "unit" : "query"),
       earlierTo: journal.knownTo,
       resumed: journal.isResumed,
       checkpoints: journal,
-    },
-    close: () => journal.close(),
-  };
-  if (dryRun) {
-    const { toJsonLine } = await import("./left.ts");
-    return { ...common, ...(resume && { printLeft: toJsonLine }) };
-  }
-  return {
-    ...common,
-    options: {
-      ...common.options,
       onEnded: (ended, unit) => journal.ended(ended, unit),
       gates: [{ ...releaseAhead(), admitted: (seq) => journal.releaseTo(seq) }],
     },
+    ...(dryRun && { printLeft: toJsonLine }),
     // With a ledger there is nothing to take back, because a query that is done does not run again.
     ...(!isDecided && {
       takeBack: async (seqs: ReadonlySet<number>, summary: Summary) =>
@@ -61,6 +51,7 @@ export async function keepJobLog(path: string, flags: Flags, { hooks }: Context)
       ...(isDecided ? { unless } : { unknown: "--retry-unknown" }),
       file: path,
     }),
+    close: () => journal.close(),
   };
 }
 
@@ -99,4 +90,29 @@ export function releaseAhead(): Gate {
       return ended + Math.max(2 * workers, ended - samples[0]!.ended);
     },
   };
+}
+
+/**
+ * Returns a line such as `{"seq":7,"unit":{"path":"a"}}`. As in `--rows`, a bigint becomes its digits, and bytes become base64.
+ * A Map becomes a list of pairs, a Set a list.
+ *
+ * @throws UsageError for a unit that refers to itself.
+ */
+export function toJsonLine(seq: number, unit: unknown): string {
+  try {
+    return `${JSON.stringify({ seq, unit }, plain)}\n`;
+  } catch (error) {
+    const [why] = (error as Error).message.split("\n");
+    throw new UsageError(`Cannot print ${nameOfQuery(seq, unit, "unit")}, as JSON: ${why}`);
+  }
+}
+
+/** Replaces values for `JSON.stringify()`. Reads them from `this`, because `made` is already the result of their `toJSON()`. */
+function plain(this: Record<string, unknown>, name: string, made: unknown): unknown {
+  const value = this[name];
+  if (typeof value === "bigint") return String(value);
+  if (ArrayBuffer.isView(value))
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64");
+  if (value instanceof ArrayBuffer) return Buffer.from(value).toString("base64");
+  return value instanceof Map || value instanceof Set ? [...value] : made;
 }

@@ -119,7 +119,8 @@ export async function readLog(handle: FileHandle, path: string): Promise<Earlier
     const key = last.includes("\0") ? "" : last; // what a power cut has left of a line
     if (outcome === "released") shard = line.split("\t")[9];
     if (outcome === "released" && !hash) released = Math.max(released, seq);
-    else if (hash && known.note(key ? known.idFor(inUtf8(key)) : seq, outcome, hash)) isKeyed = key !== "";
+    else if (hash && known.note(key ? known.idFor(Buffer.from(key, "latin1").toString()) : seq, outcome, hash))
+      isKeyed = key !== "";
     else throw new UsageError(`Cannot use ${path}: line ${lines} is not one of a job log`);
   }
 }
@@ -127,10 +128,6 @@ export async function readLog(handle: FileHandle, path: string): Promise<Earlier
 /** Keeps what is read of a line, if it is very long: its beginning and, at its end, the key. */
 function withoutMiddle(line: string): string {
   return line.length > 8192 ? line.slice(0, 4096) + line.slice(-4096) : line;
-}
-
-function inUtf8(latin1: string): string {
-  return Buffer.from(latin1, "latin1").toString();
 }
 
 /** Returns the queries of `seqs` whose last line is `done`, with the beginning of their text. */
@@ -172,9 +169,9 @@ export async function* readCheckpoints(handle: FileHandle, bytes: number, name: 
 }
 
 /** Returns the beginning of a query's values on one line, undefined if it has none. */
-export function describeValues(unit: unknown, length = 400): string | undefined {
+export function describeValues(unit: unknown): string | undefined {
   const { values } = Object(unit) as { values?: unknown };
   if (!isQuery(unit) || !Array.isArray(values)) return undefined;
   const shortened = { maxStringLength: 60, maxArrayLength: 50, depth: 1, breakLength: Number.POSITIVE_INFINITY };
-  return inspect(values, shortened).slice(0, length);
+  return inspect(values, shortened).slice(0, 400);
 }

@@ -11,8 +11,7 @@ const pageLength = 1 << 16;
 
 /** State and hash of each query that the log has a line about, in 9 bytes. The id of a query is its seq, or is made for its key. */
 export class LoggedQueries {
-  /** The hash of a query is two numbers of 32 bits each. */
-  readonly #pages = new Map<number, { states: Uint8Array; hashes: Uint32Array }>();
+  readonly #pages = new Map<number, { states: Uint8Array; hashes: BigUint64Array }>();
   readonly #ids = new Map<string, number>();
 
   /** Returns the id of a key, undefined if there is none. */
@@ -44,9 +43,7 @@ export class LoggedQueries {
 
   /** Returns true if the query is the one in the log. */
   matches(seq: number, hash: string): boolean {
-    const hashes = this.#pages.get(Math.floor(seq / pageLength))?.hashes;
-    const at = (seq % pageLength) * 2;
-    return hashes?.[at] === half(hash, 0) && hashes[at + 1] === half(hash, 1);
+    return this.#pages.get(Math.floor(seq / pageLength))?.hashes[seq % pageLength] === BigInt(`0x${hash}`);
   }
 
   /** Returns the outcome of the query, undefined if it has none. */
@@ -78,15 +75,10 @@ export class LoggedQueries {
     const number = Math.floor(seq / pageLength);
     let page = this.#pages.get(number);
     if (!page) {
-      page = { states: new Uint8Array(pageLength), hashes: new Uint32Array(pageLength * 2) };
+      page = { states: new Uint8Array(pageLength), hashes: new BigUint64Array(pageLength) };
       this.#pages.set(number, page);
     }
     page.states[seq % pageLength] = state;
-    for (const index of [0, 1] as const) page.hashes[(seq % pageLength) * 2 + index] = half(hash, index);
+    page.hashes[seq % pageLength] = BigInt(`0x${hash}`);
   }
-}
-
-/** Returns the first or the last 8 of a hash's 16 digits as a number. */
-function half(hash: string, index: 0 | 1): number {
-  return Number.parseInt(hash.slice(index * 8, index * 8 + 8), 16);
 }

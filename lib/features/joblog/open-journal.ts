@@ -1,4 +1,4 @@
-/** Opens a job log for appending or only for reading. */
+/** Opens a job log. */
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { UsageError, why } from "../../command/errors.ts";
@@ -8,49 +8,41 @@ import { type EarlierRuns, header, readLog } from "./journal-lines.ts";
 import { openLocked } from "./lock.ts";
 
 /**
- * Opens the job log, locks it, and reads what earlier runs have left.
+ * Opens the job log and reads what earlier runs have left.
  *
- * @throws UsageError if another run uses it, if it has lines and `resume` is false, or if it cannot be opened, written or understood.
+ * @param use `append` locks the log, and creates it if it is missing. `read` writes nothing, and a run may be using the log.
+ * @throws UsageError if another run uses it, if it has lines and `resume` is false, if it is of another shard, or if it cannot be
+ * opened, written or understood.
  */
-export async function openJournal(path: string, options: JournalOptions): Promise<Journal> {
+export async function openJournal(
+  path: string,
+  options: JournalOptions,
+  use: "read" | "append" = "append",
+): Promise<Journal> {
   let handle: FileHandle | undefined;
   try {
-    handle = await openLocked(path);
+    handle = await (use === "append" ? openLocked(path) : open(path));
     const { size } = await handle.stat();
     if (size > 0 && !options.resume) {
       throw new UsageError(`Job log ${path} exists: give --resume to go on with it, or remove it`);
     }
     const earlierRuns = await readLog(handle, path);
     checkShard(earlierRuns, path, options);
-    if (earlierRuns.bytes < size) await handle.truncate(earlierRuns.bytes); // the last line was cut off
-    if (earlierRuns.bytes === 0) {
-      await handle.appendFile(header);
-      await handle.sync();
-      await syncDirectory(dirname(path));
-    }
-    return new Journal(handle, path, earlierRuns, options, "append");
+    if (use === "append") await prepare(handle, earlierRuns.bytes, size, path);
+    return new Journal(handle, path, earlierRuns, options, use);
   } catch (error) {
     await handle?.close();
     throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
   }
 }
 
-/**
- * Reads what earlier runs have left. It writes nothing and takes no lock, so a run may be using the log.
- *
- * @throws UsageError if it does not exist, is of another shard, or cannot be understood.
- */
-export async function readJournal(path: string, options: JournalOptions): Promise<Journal> {
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(path);
-    const earlierRuns = await readLog(handle, path);
-    checkShard(earlierRuns, path, options);
-    return new Journal(handle, path, earlierRuns, options, "read");
-  } catch (error) {
-    await handle?.close();
-    throw error instanceof UsageError ? error : new UsageError(`Cannot use ${path}: ${why(error)}`);
-  }
+/** Cuts a last line that is not whole, and begins a new log with the header. */
+async function prepare(handle: FileHandle, bytes: number, size: number, path: string): Promise<void> {
+  if (bytes < size) await handle.truncate(bytes);
+  if (bytes > 0) return;
+  await handle.appendFile(header);
+  await handle.sync();
+  await syncDirectory(dirname(path));
 }
 
 function checkShard({ shard }: EarlierRuns, path: string, options: JournalOptions): void {

@@ -23,9 +23,7 @@ export async function foundReplicas(sources: readonly Link[]): Promise<Address[]
 async function replicasOf(source: Link): Promise<Address[]> {
   const registered = await asked(source, ["SHOW REPLICAS", "SHOW SLAVE HOSTS"], "REPLICATION SLAVE");
   const unnamed = registered.filter((row) => !row.get("host"));
-  const addresses: Address[] = registered
-    .filter((row) => row.get("host"))
-    .map((row) => ({ host: row.get("host")!, port: Number(row.get("port")) }));
+  const addresses: Address[] = registered.filter((row) => row.get("host")).map(addressOf);
   // Some servers list a replica that has no report_host without its name, others do not list it.
   if (unnamed.length > 0 || registered.length === 0) addresses.push(...(await readersOf(source, unnamed)));
   return [...addresses, ...(await membersOf(source))];
@@ -53,8 +51,11 @@ async function membersOf(source: Link): Promise<Address[]> {
   const members =
     "SELECT member_host AS host, member_port AS port FROM performance_schema.replication_group_members" +
     " WHERE member_id <> @@server_uuid";
-  const rows = await asked(source, [members], "SELECT");
-  return rows.map((row) => ({ host: row.get("host")!, port: Number(row.get("port")) }));
+  return (await asked(source, [members], "SELECT")).map(addressOf);
+}
+
+function addressOf(row: Row): Address {
+  return { host: row.get("host")!, port: Number(row.get("port")) };
 }
 
 /** Runs the first of the statements that the server knows. */

@@ -3,10 +3,10 @@ import type { Address } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
 import type { Context, Hook } from "../../command/feature.ts";
 import { seconds as readSeconds } from "../../command/flags.ts";
-import { Link, WatchSlot } from "../../command/link.ts";
+import { Link, WatchGate } from "../../command/link.ts";
 import { foundReplicas } from "./found.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { type LagLimit, type LagWatch, lagGate } from "./lag.ts";
+import { type LagLimit, type LagWatch, watchLag } from "./lag.ts";
 
 /** Addresses of the replicas. `auto`: those that the server knows of. */
 export type Replicas = readonly Address[] | "auto";
@@ -24,11 +24,11 @@ export async function watchReplicas(
   { server, servers, progress }: Pick<Context, "server" | "servers" | "progress">,
 ): Promise<Hook> {
   const limit: LagLimit = { seconds: Number.POSITIVE_INFINITY };
-  const slot = new WatchSlot();
+  const gate = new WatchGate();
   let watch: LagWatch | undefined;
   if (maxLag !== undefined) await limitLag(maxLag);
   return {
-    options: { gates: [slot] },
+    options: { gates: [gate] },
     dials: [
       {
         name: "max-lag",
@@ -38,7 +38,7 @@ export async function watchReplicas(
         set: (argument) => limitLag(argument === "off" ? Number.POSITIVE_INFINITY : readSeconds(argument, "max-lag")),
       },
     ],
-    close: () => slot.replace(undefined),
+    close: () => gate.stop(),
   };
 
   async function limitLag(seconds: number): Promise<void> {
@@ -48,8 +48,9 @@ export async function watchReplicas(
     try {
       watch?.checkLimit();
       if (watch || seconds === Number.POSITIVE_INFINITY) return;
-      watch = await begin(replicas);
-      slot.replace(watch);
+      const begun = begin(replicas);
+      await gate.replace([begun]);
+      watch = await begun;
     } catch (error) {
       limit.seconds = before;
       throw error;
@@ -68,7 +69,7 @@ export async function watchReplicas(
     const beat = heartbeat === undefined ? undefined : new Heartbeat(heartbeat, dbs[0]?.database, link(dbs));
     const named = replicas === "auto" ? undefined : server.others(replicas);
     const sources = named ? [] : dbs.map((db) => link([db]));
-    return lagGate(limit, {
+    return watchLag(limit, {
       find: async () => named ?? server.others(await foundReplicas(sources)),
       mayChange: named === undefined,
       ...{ beat, channel },

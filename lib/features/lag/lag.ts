@@ -1,8 +1,7 @@
-/** Gate that holds queries back while a replica is too far behind. */
+/** Watches replicas that may be too far behind. */
 import type { Server } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
-import { keepLooking, Link, type Watch } from "../../command/link.ts";
-import type { Gate } from "../../mp.ts";
+import { Link, type Watch, watch } from "../../command/link.ts";
 import type { Host } from "../../mysql/connection.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import { Replica, shortName } from "./replica.ts";
@@ -37,26 +36,20 @@ export interface LagWatch extends Watch {
 const looksBetween = 6;
 
 /**
- * Returns a gate that admits nothing while a replica is further behind than the limit, does not replicate or cannot be reached.
+ * Watches for a replica that is further behind than the limit, does not replicate or cannot be reached.
  *
- * @returns the gate, and a function that stops watching.
  * @throws UsageError for a server that is not a replica, or with the missing GRANT if the account may not see its status.
  */
-export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWatch> {
+export async function watchLag(limit: LagLimit, watched: Watched): Promise<LagWatch> {
   const { beat } = watched;
   const replicas = new Replicas(watched);
-  let stopLooking = () => {};
-  try {
-    await replicas.begin();
-    checkLimit();
-  } catch (error) {
-    stop();
-    throw error;
-  }
-  stopLooking = keepLooking(() => replicas.look());
-  const gate: Gate = {
-    limit: (ended) => (gate.reason === undefined ? Number.POSITIVE_INFINITY : ended),
-    get reason() {
+  const lag = await watch({
+    async begin() {
+      await replicas.begin();
+      checkLimit();
+    },
+    look: () => replicas.look(),
+    reason() {
       const stale = limit.seconds < Number.POSITIVE_INFINITY ? beat?.staleness(limit.seconds) : undefined;
       if (stale !== undefined) return `paused: ${stale}`;
       let worst: Replica | undefined;
@@ -65,8 +58,9 @@ export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWat
       }
       return worst && `paused: ${worst.name} ${worst.describe()}`;
     },
-  };
-  return { gate, stop, checkLimit };
+    close: () => replicas.close(),
+  });
+  return Object.assign(lag, { checkLimit });
 
   function checkLimit(): void {
     const { seconds } = limit;
@@ -74,11 +68,6 @@ export async function lagGate(limit: LagLimit, watched: Watched): Promise<LagWat
     if (beat && !beat.hasFractions) throw new UsageError(`--max-lag ${seconds}: the heartbeat's ts has whole seconds`);
     if (!beat && !replicas.all.every(({ isMember }) => isMember))
       throw new UsageError(`--max-lag ${seconds} needs --heartbeat TABLE: a replica's own status has whole seconds`);
-  }
-
-  function stop(): void {
-    stopLooking();
-    replicas.close();
   }
 }
 
@@ -119,7 +108,6 @@ class Replicas {
     await beat?.look().catch(() => {});
     if (mayChange && ++this.#looks % looksBetween === 0) await this.#findAgain().catch(() => {});
     if (!this.#isOver) await Promise.all(this.all.map((replica) => replica.look()));
-    if (this.#isOver) this.close(); // again, because a link may have connected meanwhile
   }
 
   close(): void {

@@ -6,9 +6,8 @@ import { reasonOf } from "../../command/probe.ts";
 import { type Host, nameOf } from "../../mysql/connection.ts";
 import { type DatabaseError, isTransient } from "../../mysql/errors.ts";
 import { grantFor, isDenied } from "./grant.ts";
-import { groupChannel, lagInGroup } from "./group.ts";
 import type { Heartbeat } from "./heartbeat.ts";
-import { channelOf, type Lag, lagOf, unable } from "./status.ts";
+import { channelOf, groupChannel, type Lag, lagInGroup, lagOf, unable } from "./status.ts";
 
 interface ReplicaOptions {
   readonly beat?: Heartbeat | undefined;

@@ -1,8 +1,6 @@
 /** `--defaults-file`, and `~/.my.cnf`: settings of the server from the clients' option files. */
-import { existsSync } from "node:fs";
 import { defineFeature } from "../../command/feature.ts";
 import { notEmpty } from "../../command/flags.ts";
-import { ownFile } from "./home.ts";
 
 export const feature = defineFeature({
   flags: {
@@ -15,8 +13,5 @@ export const feature = defineFeature({
       help: "what is missing comes from [client] in F (in ~/.my.cnf)",
     },
   },
-  async settingsFile({ defaultsFile }) {
-    if (defaultsFile === undefined && !existsSync(ownFile())) return undefined;
-    return (await import("./settings.ts")).settingsFile(defaultsFile);
-  },
+  settingsFile: async ({ defaultsFile }) => (await import("./settings.ts")).settingsFile(defaultsFile),
 });

@@ -5,9 +5,9 @@
  * `my_print_defaults`, which few machines have. The tests compare this reader with that program.
  */
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { why } from "../../command/errors.ts";
-import { homeOf } from "./home.ts";
 
 /** Name of an option as it is written, and its value if it has one. */
 export type Option = readonly [name: string, value: string | undefined];
@@ -77,6 +77,15 @@ function readSmall(file: number): string {
     if (length + read > mostBytes) throw new Error("it is larger than 1 MB");
   }
   return bytes.toString("utf8", 0, length);
+}
+
+/** Returns the user's home directory, if there is one. */
+export function homeOf(): string | undefined {
+  try {
+    return homedir();
+  } catch {
+    return undefined;
+  }
 }
 
 function includedFiles(directive: string, argument: string): string[] {

@@ -1,15 +1,15 @@
 /** The settings of the server in an option file, by the names of MySQL's and MariaDB's clients. */
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { isOn, type Settings, type SettingsFile, type Source, switchNames } from "../../command/config.ts";
 import { UsageError } from "../../command/errors.ts";
-import { ownFile } from "./home.ts";
-import { readOptionFile } from "./option-file.ts";
+import { homeOf, readOptionFile } from "./option-file.ts";
 
 const off = new RegExp(`^(?:skip|disable)-(ssl.*|${switchNames.join("|")})$`);
 
 /** Returns the option file that is named, or else the user's own one if it exists. */
-export function settingsFile(named: string | undefined, home?: string): SettingsFile | undefined {
-  const path = named ?? ownFile(home);
+export function settingsFile(named: string | undefined, home = homeOf()): SettingsFile | undefined {
+  const path = named ?? join(home ?? "", ".my.cnf");
   if (named === undefined && !existsSync(path)) return undefined;
   return { isNamed: named !== undefined, read: () => readSettings(path) };
 }

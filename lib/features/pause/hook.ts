@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import type { QueryError } from "mysql2";
 import { UsageError, why } from "../../command/errors.ts";
 import type { Context, Hook } from "../../command/feature.ts";
-import { keepLooking, Link, type Watch } from "../../command/link.ts";
+import { Link, type Watch, WatchGate, watch } from "../../command/link.ts";
 import { isTransient } from "../../mysql/errors.ts";
 
 interface PauseFlags {
@@ -19,18 +19,12 @@ export async function pauseFor(
   { pauseFile, pauseQuery, maxPause }: PauseFlags,
   servers: Context["servers"],
 ): Promise<Hook> {
-  const watches: Watch[] = [];
-  const close = () => {
-    for (const { stop } of watches) stop();
-  };
-  try {
-    if (pauseFile !== undefined) watches.push(await watchFile(pauseFile));
-    if (pauseQuery !== undefined) watches.push(await watchQuery(pauseQuery, new Link(servers.map(({ db }) => db))));
-  } catch (error) {
-    close();
-    throw error;
-  }
-  return { options: { gates: watches.map(({ gate }) => gate), maxPauseSeconds: maxPause }, close };
+  const gate = new WatchGate();
+  const watches: Promise<Watch>[] = [];
+  if (pauseFile !== undefined) watches.push(watchFile(pauseFile));
+  if (pauseQuery !== undefined) watches.push(watchQuery(pauseQuery, new Link(servers.map(({ db }) => db))));
+  await gate.replace(watches);
+  return { options: { gates: [gate], maxPauseSeconds: maxPause }, close: () => gate.stop() };
 }
 
 async function watchFile(path: string): Promise<Watch> {
@@ -40,57 +34,38 @@ async function watchFile(path: string): Promise<Watch> {
   } catch (error) {
     throw refuse(why(error));
   }
-  return watchReason(async () => {
-    const error = await stat(path).then(
-      () => undefined,
-      (thrown: NodeJS.ErrnoException) => thrown,
-    );
-    if (!error) return `paused: ${path} is there`;
-    return error.code === "ENOENT" ? undefined : `paused: cannot look for ${path}: ${why(error)}`;
-  });
-}
-
-async function watchQuery(sql: string, link: Link): Promise<Watch> {
-  let latest: string | undefined;
-  let isFirst = true;
-  const ask = async () => {
-    try {
-      const [row] = await link.rows(sql);
-      const [value] = row?.values() ?? [];
-      latest = value && Number(value) !== 0 ? `paused: --pause-query gives ${value.slice(0, 80)}` : undefined;
-    } catch (thrown) {
-      const error = thrown as QueryError;
-      if (isFirst) throw new UsageError(`--pause-query: ${error.message}`);
-      // If the server does not answer, its last answer holds. The workers will report the error.
-      if ((error.errno ?? 0) > 0 && !isTransient(error)) latest = `paused: --pause-query: ${error.message}`;
-    }
-    isFirst = false;
-    return latest;
-  };
-  return watchReason(ask, () => link.close());
-}
-
-/** Returns a gate that admits nothing while `look` returns a reason. */
-async function watchReason(look: () => Promise<string | undefined>, close = () => {}): Promise<Watch> {
   let reason: string | undefined;
-  const lookAgain = async () => {
-    reason = await look();
-  };
-  await lookAgain().catch((error) => {
-    close();
-    throw error;
+  return watch({
+    async look() {
+      reason = await stat(path).then(
+        () => `paused: ${path} is there`,
+        (error: NodeJS.ErrnoException) =>
+          error.code === "ENOENT" ? undefined : `paused: cannot look for ${path}: ${why(error)}`,
+      );
+    },
+    reason: () => reason,
+    close() {},
   });
-  const stopLooking = keepLooking(lookAgain);
-  return {
-    gate: {
-      limit: (ended) => (reason === undefined ? Number.POSITIVE_INFINITY : ended),
-      get reason() {
-        return reason;
-      },
-    },
-    stop() {
-      stopLooking();
-      close();
-    },
+}
+
+function watchQuery(sql: string, link: Link): Promise<Watch> {
+  let reason: string | undefined;
+  const ask = async () => {
+    const [row] = await link.rows(sql);
+    const [value] = row?.values() ?? [];
+    reason = value && Number(value) !== 0 ? `paused: --pause-query gives ${value.slice(0, 80)}` : undefined;
   };
+  return watch({
+    begin: () =>
+      ask().catch((error: Error) => {
+        throw new UsageError(`--pause-query: ${error.message}`);
+      }),
+    look: () =>
+      ask().catch((error: QueryError) => {
+        // If the server does not answer, its last answer holds. The workers will report the error.
+        if ((error.errno ?? 0) > 0 && !isTransient(error)) reason = `paused: --pause-query: ${error.message}`;
+      }),
+    reason: () => reason,
+    close: () => link.close(),
+  });
 }

@@ -6,8 +6,6 @@ import { UsageError, why } from "../../command/errors.ts";
 import { type FileQuery, Splitter } from "./splitter.ts";
 import { tooLong } from "./tokens.ts";
 
-export type { FileQuery };
-
 export interface ReadOptions {
   /** @default process.stdin */
   stdin?: AsyncIterable<Uint8Array>;
@@ -22,7 +20,8 @@ export interface ReadOptions {
 }
 
 /**
- * Reads SQL files, `-` being standard input, and yields their queries in order. They are as written, without the delimiter and
+ * Reads SQL files, `-` being standard input, and yields their queries in order, in batches of some thousand, because an await for
+ * each query takes longer than everything else. They are as written, without the delimiter and
  * without blanks and comments before them. A line end CR LF becomes LF, also in quotes. `DELIMITER` is carried out, and a line
  * `USE name` is a query. All this is as in the `mariadb` client. A backslash in quotes escapes. A server with NO_BACKSLASH_ESCAPES
  * needs files without backslashes in quotes.
@@ -37,11 +36,6 @@ export interface ReadOptions {
  * - for other commands of the client, such as `source` and `\c`.
  * The errors of `dollarQuotes`.
  */
-export async function* readQueries(files: readonly string[], options?: ReadOptions): AsyncGenerator<FileQuery> {
-  for await (const batch of readBatches(files, options)) yield* batch;
-}
-
-/** Reads like `readQueries()`, in batches of some thousand. An await for each query takes longer than everything else. */
 export async function* readBatches(
   files: readonly string[],
   { stdin = process.stdin, dollarQuotes = () => false, onRead = () => {} }: ReadOptions = {},

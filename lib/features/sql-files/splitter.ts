@@ -214,19 +214,17 @@ export class Splitter {
 
   /** Ends the query and returns it, undefined if it is empty. */
   #take(end: number): FileQuery | undefined {
-    const sql =
-      this.#parts.length === 0 ? this.#cut(end) : join([...this.#parts, this.#piece.subarray(this.#start, end)]);
+    const isInPiece = this.#parts.length === 0;
+    const bytes = isInPiece ? this.#piece : Buffer.concat([...this.#parts, this.#piece.subarray(0, end)]);
+    const start = isInPiece ? this.#start : 0;
+    let stop = isInPiece ? end : bytes.length;
+    while (stop > start && isDropped(bytes[stop - 1]!)) stop--;
+    const sql = isInPiece && this.#isAscii ? this.#text.slice(start, stop) : decode(bytes.subarray(start, stop));
     const at = `${this.#name}:${this.#queryLine}`;
     this.#parts = [];
     this.#size = 0;
     this.#queryLine = 0;
     return sql.length > 0 ? { sql, at } : undefined;
-  }
-
-  /** Returns a query that lies completely in this piece. */
-  #cut(end: number): string | Uint8Array {
-    while (end > this.#start && isDropped(this.#piece[end - 1]!)) end--;
-    return this.#isAscii ? this.#text.slice(this.#start, end) : decode(this.#piece.subarray(this.#start, end));
   }
 
   #lineAt(offset: number): number {
@@ -239,11 +237,4 @@ export class Splitter {
   #refusalAt(line: number, what: string): UsageError {
     return new UsageError(`Cannot read ${this.#name}:${line}: ${what}`);
   }
-}
-
-function join(parts: Buffer[]): string | Uint8Array {
-  const bytes = Buffer.concat(parts);
-  let end = bytes.length;
-  while (end > 0 && isDropped(bytes[end - 1]!)) end--;
-  return decode(bytes.subarray(0, end));
 }

@@ -1,4 +1,5 @@
 /** Unix socket with commands for a run: one line in, one line of JSON out. */
+import { once } from "node:events";
 import { chmodSync, lstatSync, statSync } from "node:fs";
 import { unlink } from "node:fs/promises";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
@@ -111,15 +112,12 @@ function isAnswered(path: string): Promise<boolean> {
 }
 
 /** Creates the socket with mode 0600. `listen()` creates it at once, so the umask is changed only for that call. */
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.once("listening", () => resolve());
-    const before = process.umask(0o177);
-    try {
-      server.listen(path);
-    } finally {
-      process.umask(before);
-    }
-  });
+async function listen(server: Server, path: string): Promise<void> {
+  const before = process.umask(0o177);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(before);
+  }
+  await once(server, "listening");
 }

@@ -72,8 +72,20 @@ export class Steering implements Gate {
     return this.isPaused ? "paused by hand" : undefined;
   }
 
+  /** The settings of the features, and the number of workers. */
+  get dials(): readonly Dial[] {
+    const workers: Dial = {
+      name: "workers",
+      value: this.workers,
+      set: (argument) => {
+        this.workers = count(1, this.options.maxWorkers)(argument, "workers");
+      },
+    };
+    return [...this.options.dials(), workers];
+  }
+
   dial(name: string): Dial | undefined {
-    return this.options.dials().find((dial) => dial.name === name);
+    return this.dials.find((dial) => dial.name === name);
   }
 
   /** Sets a dial. @throws UsageError for an invalid argument. */
@@ -89,8 +101,8 @@ export class Steering implements Gate {
 
   /** Current values of all that can be changed. */
   get settings() {
-    const dials = this.options.dials().map(({ name, value }) => [camel(name), value]);
-    return { paused: this.isPaused, ...Object.fromEntries(dials), workers: this.workers };
+    const dials = this.dials.map(({ name, value }) => [camel(name), value]);
+    return { paused: this.isPaused, ...Object.fromEntries(dials) };
   }
 
   /** Answer to the command `status`. */
@@ -116,29 +128,12 @@ function now(): number {
   return performance.now() / 1000;
 }
 
-type Command = (steering: Steering, argument: string) => unknown;
-
-/** Commands besides the dials, by the first word of the line. They get the rest of it. */
-const commands: Record<string, Command> = {
-  status: (steering, argument) => {
-    none("status", argument);
-    return steering.status;
-  },
-  pause: (steering, argument) => {
-    none("pause", argument);
-    setPaused(steering, true);
-  },
-  resume: (steering, argument) => {
-    none("resume", argument);
-    setPaused(steering, false);
-  },
-  workers: (steering, argument) => {
-    const wanted = count(1, steering.options.maxWorkers)(argument, "workers");
-    steering.workers = wanted;
-    steering.changed(`workers ${wanted}`);
-  },
-  drain: (steering, argument) => {
-    none("drain", argument);
+/** Commands besides the dials. They take no argument. */
+const commands: Record<string, (steering: Steering) => unknown> = {
+  status: (steering) => steering.status,
+  pause: (steering) => setPaused(steering, true),
+  resume: (steering) => setPaused(steering, false),
+  drain(steering) {
     steering.changed("drain");
     steering.options.drain.abort("drained by hand");
   },
@@ -151,10 +146,13 @@ const commands: Record<string, Command> = {
  */
 export async function obey(steering: Steering, line: string): Promise<unknown> {
   const [, name = "", argument = ""] = /^\s*(\S*)\s*(.*?)\s*$/s.exec(line)!;
-  if (Object.hasOwn(commands, name)) return (await commands[name]!(steering, argument)) ?? steering.settings;
+  if (Object.hasOwn(commands, name)) {
+    if (argument !== "") throw new UsageError(`${name} takes no argument, not ${JSON.stringify(argument)}`);
+    return commands[name]!(steering) ?? steering.settings;
+  }
   const dial = steering.dial(name);
   if (!dial) {
-    const known = [...Object.keys(commands), ...steering.options.dials().map(({ name }) => name)].join(", ");
+    const known = [...Object.keys(commands), ...steering.dials.map(({ name }) => name)].join(", ");
     throw new UsageError(`Unknown command ${JSON.stringify(name)}: it may be ${known}`);
   }
   await steering.turn(dial, argument);
@@ -172,8 +170,4 @@ export async function changeRate(steering: Steering, factor: number): Promise<vo
   const dial = steering.dial("rate");
   const before = dial?.value ?? (factor < 1 ? steering.perSecond : undefined);
   if (dial && before) await steering.turn(dial, String(Number((Number(before) * factor).toPrecision(3))));
-}
-
-function none(name: string, argument: string): void {
-  if (argument !== "") throw new UsageError(`${name} takes no argument, not ${JSON.stringify(argument)}`);
 }

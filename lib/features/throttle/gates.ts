@@ -1,7 +1,7 @@
 /** Gates that hold queries back: a rate, and the load of the server. */
 import type { ConnectionOptions } from "mysql2";
 import { UsageError } from "../../command/errors.ts";
-import { keepLooking, Link, type Watch } from "../../command/link.ts";
+import { Link, type Watch, watch } from "../../command/link.ts";
 import type { Gate } from "../../mp.ts";
 
 /** Limit of queries per second over all workers. It may change, because the gate reads it each time. */
@@ -39,41 +39,14 @@ export interface LoadLimit {
 /** Limits by flag. Above a `max-load` the run pauses, above a `critical-load` it ends. */
 export type LoadLimits = Readonly<Record<"max-load" | "critical-load", readonly LoadLimit[]>>;
 
-/** Returns `loadGate()` for several servers. The most loaded one decides. `where` is the name of a server. */
-export async function loadGates(
-  servers: readonly { readonly db: ConnectionOptions; readonly where?: string }[],
-  limits: LoadLimits,
-  end: (reason: string) => void,
-): Promise<Watch> {
-  const begun = await Promise.allSettled(servers.map(({ db, where }) => loadGate(db, limits, end, where)));
-  const watches = begun.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
-  const stop = () => {
-    for (const watch of watches) watch.stop();
-  };
-  const refused = begun.find((each) => each.status === "rejected");
-  if (refused) {
-    stop();
-    throw refused.reason;
-  }
-  const gate: Gate = {
-    limit: (ended, workers) => Math.min(...watches.map((watch) => watch.gate.limit(ended, workers))),
-    get reason() {
-      return watches.find((watch) => watch.gate.reason !== undefined)?.gate.reason;
-    },
-  };
-  return { gate, stop };
-}
-
 /**
- * Returns a gate that admits nothing while one of the server's status variables is above its limit. A server that cannot be
- * reached counts as one without load.
+ * Watches the server's status variables for those above their limit. A server that cannot be reached counts as one without load.
  *
  * @param end ends the run with the given reason.
  * @param where name of the server, if there are several.
- * @returns the gate, and a function that stops watching.
  * @throws UsageError for a variable that the server does not have.
  */
-export async function loadGate(
+export function watchLoad(
   db: ConnectionOptions,
   limits: LoadLimits,
   end: (reason: string) => void,
@@ -81,24 +54,7 @@ export async function loadGate(
 ): Promise<Watch> {
   const link = new Link([db]);
   let reason: string | undefined;
-  await look().catch((error) => {
-    link.close();
-    throw error;
-  });
-  const stopLooking = keepLooking(look);
-  const gate: Gate = {
-    limit: (ended) => (reason === undefined ? Number.POSITIVE_INFINITY : ended),
-    get reason() {
-      return reason;
-    },
-  };
-  return {
-    gate,
-    stop() {
-      stopLooking();
-      link.close();
-    },
-  };
+  return watch({ look, reason: () => reason, close: () => link.close() });
 
   async function look(): Promise<void> {
     const rows = await link.rows("SHOW GLOBAL STATUS").catch(() => undefined);

@@ -1,8 +1,8 @@
 /** Limits the rate and the load of a run. Both can be changed while it goes on. */
 import type { Context, Dial, Hook } from "../../command/feature.ts";
-import { WatchSlot } from "../../command/link.ts";
+import { WatchGate } from "../../command/link.ts";
 import { readLoadLimits, readRate } from "./flags.ts";
-import { type LoadLimit, type LoadLimits, loadGates, type Rate, rateGate } from "./gates.ts";
+import { type LoadLimit, type LoadLimits, type Rate, rateGate, watchLoad } from "./gates.ts";
 
 interface ThrottleFlags {
   readonly rate?: number | undefined;
@@ -16,11 +16,11 @@ export async function throttle(
   { servers, drain }: Pick<Context, "servers" | "drain">,
 ): Promise<Hook> {
   const rate: Rate = { perSecond };
-  const slot = new WatchSlot();
+  const load = new WatchGate();
   let limits: LoadLimits = { "max-load": [], "critical-load": [] };
   await limitLoad({ "max-load": maxLoad, "critical-load": criticalLoad });
   return {
-    options: { gates: [rateGate(rate), slot] },
+    options: { gates: [rateGate(rate), load] },
     dials: [
       {
         name: "rate",
@@ -34,7 +34,7 @@ export async function throttle(
       loadDial("max-load"),
       loadDial("critical-load"),
     ],
-    close: () => slot.replace(undefined),
+    close: () => load.stop(),
   };
 
   function loadDial(name: keyof LoadLimits): Dial {
@@ -49,7 +49,8 @@ export async function throttle(
 
   async function limitLoad(wanted: LoadLimits): Promise<void> {
     const isAny = Object.values(wanted).some(({ length }) => length > 0);
-    slot.replace(isAny ? await loadGates(servers, wanted, (reason) => drain.abort(reason)) : undefined);
+    const end = (reason: string) => drain.abort(reason);
+    await load.replace(isAny ? servers.map(({ db, where }) => watchLoad(db, wanted, end, where)) : []);
     limits = wanted;
   }
 }
