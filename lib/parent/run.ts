@@ -74,7 +74,7 @@ export class Run implements PoolListener, RunOfFeature {
   selection(): Selection {
     const known = this.#parts.flatMap(({ part }) => part.known ?? []);
     const sessionSetup = this.#options.dryRun ? undefined : this.sessionSetup;
-    return new Selection(this.#options, known, sessionSetup, (outcome) => this.records.addEarlier(outcome));
+    return new Selection(this.#options, known, this.records, sessionSetup);
   }
 
   /** The settings that each thread starts with. */
