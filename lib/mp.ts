@@ -68,7 +68,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
   const [files] = await Promise.all([startFiles(options.script), run.begin()]);
-  const pool = new Pool(options.maxWorkers, options.threads, { ...run.settings, ...files }, run.finished, run);
+  const pool = new Pool(run, files);
   run.limitWorkers(pool); // before the threads start to claim
   run.onStop = () => pool.drain(); // at once: no worker claims a query after a callback has heard that the run ends
   run.sessionSetup.onStatement = (statement) => pool.broadcast({ type: "setupStatement", statement });

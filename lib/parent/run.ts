@@ -1,7 +1,7 @@
 /** State of a run in the parent. Handles the messages of its threads, ends it early, and makes the summary. */
 import { myglobals } from "../myglobals.ts";
 import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
-import type { FromThread, Settings } from "../shared/messages.ts";
+import type { FromThread } from "../shared/messages.ts";
 import { SourceContext } from "../shared/source-context.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
 import type { RunOfFeature } from "./feature.ts";
@@ -10,7 +10,7 @@ import type { InFlight, Snapshot } from "./figures.ts";
 import { Gatekeeper } from "./gate.ts";
 import type { Summary, withDefaults } from "./options.ts";
 import { beginParts, type NamedPart } from "./parts.ts";
-import type { Pool, PoolListener, Thread } from "./pool.ts";
+import type { Pool, Thread } from "./pool.ts";
 import { type Claimed, Records } from "./records.ts";
 import { Selection } from "./selection.ts";
 import { SessionSetup } from "./session-setup.ts";
@@ -18,7 +18,7 @@ import { unitsWatch } from "./units.ts";
 import { Waits } from "./waits.ts";
 import { Wakeup } from "./wakeup.ts";
 
-export class Run implements PoolListener, RunOfFeature {
+export class Run implements RunOfFeature {
   readonly wakeup = new Wakeup();
   readonly counters: Counters;
   readonly records: Records;
@@ -29,7 +29,7 @@ export class Run implements PoolListener, RunOfFeature {
   onStop = (): void => {};
   /** Reason of an early end. If `error` is set, `doWork()` rejects with it. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
-  readonly #options: ReturnType<typeof withDefaults>;
+  readonly options: ReturnType<typeof withDefaults>;
   readonly #total: number | undefined; // if the source has a length or size
   readonly #startedAt = performance.now();
   /** Word for what is counted. With a script, it is "query" once a thread has found no `workerDo()` in the script. */
@@ -42,7 +42,7 @@ export class Run implements PoolListener, RunOfFeature {
   constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
     const { maxWorkers } = options;
     this.#total = total;
-    this.#options = options;
+    this.options = options;
     this.#noun = options.script === undefined ? "query" : "unit";
     this.counters = new Counters(maxWorkers);
     this.sourceContext = new SourceContext({ ...options, workers, log: this.log });
@@ -61,8 +61,8 @@ export class Run implements PoolListener, RunOfFeature {
 
   /** @throws the errors of the features. */
   async begin(): Promise<void> {
-    this.#parts = await beginParts(this.#options, this);
-    const { checkpoints } = this.#options;
+    this.#parts = await beginParts(this.options, this);
+    const { checkpoints } = this.options;
     this.sourceContext.checkpoints = checkpoints;
     for (const { part } of this.#parts) {
       if (part.standsAlone !== undefined) this.sessionSetup.standAlone(part.standsAlone);
@@ -73,14 +73,14 @@ export class Run implements PoolListener, RunOfFeature {
   /** Returns the decision about each query. Call it after `begin()`. */
   selection(): Selection {
     const known = this.#parts.flatMap(({ part }) => part.known ?? []);
-    const sessionSetup = this.#options.dryRun ? undefined : this.sessionSetup;
-    return new Selection(this.#options, known, this.records, sessionSetup);
+    const sessionSetup = this.options.dryRun ? undefined : this.sessionSetup;
+    return new Selection(this.options, known, this.records, sessionSetup);
   }
 
   /** The settings that each thread starts with. */
-  get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
-    const { maxWorkers, script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
-    const { retries, idempotent, maxFailures, maxWarnings } = this.#options;
+  get settings() {
+    const { maxWorkers, script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.options;
+    const { retries, idempotent, maxFailures, maxWarnings } = this.options;
     return {
       myglobals,
       isOnlyWorker: maxWorkers === 1,
@@ -103,6 +103,12 @@ export class Run implements PoolListener, RunOfFeature {
     this.wakeup.wake();
   }
 
+  /** Ends the run with an error. Logs the reason if the run ends for another one. */
+  fail(reason: string): void {
+    if (this.stopped) this.log(reason);
+    this.stop(reason, new Error(reason));
+  }
+
   /** Calls a function of the caller of `doWork()`. If it throws, the run ends with that error; `what` is put before its message. */
   guard = async (action: () => unknown, what = ""): Promise<void> => {
     try {
@@ -119,7 +125,7 @@ export class Run implements PoolListener, RunOfFeature {
     await Promise.all(this.#parts.map(({ part }) => part.end?.()));
   }
 
-  // PoolListener:
+  /** Gives the open segments to a thread that was started. */
   started(thread: Thread): void {
     for (const segment of this.records.open) this.records.announce(segment, thread);
   }
@@ -142,10 +148,7 @@ export class Run implements PoolListener, RunOfFeature {
     else if (type === "killedTooLate") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
     else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
     else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
-    else if (type === "broken") {
-      if (this.stopped) this.log(message.reason); // also if the run ends for another reason
-      this.stop(message.reason, new Error(message.reason));
-    }
+    else if (type === "broken") this.fail(message.reason);
   }
 
   #tellOfRows(seq: number, returned: number): void {
@@ -156,16 +159,12 @@ export class Run implements PoolListener, RunOfFeature {
     );
   }
 
+  /** Decides about the queries of a thread that has exited, expected or not. */
   died(thread: Thread, cause: string): void {
     for (const worker of thread.workers) this.waits.end(worker);
-    const isSafe = (unit: unknown) => this.#options.idempotent || this.#parts.some(({ part }) => part.decides?.(unit));
+    const isSafe = (unit: unknown) => this.options.idempotent || this.#parts.some(({ part }) => part.decides?.(unit));
     this.records.resolveDeadThread(thread, cause, (unit) => !this.stopped && isSafe(unit));
     this.wakeup.wake();
-  }
-
-  runFailed(reason: string, error?: Error): void {
-    if (this.stopped && error) this.log(reason);
-    this.stop(reason, error);
   }
 
   /** Lets as many workers claim queries as the gates allow. These are the first ones that have not given up. */
@@ -182,18 +181,12 @@ export class Run implements PoolListener, RunOfFeature {
     if (this.#noun === "unit") this.#watchUnits(pool);
   }
 
-  /** Returns how many queries are done or failed. */
-  finished = (): number => {
-    const { done, failed } = this.counters.read();
-    return done + failed;
-  };
-
-  log = (line: string): void => void this.guard(() => this.#options.progress?.log(line));
+  log = (line: string): void => void this.guard(() => this.options.progress?.log(line));
 
   // Progress and summary:
 
   showProgress(feed: Feed, pool: Pool): void {
-    void this.guard(() => this.#options.progress?.update(this.#snapshot(feed, pool)));
+    void this.guard(() => this.options.progress?.update(this.#snapshot(feed, pool)));
   }
 
   #snapshot(feed: Feed, pool: Pool): Snapshot {
@@ -227,7 +220,7 @@ export class Run implements PoolListener, RunOfFeature {
       seconds,
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
-      threads: this.#options.threads,
+      threads: this.options.threads,
       ...(Object.assign({}, ...this.#parts.map(({ part }) => part.summary?.(result.earlier))) as Partial<Summary>),
       ...(this.#warned.length > 0 && {
         firstWarned: this.#warned.toSorted((a, b) => a.seq - b.seq).slice(0, warnedKept),
