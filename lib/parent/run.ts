@@ -4,12 +4,11 @@ import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
 import type { FromThread } from "../shared/messages.ts";
 import { SourceContext } from "../shared/source-context.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
-import type { RunOfFeature } from "./feature.ts";
+import { beginParts, type NamedPart } from "./feature.ts";
 import type { Feed } from "./feed.ts";
 import type { InFlight, Snapshot } from "./figures.ts";
 import { Gatekeeper } from "./gate.ts";
-import type { Summary, withDefaults } from "./options.ts";
-import { beginParts, type NamedPart } from "./parts.ts";
+import type { CompleteOptions, Summary } from "./options.ts";
 import type { Pool, Thread } from "./pool.ts";
 import { type Claimed, Records } from "./records.ts";
 import { Selection } from "./selection.ts";
@@ -18,18 +17,19 @@ import { unitsWatch } from "./units.ts";
 import { Waits } from "./waits.ts";
 import { Wakeup } from "./wakeup.ts";
 
-export class Run implements RunOfFeature {
+export class Run {
   readonly wakeup = new Wakeup();
   readonly counters: Counters;
   readonly records: Records;
   readonly sourceContext: SourceContext;
   readonly gatekeeper: Gatekeeper;
   readonly sessionSetup: SessionSetup;
+  /** Measures waits for a server, for the bar and the summary. */
   readonly waits = new Waits();
   onStop = (): void => {};
   /** Reason of an early end. If `error` is set, `doWork()` rejects with it. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
-  readonly options: ReturnType<typeof withDefaults>;
+  readonly options: CompleteOptions;
   readonly #total: number | undefined; // if the source has a length or size
   readonly #startedAt = performance.now();
   /** Word for what is counted. With a script, it is "query" once a thread has found no `workerDo()` in the script. */
@@ -39,7 +39,7 @@ export class Run implements RunOfFeature {
   readonly #watchUnits: (pool: Pool) => void;
   #parts: readonly NamedPart[] = [];
 
-  constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
+  constructor(workers: number, options: CompleteOptions, total: number | undefined) {
     const { maxWorkers } = options;
     this.#total = total;
     this.options = options;
@@ -118,6 +118,7 @@ export class Run implements RunOfFeature {
     }
   };
 
+  /** Returns the RunError that `doWork()` rejects with. */
   failure = (error: unknown): RunError => new RunError(messageOf(error), this.summary(0), error);
 
   /** Resolves when the features have finished their work. */
@@ -181,6 +182,7 @@ export class Run implements RunOfFeature {
     if (this.#noun === "unit") this.#watchUnits(pool);
   }
 
+  /** Shows a line to the user. */
   log = (line: string): void => void this.guard(() => this.options.progress?.log(line));
 
   // Progress and summary:
