@@ -62,9 +62,9 @@ export class Gatekeeper {
    * @returns true if the workers can claim more than before.
    * @throws the error that a gate's `admitted()` rejects with.
    */
-  async advance(ended: () => number, isOver: () => boolean): Promise<boolean> {
+  async advance(isOver: () => boolean): Promise<boolean> {
     if (this.#gates.length === 0 || isOver()) return false;
-    let count = this.#allowed(ended());
+    let count = this.#allowed();
     if (count > this.#announced) {
       if (this.#waiting) return false;
       this.#waiting = true;
@@ -76,7 +76,7 @@ export class Gatekeeper {
       }
       if (isOver()) return false;
       this.#announced = count;
-      count = Math.min(count, this.#allowed(ended())); // a gate may have closed meanwhile
+      count = Math.min(count, this.#allowed()); // a gate may have closed meanwhile
     }
     const before = this.#admitted;
     if (count === before) return false;
@@ -85,9 +85,10 @@ export class Gatekeeper {
     return count > before;
   }
 
-  /** Returns how many of the released queries the gates let the workers claim when `ended` queries have ended. */
-  #allowed(ended: number): number {
+  /** Returns how many of the released queries the gates let the workers claim. */
+  #allowed(): number {
     const { workers } = this;
+    const ended = this.#records.tally.ended + this.#records.awaitingCommit;
     const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended, workers))));
     this.#isOpen = limit === Number.POSITIVE_INFINITY;
     return Math.min(this.#records.released, limit);

@@ -86,7 +86,7 @@ export class Run {
       isOnlyWorker: maxWorkers === 1,
       script: script === undefined ? undefined : String(script),
       counters: this.counters.shared,
-      hosts: hosts.map(({ host, port }) => ({ host, port })),
+      hosts,
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
       ...{ retries, idempotent, maxFailures, maxWarnings },
