@@ -70,11 +70,7 @@ export class Figures {
     if (this.#start === undefined && isAwaited && performance.now() - this.#awaitedAt < awaitedMs) return false;
     this.#start ??= performance.now();
     this.#latest = snapshot;
-    this.#pace.look(this.seconds, () => ({
-      ended: ended - earlier,
-      left: total === undefined ? undefined : total - ended,
-      inFlight: inFlight().length,
-    }));
+    this.#pace.look(this.seconds, snapshot);
     return true;
   }
 

@@ -1,6 +1,7 @@
 /** Estimates the rate of a run and the time left, in figures that are calm enough to be read. */
+import type { Snapshot } from "./figures.ts";
 
-export interface Moment {
+interface Moment {
   /** Time on a monotonic clock. */
   seconds: number;
   /** Queries that this run has ended. */
@@ -30,10 +31,11 @@ export class Pace {
   #endsAt: number | undefined;
 
   /** Takes a sample of the run if the last one is old enough. Call it often. */
-  look(seconds: number, look: () => Omit<Moment, "seconds">): void {
+  look(seconds: number, run: Pick<Snapshot, "ended" | "earlier" | "total" | "inFlight">): void {
     const last = this.#moments.at(-1);
     if (last && seconds - last.seconds < stepSeconds) return;
-    const now = { seconds, ...look() };
+    const left = run.total === undefined ? undefined : run.total - run.ended;
+    const now = { seconds, ended: run.ended - run.earlier, left, inFlight: run.inFlight().length };
     // Before the first claim the workers are starting. That time is not part of the rate.
     if (last || now.inFlight + now.ended > 0) this.#add(now);
   }
