@@ -4,6 +4,8 @@ import type { Gate } from "./options.ts";
 import type { Records } from "./records.ts";
 
 export class Gatekeeper {
+  /** True if no gate had a limit when they were last asked. They need not be asked often then. */
+  isOpen = true;
   readonly #gates: readonly Gate[];
   readonly #records: Records;
   readonly #workers: number;
@@ -11,7 +13,6 @@ export class Gatekeeper {
   /** The number of queries that `admitted()` of every gate has accepted. */
   #announced = 0;
   #waiting = false;
-  #isOpen = true;
   /** Start of the current pause, as `performance.now()`. Undefined if there is none. */
   #pausedAt: number | undefined;
 
@@ -42,11 +43,6 @@ export class Gatekeeper {
   get workers(): number {
     const wanted = this.#gates.flatMap(({ workers }) => workers ?? []);
     return wanted.length === 0 ? this.#workers : Math.min(...wanted);
-  }
-
-  /** True if no gate had a limit when they were last asked. They need not be asked often then. */
-  get isOpen(): boolean {
-    return this.#isOpen;
   }
 
   /** Adds a released segment. Without gates, all of it can be claimed at once. */
@@ -90,7 +86,7 @@ export class Gatekeeper {
     const { workers } = this;
     const ended = this.#records.tally.ended + this.#records.awaitingCommit;
     const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended, workers))));
-    this.#isOpen = limit === Number.POSITIVE_INFINITY;
+    this.isOpen = limit === Number.POSITIVE_INFINITY;
     return Math.min(this.#records.released, limit);
   }
 }

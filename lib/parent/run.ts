@@ -147,17 +147,12 @@ export class Run {
     else if (type === "warned") this.#warned.push(message.query);
     else if (type === "queries") this.#noun = "query";
     else if (type === "killedTooLate") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
-    else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
-    else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
+    else if (type === "oddRows" && !this.#hasToldOfRows) {
+      this.#hasToldOfRows = true;
+      const what = `workerDo() returned ${message.returned} for unit ${message.seq}`;
+      this.log(`${what}: it counts as 0 rows, because it is not a number of rows`);
+    } else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
     else if (type === "broken") this.fail(message.reason);
-  }
-
-  #tellOfRows(seq: number, returned: number): void {
-    if (this.#hasToldOfRows) return;
-    this.#hasToldOfRows = true;
-    this.log(
-      `workerDo() returned ${returned} for unit ${seq}: it counts as 0 rows, because it is not a number of rows`,
-    );
   }
 
   /** Decides about the queries of a thread that has exited, expected or not. */
