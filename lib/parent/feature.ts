@@ -1,8 +1,9 @@
 /** Interface between a run and the parts of its features in the parent. */
 import { features } from "../features/index.ts";
 import type { Checkpoints } from "../shared/source-context.ts";
+import type { RunError } from "./errors.ts";
 import { type CompleteOptions, ownOptions, type Summary } from "./options.ts";
-import type { Run } from "./run.ts";
+import type { Waits } from "./waits.ts";
 
 /** Type of the `feature` that a feature's `parent.ts` exports. */
 export interface ParentFeature {
@@ -15,7 +16,12 @@ export interface ParentFeature {
 }
 
 /** Members of the run that a feature's part may use. */
-export type RunOfFeature = Pick<Run, "log" | "guard" | "waits" | "failure">;
+export interface RunOfFeature {
+  log(line: string): void;
+  guard(action: () => unknown, what?: string): Promise<void>;
+  readonly waits: Waits;
+  failure(error: unknown): RunError;
+}
 
 /** Queries of earlier runs that a feature knows of. */
 export interface KnownQueries {

@@ -1,5 +1,12 @@
 /** Estimates the rate of a run and the time left, in figures that are calm enough to be read. */
-import type { Snapshot } from "./figures.ts";
+
+/** Counts of a run, as in the snapshot for the bar. */
+interface Counted {
+  readonly ended: number;
+  readonly earlier: number;
+  readonly total: number | undefined;
+  readonly inFlight: () => readonly unknown[];
+}
 
 interface Moment {
   /** Time on a monotonic clock. */
@@ -32,7 +39,7 @@ export class Pace {
   #endsAt: number | undefined;
 
   /** Takes a sample of the run if the last one is old enough. Call it often. */
-  look(seconds: number, run: Pick<Snapshot, "ended" | "earlier" | "total" | "inFlight">): void {
+  look(seconds: number, run: Counted): void {
     const last = this.#moments.at(-1);
     if (last && seconds - last.seconds < stepSeconds) return;
     const left = run.total === undefined ? undefined : run.total - run.ended;

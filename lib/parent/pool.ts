@@ -2,10 +2,11 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { findUncloneable, myglobals } from "../myglobals.ts";
 import { withCauses } from "../shared/causes.ts";
+import type { Counters } from "../shared/counters.ts";
 import type { StartFiles } from "../shared/feature-entry.ts";
 import { type FromThread, type PlainError, type Settings, type ToThread, toError } from "../shared/messages.ts";
+import type { CompleteOptions } from "./options.ts";
 import { printLines, unprinted } from "./printed.ts";
-import type { Run } from "./run.ts";
 
 /** One worker thread. */
 export interface Thread {
@@ -13,6 +14,19 @@ export interface Thread {
   readonly workers: readonly number[];
   send(message: ToThread): void;
   terminate(why?: string): void;
+}
+
+/** Members of the run that its pool uses. */
+interface Run {
+  readonly options: CompleteOptions;
+  readonly settings: Omit<Settings, "workers" | "isRenewed" | keyof StartFiles>;
+  readonly counters: Counters;
+  started(thread: Thread): void;
+  message(thread: Thread, message: FromThread): void;
+  died(thread: Thread, cause: string): void;
+  stop(reason: string): void;
+  fail(reason: string): void;
+  log(line: string): void;
 }
 
 /** Thread deaths without a finished query in between after which the run ends. */
