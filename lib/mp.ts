@@ -68,7 +68,7 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   const missing = options.script === undefined ? whyNoServer() : undefined; // a script may have its own workerInit()
   if (missing) throw new TypeError(missing);
   const [files] = await Promise.all([startFiles(options.script), run.begin()]);
-  const pool = new Pool(options.maxWorkers, options.threads, { ...run.settings, ...files }, run.finished, run);
+  const pool = new Pool(run, files);
   run.limitWorkers(pool); // before the threads start to claim
   run.onStop = () => pool.drain(); // at once: no worker claims a query after a callback has heard that the run ends
   run.sessionSetup.onStatement = (statement) => pool.broadcast({ type: "setupStatement", statement });
@@ -124,21 +124,22 @@ export async function doWork(queue: Source<unknown>, workers = 4, userOptions: W
   function reevaluateGates(): void {
     run.limitWorkers(pool);
     void run.guard(async () => {
-      const isMore = await gatekeeper.advance(
-        () => records.tally.ended + records.awaitingCommit,
-        () => run.stopped !== undefined,
-      );
-      if (isMore) pool.broadcast({ type: "admitted" });
+      if (await gatekeeper.advance(() => run.stopped !== undefined)) pool.broadcast({ type: "admitted" });
     });
   }
 }
 
 /** Ends the run when one of its signals is aborted. Returns a function that stops listening. */
 function listen({ signal, killSignal, script }: WorkOptions, run: Run, pool: Pool): () => void {
-  const unlisten = [onAbort(signal, drain), onAbort(killSignal, kill)];
-  return () => {
-    for (const stop of unlisten) stop();
-  };
+  const over = new AbortController();
+  onAbort(signal, drain);
+  onAbort(killSignal, kill);
+  return () => over.abort();
+
+  function onAbort(signal: AbortSignal | undefined, then: () => void): void {
+    if (signal?.aborted) then();
+    signal?.addEventListener("abort", then, { once: true, signal: over.signal });
+  }
 
   function drain(): void {
     run.stop(typeof signal?.reason === "string" ? signal.reason : "interrupted");
@@ -150,10 +151,4 @@ function listen({ signal, killSignal, script }: WorkOptions, run: Run, pool: Poo
     const who = script === undefined ? "the server did not answer" : "neither workerDo() nor the server ended it";
     setTimeout(() => pool.terminate(`${who} when it was interrupted`), killMs).unref();
   }
-}
-
-function onAbort(signal: AbortSignal | undefined, then: () => void): () => void {
-  if (signal?.aborted) then();
-  signal?.addEventListener("abort", then, { once: true });
-  return () => signal?.removeEventListener("abort", then);
 }

@@ -43,7 +43,7 @@ test("Pace has a rate that changes at most once a second, without the time that 
 test("Pace follows a run that stops, and one that continues after an hour", () => {
   const pace = new Pace();
   const look = (seconds: number, ended: number) =>
-    pace.look(seconds, () => ({ ended, left: 1_000_000 - ended, inFlight: 4 }));
+    pace.look(seconds, { ended, earlier: 0, total: 1_000_000, inFlight: () => Array(4) });
   for (let seconds = 0; seconds <= 100; seconds++) look(seconds, seconds * 100);
   for (let seconds = 101; seconds <= 3700; seconds++) look(seconds, 10_000);
   assert.ok(pace.perSecond! < 1);
@@ -74,7 +74,7 @@ function simulate(workers: number, queries: number, duration: Duration, begin = 
   for (let seconds = 0; seconds < end; seconds += 0.1) {
     while (ends[ended]! <= seconds) ended++;
     while (starts[started]! <= seconds) started++;
-    pace.look(seconds, () => ({ ended, left: queries - ended, inFlight: started - ended }));
+    pace.look(seconds, { ended, earlier: 0, total: queries, inFlight: () => Array(started - ended) });
     told.push({ seconds, perSecond: pace.perSecond, left: pace.secondsLeft(seconds) });
   }
   return { told, end };

@@ -1,7 +1,9 @@
 /** Interface between a run and the parts of its features in the parent. */
+import { features } from "../features/index.ts";
+import { howToGetOption } from "../shared/left-out.ts";
 import type { Checkpoints } from "../shared/source-context.ts";
 import type { RunError } from "./errors.ts";
-import type { CompleteOptions, Summary } from "./options.ts";
+import { type CompleteOptions, ownOptions, type Summary } from "./options.ts";
 import type { Waits } from "./waits.ts";
 
 /** Type of the `feature` that a feature's `parent.ts` exports. */
@@ -14,15 +16,11 @@ export interface ParentFeature {
   begin(options: CompleteOptions, run: RunOfFeature): ParentPart | Promise<ParentPart>;
 }
 
-/** Functions of the run that a feature's part may call. */
+/** Members of the run that a feature's part may use. */
 export interface RunOfFeature {
-  /** Shows a line to the user. */
   log(line: string): void;
-  /** Calls a function of the caller of `doWork()`. If it throws, the run ends with that error; `what` is put before its message. */
   guard(action: () => unknown, what?: string): Promise<void>;
-  /** Measures waits for a server, for the bar and the summary. */
   readonly waits: Waits;
-  /** Returns the RunError that `doWork()` rejects with. */
   failure(error: unknown): RunError;
 }
 
@@ -39,7 +37,7 @@ export interface KnownQueries {
 }
 
 /** A feature's part in one run. */
-export interface ParentPart {
+interface ParentPart {
   /** Data for its part in each thread. */
   readonly settings: unknown;
   /** Reason why no query may depend on an earlier one. Missing if it may. */
@@ -55,4 +53,31 @@ export interface ParentPart {
   summary?(earlier: Summary["earlier"]): Partial<Summary>;
   /** Resolves when the feature has finished its work. */
   end?(): Promise<unknown>;
+}
+
+export interface NamedPart {
+  /** The name of the feature. */
+  readonly name: string;
+  readonly part: ParentPart;
+}
+
+/**
+ * Prepares the features that the options ask for.
+ *
+ * @throws TypeError for an unknown option; the errors of the features.
+ */
+export async function beginParts(options: CompleteOptions, run: RunOfFeature): Promise<NamedPart[]> {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  for (const [name] of given.filter(([name]) => !ownOptions.includes(name))) {
+    if (features.some(({ option }) => option === name)) continue;
+    throw new TypeError(`Cannot take the option ${name}: ${howToGetOption(name) ?? "there is none of this name"}`);
+  }
+  const parts: NamedPart[] = [];
+  for (const { name, option, parent } of features) {
+    const value = given.find(([name]) => name === option)?.[1];
+    if (value === undefined) continue;
+    const feature = (await parent?.())?.feature as ParentFeature | undefined;
+    parts.push({ name, part: (await feature?.begin(options, run)) ?? { settings: value } });
+  }
+  return parts;
 }

@@ -42,15 +42,10 @@ const awaitedMs = 1000;
 export class Figures {
   /** True once the run has ended. There is no rate then, because the summary has that of the whole run. */
   isOver = false;
+  latest: Snapshot | undefined;
   readonly #pace = new Pace();
-  #latest: Snapshot | undefined;
   #awaitedAt: number | undefined;
   #start: number | undefined;
-
-  /** The latest state of the run. Undefined until there is something to show. */
-  get latest(): Snapshot | undefined {
-    return this.#latest;
-  }
 
   /** Seconds since there was something to show. */
   get seconds(): number {
@@ -65,29 +60,25 @@ export class Figures {
    */
   take(snapshot: Snapshot): boolean {
     const { ended, earlier, total, inFlight } = snapshot;
+    this.latest = snapshot;
     this.#awaitedAt ??= performance.now();
-    const isAwaited = total === undefined && ended - earlier + inFlight().length === 0;
-    if (this.#start === undefined && isAwaited && performance.now() - this.#awaitedAt < awaitedMs) return false;
+    const isAwaited = this.#start === undefined && total === undefined && ended - earlier + inFlight().length === 0;
+    if (isAwaited && performance.now() - this.#awaitedAt < awaitedMs) return false;
     this.#start ??= performance.now();
-    this.#latest = snapshot;
-    this.#pace.look(this.seconds, () => ({
-      ended: ended - earlier,
-      left: total === undefined ? undefined : total - ended,
-      inFlight: inFlight().length,
-    }));
+    this.#pace.look(this.seconds, snapshot);
     return true;
   }
 
   /** Returns the texts beside the bar. The first and the last are the most important. */
   texts(): string[] {
-    if (!this.#latest) return [];
-    const { ended, earlier, failed, unknown, total, isAbout, held, waiting } = this.#latest;
+    if (!this.latest) return [];
+    const { ended, earlier, failed, unknown, total, isAbout, held, waiting } = this.latest;
     const all = total === undefined ? undefined : count(total);
     return [
       all === undefined ? count(ended) : `${count(ended).padStart(all.length)}/${isAbout ? "~" : ""}${all}`,
       !this.isOver && this.#pace.perSecond !== undefined && rate(this.#pace.perSecond),
       earlier > 0 && `${count(earlier)} earlier`,
-      !this.isOver && this.#timeLeft(this.#latest),
+      !this.isOver && this.#timeLeft(this.latest),
       failed > 0 && `${count(failed)} failed`,
       unknown > 0 && `${count(unknown)} unknown`,
       ...(this.isOver ? [] : [held, waiting].map((reason) => reason !== undefined && printable(reason))),

@@ -4,6 +4,8 @@ import type { Gate } from "./options.ts";
 import type { Records } from "./records.ts";
 
 export class Gatekeeper {
+  /** True if no gate had a limit when they were last asked. They need not be asked often then. */
+  isOpen = true;
   readonly #gates: readonly Gate[];
   readonly #records: Records;
   readonly #workers: number;
@@ -11,7 +13,6 @@ export class Gatekeeper {
   /** The number of queries that `admitted()` of every gate has accepted. */
   #announced = 0;
   #waiting = false;
-  #isOpen = true;
   /** Start of the current pause, as `performance.now()`. Undefined if there is none. */
   #pausedAt: number | undefined;
 
@@ -44,11 +45,6 @@ export class Gatekeeper {
     return wanted.length === 0 ? this.#workers : Math.min(...wanted);
   }
 
-  /** True if no gate had a limit when they were last asked. They need not be asked often then. */
-  get isOpen(): boolean {
-    return this.#isOpen;
-  }
-
   /** Adds a released segment. Without gates, all of it can be claimed at once. */
   release(segment: Segment): void {
     this.#records.add(segment);
@@ -62,9 +58,9 @@ export class Gatekeeper {
    * @returns true if the workers can claim more than before.
    * @throws the error that a gate's `admitted()` rejects with.
    */
-  async advance(ended: () => number, isOver: () => boolean): Promise<boolean> {
+  async advance(isOver: () => boolean): Promise<boolean> {
     if (this.#gates.length === 0 || isOver()) return false;
-    let count = this.#allowed(ended());
+    let count = this.#allowed();
     if (count > this.#announced) {
       if (this.#waiting) return false;
       this.#waiting = true;
@@ -76,7 +72,7 @@ export class Gatekeeper {
       }
       if (isOver()) return false;
       this.#announced = count;
-      count = Math.min(count, this.#allowed(ended())); // a gate may have closed meanwhile
+      count = Math.min(count, this.#allowed()); // a gate may have closed meanwhile
     }
     const before = this.#admitted;
     if (count === before) return false;
@@ -85,11 +81,12 @@ export class Gatekeeper {
     return count > before;
   }
 
-  /** Returns how many of the released queries the gates let the workers claim when `ended` queries have ended. */
-  #allowed(ended: number): number {
+  /** Returns how many of the released queries the gates let the workers claim. */
+  #allowed(): number {
     const { workers } = this;
+    const ended = this.#records.tally.ended + this.#records.awaitingCommit;
     const limit = Math.min(...this.#gates.map((gate) => Math.floor(gate.limit(ended, workers))));
-    this.#isOpen = limit === Number.POSITIVE_INFINITY;
+    this.isOpen = limit === Number.POSITIVE_INFINITY;
     return Math.min(this.#records.released, limit);
   }
 }

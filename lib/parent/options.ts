@@ -8,7 +8,6 @@ import type { Ended, Result, WarnedQuery } from "../shared/counters.ts";
 import type { Outcome } from "../shared/segment.ts";
 import type { Checkpoints } from "../shared/source-context.ts";
 import type { Progress } from "./progress.ts";
-import type { Wait } from "./waits.ts";
 
 /** Source of the queries. It may have any length and any speed. */
 export type Source<Unit> = Iterable<Unit> | AsyncIterable<Unit>;
@@ -106,7 +105,7 @@ export interface Summary extends Result {
   workers: number;
   threads: number;
   /** Time in which a worker, or the opening of the ledger, waited for a server that takes its queries, by reason. */
-  waited?: Wait[];
+  waited?: { seconds: number; reason: string }[];
   /** Set if the counts are units of work of a script's own `workerDo()`, not queries. */
   units?: true;
   /** The first ten queries with warnings, if there are any. */
@@ -158,7 +157,8 @@ export function withDefaults(workers: number, options: WorkOptions) {
       `Cannot take ${inspect(options)} for the options: write { ...options, script: import.meta.url }`,
     );
   const { script } = options;
-  if (script !== undefined && !(script instanceof URL) && !isAbsolute(script))
+  const isUrl = script instanceof URL || (typeof script === "string" && /^(?:\w+:|\/)/.test(script)); // or an absolute path
+  if (script !== undefined && !isUrl)
     throw new TypeError(
       `Cannot take ${inspect(script, { depth: 0 })} for script: it must be a URL, such as import.meta.url`,
     );
@@ -177,7 +177,7 @@ export function withDefaults(workers: number, options: WorkOptions) {
     idempotent: options.idempotent ?? false,
     gates: options.gates ?? [],
     maxPauseSeconds: options.maxPauseSeconds ?? Number.POSITIVE_INFINITY,
-    hosts: options.hosts ?? [],
+    hosts: (options.hosts ?? []).map(({ host, port }) => ({ host, port })), // without what else the caller keeps in them
     initCommands: options.initCommands ?? [],
   };
   const { threads, timeoutSeconds } = complete;
@@ -192,11 +192,6 @@ export function withDefaults(workers: number, options: WorkOptions) {
     throw new RangeError(`Cannot start ${threads} threads for ${maxWorkers} workers: at most one thread a worker`);
   }
   return complete;
-}
-
-/** Returns true for the text of a URL, and for an absolute path. */
-function isAbsolute(script: unknown): boolean {
-  return typeof script === "string" && /^(?:\w+:|\/)/.test(script);
 }
 
 /** @throws RangeError */

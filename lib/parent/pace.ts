@@ -1,6 +1,14 @@
 /** Estimates the rate of a run and the time left, in figures that are calm enough to be read. */
 
-export interface Moment {
+/** Counts of a run, as in the snapshot for the bar. */
+interface Counted {
+  readonly ended: number;
+  readonly earlier: number;
+  readonly total: number | undefined;
+  readonly inFlight: () => readonly unknown[];
+}
+
+interface Moment {
   /** Time on a monotonic clock. */
   seconds: number;
   /** Queries that this run has ended. */
@@ -24,23 +32,20 @@ const mostMoments = 3600;
 const tolerance = { part: 0.15, seconds: 2 };
 
 export class Pace {
+  /** Queries per second. Undefined until it can be measured. */
+  perSecond: number | undefined;
   readonly #moments: (Moment & { grew: boolean })[] = [];
   #start: number | undefined;
-  #perSecond: number | undefined;
   #endsAt: number | undefined;
 
   /** Takes a sample of the run if the last one is old enough. Call it often. */
-  look(seconds: number, look: () => Omit<Moment, "seconds">): void {
+  look(seconds: number, run: Counted): void {
     const last = this.#moments.at(-1);
     if (last && seconds - last.seconds < stepSeconds) return;
-    const now = { seconds, ...look() };
+    const left = run.total === undefined ? undefined : run.total - run.ended;
+    const now = { seconds, ended: run.ended - run.earlier, left, inFlight: run.inFlight().length };
     // Before the first claim the workers are starting. That time is not part of the rate.
     if (last || now.inFlight + now.ended > 0) this.#add(now);
-  }
-
-  /** Queries per second. Undefined until it can be measured. */
-  get perSecond(): number | undefined {
-    return this.#perSecond;
   }
 
   /** Returns the estimated seconds until the end, undefined if there is no estimate. */
@@ -61,23 +66,23 @@ export class Pace {
     const ends = moments.filter((moment) => moment.grew);
     const isLate = now.seconds - (ends.at(-1)?.seconds ?? 0) > Math.max(2 * this.#roundSeconds(now), stepSeconds);
     const [from, to] = isLate || ends.length < 2 ? [moments[0]!, now] : [ends[0]!, ends.at(-1)!];
-    if (to.ended > from.ended || isLate) this.#perSecond = (to.ended - from.ended) / (to.seconds - from.seconds);
+    if (to.ended > from.ended || isLate) this.perSecond = (to.ended - from.ended) / (to.seconds - from.seconds);
     this.#estimate(now, to.seconds);
   }
 
   #estimate({ seconds, ended, left, inFlight }: Moment, from: number): void {
     // The first queries give no rate yet, and the last ones none any more.
-    if (!this.#perSecond || left === undefined || left <= inFlight || ended < roundsBefore * inFlight) {
+    if (!this.perSecond || left === undefined || left <= inFlight || ended < roundsBefore * inFlight) {
       if (!(this.secondsLeft(seconds)! > 1)) this.#endsAt = undefined;
       return;
     }
-    const endsAt = from + left / this.#perSecond;
+    const endsAt = from + left / this.perSecond;
     const off = Math.abs(endsAt - (this.#endsAt ?? Number.POSITIVE_INFINITY));
     if (off > Math.max(tolerance.part * (endsAt - seconds), tolerance.seconds)) this.#endsAt = endsAt;
   }
 
   /** Returns the seconds in which each worker ends one query. */
   #roundSeconds({ inFlight }: Moment): number {
-    return this.#perSecond ? inFlight / this.#perSecond : Number.POSITIVE_INFINITY;
+    return this.perSecond ? inFlight / this.perSecond : Number.POSITIVE_INFINITY;
   }
 }

@@ -2,7 +2,10 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { findUncloneable, myglobals } from "../myglobals.ts";
 import { withCauses } from "../shared/causes.ts";
+import type { Counters } from "../shared/counters.ts";
+import type { StartFiles } from "../shared/feature-entry.ts";
 import { type FromThread, type PlainError, type Settings, type ToThread, toError } from "../shared/messages.ts";
+import type { CompleteOptions } from "./options.ts";
 import { printLines, unprinted } from "./printed.ts";
 
 /** One worker thread. */
@@ -13,16 +16,16 @@ export interface Thread {
   terminate(why?: string): void;
 }
 
-/** Callbacks of a pool. */
-export interface PoolListener {
-  /** A thread was started. It has no segments yet. */
+/** Members of the run that its pool uses. */
+interface Run {
+  readonly options: CompleteOptions;
+  readonly settings: Omit<Settings, "workers" | "isRenewed" | keyof StartFiles>;
+  readonly counters: Counters;
   started(thread: Thread): void;
   message(thread: Thread, message: FromThread): void;
-  /** A thread has exited, expected or not. The pool replaces it if needed. */
   died(thread: Thread, cause: string): void;
-  /** The run cannot go on. `error` is missing if all workers gave up and some of them had been connected before. */
-  runFailed(reason: string, error?: Error): void;
-  /** Shows a line to the user. */
+  stop(reason: string): void;
+  fail(reason: string): void;
   log(line: string): void;
 }
 
@@ -34,13 +37,10 @@ const loadMs = 10_000;
 const tellMs = 200;
 
 export class Pool {
-  readonly #most: number;
-  /** Largest number of workers that were wanted so far, at most `#most`. */
+  readonly #run: Run;
+  readonly #settings: Omit<Settings, "workers" | "isRenewed">;
+  /** Largest number of workers that were wanted so far, at most `maxWorkers`. */
   #workers = 0;
-  readonly #slots: number;
-  readonly #data: Omit<Settings, "workers" | "isRenewed">;
-  readonly #listener: PoolListener;
-  readonly #finished: () => number;
   readonly #threads = new Map<Thread, Promise<unknown>>();
   readonly #connected = new Set<number>();
   readonly #gaveUp = new Set<number>();
@@ -54,23 +54,12 @@ export class Pool {
   #finishedAtDeath = 0;
   #ending = false;
 
-  /**
-   * @param finished returns how many queries are done or failed.
-   * @throws TypeError for a value in `myglobals` that cannot be sent to a thread, with its path.
-   */
-  constructor(
-    workers: number,
-    threads: number,
-    data: Omit<Settings, "workers" | "isRenewed">,
-    finished: () => number,
-    listener: PoolListener,
-  ) {
-    this.#most = workers;
-    this.#slots = threads;
-    this.#data = data;
-    this.#finished = finished;
-    this.#listener = listener;
-    const numbers = Array.from({ length: workers }, (_, index) => index + 1);
+  /** @throws TypeError for a value in `myglobals` that cannot be sent to a thread, with its path. */
+  constructor(run: Run, files: StartFiles) {
+    this.#run = run;
+    this.#settings = { ...run.settings, ...files };
+    const { maxWorkers, threads } = run.options;
+    const numbers = Array.from({ length: maxWorkers }, (_, index) => index + 1);
     for (let slot = 0; slot < threads; slot++) this.#start(numbers.filter((number) => this.slotOf(number) === slot));
   }
 
@@ -80,12 +69,12 @@ export class Pool {
 
   /** Returns the number of the thread that carries a worker, from 0. A thread that replaces it has the same number. */
   slotOf(worker: number): number {
-    return worker % this.#slots;
+    return worker % this.#run.options.threads;
   }
 
   /** Returns the number of the `count`-th worker that has not given up, or of the last worker wanted so far if fewer are left. */
   numberOf(count: number): number {
-    this.#workers = Math.max(this.#workers, Math.min(count, this.#most));
+    this.#workers = Math.max(this.#workers, Math.min(count, this.#run.options.maxWorkers));
     let number = 0;
     for (let left = count; number < this.#workers && left > 0; ) if (!this.#gaveUp.has(++number)) left--;
     return number;
@@ -128,7 +117,7 @@ export class Pool {
 
   #start(workers: readonly number[], isRenewed = false): void {
     const { port1: port, port2 } = new MessageChannel(); // a unit of a script may post to its parentPort
-    const settings = { ...this.#data, workers, isRenewed: isRenewed && this.#data.isOnlyWorker };
+    const settings = { ...this.#settings, workers, isRenewed: isRenewed && this.#settings.isOnlyWorker };
     const worker = construct(settings, port2);
     let cause: string | undefined;
     const thread: Thread = {
@@ -139,7 +128,7 @@ export class Pool {
         void worker.terminate();
       },
     };
-    const limitMs = this.#data.connectTimeoutMs + loadMs;
+    const limitMs = this.#settings.connectTimeoutMs + loadMs;
     const silence = setTimeout(() => this.#endSilent(thread, limitMs), limitMs);
     const receive = (message: FromThread) => {
       clearTimeout(silence);
@@ -164,7 +153,7 @@ export class Pool {
       });
     });
     this.#threads.set(thread, exited);
-    this.#listener.started(thread);
+    this.#run.started(thread);
   }
 
   #receive(thread: Thread, message: FromThread): void {
@@ -172,25 +161,26 @@ export class Pool {
       this.#connected.add(message.worker);
       this.#waiting = false;
       if (message.host !== undefined && this.#hostsDown.delete(message.host)) {
-        this.#listener.log(`${message.host} is back`);
+        this.#run.log(`${message.host} is back`);
       }
     } else if (message.type === "hostDown") {
-      if (!this.#hostsDown.has(message.host)) this.#listener.log(`${message.error.message}: trying the other hosts`);
+      if (!this.#hostsDown.has(message.host)) this.#run.log(`${message.error.message}: trying the other hosts`);
       this.#hostsDown.add(message.host);
     } else if (message.type === "waiting") {
-      const seconds = this.#data.connectTimeoutMs / 1000;
-      if (!this.#waiting) this.#listener.log(`${message.error.message}: trying again for up to ${seconds} s`);
+      const seconds = this.#settings.connectTimeoutMs / 1000;
+      if (!this.#waiting) this.#run.log(`${message.error.message}: trying again for up to ${seconds} s`);
       this.#waiting = true;
     } else if (message.type === "workerGaveUp") this.#giveUp(message.worker, message.error);
     else if (message.type === "sessionChanged") this.#sessionChanges.set(thread, message.statement);
-    this.#listener.message(thread, message);
+    this.#run.message(thread, message);
   }
 
   #giveUp(worker: number, { message }: PlainError): void {
     this.#gaveUp.add(worker);
     const left = this.#workers - this.#gaveUp.size;
     this.#gaveUpBecause = message;
-    if (left === 0) this.#listener.runFailed(message, this.#connected.size === 0 ? new Error(message) : undefined);
+    if (left === 0 && this.#connected.size > 0) this.#run.stop(message);
+    else if (left === 0) this.#run.fail(message);
     else if (!this.#ending) this.#tellTimer ??= setTimeout(() => this.#tellGivenUp(), tellMs);
   }
 
@@ -199,7 +189,7 @@ export class Pool {
     clearTimeout(this.#tellTimer);
     this.#tellTimer = undefined;
     const left = this.#workers - this.#gaveUp.size;
-    if (left > 0) this.#listener.log(`${this.#gaveUpBecause}: going on with ${left} of ${this.#workers} workers`);
+    if (left > 0) this.#run.log(`${this.#gaveUpBecause}: going on with ${left} of ${this.#workers} workers`);
   }
 
   /** Ends a thread that has sent no message in time. It is not replaced, because another one would be as silent. */
@@ -213,23 +203,19 @@ export class Pool {
     this.#threads.delete(thread);
     // A thread ends by itself when its workers have all given up, or when the run is over.
     const isExpected = thread.workers.every((number) => this.#gaveUp.has(number));
-    this.#listener.died(thread, cause);
-    if (this.#ending && isError) {
-      const reason = `A thread died while the run ended: ${cause}`;
-      this.#listener.runFailed(reason, new Error(reason));
-    }
+    this.#run.died(thread, cause);
+    if (this.#ending && isError) this.#run.fail(`A thread died while the run ended: ${cause}`);
     if (this.#ending || isExpected) return;
-    const finished = this.#finished();
+    const { done, failed } = this.#run.counters.read();
+    const finished = done + failed;
     this.#deaths = finished > this.#finishedAtDeath ? 1 : this.#deaths + 1;
     this.#finishedAtDeath = finished;
-    this.#listener.log(`A thread died: ${cause}`);
+    this.#run.log(`A thread died: ${cause}`);
     for (const number of thread.workers) this.#gaveUp.delete(number);
     const statement = this.#sessionChanges.get(thread);
-    let reason: string | undefined;
-    if (statement !== undefined) reason = `Cannot go on: a thread died, and with it what ${statement} has set`;
-    else if (this.#deaths >= deathsInARow) reason = `Threads die before they finish anything: ${cause}`;
-    if (reason === undefined) this.#start(thread.workers, true);
-    else this.#listener.runFailed(reason, new Error(reason));
+    if (statement !== undefined) this.#run.fail(`Cannot go on: a thread died, and with it what ${statement} has set`);
+    else if (this.#deaths >= deathsInARow) this.#run.fail(`Threads die before they finish anything: ${cause}`);
+    else this.#start(thread.workers, true);
   }
 }
 

@@ -20,20 +20,18 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr, quie
   const redraws = stream.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
   const figures = new Figures();
   const display = quiet ? onlyLines(stream) : redraws ? barOn(stream, figures) : plainLines(stream, figures);
-  let latest: Snapshot | undefined;
   const log = (text: string, isDim = false): void => {
     const line = printable(text);
     display.print(isDim && redraws ? `\x1b[2m${wrapped(line, stream.columns)}\x1b[22m` : line);
   };
   return {
     update(snapshot) {
-      latest = snapshot;
-      if (!quiet && figures.take(snapshot)) display.draw(snapshot);
+      if (figures.take(snapshot)) display.draw(snapshot);
     },
     log,
     report() {
-      const all = latest?.inFlight() ?? [];
-      const noun = latest?.noun ?? "query";
+      const { noun = "query", inFlight } = figures.latest ?? {};
+      const all = inFlight?.() ?? [];
       if (all.length === 0) log(`no ${noun} is in flight`);
       for (const { worker, thread, seq, seconds, tries, unit } of all) {
         const since = `${seconds.toFixed(1)} s${tries > 1 ? `, try ${tries}` : ""}`;

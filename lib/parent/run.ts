@@ -1,16 +1,15 @@
 /** State of a run in the parent. Handles the messages of its threads, ends it early, and makes the summary. */
 import { myglobals } from "../myglobals.ts";
 import { Counters, type WarnedQuery, warnedKept } from "../shared/counters.ts";
-import type { FromThread, Settings } from "../shared/messages.ts";
+import type { FromThread } from "../shared/messages.ts";
 import { SourceContext } from "../shared/source-context.ts";
 import { messageOf, RefusedError, RunError } from "./errors.ts";
-import type { RunOfFeature } from "./feature.ts";
+import { beginParts, type NamedPart } from "./feature.ts";
 import type { Feed } from "./feed.ts";
 import type { InFlight, Snapshot } from "./figures.ts";
 import { Gatekeeper } from "./gate.ts";
-import type { Summary, withDefaults } from "./options.ts";
-import { beginParts, type NamedPart } from "./parts.ts";
-import type { Pool, PoolListener, Thread } from "./pool.ts";
+import type { CompleteOptions, Summary } from "./options.ts";
+import type { Pool, Thread } from "./pool.ts";
 import { type Claimed, Records } from "./records.ts";
 import { Selection } from "./selection.ts";
 import { SessionSetup } from "./session-setup.ts";
@@ -18,18 +17,19 @@ import { unitsWatch } from "./units.ts";
 import { Waits } from "./waits.ts";
 import { Wakeup } from "./wakeup.ts";
 
-export class Run implements PoolListener, RunOfFeature {
+export class Run {
   readonly wakeup = new Wakeup();
   readonly counters: Counters;
   readonly records: Records;
   readonly sourceContext: SourceContext;
   readonly gatekeeper: Gatekeeper;
   readonly sessionSetup: SessionSetup;
+  /** Measures waits for a server, for the bar and the summary. */
   readonly waits = new Waits();
   onStop = (): void => {};
   /** Reason of an early end. If `error` is set, `doWork()` rejects with it. */
   stopped: { readonly reason: string; readonly error: unknown } | undefined;
-  readonly #options: ReturnType<typeof withDefaults>;
+  readonly options: CompleteOptions;
   readonly #total: number | undefined; // if the source has a length or size
   readonly #startedAt = performance.now();
   /** Word for what is counted. With a script, it is "query" once a thread has found no `workerDo()` in the script. */
@@ -39,10 +39,10 @@ export class Run implements PoolListener, RunOfFeature {
   readonly #watchUnits: (pool: Pool) => void;
   #parts: readonly NamedPart[] = [];
 
-  constructor(workers: number, options: ReturnType<typeof withDefaults>, total: number | undefined) {
+  constructor(workers: number, options: CompleteOptions, total: number | undefined) {
     const { maxWorkers } = options;
     this.#total = total;
-    this.#options = options;
+    this.options = options;
     this.#noun = options.script === undefined ? "query" : "unit";
     this.counters = new Counters(maxWorkers);
     this.sourceContext = new SourceContext({ ...options, workers, log: this.log });
@@ -61,8 +61,8 @@ export class Run implements PoolListener, RunOfFeature {
 
   /** @throws the errors of the features. */
   async begin(): Promise<void> {
-    this.#parts = await beginParts(this.#options, this);
-    const { checkpoints } = this.#options;
+    this.#parts = await beginParts(this.options, this);
+    const { checkpoints } = this.options;
     this.sourceContext.checkpoints = checkpoints;
     for (const { part } of this.#parts) {
       if (part.standsAlone !== undefined) this.sessionSetup.standAlone(part.standsAlone);
@@ -73,20 +73,20 @@ export class Run implements PoolListener, RunOfFeature {
   /** Returns the decision about each query. Call it after `begin()`. */
   selection(): Selection {
     const known = this.#parts.flatMap(({ part }) => part.known ?? []);
-    const sessionSetup = this.#options.dryRun ? undefined : this.sessionSetup;
-    return new Selection(this.#options, known, sessionSetup, (outcome) => this.records.addEarlier(outcome));
+    const sessionSetup = this.options.dryRun ? undefined : this.sessionSetup;
+    return new Selection(this.options, known, this.records, sessionSetup);
   }
 
   /** The settings that each thread starts with. */
-  get settings(): Omit<Settings, "workers" | "isRenewed" | "bundle" | "compileCache"> {
-    const { maxWorkers, script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.#options;
-    const { retries, idempotent, maxFailures, maxWarnings } = this.#options;
+  get settings() {
+    const { maxWorkers, script, hosts, timeoutSeconds, connectTimeoutSeconds } = this.options;
+    const { retries, idempotent, maxFailures, maxWarnings } = this.options;
     return {
       myglobals,
       isOnlyWorker: maxWorkers === 1,
       script: script === undefined ? undefined : String(script),
       counters: this.counters.shared,
-      hosts: hosts.map(({ host, port }) => ({ host, port })),
+      hosts,
       connectTimeoutMs: connectTimeoutSeconds * 1000,
       timeoutMs: timeoutSeconds === undefined ? undefined : timeoutSeconds * 1000,
       ...{ retries, idempotent, maxFailures, maxWarnings },
@@ -103,6 +103,12 @@ export class Run implements PoolListener, RunOfFeature {
     this.wakeup.wake();
   }
 
+  /** Ends the run with an error. Logs the reason if the run ends for another one. */
+  fail(reason: string): void {
+    if (this.stopped) this.log(reason);
+    this.stop(reason, new Error(reason));
+  }
+
   /** Calls a function of the caller of `doWork()`. If it throws, the run ends with that error; `what` is put before its message. */
   guard = async (action: () => unknown, what = ""): Promise<void> => {
     try {
@@ -112,6 +118,7 @@ export class Run implements PoolListener, RunOfFeature {
     }
   };
 
+  /** Returns the RunError that `doWork()` rejects with. */
   failure = (error: unknown): RunError => new RunError(messageOf(error), this.summary(0), error);
 
   /** Resolves when the features have finished their work. */
@@ -119,7 +126,7 @@ export class Run implements PoolListener, RunOfFeature {
     await Promise.all(this.#parts.map(({ part }) => part.end?.()));
   }
 
-  // PoolListener:
+  /** Gives the open segments to a thread that was started. */
   started(thread: Thread): void {
     for (const segment of this.records.open) this.records.announce(segment, thread);
   }
@@ -140,32 +147,20 @@ export class Run implements PoolListener, RunOfFeature {
     else if (type === "warned") this.#warned.push(message.query);
     else if (type === "queries") this.#noun = "query";
     else if (type === "killedTooLate") this.log(`${this.#noun} ${message.seq} was interrupted too late: it is done`);
-    else if (type === "oddRows") this.#tellOfRows(message.seq, message.returned);
-    else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
-    else if (type === "broken") {
-      if (this.stopped) this.log(message.reason); // also if the run ends for another reason
-      this.stop(message.reason, new Error(message.reason));
-    }
+    else if (type === "oddRows" && !this.#hasToldOfRows) {
+      this.#hasToldOfRows = true;
+      const what = `workerDo() returned ${message.returned} for unit ${message.seq}`;
+      this.log(`${what}: it counts as 0 rows, because it is not a number of rows`);
+    } else if (type === "refused") this.stop(message.reason, new RefusedError(message.reason));
+    else if (type === "broken") this.fail(message.reason);
   }
 
-  #tellOfRows(seq: number, returned: number): void {
-    if (this.#hasToldOfRows) return;
-    this.#hasToldOfRows = true;
-    this.log(
-      `workerDo() returned ${returned} for unit ${seq}: it counts as 0 rows, because it is not a number of rows`,
-    );
-  }
-
+  /** Decides about the queries of a thread that has exited, expected or not. */
   died(thread: Thread, cause: string): void {
     for (const worker of thread.workers) this.waits.end(worker);
-    const isSafe = (unit: unknown) => this.#options.idempotent || this.#parts.some(({ part }) => part.decides?.(unit));
+    const isSafe = (unit: unknown) => this.options.idempotent || this.#parts.some(({ part }) => part.decides?.(unit));
     this.records.resolveDeadThread(thread, cause, (unit) => !this.stopped && isSafe(unit));
     this.wakeup.wake();
-  }
-
-  runFailed(reason: string, error?: Error): void {
-    if (this.stopped && error) this.log(reason);
-    this.stop(reason, error);
   }
 
   /** Lets as many workers claim queries as the gates allow. These are the first ones that have not given up. */
@@ -182,18 +177,13 @@ export class Run implements PoolListener, RunOfFeature {
     if (this.#noun === "unit") this.#watchUnits(pool);
   }
 
-  /** Returns how many queries are done or failed. */
-  finished = (): number => {
-    const { done, failed } = this.counters.read();
-    return done + failed;
-  };
-
-  log = (line: string): void => void this.guard(() => this.#options.progress?.log(line));
+  /** Shows a line to the user. */
+  log = (line: string): void => void this.guard(() => this.options.progress?.log(line));
 
   // Progress and summary:
 
   showProgress(feed: Feed, pool: Pool): void {
-    void this.guard(() => this.#options.progress?.update(this.#snapshot(feed, pool)));
+    void this.guard(() => this.options.progress?.update(this.#snapshot(feed, pool)));
   }
 
   #snapshot(feed: Feed, pool: Pool): Snapshot {
@@ -227,7 +217,7 @@ export class Run implements PoolListener, RunOfFeature {
       seconds,
       perSecond: (tally.ended - result.skipped) / seconds,
       workers: connected,
-      threads: this.#options.threads,
+      threads: this.options.threads,
       ...(Object.assign({}, ...this.#parts.map(({ part }) => part.summary?.(result.earlier))) as Partial<Summary>),
       ...(this.#warned.length > 0 && {
         firstWarned: this.#warned.toSorted((a, b) => a.seq - b.seq).slice(0, warnedKept),

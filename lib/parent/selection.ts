@@ -1,12 +1,12 @@
 /** Selects the queries of an input that run here. The others belong to another shard, an earlier run, or the session setup. */
+import { createHash } from "node:crypto";
 import { inspect } from "node:util";
 import { sameInput } from "../shared/hash.ts";
-import { isQuery, type Query } from "../shared/query.ts";
-import type { Outcome } from "../shared/segment.ts";
+import { isQuery, keyOf, nameOfQuery, type Query } from "../shared/query.ts";
 import { RefusedError } from "./errors.ts";
 import type { KnownQueries } from "./feature.ts";
-import { isInShard, Keys } from "./keys.ts";
 import type { WorkOptions } from "./options.ts";
+import type { Records } from "./records.ts";
 import type { SessionSetup } from "./session-setup.ts";
 
 type Options = Pick<WorkOptions, "script" | "shard" | "earlier" | "earlierTo" | "onEnded">;
@@ -17,29 +17,26 @@ export class Selection {
   readonly #options: Options;
   readonly #known: readonly KnownQueries[];
   readonly #sessionSetup: SessionSetup | undefined;
-  readonly #keys: Keys;
-  readonly #onEarlier: (outcome: Exclude<Outcome, "skipped">) => void;
+  /** Position of each key in the input. */
+  readonly #seqs = new Map<string, number>();
+  readonly #records: Records;
   /** Key of the query that was prepared last. */
   #key: string | undefined;
   /** The last query that earlier runs know of, and the name of the source that knows it. */
   readonly #last: { readonly seq: number; readonly by: string };
 
-  /**
-   * @param sessionSetup checks session statements. Undefined if nothing runs.
-   * @param onEarlier counts a query that an earlier run has ended.
-   */
+  /** @param sessionSetup checks session statements. Undefined if nothing runs. */
   constructor(
     options: Options,
     known: readonly KnownQueries[],
+    records: Records,
     sessionSetup: SessionSetup | undefined,
-    onEarlier: (outcome: Exclude<Outcome, "skipped">) => void,
   ) {
     this.#options = options;
     this.noun = options.script === undefined ? "query" : "unit";
-    this.#keys = new Keys(this.noun);
     this.#known = known;
     this.#sessionSetup = sessionSetup;
-    this.#onEarlier = onEarlier;
+    this.#records = records;
     const ends = [options.earlierTo ?? { seq: 0, by: "" }, ...known.map(({ to: seq, by }) => ({ seq, by }))];
     this.#last = ends.reduce((last, end) => (end.seq > last.seq ? end : last));
   }
@@ -64,7 +61,7 @@ export class Selection {
         `Cannot run query ${seq}: it must be SQL text or { sql, values }, not ${inspect(unit, { depth: 0 })}; for a workerDo(), doWork() needs the option script: import.meta.url`,
       );
     }
-    this.#key = this.#keys.take(seq, unit);
+    this.#key = this.#takeKey(seq, unit);
     let all: Promise<void> | undefined;
     for (const known of this.#known) {
       const one = known.prepare(seq, this.#key);
@@ -86,7 +83,40 @@ export class Selection {
     }
     const isRun = isMine && outcome === undefined;
     if (script === undefined) this.#sessionSetup?.take(seq, unit as Query, isRun);
-    if (outcome !== undefined) this.#onEarlier(outcome);
+    if (outcome !== undefined) this.#records.addEarlier(outcome);
     return isRun;
   }
+
+  /** Returns the key of a query. @throws RefusedError unless all queries have a valid key of their own, or none has one. */
+  #takeKey(seq: number, unit: unknown): string | undefined {
+    const { noun } = this;
+    const key = this.#readKey(seq, unit);
+    if (key === undefined && this.#seqs.size === 0) return undefined;
+    const name = nameOfQuery(seq, unit, noun);
+    if (key === undefined) throw new RefusedError(`Cannot run ${name}: it has no key, and those before it have one`);
+    if (seq > this.#seqs.size + 1)
+      throw new RefusedError(`Cannot run ${name}: it has a key, and those before it have none`);
+    const other = this.#seqs.get(key);
+    if (other !== undefined) throw new RefusedError(`Cannot run ${name}: ${noun} ${other} has the same key`);
+    this.#seqs.set(key, seq);
+    return key;
+  }
+
+  #readKey(seq: number, unit: unknown): string | undefined {
+    try {
+      return keyOf(unit);
+    } catch (error) {
+      throw new RefusedError(`Cannot run ${this.noun} ${seq}: ${(error as Error).message}`);
+    }
+  }
+}
+
+/**
+ * Returns true for a query of the shard, every `count`-th one. If queries have keys, the hash of the key decides, because they
+ * may come in another order the next time.
+ */
+export function isInShard(seq: number, shard: WorkOptions["shard"], key?: string): boolean {
+  if (!shard) return true;
+  const number = key === undefined ? seq : createHash("sha256").update(key).digest().readUInt32BE();
+  return (number - shard.index) % shard.count === 0;
 }

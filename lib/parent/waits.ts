@@ -1,12 +1,6 @@
 /** Measures how long a run has waited for a server, by reason. */
 import { count } from "./text.ts";
 
-/** A reason to wait, and its time in all. */
-export interface Wait {
-  seconds: number;
-  reason: string;
-}
-
 /** Most reasons that are kept. The time of further ones is not counted. */
 const reasonsKept = 10;
 /** Most characters of a reason in the bar. */
@@ -43,7 +37,8 @@ export class Waits {
     return `${who}waiting for ${count(Math.round(this.#seconds))} s: ${reason}`;
   }
 
-  get ended(): Wait[] {
+  /** The reasons, each with its time in all. */
+  get ended() {
     return [...this.#secondsOf].map(([reason, seconds]) => ({ seconds: Math.round(seconds * 1000) / 1000, reason }));
   }
 

@@ -105,12 +105,7 @@ export function toPlain(thrown: unknown): PlainError {
 export function toError(thrown: unknown, what = ""): Error & { code?: string; errno?: number; fatal?: boolean } {
   try {
     if (thrown instanceof Error) {
-      const { message, code, errno, name } = thrown as {
-        message: unknown;
-        code?: unknown;
-        errno?: unknown;
-        name: unknown;
-      };
+      const { message, code, errno, name } = thrown as unknown as Record<string, unknown>;
       const isSound =
         typeof message === "string" &&
         typeof name === "string" &&

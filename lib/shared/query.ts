@@ -35,12 +35,9 @@ export function encodeUnit(unit: unknown): { encoding: number; pieces: readonly 
   if (why !== undefined) return { encoding: encodings.refused, pieces: [encodeRefused(unit as object, values, why)] };
   // `serialize()` does not copy shared memory.
   const isShared = (values as unknown[]).some((value) => value instanceof SharedArrayBuffer);
-  const unshared = isShared && { ...(unit as object), values: (values as unknown[]).map(withoutSharing) };
-  return { encoding: encodings.clone, pieces: [serialize(unshared || unit)] };
-}
-
-function withoutSharing(value: unknown): unknown {
-  return value instanceof SharedArrayBuffer ? bytesOf(value) : value;
+  const unshared = (value: unknown) => (value instanceof SharedArrayBuffer ? bytesOf(value) : value);
+  const sent = isShared ? { ...(unit as object), values: (values as unknown[]).map(unshared) } : unit;
+  return { encoding: encodings.clone, pieces: [serialize(sent)] };
 }
 
 /** Facts about a query with a value that has no meaning in SQL. Its copy hides them: an instance of a class arrives as a plain object. */
@@ -138,7 +135,7 @@ const longestKey = 190;
  * @throws TypeError for an invalid key.
  */
 export function keyOf(unit: unknown): string | undefined {
-  const key = typeof unit === "object" && unit !== null ? (unit as { key?: unknown }).key : undefined;
+  const { key } = Object(unit) as { key?: unknown };
   if (typeof key !== "string") {
     if (key !== undefined && isQuery(unit))
       throw new TypeError(`its key must be text, not ${inspect(key, { depth: 0 })}`);

@@ -40,10 +40,9 @@ export interface Connecting {
   log(line: string): void;
 }
 
-export interface SourceContextOptions extends Omit<Connecting, "signal"> {
+interface SourceContextOptions extends Omit<Connecting, "signal"> {
   readonly workers: number;
   readonly shard?: Shard | undefined;
-  readonly checkpoints?: Checkpoints | undefined;
 }
 
 /** State of a run while it reads its queue. The run and the generator use it in the same thread, without messages. */
@@ -52,7 +51,7 @@ export class SourceContext {
   workers: number;
   readonly shard: Shard | undefined;
   /** Set before the run begins to read. */
-  checkpoints: Checkpoints | undefined;
+  checkpoints?: Checkpoints | undefined;
   readonly connecting: Connecting;
   /** Seq of the query that was read last. */
   seq = 0;
@@ -64,11 +63,9 @@ export class SourceContext {
   #names = 0;
 
   constructor(options: SourceContextOptions) {
-    const { workers, shard, checkpoints, connectTimeoutSeconds, retries, initCommands, log } = options;
+    const { workers, shard, hosts, connectTimeoutSeconds, retries, initCommands, log } = options;
     this.workers = workers;
     this.shard = shard;
-    this.checkpoints = checkpoints;
-    const hosts = options.hosts.map(({ host, port }) => ({ host, port }));
     this.connecting = { hosts, connectTimeoutSeconds, retries, initCommands, signal: this.#over.signal, log };
   }
 

@@ -1,5 +1,5 @@
 /** Adapts the rows of a range to the time of earlier queries, for `seconds` of `ranges()`. */
-import { isInShard } from "../../parent/keys.ts";
+import { isInShard } from "../../parent/selection.ts";
 import type { SourceContext } from "../../shared/source-context.ts";
 
 /** Weight of the latest query in the moving average. */

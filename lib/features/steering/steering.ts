@@ -44,10 +44,8 @@ export class Steering implements Gate {
     this.progress = {
       ...progress,
       update: (snapshot) => {
-        const { ended, earlier, total, inFlight } = snapshot;
-        const left = total === undefined ? undefined : total - ended;
         this.#latest = snapshot;
-        this.#pace.look(now(), () => ({ ended: ended - earlier, left, inFlight: inFlight().length }));
+        this.#pace.look(now(), snapshot);
         progress.update(snapshot);
       },
     };
