@@ -5,13 +5,7 @@ import { backoffMs, type DatabaseError, isTransient } from "./errors.ts";
 /** Time in ms for one attempt, by default. */
 const tryMs = 10_000;
 
-/** A pause between rounds, and the condition that ends it early. */
-interface Waiter {
-  readonly isOver: () => boolean;
-  readonly pause: (ms: number) => Promise<void>;
-}
-
-export interface ReachOptions extends Waiter {
+interface ReachOptions {
   /** The number of hosts to try before a pause. @default 1 */
   readonly hosts?: number;
   readonly timeoutMs: number;
@@ -21,6 +15,8 @@ export interface ReachOptions extends Waiter {
   readonly mayPass?: (error: DatabaseError) => boolean;
   /** Called once, before the first pause. */
   readonly onWait?: (error: DatabaseError) => void;
+  /** Ends the tries when it is aborted. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -32,13 +28,13 @@ export interface ReachOptions extends Waiter {
  */
 export async function reach<Result>(
   attempt: (timeoutMs: number) => Promise<Result>,
-  { hosts = 1, timeoutMs, tryMs: mostMs = tryMs, mayPass = isTransient, onWait, isOver, pause }: ReachOptions,
+  { hosts = 1, timeoutMs, tryMs: mostMs = tryMs, mayPass = isTransient, onWait, signal }: ReachOptions,
 ): Promise<Result> {
   const deadline = performance.now() + timeoutMs;
   let failure: DatabaseError | undefined;
   for (let round = 1; ; round++) {
     let isPassing = false;
-    for (let untried = hosts; untried > 0 && !isOver(); untried--) {
+    for (let untried = hosts; untried > 0 && !signal?.aborted; untried--) {
       const share = (deadline - performance.now()) / untried;
       try {
         return await attempt(Math.ceil(Math.min(mostMs, Math.max(share, 1))));
@@ -49,16 +45,9 @@ export async function reach<Result>(
       }
     }
     const waitMs = backoffMs(round);
-    if (isOver() || !isPassing || performance.now() + waitMs > deadline) throw failure ?? new Error("interrupted");
+    if (signal?.aborted || !isPassing || performance.now() + waitMs > deadline)
+      throw failure ?? new Error("interrupted");
     if (round === 1) onWait?.(failure!);
-    await pause(waitMs);
+    await sleep(waitMs, undefined, { signal }).catch(() => {});
   }
-}
-
-/** Returns a waiter that stops when the signal is aborted. */
-export function untilAborted(signal: AbortSignal | undefined): Waiter {
-  return {
-    isOver: () => signal?.aborted === true,
-    pause: (ms) => sleep(ms, undefined, { signal }).catch(() => {}),
-  };
 }

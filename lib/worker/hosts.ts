@@ -106,8 +106,7 @@ export class Hosts {
       const opened = await reach((timeoutMs) => this.#tryNext(kept, timeoutMs), {
         hosts: kept ? 1 : this.#route.length,
         timeoutMs: leftMs,
-        isOver: () => thread.isDraining,
-        pause: (ms) => thread.pause(ms),
+        signal: thread.draining,
         mayPass: (error) => isTransient(error) || isReadOnly(error),
         onWait,
       });
