@@ -36,10 +36,10 @@ test("plain().classifyError() returns the meaning of an error for a query, and w
   ];
   for (const [what, facts, text, idempotent, warning, decision] of cases) {
     const executor = plain({ settings: { idempotent } } as Thread);
-    const itself = ["Error", String((facts as DatabaseError).errno)]; // SHOW WARNINGS lists the error itself, too
+    const itself = { code: (facts as DatabaseError).errno }; // SHOW WARNINGS lists the error itself, too
     const session = {
       mysql: {},
-      askWarnings: async () => (warning ? [itself, ["Warning", ...warning.split(" ", 1)]] : [itself]),
+      askWarnings: async () => (warning ? [itself, { code: Number.parseInt(warning, 10) }] : [itself]),
     };
     const error: DatabaseError = { message: "it failed", ...facts };
     assert.deepEqual(await executor.classifyError({ text } as Job, error, session as never as Session), decision, what);

@@ -155,9 +155,9 @@ export function ask(
   return withDeadline(connection, timeoutMs, () => textRows(connection, text));
 }
 
-/** Returns the warnings of the last statement, as `readWarnings()` does, within `timeoutMs`. */
-export function askWarnings(connection: Connection, timeoutMs: number): Promise<string[][]> {
-  return withDeadline(connection, timeoutMs, () => readWarnings(connection));
+/** Returns the warnings of the last statement, none if the server does not tell them within `timeoutMs`. */
+export function askWarnings(connection: Connection, timeoutMs: number) {
+  return withDeadline(connection, timeoutMs, () => readWarnings(connection)).catch(() => []);
 }
 
 /** Runs `action`, and destroys the connection with ETIMEDOUT if that takes longer than `timeoutMs`. */

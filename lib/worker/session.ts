@@ -9,7 +9,7 @@ import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/erro
 import { keepsTransaction, sessionStatement } from "../mysql/statement.ts";
 import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
-import { notRolledBack, partStays, rollBack } from "./rollback.ts";
+import { isNotRolledBack, partStays, rollBack } from "./left-changes.ts";
 import { SessionState } from "./session-state.ts";
 import type { Thread } from "./thread.ts";
 import { Transaction } from "./transaction.ts";
@@ -90,7 +90,7 @@ export class Session {
   }
 
   /** Returns the warnings of the last statement. */
-  askWarnings(): Promise<string[][]> {
+  askWarnings() {
     return askWarnings(this.mysql, this.#thread.settings.connectTimeoutMs);
   }
 
@@ -133,8 +133,7 @@ export class Session {
       return;
     }
     if (!isOpen) return;
-    const warnings = await this.askWarnings().catch(() => []); // the answer carries the transaction status, too
-    const isPart = warnings.some(([, code]) => Number(code) === notRolledBack);
+    const isPart = (await this.askWarnings()).some(isNotRolledBack); // the answer carries the transaction status, too
     if (!stateOf(this.mysql).isInTransaction) this.#cannotGoOn(this.transaction.endedBy(error, job, isPart));
   }
 

@@ -5,7 +5,7 @@
 import { type DatabaseError, verdictOf } from "../mysql/errors.ts";
 import { keepsTransaction, type Statement, statementIn } from "../mysql/statement.ts";
 import type { Job } from "./job.ts";
-import { partStays } from "./rollback.ts";
+import { partStays } from "./left-changes.ts";
 import type { Thread } from "./thread.ts";
 
 /** A job that was answered inside an open transaction. */
