@@ -7,7 +7,7 @@
  * literal does: https://dev.mysql.com/doc/refman/8.4/en/prepare.html.
  */
 import type { Connection } from "mysql2";
-import { stateOf } from "./connection-state.ts";
+import { productOf, stateOf } from "./connection-state.ts";
 import { hexCharacter, withValues } from "./literal.ts";
 import type { SqlValue } from "./values.ts";
 
@@ -26,7 +26,7 @@ const plainText = /^(?:[^'"`;#\\/-]|-(?!-)|\/(?!\*)|'[^'\\]*'|"[^"\\]*"|`[^`]*`)
 
 /** Returns true if the server gives a parameter the type of its value, as it does for a literal, and the session uses UTF-8. */
 export function takesLiterals(connection: Connection): boolean {
-  return (connection as { _isMariaDB?: boolean })._isMariaDB === true && !stateOf(connection).needsUtf8;
+  return productOf(connection).isMariaDB && !stateOf(connection).needsUtf8;
 }
 
 /**

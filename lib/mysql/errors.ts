@@ -1,4 +1,5 @@
 /** Verdict on a query that ended with an error: tables of error numbers, every row with its reason. */
+import { productOf } from "./connection-state.ts";
 
 /**
  * Verdict on a query that ended with an error.
@@ -113,8 +114,7 @@ const mariaDBs: Record<number, string> = {
 /** Sets the `code` of a MariaDB error to MariaDB's name, or to undefined if the name is not known here. */
 export function nameError(error: DatabaseError, connection: object): void {
   const { errno = 0 } = error;
-  const isMariaDB = (connection as { _isMariaDB?: boolean })._isMariaDB === true;
-  if (isMariaDB && (errno in mariaDBs || errno >= 4000)) error.code = mariaDBs[errno];
+  if (productOf(connection).isMariaDB && (errno in mariaDBs || errno >= 4000)) error.code = mariaDBs[errno];
 }
 
 /** Returns the verdict on a query that ended with this error. */
