@@ -2,12 +2,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs, type DatabaseError, isTransient } from "./errors.ts";
 
-/** Time in ms for one attempt, by default. */
-const tryMs = 10_000;
-
 interface ReachOptions {
-  /** The number of hosts to try before a pause. @default 1 */
-  readonly hosts?: number;
+  /** The number of hosts to try before a pause. */
+  readonly hosts: number;
   readonly timeoutMs: number;
   /** The most time in ms for one attempt. @default 10,000 */
   readonly tryMs?: number;
@@ -28,7 +25,7 @@ interface ReachOptions {
  */
 export async function reach<Result>(
   attempt: (timeoutMs: number) => Promise<Result>,
-  { hosts = 1, timeoutMs, tryMs: mostMs = tryMs, mayPass = isTransient, onWait, signal }: ReachOptions,
+  { hosts, timeoutMs, tryMs = 10_000, mayPass = isTransient, onWait, signal }: ReachOptions,
 ): Promise<Result> {
   const deadline = performance.now() + timeoutMs;
   let failure: DatabaseError | undefined;
@@ -37,7 +34,7 @@ export async function reach<Result>(
     for (let untried = hosts; untried > 0 && !signal?.aborted; untried--) {
       const share = (deadline - performance.now()) / untried;
       try {
-        return await attempt(Math.ceil(Math.min(mostMs, Math.max(share, 1))));
+        return await attempt(Math.ceil(Math.min(tryMs, Math.max(share, 1))));
       } catch (thrown) {
         const error = thrown as DatabaseError;
         if (failure === undefined || error.code !== "ETIMEDOUT") failure = error;
