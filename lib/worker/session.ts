@@ -151,9 +151,10 @@ export class Session {
    * Handles a query that was not done. Ends the run if later queries may depend on it: it was a session statement, or part of
    * a transaction. Rolls that back, because the COMMIT in a later query would commit half of it.
    */
-  async afterFailure({ seq, text, error }: Job): Promise<void> {
+  async afterFailure(job: Job): Promise<void> {
     if (!this.mysql || isClosed(this.connection)) return;
-    const { message } = error as Error;
+    const { seq, text } = job;
+    const { message } = job.error as Error;
     const isAutocommit = !stateOf(this.mysql).isAutocommitOff;
     if (!this.transaction.isOpen && isAutocommit) {
       const statement = sessionStatement(text);
@@ -161,7 +162,7 @@ export class Session {
       return;
     }
     const isPart = await rollBack(this.mysql, this.#thread.settings.connectTimeoutMs);
-    this.transaction.rolledBackAfter(error as DatabaseError, { seq, text }, isAutocommit, isPart);
+    this.transaction.rolledBackAfter(job, isAutocommit, isPart);
     this.#cannotGoOn(`query ${seq} has failed in a transaction, which is rolled back: ${message}`);
   }
 
@@ -177,7 +178,7 @@ export class Session {
     if (this.#opened && this.transaction.isOpen) {
       const reason = `A transaction was left open: what worker ${this.worker} has run in it is rolled back`;
       const isPart = await rollBack(this.mysql, closeMs);
-      this.transaction.rolledBack("Rolled back: its transaction was left open", isPart);
+      this.transaction.end("failed", "Rolled back: its transaction was left open", isPart);
       this.#thread.post({ type: "broken", reason });
     }
     this.transaction.leavePrepared();
