@@ -86,3 +86,19 @@ test("Thread.wait() returns no query after the end, even if a drain follows it",
   assert.equal(await thread.wait(), false, "the drain has not taken the end back");
   port1.close();
 });
+
+test("Thread.pause() warns of no leak when many workers pause, and ends when the run drains", {
+  timeout: 10_000,
+}, async () => {
+  const { port1, port2 } = new MessageChannel();
+  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), sessionSetup: [], features: {} };
+  const thread = new Thread(port2, settings as Settings);
+  const warnings: Error[] = [];
+  process.on("warning", (warning) => warnings.push(warning));
+  const pauses = Array.from({ length: 50 }, () => thread.pause(600_000));
+  port1.postMessage({ type: "drain" } satisfies ToThread);
+  await Promise.all(pauses);
+  await thread.pause(600_000);
+  port1.close();
+  assert.deepEqual(warnings, []);
+});

@@ -1,4 +1,5 @@
 /** State that the workers of one thread share: the queue, the port to the parent, and whether the run ends. */
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessagePort } from "node:worker_threads";
 import type { Connection } from "mysql2";
@@ -42,6 +43,7 @@ export class Thread {
 
   constructor(port: MessagePort, settings: Settings) {
     this.#port = port;
+    setMaxListeners(0, this.draining); // otherwise Node 20 warns when more than 10 workers pause
     this.settings = settings;
     this.sessionSetup = [...settings.sessionSetup];
     this.counters = new Counters(settings.counters);
