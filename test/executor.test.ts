@@ -36,10 +36,10 @@ test("plain().classifyError() returns the meaning of an error for a query, and w
   ];
   for (const [what, facts, text, idempotent, warning, decision] of cases) {
     const executor = plain({ settings: { idempotent } } as Thread);
-    const itself = ["Error", String((facts as DatabaseError).errno)]; // SHOW WARNINGS lists the error itself, too
+    const itself = { code: (facts as DatabaseError).errno }; // SHOW WARNINGS lists the error itself, too
     const session = {
       mysql: {},
-      askWarnings: async () => (warning ? [itself, ["Warning", ...warning.split(" ", 1)]] : [itself]),
+      askWarnings: async () => (warning ? [itself, { code: Number.parseInt(warning, 10) }] : [itself]),
     };
     const error: DatabaseError = { message: "it failed", ...facts };
     assert.deepEqual(await executor.classifyError({ text } as Job, error, session as never as Session), decision, what);
@@ -85,4 +85,20 @@ test("Thread.wait() returns no query after the end, even if a drain follows it",
     );
   assert.equal(await thread.wait(), false, "the drain has not taken the end back");
   port1.close();
+});
+
+test("Thread.pause() warns of no leak when many workers pause, and ends when the run drains", {
+  timeout: 10_000,
+}, async () => {
+  const { port1, port2 } = new MessageChannel();
+  const settings: Partial<Settings> = { counters: new SharedArrayBuffer(1024), sessionSetup: [], features: {} };
+  const thread = new Thread(port2, settings as Settings);
+  const warnings: Error[] = [];
+  process.on("warning", (warning) => warnings.push(warning));
+  const pauses = Array.from({ length: 50 }, () => thread.pause(600_000));
+  port1.postMessage({ type: "drain" } satisfies ToThread);
+  await Promise.all(pauses);
+  await thread.pause(600_000);
+  port1.close();
+  assert.deepEqual(warnings, []);
 });

@@ -2,7 +2,7 @@
 import type { ConnectionOptions, QueryError } from "mysql2";
 import { ask, close, connect, type Host, nameOf } from "../mysql/connection.ts";
 import { isTransient } from "../mysql/errors.ts";
-import { reach, untilAborted } from "../mysql/reach.ts";
+import { reach } from "../mysql/reach.ts";
 import type { Server } from "./config.ts";
 
 /** A server that has answered. */
@@ -46,7 +46,7 @@ export async function probeServer(
       hosts: candidates.length,
       timeoutMs: timeoutSeconds * 1000,
       ...(candidates.length === 1 && { tryMs: 2 ** 31 - 1 }), // the range of a timer
-      ...untilAborted(signal),
+      signal,
       mayPass: (error) => log !== undefined && isTransient(error),
       onWait: () => log?.(`${message()}: trying again for up to ${timeoutSeconds} s`),
     });

@@ -33,8 +33,6 @@ export function authPluginsFor(options: ConnectionOptions & AccountOptions): Plu
   return isSecret || options.getServerPublicKey ? {} : guarded;
 }
 
-const supported = "mysql_native_password and caching_sha2_password are";
-
 /**
  * Rewrites mysql2's error about an authentication plugin, so that it says which plugin is not supported or must be allowed.
  * mysql2 gives the password format of before MySQL 4.1 no name.
@@ -51,5 +49,5 @@ export function explainAccount(error: Error & { readonly code?: string | undefin
     name === "ed25519" || name === "parsec"
       ? "; ALTER USER … IDENTIFIED VIA … OR … gives the account one of these besides"
       : "";
-  error.message = `The account's authentication plugin, ${name}, is not supported: ${supported}${another}`;
+  error.message = `The account's authentication plugin, ${name}, is not supported: mysql_native_password and caching_sha2_password are${another}`;
 }

@@ -209,7 +209,7 @@ class TextQuery extends AnsweredQuery {
   }
 
   override _streamLocalInfile(connection: InnerConnection, path: string): State {
-    this._streamFactory = () => contentOf(connection, path, this.#pieces[0]!);
+    this._streamFactory = () => contentOf(path, this.#pieces[0]!);
     return super._streamLocalInfile(connection, path);
   }
 }

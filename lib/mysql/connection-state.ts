@@ -38,6 +38,15 @@ export function stateOf(connection: Connection): typeof initial {
   return kept[key];
 }
 
+/** Returns what mysql2 knows of the server. */
+export function productOf(connection: object): { readonly isMariaDB: boolean; readonly version: string } {
+  const { _isMariaDB, _handshakePacket } = connection as {
+    readonly _isMariaDB?: boolean;
+    readonly _handshakePacket?: { readonly serverVersion: string };
+  };
+  return { isMariaDB: _isMariaDB === true, version: _handshakePacket?.serverVersion ?? "" };
+}
+
 /** Notes the status that comes with each answer: SERVER_STATUS_IN_TRANS is 1, SERVER_STATUS_AUTOCOMMIT is 2. */
 export function noteStatus(connection: Connection, status: number): void {
   const state = stateOf(connection);

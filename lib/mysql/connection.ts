@@ -2,7 +2,7 @@
 import net from "node:net";
 import mysql, { type Connection, type ConnectionOptions } from "mysql2";
 import { type AccountOptions, authPluginsFor, explainAccount } from "./accounts.ts";
-import { stateOf } from "./connection-state.ts";
+import { productOf, stateOf } from "./connection-state.ts";
 import { type DatabaseError, isLost, nameError } from "./errors.ts";
 import { execute, readWarnings, textRows } from "./execute.ts";
 
@@ -79,8 +79,7 @@ async function lookAtServer(connection: Connection): Promise<void> {
  * @see https://vitess.io/docs/reference/programs/vtgate/ `--mysql-server-version`
  */
 export function isVitess(connection: Connection): boolean {
-  const { _handshakePacket } = connection as { readonly _handshakePacket?: { readonly serverVersion: string } };
-  return /-vitess\b/i.test(_handshakePacket?.serverVersion ?? "");
+  return /-vitess\b/i.test(productOf(connection).version);
 }
 
 /** Columns that identify a server. MariaDB has no `server_uuid`, and skips the comment. */
@@ -155,9 +154,9 @@ export function ask(
   return withDeadline(connection, timeoutMs, () => textRows(connection, text));
 }
 
-/** Returns the warnings of the last statement, as `readWarnings()` does, within `timeoutMs`. */
-export function askWarnings(connection: Connection, timeoutMs: number): Promise<string[][]> {
-  return withDeadline(connection, timeoutMs, () => readWarnings(connection));
+/** Returns the warnings of the last statement, none if the server does not tell them within `timeoutMs`. */
+export function askWarnings(connection: Connection, timeoutMs: number) {
+  return withDeadline(connection, timeoutMs, () => readWarnings(connection)).catch(() => []);
 }
 
 /** Runs `action`, and destroys the connection with ETIMEDOUT if that takes longer than `timeoutMs`. */
@@ -214,11 +213,6 @@ export function isClosed(value: unknown): boolean {
 /** Returns true while a query is running. */
 export function isBusy(connection: Connection): boolean {
   return Boolean((connection as unknown as { _command: unknown })._command);
-}
-
-/** Returns the number of bytes sent since the connection was made. */
-export function bytesSent(connection: Connection): number {
-  return streamOf(connection).bytesWritten;
 }
 
 /** Returns the socket, a private property of mysql2's connection. */

@@ -1,4 +1,5 @@
 /** Verdict on a query that ended with an error: tables of error numbers, every row with its reason. */
+import { productOf } from "./connection-state.ts";
 
 /**
  * Verdict on a query that ended with an error.
@@ -39,10 +40,8 @@ const unreached = new Set<number | undefined>([
   9001, // ProxySQL: "Max connect timeout reached while reaching hostgroup". TiDB: its placement driver does not answer
 ]);
 
-/** Errors of a query that the server has not applied. Try again. */
+/** Other errors of a query that the server has not applied. Try again. */
 const retried = new Set([
-  ...refusals,
-  ...unreached,
   1041, // ER_OUT_OF_RESOURCES: out of memory; vttablet's "Transaction throttled"
   1213, // ER_LOCK_DEADLOCK: rolled back, "restart the transaction"; Galera's certification conflicts come as this one, too
   1205, // ER_LOCK_WAIT_TIMEOUT: the statement is rolled back; the lock's holder will be done sooner or later
@@ -113,8 +112,7 @@ const mariaDBs: Record<number, string> = {
 /** Sets the `code` of a MariaDB error to MariaDB's name, or to undefined if the name is not known here. */
 export function nameError(error: DatabaseError, connection: object): void {
   const { errno = 0 } = error;
-  const isMariaDB = (connection as { _isMariaDB?: boolean })._isMariaDB === true;
-  if (isMariaDB && (errno in mariaDBs || errno >= 4000)) error.code = mariaDBs[errno];
+  if (productOf(connection).isMariaDB && (errno in mariaDBs || errno >= 4000)) error.code = mariaDBs[errno];
 }
 
 /** Returns the verdict on a query that ended with this error. */
@@ -129,7 +127,7 @@ export function verdictOf(error: DatabaseError): Verdict {
     // A Galera node has lost the others while it was committing. They may have the transaction.
     if (error.errno === 1180) return "unknown"; // ER_ERROR_DURING_COMMIT
     if (isIdleTooLong(error)) return "reconnect";
-    if (error.errno === 1290 && !isReadOnly(error)) return "failed"; // some other option, such as secure_file_priv
+    if (isUnreached(error)) return "retry";
     return retried.has(error.errno) || isMarkedForRetry.test(error.message) ? "retry" : "failed";
   }
   if (!error.fatal) return "failed"; // thrown by mysql2 or workerDo(): never sent
@@ -178,7 +176,8 @@ export function isReadOnly({ errno, message }: DatabaseError): boolean {
 
 /** Returns true if the server takes no writes, or no queries, for the moment. Callers treat it like an unreachable server. */
 export function isRefusal(error: DatabaseError): boolean {
-  return hasNoTablet(error) || (refusals.has(error.errno) && (error.errno !== 1290 || isReadOnly(error)));
+  const isOtherOption = error.errno === 1290 && !isReadOnly(error); // such as secure_file_priv
+  return hasNoTablet(error) || (refusals.has(error.errno) && !isOtherOption);
 }
 
 /** Returns true if the error proves that the server has not begun the query. */

@@ -104,20 +104,20 @@ export async function textRows(connection: Connection, text: string | Uint8Array
 }
 
 /**
- * Returns the level, the code and the text of each warning of the last statement. Does not change the character set of results
+ * Returns the warnings of the last statement. Does not change the character set of results
  * before, because a SET clears the warnings on MySQL.
  */
-export async function readWarnings(connection: Connection): Promise<string[][]> {
-  const rows: string[][] = [];
+export async function readWarnings(connection: Connection) {
+  const warnings: { level: string; code: number; message: string }[] = [];
   await sendText(connection, [Buffer.from("SHOW WARNINGS")], {
     withoutColumns: true,
     onResult: () => (row) => {
       const next = () => textOf(row.readLengthCodedBuffer() ?? Buffer.of());
-      rows.push([next(), next(), next()]);
+      warnings.push({ level: next(), code: Number(next()), message: next() });
       return true;
     },
   });
-  return rows;
+  return warnings;
 }
 
 /** Decodes a text of the server's. It is ASCII nearly always, and in the session's character set. */

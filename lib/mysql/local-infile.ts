@@ -25,22 +25,13 @@ const mostBytes = 400_000;
 /** Words before the file's name. */
 const naming = /^LOAD (?:DATA|XML) (?:(?:LOW_PRIORITY|CONCURRENT) )?LOCAL INFILE$/;
 
-/** The last file that a server has asked for, by connection. */
-const files = new WeakMap<object, Readable>();
-
 /**
  * Opens the file that the server asks for while it runs a statement. Never throws: an error is emitted by the stream, and the
  * statement fails with it.
  */
-export function contentOf(connection: object, wanted: string, text: Uint8Array): Readable {
-  const file = open(wanted, Buffer.from(text.subarray(0, mostBytes)).toString());
-  files.set(connection, file);
-  return file;
-}
-
-function open(wanted: string, text: string): Readable {
+export function contentOf(wanted: string, text: Uint8Array): Readable {
   try {
-    const named = fileIn(text);
+    const named = fileIn(Buffer.from(text.subarray(0, mostBytes)).toString());
     if (named !== wanted) {
       const what = named === undefined ? "names no file" : `names ${JSON.stringify(named)}`;
       throw new Error(
@@ -66,7 +57,7 @@ function open(wanted: string, text: string): Readable {
  * does not notice a KILL QUERY.
  */
 export function endUnread(connection: object, error: Error): void {
-  const file = files.get(connection);
+  const file = (connection as { readonly _command?: FileQuery | null })._command?._localStream;
   if (file?.readableDidRead === false) file.destroy(error);
 }
 

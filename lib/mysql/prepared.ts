@@ -6,6 +6,7 @@
  * statement is prepared again before it gets a value of another type. https://dev.mysql.com/doc/refman/8.4/en/prepare.html
  */
 import mysql, { type Connection } from "mysql2";
+import { productOf } from "./connection-state.ts";
 import { nameError } from "./errors.ts";
 import type { SqlValue } from "./values.ts";
 
@@ -20,9 +21,9 @@ export interface Prepared {
 export function prepare(connection: Connection, sql: string): Promise<Prepared> {
   return new Promise((resolve, reject) => {
     connection.prepare(sql, (error, statement) => {
-      if (error) nameError(error, connection);
-      if (error) reject(error.errno === 1064 ? explainSecond(error, sql) : error);
-      else resolve(statement as unknown as Prepared);
+      if (!error) return resolve(statement as unknown as Prepared);
+      nameError(error, connection);
+      reject(error.errno === 1064 ? explainSecond(error, sql) : error);
     });
   });
 }
@@ -60,19 +61,14 @@ export function takesInteger({ parameters }: Prepared, index: number): boolean {
 
 /** Returns true if the server gives parameters a type when it prepares: MySQL from 8.0 on. */
 export function typesParameters(connection: Connection): boolean {
-  const { _isMariaDB, _handshakePacket } = connection as Inner;
-  return !_isMariaDB && Number.parseInt(_handshakePacket?.serverVersion ?? "", 10) >= 8;
+  const { isMariaDB, version } = productOf(connection);
+  return !isMariaDB && Number.parseInt(version, 10) >= 8;
 }
 
 /** Returns true if parameters would lose data: MySQL cuts the milliseconds of a Date that it stores as text. */
 export function losesValues(connection: Connection, values: readonly SqlValue[]): boolean {
   const hasMilliseconds = values.some((value) => value instanceof Date && value.getTime() % 1000 !== 0);
-  return hasMilliseconds && !(connection as Inner)._isMariaDB;
-}
-
-interface Inner {
-  readonly _isMariaDB?: boolean;
-  readonly _handshakePacket?: { readonly serverVersion: string };
+  return hasMilliseconds && !productOf(connection).isMariaDB;
 }
 
 const { Types, TypedParameter } = mysql;

@@ -2,18 +2,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs, type DatabaseError, isTransient } from "./errors.ts";
 
-/** Time in ms for one attempt, by default. */
-const tryMs = 10_000;
-
-/** A pause between rounds, and the condition that ends it early. */
-interface Waiter {
-  readonly isOver: () => boolean;
-  readonly pause: (ms: number) => Promise<void>;
-}
-
-export interface ReachOptions extends Waiter {
-  /** The number of hosts to try before a pause. @default 1 */
-  readonly hosts?: number;
+interface ReachOptions {
+  /** The number of hosts to try before a pause. */
+  readonly hosts: number;
   readonly timeoutMs: number;
   /** The most time in ms for one attempt. @default 10,000 */
   readonly tryMs?: number;
@@ -21,6 +12,8 @@ export interface ReachOptions extends Waiter {
   readonly mayPass?: (error: DatabaseError) => boolean;
   /** Called once, before the first pause. */
   readonly onWait?: (error: DatabaseError) => void;
+  /** Ends the tries when it is aborted. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -32,16 +25,16 @@ export interface ReachOptions extends Waiter {
  */
 export async function reach<Result>(
   attempt: (timeoutMs: number) => Promise<Result>,
-  { hosts = 1, timeoutMs, tryMs: mostMs = tryMs, mayPass = isTransient, onWait, isOver, pause }: ReachOptions,
+  { hosts, timeoutMs, tryMs = 10_000, mayPass = isTransient, onWait, signal }: ReachOptions,
 ): Promise<Result> {
   const deadline = performance.now() + timeoutMs;
   let failure: DatabaseError | undefined;
   for (let round = 1; ; round++) {
     let isPassing = false;
-    for (let untried = hosts; untried > 0 && !isOver(); untried--) {
+    for (let untried = hosts; untried > 0 && !signal?.aborted; untried--) {
       const share = (deadline - performance.now()) / untried;
       try {
-        return await attempt(Math.ceil(Math.min(mostMs, Math.max(share, 1))));
+        return await attempt(Math.ceil(Math.min(tryMs, Math.max(share, 1))));
       } catch (thrown) {
         const error = thrown as DatabaseError;
         if (failure === undefined || error.code !== "ETIMEDOUT") failure = error;
@@ -49,16 +42,9 @@ export async function reach<Result>(
       }
     }
     const waitMs = backoffMs(round);
-    if (isOver() || !isPassing || performance.now() + waitMs > deadline) throw failure ?? new Error("interrupted");
+    if (signal?.aborted || !isPassing || performance.now() + waitMs > deadline)
+      throw failure ?? new Error("interrupted");
     if (round === 1) onWait?.(failure!);
-    await pause(waitMs);
+    await sleep(waitMs, undefined, { signal }).catch(() => {});
   }
-}
-
-/** Returns a waiter that stops when the signal is aborted. */
-export function untilAborted(signal: AbortSignal | undefined): Waiter {
-  return {
-    isOver: () => signal?.aborted === true,
-    pause: (ms) => sleep(ms, undefined, { signal }).catch(() => {}),
-  };
 }

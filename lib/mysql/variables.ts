@@ -4,6 +4,7 @@
  *
  * Sources: "User-Defined Variables", "Information Functions" and "SHOW WARNINGS" in MySQL's manual and in MariaDB's.
  */
+import { sqlOf } from "../shared/query.ts";
 import { hasSeveral, Lexer, type Token } from "./lexer.ts";
 
 export interface Variables {
@@ -46,6 +47,11 @@ const idle = /[\t-\r (]*(?:SELECT|UPDATE|DELETE|DO)\b/iy;
 /** Returns the names of all state that a query sets on its connection. */
 export function leavings(text: string, variables: Variables | undefined): readonly string[] {
   return [...(variables?.sets ?? []), ...ofTheLast, ...(leavesId(text) ? ofAnEarlier : [])];
+}
+
+/** Returns true if one of these statements sets a user variable. */
+export function isSetIn(statements: readonly { readonly sql: string | Uint8Array }[], name: string): boolean {
+  return statements.some((statement) => variablesIn(sqlOf(statement), true)?.sets.has(name));
 }
 
 /**

@@ -1,4 +1,5 @@
 /** A connection for lib's own statements. It reconnects when it is lost, as a worker's does. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, ConnectionOptions } from "mysql2";
 import {
   ask,
@@ -12,7 +13,7 @@ import {
   prepareConnection,
 } from "../mysql/connection.ts";
 import { backoffMs, type DatabaseError, isLost, isTransient } from "../mysql/errors.ts";
-import { reach, untilAborted } from "../mysql/reach.ts";
+import { reach } from "../mysql/reach.ts";
 import type { Connecting } from "../shared/source-context.ts";
 
 /** Default timeout of a statement in ms. A search in a large table may take long, because few rows may meet its condition. */
@@ -72,7 +73,7 @@ export class Reconnecting {
         if (isOver || !(await this.#isUseless(this.#connection, error as DatabaseError))) throw error;
         if (this.#isOwn) this.#connection.destroy();
         this.#connection = undefined;
-        if (tries > 1) await untilAborted(signal).pause(backoffMs(tries));
+        if (tries > 1) await sleep(backoffMs(tries), undefined, { signal }).catch(() => {});
       }
     }
   }
@@ -106,7 +107,7 @@ export class Reconnecting {
         {
           hosts: this.#route.length,
           timeoutMs: connectTimeoutSeconds * 1000,
-          ...untilAborted(signal),
+          signal,
           onWait: (error) => log(`${this.#who}: ${reasonOf(error)}: trying again for up to ${connectTimeoutSeconds} s`),
         },
       );

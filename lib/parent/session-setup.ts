@@ -5,7 +5,7 @@
  * connection and when a run is resumed.
  */
 import { sessionStatement } from "../mysql/statement.ts";
-import { isLeft, leavesId, type Variables, variablesIn } from "../mysql/variables.ts";
+import { isLeft, isSetIn, leavesId, type Variables, variablesIn } from "../mysql/variables.ts";
 import type { SetupStatement } from "../shared/messages.ts";
 import { describeUnit, type Query, sqlOf } from "../shared/query.ts";
 import { RefusedError } from "./errors.ts";
@@ -97,7 +97,7 @@ export class SessionSetup {
     for (const name of reads) {
       const left = isLeft(name);
       const setter = left === "by each" ? this.#last : left ? this.#lastOfId : this.#setters.get(name);
-      if (setter || left || this.#isSetForAll(name)) this.#checkRead(seq, query, name, setter);
+      if (setter || left || isSetIn(this.statements, name)) this.#checkRead(seq, query, name, setter);
       else this.#refuse(seq, query, `it reads ${name}, which no query sets on all connections`);
     }
     // A procedure may set its arguments. Passing an argument that another query has set counts as reading it.
@@ -105,11 +105,6 @@ export class SessionSetup {
       const setter = this.#setters.get(name);
       if (setter?.procedure !== procedure) this.#checkRead(seq, query, name, setter);
     }
-  }
-
-  /** Returns true if a statement of the session setup sets the variable on every connection. */
-  #isSetForAll(name: string): boolean {
-    return this.statements.some(({ sql }) => variablesIn(sqlOf({ sql }), true)?.sets.has(name));
   }
 
   #checkRead(seq: number, query: Query, name: string, setter: Setter | undefined): void {

@@ -1,6 +1,5 @@
 /** The text of a job in a batch: one round trip for several jobs. */
-import { isBatchable } from "../mysql/batchable.ts";
-import { inlineValues } from "../mysql/inline-values.ts";
+import { inlineValues, isBatchable } from "../mysql/batchable.ts";
 import { type Query, valuesOf } from "../shared/query.ts";
 import type { Job } from "./job.ts";
 

@@ -5,7 +5,6 @@ import { backoffMs, type DatabaseError, isReadOnly, isTransient } from "../mysql
 import { reach } from "../mysql/reach.ts";
 import { isStillReadOnly } from "../mysql/read-only.ts";
 import { type PlainError, toPlain } from "../shared/messages.ts";
-import { type HomeTry, homeTryMs, nextHomeTry, type Route, routeOf } from "./route.ts";
 import type { Thread } from "./thread.ts";
 
 /** Makes a worker's connection. `options` are mysql2 options that the run sets, with the `connectTimeout` in ms. */
@@ -15,6 +14,18 @@ export type WorkerInit = (host: Host | undefined, options: ConnectionOptions) =>
 export interface Opened {
   readonly connection: unknown;
 }
+
+/** Schedule of a worker that is away from its own host. */
+interface HomeTry {
+  /** Time of the next try, by `performance.now()`. */
+  readonly until: number;
+  readonly tries: number;
+}
+
+/** Connect timeout in ms for the worker's own host while it has a working connection to another one. */
+const homeTryMs = 3000;
+/** Longest pause in ms between two tries. */
+const homeBackoffMs = 60_000;
 
 /** State of a worker whose server takes no writes. */
 interface Refusal {
@@ -28,10 +39,13 @@ interface Refusal {
 }
 
 export class Hosts {
+  /** Error that made the worker give up: no server took writes until the timeout. */
+  gaveUp: PlainError | undefined;
   readonly #worker: number;
   readonly #thread: Thread;
   readonly #init: WorkerInit;
-  readonly #route: Route;
+  /** Hosts in the order of this worker. `[undefined]` if the configuration alone names the server. */
+  readonly #route: readonly (Host | undefined)[];
   /** Position of the worker's own host in the route. */
   #home = 0;
   /** Position of the host to try next. */
@@ -39,7 +53,6 @@ export class Hosts {
   /** Set while the worker is connected to a host that is not its own. */
   #away: HomeTry | undefined;
   #refusal: Refusal | undefined;
-  #gaveUp: PlainError | undefined;
 
   constructor(worker: number, thread: Thread, init: WorkerInit) {
     this.#worker = worker;
@@ -57,14 +70,9 @@ export class Hosts {
     return this.#refusal?.isPending === true;
   }
 
-  /** Error that made the worker give up: no server took writes until the timeout. */
-  get gaveUp(): PlainError | undefined {
-    return this.#gaveUp;
-  }
-
   /** Notes that the server takes no writes. The worker's timeout begins with the first refusal. */
   refuse(error: DatabaseError): void {
-    const { until, times } = this.#refusal ?? { until: this.#now + this.#timeoutMs, times: 0 };
+    const { until, times } = this.#refusal ?? { until: performance.now() + this.#timeoutMs, times: 0 };
     this.#refusal = { error, until, times: times + 1, isPending: true };
   }
 
@@ -78,7 +86,9 @@ export class Hosts {
    * session's. The first such error always may: the connection may be older than the server's present setting.
    */
   async isServers(error: DatabaseError, mysql: Connection): Promise<boolean> {
-    return error.errno === 1792 && (this.#refusal === undefined || this.#isReadOnly(error, mysql, "GLOBAL"));
+    return (
+      error.errno === 1792 && (this.#refusal === undefined || isStillReadOnly(mysql, error, "GLOBAL", this.#timeoutMs))
+    );
   }
 
   /**
@@ -91,7 +101,7 @@ export class Hosts {
   async open(kept: Opened | undefined): Promise<Opened | undefined> {
     const thread = this.#thread;
     const refusal = this.isRefused ? this.#refusal : undefined;
-    const leftMs = refusal ? refusal.until - this.#now : this.#timeoutMs;
+    const leftMs = refusal ? refusal.until - performance.now() : this.#timeoutMs;
     let isTold = false;
     const onWait = (error: DatabaseError) => {
       if (!isTold) thread.post({ type: "waiting", worker: this.#worker, error: toPlain(error) });
@@ -106,15 +116,21 @@ export class Hosts {
       const opened = await reach((timeoutMs) => this.#tryNext(kept, timeoutMs), {
         hosts: kept ? 1 : this.#route.length,
         timeoutMs: leftMs,
-        isOver: () => thread.isDraining,
-        pause: (ms) => thread.pause(ms),
+        signal: thread.draining,
         mayPass: (error) => isTransient(error) || isReadOnly(error),
         onWait,
       });
-      if (refusal && isReadOnly(refusal.error)) this.#stay(); // a replica may stay one: do not move back to it
+      if (refusal && isReadOnly(refusal.error)) {
+        this.#home = this.#next - 1; // a replica may stay one: do not move back to it
+        this.#away = undefined;
+      }
       return opened;
     } catch (error) {
-      if (!thread.isDraining) this.#giveUp(toPlain(error), refusal !== undefined);
+      const plain = toPlain(error);
+      if (thread.isDraining) return undefined;
+      if (!refusal) thread.post({ type: "workerGaveUp", worker: this.#worker, error: plain });
+      // The session reports it after its query has ended: a ledger may have to be asked first.
+      else this.gaveUp = { ...plain, message: `No server takes writes: ${plain.message}` };
       return undefined;
     } finally {
       if (refusal) refusal.isPending = false;
@@ -124,7 +140,7 @@ export class Hosts {
 
   /** Tries to connect to the worker's own host if it is away and the next try is due. Returns undefined if it stays away. */
   async goHome(): Promise<Opened | undefined> {
-    if (!this.#away || this.#thread.isDraining || this.#now < this.#away.until) return undefined;
+    if (!this.#away || this.#thread.isDraining || performance.now() < this.#away.until) return undefined;
     const { tries } = this.#away;
     try {
       const opened = await this.#connect(this.#home, homeTryMs);
@@ -177,34 +193,29 @@ export class Hosts {
     return { connection };
   }
 
-  /** Makes the present host the worker's own host. */
-  #stay(): void {
-    this.#home = this.#next - 1;
-    this.#away = undefined;
-  }
-
   /** @throws DatabaseError of the pending refusal, if this server is still read-only. */
   async #checkWritable(mysql: Connection, scope: "SESSION" | "GLOBAL"): Promise<void> {
     const { error, isPending } = this.#refusal ?? {};
-    if (error && isPending && (await this.#isReadOnly(error, mysql, scope))) throw error;
-  }
-
-  #isReadOnly(error: DatabaseError, mysql: Connection, scope: "SESSION" | "GLOBAL"): Promise<boolean> {
-    return isStillReadOnly(mysql, error, scope, this.#timeoutMs);
-  }
-
-  #giveUp(error: PlainError, isRefused: boolean): void {
-    const message = `No server takes writes: ${error.message}`;
-    if (isRefused)
-      this.#gaveUp = { ...error, message }; // the session reports it after its query has ended: a ledger may have to be asked first
-    else this.#thread.post({ type: "workerGaveUp", worker: this.#worker, error });
+    if (error && isPending && (await isStillReadOnly(mysql, error, scope, this.#timeoutMs))) throw error;
   }
 
   get #timeoutMs(): number {
     return this.#thread.settings.connectTimeoutMs;
   }
+}
 
-  get #now(): number {
-    return performance.now();
-  }
+/**
+ * Returns the route of a worker. Worker 1 begins at the first host, worker 2 at the second, and so on. Workers that begin at
+ * the same host have different second hosts, which spreads them when it goes down.
+ */
+function routeOf(worker: number, hosts: readonly Host[]): (Host | undefined)[] {
+  const at = (worker - 1) % hosts.length;
+  const others = [...hosts.slice(at + 1), ...hosts.slice(0, at)];
+  const turn = Math.floor((worker - 1) / hosts.length) % others.length;
+  return [hosts[at], ...others.slice(turn), ...others.slice(0, turn)];
+}
+
+/** Schedules the next try of the worker's own host: with backoff, from a few seconds up to `homeBackoffMs`. */
+function nextHomeTry(tries: number): HomeTry {
+  return { until: performance.now() + backoffMs(6 + tries, homeBackoffMs), tries };
 }

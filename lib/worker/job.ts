@@ -76,13 +76,8 @@ export class Job {
 
   /** Writes the outcome into the record. Must be the last call on this job. */
   end(outcome: Outcome, rows: number): void {
-    this.#segment.end(
-      this.#index,
-      outcome,
-      this.#durationMs ?? performance.now() - this.#start,
-      rows,
-      outcome === "done" ? this.warnings : 0,
-    );
+    const durationMs = this.#durationMs ?? performance.now() - this.#start;
+    this.#segment.end(this.#index, outcome, durationMs, rows, outcome === "done" ? this.warnings : 0);
   }
 
   /** Gives it back to the queue, for any worker to claim. */

@@ -47,21 +47,15 @@ export async function main(
     }
     const parts = await loadFeatures(settings);
     for (const { part, settings } of parts) part.extend?.(thread, settings);
-    await Promise.all(settings.workers.map((worker) => start(worker, own, thread, parts)));
+    const { workerInit: init = workerInit, workerDo } = own;
+    const start = (worker: number) =>
+      work(new Session(worker, thread, init), executorFor(thread, workerDo, parts), thread);
+    await Promise.all(settings.workers.map(start));
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     thread.endRun("refused", error.message);
   }
   thread.unref();
-}
-
-function start(
-  worker: number,
-  { workerInit: init = workerInit, workerDo }: Script,
-  thread: Thread,
-  parts: readonly LoadedFeature[],
-): Promise<void> {
-  return work(new Session(worker, thread, init), executorFor(thread, workerDo, parts), thread);
 }
 
 async function loadFeatures({ features: settings }: Settings): Promise<LoadedFeature[]> {

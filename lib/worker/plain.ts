@@ -7,8 +7,7 @@ import { keepsTransaction, onlyReads, statementIn } from "../mysql/statement.ts"
 import { workerDo } from "../worker.ts";
 import type { Executor } from "./executor.ts";
 import type { LoadedFeature } from "./feature.ts";
-import { mayHaveLeftChanges } from "./left-changes.ts";
-import { leavesPart } from "./rollback.ts";
+import { leavesPart, mayHaveLeftChanges } from "./left-changes.ts";
 import { scripted, type WorkerDo } from "./scripted.ts";
 import type { Thread } from "./thread.ts";
 

@@ -1,7 +1,7 @@
 /** Executor for a script's own `workerDo()`. Checks that it leaves no query and no transaction open. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Connection } from "mysql2";
-import { bytesSent, isBusy } from "../mysql/connection.ts";
+import { isBusy, streamOf } from "../mysql/connection.ts";
 import { stateOf } from "../mysql/connection-state.ts";
 import { type DatabaseError, isLost, verdictOf } from "../mysql/errors.ts";
 import { asksForRetry, withCauses } from "../shared/causes.ts";
@@ -50,7 +50,7 @@ export function scripted(thread: Thread, workerDo: WorkerDo<unknown, unknown>): 
     commits: true,
     async attempt([job], session, done, limit) {
       const { mysql } = session;
-      const bytesBefore = mysql && bytesSent(mysql);
+      const bytesBefore = mysql && streamOf(mysql).bytesWritten;
       const { unit } = job!;
       checkWhole(unit);
       const controller = new AbortController();
@@ -107,7 +107,7 @@ async function checkEnded(mysql: Connection, session: Session, bytesBefore: numb
     thread.unitsAwaited--;
     throw leftBehind("workerDo() returned before its query ended: await it");
   }
-  if (bytesSent(mysql) === bytesBefore) return;
+  if (streamOf(mysql).bytesWritten === bytesBefore) return;
   await session.ask("DO 0");
   if (stateOf(mysql).isInTransaction) throw leftBehind("workerDo() left a transaction open: COMMIT it");
 }

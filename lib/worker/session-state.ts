@@ -1,6 +1,5 @@
 /** Session state, such as user variables, that later queries of a single-worker run may read. A reconnect loses it. */
-import { leavings, variablesIn } from "../mysql/variables.ts";
-import { sqlOf } from "../shared/query.ts";
+import { isSetIn, leavings, variablesIn } from "../mysql/variables.ts";
 import type { Job } from "./job.ts";
 import type { Thread } from "./thread.ts";
 
@@ -31,14 +30,11 @@ export class SessionState {
     if (!this.#known) return undefined; // nearly always: the first connection
     for (const { seq, text } of jobs) {
       const variables = variablesIn(text, true);
-      const name = [...(variables?.reads ?? [])].find((name) => !this.#known!.has(name) && !this.#isInSetup(name));
+      const isLost = (name: string) => !this.#known!.has(name) && !isSetIn(this.#thread.sessionSetup, name);
+      const name = [...(variables?.reads ?? [])].find(isLost);
       if (name !== undefined) return `query ${seq} reads ${name}, which was set on a connection that is lost`;
       for (const left of leavings(text, variables)) this.#known.add(left);
     }
     return undefined;
-  }
-
-  #isInSetup(name: string): boolean {
-    return this.#thread.sessionSetup.some(({ sql }) => variablesIn(sqlOf({ sql }), true)?.sets.has(name));
   }
 }

@@ -9,7 +9,7 @@ import { type DatabaseError, isLost, isReadOnly, isRefusal } from "../mysql/erro
 import { keepsTransaction, sessionStatement } from "../mysql/statement.ts";
 import { Hosts, type Opened, type WorkerInit } from "./hosts.ts";
 import type { Job } from "./job.ts";
-import { notRolledBack, partStays, rollBack } from "./rollback.ts";
+import { isNotRolledBack, partStays, rollBack } from "./left-changes.ts";
 import { SessionState } from "./session-state.ts";
 import type { Thread } from "./thread.ts";
 import { Transaction } from "./transaction.ts";
@@ -90,7 +90,7 @@ export class Session {
   }
 
   /** Returns the warnings of the last statement. */
-  askWarnings(): Promise<string[][]> {
+  askWarnings() {
     return askWarnings(this.mysql, this.#thread.settings.connectTimeoutMs);
   }
 
@@ -133,8 +133,7 @@ export class Session {
       return;
     }
     if (!isOpen) return;
-    const warnings = await this.askWarnings().catch(() => []); // the answer carries the transaction status, too
-    const isPart = warnings.some(([, code]) => Number(code) === notRolledBack);
+    const isPart = (await this.askWarnings()).some(isNotRolledBack); // the answer carries the transaction status, too
     if (!stateOf(this.mysql).isInTransaction) this.#cannotGoOn(this.transaction.endedBy(error, job, isPart));
   }
 
@@ -152,9 +151,10 @@ export class Session {
    * Handles a query that was not done. Ends the run if later queries may depend on it: it was a session statement, or part of
    * a transaction. Rolls that back, because the COMMIT in a later query would commit half of it.
    */
-  async afterFailure({ seq, text, error }: Job): Promise<void> {
+  async afterFailure(job: Job): Promise<void> {
     if (!this.mysql || isClosed(this.connection)) return;
-    const { message } = error as Error;
+    const { seq, text } = job;
+    const { message } = job.error as Error;
     const isAutocommit = !stateOf(this.mysql).isAutocommitOff;
     if (!this.transaction.isOpen && isAutocommit) {
       const statement = sessionStatement(text);
@@ -162,7 +162,7 @@ export class Session {
       return;
     }
     const isPart = await rollBack(this.mysql, this.#thread.settings.connectTimeoutMs);
-    this.transaction.rolledBackAfter(error as DatabaseError, { seq, text }, isAutocommit, isPart);
+    this.transaction.rolledBackAfter(job, isAutocommit, isPart);
     this.#cannotGoOn(`query ${seq} has failed in a transaction, which is rolled back: ${message}`);
   }
 
@@ -178,7 +178,7 @@ export class Session {
     if (this.#opened && this.transaction.isOpen) {
       const reason = `A transaction was left open: what worker ${this.worker} has run in it is rolled back`;
       const isPart = await rollBack(this.mysql, closeMs);
-      this.transaction.rolledBack("Rolled back: its transaction was left open", isPart);
+      this.transaction.end("failed", "Rolled back: its transaction was left open", isPart);
       this.#thread.post({ type: "broken", reason });
     }
     this.transaction.leavePrepared();

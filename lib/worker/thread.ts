@@ -1,4 +1,6 @@
 /** State that the workers of one thread share: the queue, the port to the parent, and whether the run ends. */
+import { setMaxListeners } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { MessagePort } from "node:worker_threads";
 import type { Connection } from "mysql2";
 import { interrupt } from "../mysql/interrupt.ts";
@@ -36,12 +38,12 @@ export class Thread {
   readonly #port: MessagePort;
   readonly #segments: Segment[] = [];
   readonly #idle: (() => void)[] = [];
-  readonly #pauses = new Set<() => void>();
-  #isDraining = false;
+  readonly #draining = new AbortController();
   #isOver = false;
 
   constructor(port: MessagePort, settings: Settings) {
     this.#port = port;
+    setMaxListeners(0, this.draining); // otherwise Node 20 warns when more than 10 workers pause
     this.settings = settings;
     this.sessionSetup = [...settings.sessionSetup];
     this.counters = new Counters(settings.counters);
@@ -51,9 +53,14 @@ export class Thread {
   /** True if the run ends. Nothing is started or tried again then. */
   get isDraining(): boolean {
     const { maxFailures, maxWarnings } = this.settings;
-    if (maxFailures < Number.POSITIVE_INFINITY) this.#isDraining ||= this.counters.failures >= maxFailures;
-    if (maxWarnings < Number.POSITIVE_INFINITY) this.#isDraining ||= this.counters.warnings >= maxWarnings;
-    return this.#isDraining;
+    if (maxFailures < Number.POSITIVE_INFINITY && this.counters.failures >= maxFailures) this.#draining.abort();
+    if (maxWarnings < Number.POSITIVE_INFINITY && this.counters.warnings >= maxWarnings) this.#draining.abort();
+    return this.draining.aborted;
+  }
+
+  /** Aborted when the run ends. */
+  get draining(): AbortSignal {
+    return this.#draining.signal;
   }
 
   /** Ends the jobs that are session setup statements, because every connection runs these itself. Returns the other jobs. */
@@ -105,15 +112,7 @@ export class Thread {
 
   /** Waits for this time, or until the run ends. */
   pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const go = () => {
-        clearTimeout(timer);
-        this.#pauses.delete(go);
-        resolve();
-      };
-      const timer = setTimeout(go, this.#isDraining ? 0 : ms);
-      this.#pauses.add(go);
-    });
+    return sleep(ms, undefined, { signal: this.draining }).catch(() => {});
   }
 
   /** Sends KILL QUERY for these connections. */
@@ -125,7 +124,7 @@ export class Thread {
   /** Ends the run. Starts nothing more in this thread, even before the parent has received the message. */
   endRun(type: "refused" | "broken", reason: string): void {
     this.post({ type, reason });
-    this.#drain();
+    this.#draining.abort();
   }
 
   /** Posts data to a feature's part in the parent. */
@@ -154,7 +153,7 @@ export class Thread {
       void this.interrupt(this.running.filter((connection) => connection !== undefined));
     } else if (message.type !== "admitted") {
       this.#isOver ||= message.type === "end"; // stays true: a `drain` may come after the `end`
-      this.#drain();
+      this.#draining.abort();
     }
     for (const wake of this.#idle.splice(0)) wake();
   }
@@ -172,10 +171,5 @@ export class Thread {
   #leaveSegment(): void {
     const left = this.#segments.shift();
     if (left) this.post({ type: "segmentLeft", id: left.id });
-  }
-
-  #drain(): void {
-    this.#isDraining = true;
-    for (const go of this.#pauses) go();
   }
 }

@@ -5,7 +5,7 @@
 import { type DatabaseError, verdictOf } from "../mysql/errors.ts";
 import { keepsTransaction, type Statement, statementIn } from "../mysql/statement.ts";
 import type { Job } from "./job.ts";
-import { partStays } from "./rollback.ts";
+import { partStays } from "./left-changes.ts";
 import type { Thread } from "./thread.ts";
 
 /** A job that was answered inside an open transaction. */
@@ -58,31 +58,20 @@ export class Transaction {
       failed: "a transaction that was open is rolled back",
       unknown: `a transaction that was open has ended within query ${seq}, which has failed: nobody can tell how`,
     }[ending];
-    if (ending === "failed") this.rolledBack(`Rolled back: ${error.message}`, isPart);
-    else this.end(ending, `${what}: ${error.message}`);
+    this.end(ending, `${ending === "failed" ? "Rolled back" : what}: ${error.message}`, isPart);
     return `${what}: ${error.message}`;
   }
 
   /** Ends the transaction after a query in it has failed and a ROLLBACK was sent. */
-  rolledBackAfter(
-    error: DatabaseError,
-    { seq, text }: Pick<Job, "seq" | "text">,
-    isAutocommit: boolean,
-    isPart: boolean,
-  ): void {
+  rolledBackAfter({ seq, text, error: thrown }: Job, isAutocommit: boolean, isPart: boolean): void {
+    const error = thrown as DatabaseError;
     const { transaction } = statementIn(text);
     const isParsed = error.errno !== 1064; // ER_PARSE_ERROR
     // A procedure, or any commit without autocommit, may have committed the transaction and begun another one.
     const isUnsure = transaction === "unsure" || (!isAutocommit && /ommit/.test(transaction));
     const reason = `Rolled back, as query ${seq} has failed in its transaction: ${error.message}`;
     if (isUnsure && isParsed) this.end("unknown", `${reason}; that may have committed before`);
-    else this.rolledBack(reason, isPart);
-  }
-
-  /** Ends the transaction after a rollback. Nobody can tell which of its queries have done the part that stays, if there is one. */
-  rolledBack(reason: string, isPart: boolean): void {
-    this.#isOpen = false;
-    this.#endRolledBack(this.#held.splice(0), reason, isPart);
+    else this.end("failed", reason, isPart);
   }
 
   /** Ends the transaction after a lost connection, perhaps with `running` in flight. The server keeps prepared XA transactions. */
@@ -92,10 +81,14 @@ export class Transaction {
     this.leavePrepared();
   }
 
-  /** Ends all jobs in the open transaction. */
-  end(ending: Ending, reason: string): void {
+  /**
+   * Ends all jobs in the open transaction.
+   *
+   * @param isPart true if a part of what was rolled back stays. Nobody can tell which of the jobs have done that.
+   */
+  end(ending: Ending, reason: string, isPart = false): void {
     this.#isOpen = false;
-    this.#end(this.#held.splice(0), ending, reason);
+    this.#end(this.#held.splice(0), ending, reason, isPart);
   }
 
   /** Ends jobs of prepared XA transactions as `unknown`, because anybody may still commit them or roll them back. */
@@ -112,9 +105,9 @@ export class Transaction {
     else if (transaction === "rollsBackTo") {
       const at = this.#held.findLastIndex(({ job }) => isSavepoint(job.text, target));
       const reason = `Rolled back to savepoint ${target} by query ${job.seq}`;
-      this.#endRolledBack(this.#held.splice(at + 1), reason, job.leavesPart);
+      this.#end(this.#held.splice(at + 1), "failed", reason, job.leavesPart);
     } else if (transaction === "rollsBack") {
-      this.#endRolledBack(this.#take(target), `Rolled back by query ${job.seq}`, job.leavesPart);
+      this.#end(this.#take(target), "failed", `Rolled back by query ${job.seq}`, job.leavesPart);
     } else if (transaction === "commits" || (transaction === "mayCommit" && !isOpen)) {
       this.#end(this.#take(target), "done", "");
     } else if (isOpen && transaction === "unsure") for (const held of this.#held) held.isDoubtful = true;
@@ -131,14 +124,11 @@ export class Transaction {
     return [...prepared, ...this.#held.splice(0)];
   }
 
-  #endRolledBack(ended: readonly Held[], reason: string, isPart: boolean): void {
-    this.#end(ended, isPart ? "unknown" : "failed", isPart ? `${reason}${partStays}` : reason);
-  }
-
-  #end(ended: readonly Held[], outcome: Ending, reason: string): void {
+  #end(ended: readonly Held[], outcome: Ending, reason: string, isPart = false): void {
+    const message = outcome === "failed" && isPart ? `${reason}${partStays}` : reason;
     for (const { job, rows, isDoubtful } of ended) {
-      if (outcome !== "done") job.error = Object.assign(new Error(reason), { code: "ROLLED_BACK" });
-      const ending = outcome === "failed" && isDoubtful ? "unknown" : outcome;
+      if (outcome !== "done") job.error = Object.assign(new Error(message), { code: "ROLLED_BACK" });
+      const ending = outcome === "failed" && (isDoubtful || isPart) ? "unknown" : outcome;
       this.#thread.end(this.#worker, job, ending, ending === "done" ? rows : 0);
     }
   }

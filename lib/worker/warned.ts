@@ -54,12 +54,7 @@ export class WarnedQueries {
     this.#pending = undefined;
     const isRead = next.some(({ text }) => /ROW_COUNT|FOUND_ROWS/i.test(text));
     const isAsked = connection === pending.connection && !isRead;
-    const rows = isAsked ? await askWarnings(connection, timeoutMs).catch(() => []) : [];
-    const messages = rows.slice(0, 3).map(([level, code, message]) => ({
-      level: level!,
-      code: Number(code),
-      message: message!,
-    }));
-    this.#thread.post({ type: "warned", query: { ...pending.query, ...(isAsked && { messages }) } });
+    const messages = isAsked ? (await askWarnings(connection, timeoutMs)).slice(0, 3) : undefined;
+    this.#thread.post({ type: "warned", query: { ...pending.query, ...(messages && { messages }) } });
   }
 }

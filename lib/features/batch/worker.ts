@@ -1,7 +1,8 @@
 /** Sends several queries in one round trip. */
+
+import { takesLiterals } from "../../mysql/batchable.ts";
 import { type DatabaseError, verdictOf } from "../../mysql/errors.ts";
 import { executeText } from "../../mysql/execute.ts";
-import { takesLiterals } from "../../mysql/inline-values.ts";
 import { canShare } from "../../worker/batch-text.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";

@@ -1,7 +1,7 @@
 /** The ledger of a run, in the parent. It is opened before the threads start, and read in step with the input. */
 import { myglobals, whyNoServer } from "../../myglobals.ts";
 import { type DatabaseError, isReadOnly, isTransient } from "../../mysql/errors.ts";
-import { reach, untilAborted } from "../../mysql/reach.ts";
+import { reach } from "../../mysql/reach.ts";
 import { keepsTransaction } from "../../mysql/statement.ts";
 import type { ParentFeature } from "../../parent/feature.ts";
 import { Reconnecting } from "../../parent/reconnecting.ts";
@@ -76,7 +76,7 @@ export const feature: ParentFeature = {
           hosts: Math.max(1, hosts.length),
           timeoutMs,
           mayPass: (error) => isTransient(error) || isReadOnly(error),
-          ...untilAborted(signal),
+          signal,
           onWait({ message }) {
             log(`the ledger: ${message}: trying again for up to ${connectTimeoutSeconds} s`);
             waits.begin("ledger", message);

@@ -1,8 +1,8 @@
 /** The executor for a ledger: decides about errors. ledger-attempt.ts and ledger-batch-attempt.ts send the statements. */
 import type { Connection } from "mysql2";
+import { takesLiterals } from "../../mysql/batchable.ts";
 import { isVitess } from "../../mysql/connection.ts";
 import { verdictOf } from "../../mysql/errors.ts";
-import { takesLiterals } from "../../mysql/inline-values.ts";
 import { canShare } from "../../worker/batch-text.ts";
 import type { Executor } from "../../worker/executor.ts";
 import type { WorkerFeature } from "../../worker/feature.ts";
